@@ -1,0 +1,1 @@
+"""Turning stored results into tables, statistics and the page; knows results, and no method or task."""

@@ -1,0 +1,147 @@
+"""A leaderboard: the results of one suite on one zoo, a row for each method and setting, ranked."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+from typing import Any
+
+from mergebench.leaderboard.statistics import average_interval
+
+from mergebench.results import Result
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with one set of hyper-parameters, over its seeds.
+
+    Args:
+        rank: place by average accuracy among methods; None for references and failures.
+        method, title, paper, role, family, needs: from the method's card.
+        hyperparameters: as resolved.
+        seeds: the seeds measured.
+        average, interval: mean accuracy over tasks (and seeds) and its 95 % interval, as fractions.
+        spread: standard deviation of the average over seeds; None with one.
+        relative: mean over tasks of accuracy relative to the expert's; None without experts.
+        tasks: task -> accuracy, mean over seeds.
+        seconds, peak_bytes: of merging; mean time and largest peak over seeds.
+        error: why it failed, if it did.
+    """
+
+    rank: int | None
+    method: str
+    title: str
+    paper: str
+    role: str
+    family: str
+    needs: tuple[str, ...]
+    hyperparameters: dict[str, Any]
+    seeds: tuple[int, ...]
+    average: float | None
+    interval: tuple[float, float] | None
+    spread: float | None
+    relative: float | None
+    tasks: dict[str, float]
+    seconds: float | None
+    peak_bytes: int | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Board:
+    """Rows in order: the ceiling, methods by rank, the floor where its accuracy puts it, failures last.
+
+    Args:
+        suite, zoo, variant: what all rows share.
+        tasks: columns.
+        totals: task -> test images.
+        rows: see `Row`.
+        environment: of the newest result, for the footer.
+    """
+
+    suite: str
+    zoo: str
+    variant: str
+    tasks: tuple[str, ...]
+    totals: dict[str, int]
+    rows: tuple[Row, ...]
+    environment: dict[str, Any] = field(default_factory=dict)
+
+
+def make_boards(results: Iterable[Result]) -> list[Board]:
+    """Group results into boards; where a cell was measured again (other code or weights), only the newest counts.
+
+    Args:
+        results: stored results, in any order.
+    """
+    newest: dict[tuple, Result] = {}
+    for result in sorted(results, key=lambda r: r.started):
+        newest[(_group(result), result.method, _settings(result), result.seed)] = result
+    groups: dict[tuple, list[Result]] = {}
+    for (group, *_), result in newest.items():
+        groups.setdefault(group, []).append(result)
+    return [_board(group, members) for group, members in sorted(groups.items())]
+
+
+def _group(result: Result) -> tuple[str, str, str]:
+    return result.suite, result.zoo, result.variant
+
+
+def _settings(result: Result) -> tuple:
+    return tuple(sorted((k, repr(v)) for k, v in result.hyperparameters.items()))
+
+
+def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
+    latest = max(results, key=lambda r: r.started)
+    # Results on other weights or data than the newest one's are another experiment: they must not share its board.
+    comparable = [r for r in results if r.weights == latest.weights and r.data == latest.data]
+    by_setting: dict[tuple, list[Result]] = {}
+    for result in comparable:
+        by_setting.setdefault((result.method, _settings(result)), []).append(result)
+    rows = [_row(members) for members in by_setting.values()]
+    rows.sort(key=lambda r: (r.role != "ceiling", r.average is None, -(r.average or 0), r.method))
+    ranked, place, previous = [], 0, None
+    for count, row in enumerate([r for r in rows if r.role == "method" and r.average is not None], start=1):
+        place = place if row.average == previous else count
+        previous = row.average
+        ranked.append((id(row), place))
+    ranks = dict(ranked)
+    rows = [Row(**{**vars(r), "rank": ranks.get(id(r))}) for r in rows]
+    scored = next((r for r in comparable if r.tasks), None)
+    totals = {t: s.total for t, s in scored.tasks.items()} if scored else {}
+    return Board(*group, tuple(totals), totals, tuple(rows), latest.environment.model_dump())
+
+
+def _row(results: list[Result]) -> Row:
+    good = [r for r in results if r.status == "ok"]
+    first = (good or results)[0]
+    shared = {
+        "rank": None,
+        "method": first.method,
+        "title": first.title,
+        "paper": first.paper,
+        "role": first.role,
+        "family": first.family,
+        "needs": tuple(first.needs),
+        "hyperparameters": first.hyperparameters,
+    }
+    error = next((r.error for r in results if r.status == "failed"), None)
+    if not good:
+        nothing = dict.fromkeys(("average", "interval", "spread", "relative", "seconds", "peak_bytes"))
+        return Row(**shared, **nothing, seeds=(), tasks={}, error=error)
+    correct = {t: fmean(r.tasks[t].correct for r in good) for t in first.tasks}
+    totals = {t: s.total for t, s in first.tasks.items()}
+    averages = [r.average for r in good]
+    relative = [r.average_relative for r in good if r.average_relative is not None]
+    peaks = [r.merge.peak_bytes for r in good if r.merge and r.merge.peak_bytes is not None]
+    return Row(
+        **shared,
+        seeds=tuple(sorted(r.seed for r in good)),
+        average=fmean(averages),
+        interval=average_interval(list(correct.values()), list(totals.values())),
+        spread=stdev(averages) if len(averages) > 1 else None,
+        relative=fmean(relative) if relative else None,
+        tasks={t: c / totals[t] for t, c in correct.items()},
+        seconds=fmean(r.merge.seconds for r in good if r.merge),
+        peak_bytes=max(peaks) if peaks else None,
+        error=error,
+    )

@@ -1,0 +1,44 @@
+"""How numbers of a board are written, the same in the table and on the page."""
+
+from mergebench.leaderboard.board import Row
+
+
+def percent(value: float | None) -> str:
+    """A fraction as a percentage with one decimal; a dash if unknown."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def interval(row: Row) -> str:
+    """The 95 % interval in percent, as "low-high"."""
+    return "-" if row.interval is None else f"{100 * row.interval[0]:.1f}-{100 * row.interval[1]:.1f}"
+
+
+def needs(row: Row) -> str:
+    """What the method reads besides the experts."""
+    return "+".join(n.removesuffix("_inputs") for n in row.needs) or "-"
+
+
+def seconds(row: Row) -> str:
+    """Merging time in seconds."""
+    return "-" if row.seconds is None else f"{row.seconds:.2f}" if row.seconds < 10 else f"{row.seconds:.0f}"
+
+
+def megabytes(row: Row) -> str:
+    """Peak memory of merging in MB (10^6 bytes)."""
+    return "-" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:.0f}"
+
+
+def rank(row: Row) -> str:
+    """The rank; a dash for references and failures."""
+    return "-" if row.rank is None else str(row.rank)
+
+
+def labels(rows: tuple[Row, ...]) -> list[str]:
+    """One label per row: the title, with the hyper-parameters in which rows of the same method differ."""
+    found = []
+    for row in rows:
+        twins = [r for r in rows if r.method == row.method]
+        differing = [k for k in row.hyperparameters if len({repr(r.hyperparameters.get(k)) for r in twins}) > 1]
+        settings = ", ".join(f"{k}={row.hyperparameters[k]}" for k in differing)
+        found.append(f"{row.title} ({settings})" if settings else row.title)
+    return found

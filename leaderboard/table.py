@@ -1,0 +1,40 @@
+"""The leaderboard on a terminal."""
+
+import sys
+
+from mergebench.leaderboard import formatting
+from mergebench.leaderboard.board import Board
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+# Below this width rich would fold the numbers; a pipe or file has no width at all.
+NEEDED_WIDTH = 200
+
+
+def print_board(board: Board) -> None:
+    """Print one board; where the terminal is too narrow for the tasks' columns, they are left to the page."""
+    console = Console(width=None if sys.stdout.isatty() else NEEDED_WIDTH)
+    wide = console.width >= 92 + sum(len(t) + 3 for t in board.tasks)
+    images = sum(board.totals.values())
+    table = Table(
+        title=f"{board.suite} on zoo {board.zoo}: {len(board.tasks)} tasks, {images:,} test images",
+        caption="Average and 95 % interval over test images, in %; relative: to each task's own expert; "
+        "references are not ranked." + ("" if wide else " Per-task accuracies are on the page."),
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("#", justify="right")
+    table.add_column("method", no_wrap=True)
+    table.add_column("needs", no_wrap=True)
+    for name in ("average", "95 %", "relative", *(board.tasks if wide else ()), "merge s", "peak MB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row, label in zip(board.rows, formatting.labels(board.rows), strict=True):
+        cells = [formatting.rank(row), label, formatting.needs(row)]
+        cells += [formatting.percent(row.average), formatting.interval(row), formatting.percent(row.relative)]
+        cells += [formatting.percent(row.tasks.get(t)) for t in board.tasks] if wide else []
+        cells += [formatting.seconds(row), formatting.megabytes(row)]
+        table.add_row(*cells, style="dim" if row.role != "method" else None)
+    console.print(table)

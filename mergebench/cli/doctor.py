@@ -1,0 +1,108 @@
+"""`mergebench doctor`: what this machine can do, and what is wrong with it; works where torch itself does not."""
+
+import importlib
+import os
+import platform
+import shutil
+from collections.abc import Callable
+
+from jsonargparse import ArgumentParser, Namespace
+
+FREE_DISK = 500e6  # decoded images and results of the tiny suites take less
+
+TORCHVISION_REMEDY = (
+    "torch and torchvision do not belong together (a CPU-only torch beside the registry's torchvision, for one): "
+    "pip uninstall torch torchvision, then pip install torch torchvision in one command"
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What `doctor` takes: nothing."""
+
+
+def diagnose_import(name: str, error: BaseException) -> str:
+    """One line on why a package does not import, with the remedy.
+
+    Args:
+        name: the package.
+        error: what its import raised.
+    """
+    if "torchvision::nms" in str(error) or "torchvision" in str(error) and "operator" in str(error):
+        return f"{name}: {error}: {TORCHVISION_REMEDY}"
+    return f"{name}: {type(error).__name__}: {error}; reinstall with pip install --force-reinstall mergebench"
+
+
+def check_package(name: str) -> str:
+    """The package's version, once it has been imported; raises whatever the import raises."""
+    return f"{name} {getattr(importlib.import_module(name), '__version__', '')}"
+
+
+def check_machine() -> str:
+    """Cores, memory and devices."""
+    import psutil
+    import torch
+
+    memory = psutil.virtual_memory()
+    gpus = (
+        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    )
+    return (
+        f"{os.cpu_count()} cores, {memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB memory free, "
+        f"{torch.get_num_threads()} torch threads, {', '.join(gpus) or 'no GPU'}"
+    )
+
+
+def check_cache() -> str:
+    """The image cache can be written and has room."""
+    from mergebench.image_cache import cache_root
+    from mergebench.states import writing
+
+    probe = cache_root() / "doctor"
+    with writing(probe) as temporary:
+        temporary.write_text("")
+    probe.unlink()
+    free = shutil.disk_usage(cache_root()).free
+    if free < FREE_DISK:
+        raise OSError(
+            f"{cache_root()} has {free / 1e6:.0f} MB free; set MERGEBENCH_CACHE to a folder with {FREE_DISK / 1e6:.0f}"
+        )
+    return f"image cache {cache_root()} ({free / 1e9:.1f} GB free)"
+
+
+def check_zoos() -> str:
+    """Every registered zoo's weights are whole and fit together."""
+    from mergebench import registry
+    from mergebench.zoo import Zoo
+
+    zoos = {name: Zoo(name) for name in registry.config_files("zoos")}
+    digests = {name: zoo.digests(zoo.config.tasks) for name, zoo in zoos.items()}
+    return "zoos " + ", ".join(
+        f"{n} ({len(zoos[n].config.tasks)} experts, base {d['base']})" for n, d in digests.items()
+    )
+
+
+def check_methods() -> str:
+    """Every registered method imports."""
+    from mergebench import discovery, registry
+
+    for card in registry.methods().values():
+        discovery.load_function(card)
+    return f"{len(registry.methods())} methods"
+
+
+def execute(config: Namespace) -> int:
+    """Check everything; 1 if anything is wrong."""
+    print(f"ok      Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    packages = ("torch", "torchvision", "lightning", "torchmetrics", "timm", "open_clip")
+    checks: list[tuple[str, Callable[[], str]]] = [(n, lambda n=n: check_package(n)) for n in packages]
+    checks += [("machine", check_machine), ("cache", check_cache), ("methods", check_methods), ("zoos", check_zoos)]
+    wrong = 0
+    for name, check in checks:
+        try:
+            print(f"ok      {check()}")
+        # Whatever is wrong is what this verb is for: report it and look at the rest.
+        except Exception as error:  # noqa: BLE001
+            wrong += 1
+            line = diagnose_import(name, error) if name in packages else f"{name}: {error}"
+            print(f"wrong   {line}")
+    return 1 if wrong else 0

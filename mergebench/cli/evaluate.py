@@ -1,0 +1,47 @@
+"""`mergebench evaluate`: any checkpoint of a zoo's backbone, on a suite's test splits."""
+
+import json
+
+from jsonargparse import ArgumentParser, Namespace
+
+from mergebench.cli.options import add_device_options, add_suite_options
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What `evaluate` takes."""
+    parser.add_argument("checkpoint", type=str, help="the encoder's weights (.safetensors)")
+    add_suite_options(parser)
+    parser.add_argument("--json", type=str | None, default=None, help="also write the counts to this file")
+    add_device_options(parser)
+
+
+def execute(config: Namespace) -> int:
+    """Evaluate and print counts and accuracies."""
+    from mergebench.evaluation import evaluate
+    from mergebench.measure import resolve_device, set_threads
+    from mergebench.plan import Bench
+    from mergebench.states import SafetensorsState, check_state, writing
+
+    set_threads(config.threads)
+    bench = Bench(config.suite, config.zoo, config.zoo_root)
+    state = SafetensorsState(config.checkpoint)
+    check_state(state, bench.zoo.base, f"the checkpoint ({state.path})")
+    tasks = bench.suite.evaluated
+    outcome = evaluate(
+        bench.zoo.make_empty_encoder(),
+        dict(state),
+        {t: bench.heads[t] for t in tasks},
+        {t: bench.split(t, "test") for t in tasks},
+        mean=bench.zoo.config.mean,
+        std=bench.zoo.config.std,
+        device=resolve_device(config.device),
+    )
+    for task, score in outcome.scores.items():
+        print(f"{task:<20} {100 * score.accuracy:5.1f} %  {score.correct}/{score.total}")
+    average = sum(s.accuracy for s in outcome.scores.values()) / len(outcome.scores)
+    print(f"{'average':<20} {100 * average:5.1f} %")
+    if config.json:
+        counts = {t: {"correct": s.correct, "total": s.total} for t, s in outcome.scores.items()}
+        with writing(config.json) as temporary:
+            temporary.write_text(json.dumps({"average": average, "tasks": counts}, indent=1) + "\n")
+    return 0

@@ -1,0 +1,18 @@
+"""`mergebench leaderboard`: the tables and the page of stored results."""
+
+from jsonargparse import ArgumentParser, Namespace
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What `leaderboard` takes."""
+    parser.add_argument("--out", type=str, default="runs", help="folder of results")
+    parser.add_argument("--suite", nargs="+", type=str, default=[], help="only these suites' tables")
+
+
+def execute(config: Namespace) -> int:
+    """Show."""
+    from mergebench.cli.showing import show_leaderboard
+    from mergebench.results import ResultStore
+
+    show_leaderboard(ResultStore(config.out), only=config.suite)
+    return 0

@@ -1,0 +1,71 @@
+"""Progress on a terminal: cells done, the method and task at hand, time left; plain lines where there is none."""
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mergebench.plan import Cell, Plan
+from mergebench.results import Result
+from mergebench.runner import Observer
+
+
+class ProgressObserver(Observer):
+    """A bar over methods x tasks, and a line for every cell that ends."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} method x task"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self._bar = self._progress.add_task("reading weights and images", total=None)
+
+    def __enter__(self) -> "ProgressObserver":
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def start(self, plan: Plan, todo: int) -> None:
+        """Size the bar by what is left to do: per cell, one step for merging and one for every task."""
+        tasks = len(plan.bench.suite.evaluated)
+        self.console.print(
+            f"{plan.bench.name}: {len(plan.cells)} cells ({todo} to compute), {tasks} tasks, on {plan.device}"
+        )
+        self._steps = tasks + 1
+        self._done = 0
+        self._progress.update(self._bar, total=todo * self._steps)
+
+    def cell(self, cell: Cell) -> None:
+        """A cell begins."""
+        self._progress.update(self._bar, description=f"{cell.card.name}: merging")
+
+    def task(self, cell: Cell, task: str) -> None:
+        """One task is evaluated."""
+        self._progress.update(self._bar, advance=1, description=f"{cell.card.name}: {task}")
+
+    def done(self, cell: Cell, result: Result, reused: bool) -> None:
+        """A line for the cell; a failed one skips the steps it did not take."""
+        name = f"{cell.card.name} (seed {cell.seed})"
+        if not reused:
+            self._done += self._steps
+            self._progress.update(self._bar, completed=self._done)
+        if result.status == "failed":
+            self.console.print(f"  {name:<28} failed: {result.error}")
+        else:
+            cost = (
+                "reused"
+                if reused
+                else f"merge {result.merge.seconds:.1f} s, evaluate {result.evaluation.seconds:.1f} s"
+            )
+            self.console.print(f"  {name:<28} {100 * result.average:5.1f} %   {cost}")

@@ -1,0 +1,75 @@
+"""`mergebench run`: plan, run what is not done, show and write the leaderboard."""
+
+from typing import Any
+
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+
+from mergebench.cli.options import add_device_options, add_suite_options
+from mergebench.errors import HyperparameterError
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What `run` takes."""
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these options")
+    parser.add_argument(
+        "--methods", nargs="+", type=str, required=True, help="all, names, wildcards, families, or FILE.py[:FUNCTION]"
+    )
+    add_suite_options(parser)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one cell of every method for each")
+    parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as METHOD.NAME=VALUE")
+    parser.add_argument("--hyperparameters", type=dict[str, dict[str, Any]], default={}, help="the same, for --config")
+    parser.add_argument("--out", type=str, default="runs", help="folder of results and leaderboard")
+    add_device_options(parser)
+
+
+def hyperparameters(config: Namespace) -> dict[str, dict[str, Any]]:
+    """`--hyperparameters` and `--set` together; the latter wins.
+
+    Raises:
+        HyperparameterError: an item that does not name its method.
+    """
+    from mergebench.hyperparameters import parse_assignments
+
+    given = {m: dict(values) for m, values in config.hyperparameters.items()}
+    for key, value in parse_assignments(config.set).items():
+        method, dot, name = key.partition(".")
+        if not dot:
+            raise HyperparameterError(f"--set {key}: say whose it is, METHOD.{key}=VALUE")
+        given.setdefault(method, {})[name] = value
+    return given
+
+
+def execute(config: Namespace) -> int:
+    """Run; 1 if a cell failed."""
+    from mergebench.cli.progress import ProgressObserver
+    from mergebench.cli.showing import show_leaderboard
+    from mergebench.measure import set_threads
+    from mergebench.plan import RunRequest, make_plan
+    from mergebench.results import ResultStore
+    from mergebench.runner import run
+    from mergebench.states import writing
+
+    store = ResultStore(config.out)
+    with writing(store.out / "cells" / ".writable") as probe:
+        probe.write_text("")
+    (store.out / "cells" / ".writable").unlink()
+    set_threads(config.threads)
+    with ProgressObserver() as observer:
+        plan = make_plan(
+            RunRequest(
+                methods=config.methods,
+                suite=config.suite,
+                seeds=config.seeds,
+                zoo=config.zoo,
+                zoo_root=config.zoo_root,
+                hyperparameters=hyperparameters(config),
+                device=config.device,
+            )
+        )
+        summary = run(plan, store, observer)
+    computed = len(summary.results) - summary.reused
+    print(f"{computed} cells computed, {summary.reused} reused, in {summary.seconds:.1f} s")
+    show_leaderboard(store, only={r.suite for r in summary.results})
+    for result in summary.failed:
+        print(f"failed: {result.method} (seed {result.seed}): {result.error}")
+    return 1 if summary.failed else 0

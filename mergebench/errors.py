@@ -1,0 +1,49 @@
+"""Errors that name the thing, the value and the remedy; the CLI prints them as one line and ends with status 2."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MergebenchError(Exception):
+    """Any mistake in what was asked for; everything done so far is kept."""
+
+
+class UnknownNameError(MergebenchError):
+    """A name that no registry holds.
+
+    Args:
+        kind: what was looked for ("method", "suite", ...).
+        name: what was asked for.
+        known: the names there are; the nearest are shown.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        super().__init__(f"unknown {kind} {name!r}; {nearest(name, known)}")
+
+
+class HyperparameterError(MergebenchError):
+    """A hyper-parameter that the method does not have, or a value it cannot take."""
+
+
+class CheckpointError(MergebenchError):
+    """A checkpoint that cannot be merged: broken, of another model, or not finite."""
+
+
+class NeedsError(MergebenchError):
+    """A method reads what it did not declare, or was not given what it declared."""
+
+
+class MethodError(MergebenchError):
+    """A method's result breaks the contract (names, shapes, dtypes, finite values)."""
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A sentence with the names nearest to `name`, or all of them if none is near."""
+    lowered = {k.lower(): k for k in known}
+    close = [lowered[k] for k in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)]
+    # A word that stands inside longer names ("adamerging" in "task_wise_adamerging") is near, whatever the ratio says.
+    close += [k for k in known if len(name) >= 3 and name.lower() in k.lower() and k not in close]
+    if close:
+        return "did you mean " + " or ".join(repr(k) for k in close[:3]) + "?"
+    return "there are: " + ", ".join(known) if known else "there are none"

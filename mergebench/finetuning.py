@@ -1,0 +1,239 @@
+"""Makes an expert: fine-tunes an encoder on one task while the task's zero-shot head stays frozen."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.data import DataLoader, Dataset
+
+Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def shift(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Every image moved by up to a sixteenth of its side either way, edges repeated: [B, C, H, W] -> the same."""
+    batch, _, height, width = images.shape
+    moves = torch.rand(2, batch, 1, generator=generator) * 2 - 1
+    rows = (torch.arange(height) + (moves[0] * height / 16).round().long()).clamp(0, height - 1)
+    columns = (torch.arange(width) + (moves[1] * width / 16).round().long()).clamp(0, width - 1)
+    return images.permute(0, 2, 3, 1)[torch.arange(batch)[:, None, None], rows[:, :, None], columns[:, None]].permute(
+        0, 3, 1, 2
+    )
+
+
+def affine(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Every image turned by up to 10 degrees, scaled by up to 10 % and moved by up to a sixteenth of its side."""
+    turn, grow, *moves = torch.rand(4, len(images), generator=generator) * 2 - 1
+    angle, scale = turn * math.radians(10), 1 + 0.1 * grow
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    rows = torch.stack([cos, -sin, moves[0] / 8, sin, cos, moves[1] / 8], dim=1).view(-1, 2, 3)
+    grid = nn.functional.affine_grid(rows, list(images.shape), align_corners=False)
+    return nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {"none": lambda images, generator: images, "shift": shift, "affine": affine}
+
+
+class _Batches(Dataset):
+    """Step number -> batch. A function of the seed and the step alone, so that a resumed run loses and repeats none."""
+
+    def __init__(self, images: Tensor, labels: Tensor, batch_size: int, seed: int, first: int, count: int) -> None:
+        self.images, self.labels = images, labels
+        self.batch_size, self.seed, self.first, self.count = batch_size, seed, first, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
+        if index >= self.count:
+            raise IndexError(index)
+        position = (self.first + index) * self.batch_size
+        chosen = [self._drawn(position + k) for k in range(self.batch_size)]
+        return self.images[chosen], self.labels[chosen], self.first + index
+
+    def _drawn(self, position: int) -> int:
+        """The image at a position of an endless stream of shuffled passes over the data."""
+        epoch, place = divmod(position, len(self.images))
+        if getattr(self, "_epoch", None) != epoch:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self._epoch, self._order = epoch, torch.randperm(len(self.images), generator=generator).tolist()
+        return self._order[place]
+
+
+class FineTuning(lightning.LightningModule):
+    """An encoder in training behind a frozen head.
+
+    Args:
+        encoder: images [B, C, H, W] -> features [B, width]; trained in place.
+        head: features -> logits; never changed.
+        mean, std: per channel, of images in [0, 1].
+        steps: length of the cosine schedule.
+        See `finetune` for the rest.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        head: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        *,
+        steps: int,
+        batch_size: int,
+        learning_rate: float,
+        weight_decay: float,
+        warmup: int,
+        augment: str,
+        frozen: tuple[str, ...],
+        seed: int,
+        steps_per_epoch: int,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head.requires_grad_(False).eval()
+        self.data = (images, labels)  # a tuple: no buffer, so not in the checkpoint
+        self.mean, self.std = torch.tensor(mean)[:, None, None], torch.tensor(std)[:, None, None]
+        self.steps, self.batch_size, self.seed, self.steps_per_epoch = steps, batch_size, seed, steps_per_epoch
+        self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
+        self.augment = AUGMENTATIONS[augment]
+        self.frozen = frozen
+        for name, parameter in encoder.named_parameters():
+            parameter.requires_grad_(not name.startswith(frozen) if frozen else True)
+
+    def train_dataloader(self) -> DataLoader:
+        """The batches of the current epoch."""
+        first = self.current_epoch * self.steps_per_epoch
+        count = min(self.steps_per_epoch, self.steps - first)
+        return DataLoader(_Batches(*self.data, self.batch_size, self.seed, first, count), batch_size=None)
+
+    def training_step(self, batch: tuple[Tensor, Tensor, int], batch_index: int) -> Tensor:
+        """Cross-entropy of one augmented batch."""
+        images, labels, step = batch
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        pixels = self.augment(images.permute(0, 3, 1, 2).float().cpu() / 255, generator)
+        pixels = ((pixels - self.mean) / self.std).to(self.device)
+        with _attention(self.device):
+            loss = nn.functional.cross_entropy(self.head(self.encoder(pixels)).float(), labels)
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> dict:
+        """AdamW with warm-up and a cosine down to zero; biases, norms and embeddings are not decayed."""
+        trained = [p for p in self.encoder.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimiser = torch.optim.AdamW(groups, lr=self.learning_rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser,
+            lambda step: min(1.0, (step + 1) / max(1, self.warmup)) * 0.5 * (1 + math.cos(math.pi * step / self.steps)),
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+@contextlib.contextmanager
+def _attention(device: torch.device) -> Iterator[None]:
+    """On CPUs, attention in plain matrix products: flash attention's bf16 backward pass is many times slower there."""
+    if device.type != "cpu":
+        yield
+        return
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+def finetune(
+    encoder: nn.Module,
+    head: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    steps: int = 1000,
+    batch_size: int = 64,
+    learning_rate: float = 1e-4,
+    weight_decay: float = 0.0,
+    warmup: int = 50,
+    augment: str = "none",
+    frozen: tuple[str, ...] = (),
+    seed: int = 0,
+    precision: str = "32-true",
+    accelerator: str = "auto",
+    checkpoint_dir: Path | None = None,
+    progress: bool = False,
+) -> dict[str, Tensor]:
+    """Fine-tunes an encoder on one task.
+
+    Args:
+        encoder: holds the base weights; trained in place. Images [B, C, H, W] -> features [B, width].
+        head: the task's frozen classifier, features [B, width] -> logits [B, classes].
+        images: uint8 [N, H, W, C], the training split.
+        labels: int64 [N].
+        mean, std: per channel, of images in [0, 1].
+        steps: optimiser steps.
+        batch_size: images per step.
+        learning_rate: AdamW's peak rate; linear warm-up, then a cosine to zero.
+        weight_decay: AdamW's decoupled decay of matrices.
+        warmup: steps of linear warm-up.
+        augment: a name in `AUGMENTATIONS`.
+        frozen: parameters whose names start with one of these prefixes keep the base's values.
+        seed: of the order of the images and of the augmentation.
+        precision: Lightning's, e.g. "32-true" or "bf16-mixed".
+        accelerator: Lightning's, e.g. "auto" or "cpu".
+        checkpoint_dir: where to save progress, about ten times a run; an interrupted run picks up from there.
+        progress: show a progress bar.
+
+    Returns:
+        The expert's state dict in float32 on the CPU, without the head.
+
+    Raises:
+        ValueError: an unknown augmentation, or sizes that do not match.
+    """
+    if augment not in AUGMENTATIONS:
+        raise ValueError(f"unknown augmentation {augment!r}; there are {', '.join(AUGMENTATIONS)}")
+    if len(images) != len(labels):
+        raise ValueError(f"{len(images)} images but {len(labels)} labels")
+    steps_per_epoch = max(1, math.ceil(steps / 10))
+    module = FineTuning(
+        encoder.train(),
+        head,
+        images,
+        labels,
+        mean,
+        std,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        warmup=warmup,
+        augment=augment,
+        frozen=frozen,
+        seed=seed,
+        steps_per_epoch=steps_per_epoch,
+    )
+    callbacks, resume_from = [], None
+    if checkpoint_dir is not None:
+        callbacks.append(ModelCheckpoint(checkpoint_dir, filename="progress", enable_version_counter=False))
+        saved = Path(checkpoint_dir) / "progress.ckpt"
+        resume_from = saved if saved.exists() else None
+    trainer = lightning.Trainer(
+        max_epochs=math.ceil(steps / steps_per_epoch),
+        reload_dataloaders_every_n_epochs=1,
+        accelerator=accelerator,
+        devices=1,
+        precision=precision,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=checkpoint_dir is not None,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, ckpt_path=resume_from)
+    return {name: tensor.detach().float().cpu().clone() for name, tensor in encoder.eval().state_dict().items()}

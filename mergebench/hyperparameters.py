@@ -1,0 +1,75 @@
+"""Hyper-parameters: checked against the method's signature, filled with its defaults."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from mergebench.errors import HyperparameterError, nearest
+
+
+def resolve(function: Callable, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All hyper-parameters of a method: those given, checked and converted, and the defaults of the others.
+
+    Args:
+        function: a merge method; its signature is the schema.
+        given: name -> value; text is converted to the declared type.
+
+    Raises:
+        HyperparameterError: a name it does not have (the nearest are shown), or a value its type does not take.
+    """
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    known = {p.name: p for p in parameters}
+    for name in given:
+        if name not in known:
+            raise HyperparameterError(
+                f"method {function.card.name!r} has no hyper-parameter {name!r}; {nearest(name, list(known))}"
+            )
+    resolved = {}
+    for name, parameter in known.items():
+        if name not in given:
+            resolved[name] = parameter.default
+            continue
+        value = given[name]
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument(f"--{name}", type=parameter.annotation)
+        # A boolean is an integer to Python, and "yes" is one to YAML; neither is meant as a number.
+        wrong = isinstance(value, bool) and parameter.annotation is not bool
+        try:
+            resolved[name] = getattr(parser.parse_object({name: value}), name)
+        except (ArgumentError, TypeError, ValueError):
+            wrong = True
+        if wrong:
+            kind = inspect.formatannotation(parameter.annotation).rsplit(".", 1)[-1]
+            kind = str(parameter.annotation).removeprefix("typing.") if "Literal" in str(parameter.annotation) else kind
+            raise HyperparameterError(
+                f"method {function.card.name!r}: hyper-parameter {name}={value!r} is not of type {kind} "
+                f"(default {parameter.default!r})"
+            )
+    return resolved
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """`["scaling=0.5", "ties.density=0.1"]` -> names to values, read as YAML scalars.
+
+    Raises:
+        HyperparameterError: an item without `=`.
+    """
+    values = {}
+    for item in assignments:
+        name, equals, text = item.partition("=")
+        if not equals or not name:
+            raise HyperparameterError(f"cannot read {item!r}: write NAME=VALUE")
+        try:
+            values[name] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            values[name] = text
+        # YAML 1.1 takes "1e-3" for text; a person means the number.
+        if isinstance(values[name], str):
+            try:
+                values[name] = float(values[name])
+            except ValueError:
+                continue
+    return values

@@ -1,0 +1,79 @@
+"""Decoded images on disk: rendered or decoded once, then memory-mapped by every method, seed and process."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from mergebench.errors import MergebenchError
+from mergebench.states import writing
+from mergebench.task import SPLITS, Task
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a task.
+
+    Args:
+        images: uint8 [N, H, W, 3], memory-mapped.
+        labels: int64 [N].
+        digest: SHA-256 (16 hex digits) of both.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    digest: str
+
+
+def cache_root() -> Path:
+    """Where decoded images are kept: `MERGEBENCH_CACHE`, or the user's cache folder."""
+    return Path(os.environ.get("MERGEBENCH_CACHE") or platformdirs.user_cache_dir("mergebench"))
+
+
+def load_split(task: Task, split: str) -> Split:
+    """A task's split from the cache, decoded first if it is not there.
+
+    The file with the digest is written last and each file appears whole, so an interrupted build is built again.
+
+    Raises:
+        MergebenchError: no such split, data that contradict the card, or a cache that cannot be written.
+    """
+    if split not in SPLITS:
+        raise MergebenchError(f"no split {split!r}; there are: {', '.join(SPLITS)}")
+    folder = cache_root() / "images" / f"{task.card.name}-{task.fingerprint}"
+    paths = [folder / f"{split}.{part}" for part in ("images.npy", "labels.npy", "json")]
+    if not _complete(paths):
+        images, labels = task.load(split)
+        _check(task, split, images, labels)
+        for path, array in zip(paths, (images, labels), strict=False):
+            with writing(path) as temporary, temporary.open("wb") as file:
+                np.save(file, array)
+        digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:16]
+        with writing(paths[2]) as temporary:
+            temporary.write_text(json.dumps({"digest": digest, "bytes": [p.stat().st_size for p in paths[:2]]}))
+    digest = json.loads(paths[2].read_text())["digest"]
+    return Split(np.load(paths[0], mmap_mode="r"), np.load(paths[1]), digest)
+
+
+def _complete(paths: list[Path]) -> bool:
+    try:
+        return json.loads(paths[2].read_text())["bytes"] == [p.stat().st_size for p in paths[:2]]
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _check(task: Task, split: str, images: np.ndarray, labels: np.ndarray) -> None:
+    card = task.card
+    if len(images) != card.splits[split] or len(labels) != len(images):
+        raise MergebenchError(
+            f"task {card.name!r}: split {split!r} has {len(images)} images and {len(labels)} labels, "
+            f"but its card says {card.splits[split]}"
+        )
+    if labels.min() < 0 or labels.max() >= len(card.classes):
+        raise MergebenchError(
+            f"task {card.name!r}: split {split!r} has label {labels.max()}, but the card lists {len(card.classes)} classes"
+        )

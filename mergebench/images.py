@@ -1,0 +1,126 @@
+"""Where a method's images come from: batches handed in explicitly, or a seeded draw from a suite's split."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mergebench.errors import MergebenchError
+
+Batch = tuple[Tensor, Tensor | None]
+
+
+class ImageSource(Protocol):
+    """What the pool asks of a task's images."""
+
+    def once(self, samples: int, batch_size: int) -> Iterator[Batch]:
+        """`samples` images, each once, as (images float [B, 3, H, W], labels int64 [B] or None)."""
+
+    def forever(self, batch_size: int) -> Iterator[Batch]:
+        """Batches without end, reshuffled on every pass."""
+
+
+class ExplicitBatches:
+    """Batches of the caller's own: all are used, in the order given, whatever a method's `samples` says.
+
+    Args:
+        batches: tensors [B, 3, H, W], or pairs (images, labels [B]); read once and kept.
+        task: whose they are, for messages.
+    """
+
+    def __init__(self, batches: Iterable[Tensor | tuple[Tensor, Tensor]], task: str) -> None:
+        self._batches = [b if isinstance(b, (tuple, list)) else (b, None) for b in batches]
+        if not self._batches:
+            raise MergebenchError(f"the calibration batches of task {task!r} are empty")
+        for images, _ in self._batches:
+            if not isinstance(images, Tensor) or images.ndim != 4:
+                shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+                raise MergebenchError(f"a calibration batch of task {task!r} is {shape}; expected images [B, 3, H, W]")
+            if images.is_floating_point() and not torch.isfinite(images).all():
+                raise MergebenchError(f"a calibration batch of task {task!r} holds values that are NaN or infinite")
+
+    def once(self, samples: int, batch_size: int) -> Iterator[Batch]:
+        """All batches, in the order given."""
+        yield from self._batches
+
+    def forever(self, batch_size: int) -> Iterator[Batch]:
+        """All batches in the order given, again and again."""
+        while True:
+            yield from self.once(0, 0)
+
+
+class DrawnImages:
+    """A seeded draw without replacement from arrays of decoded images.
+
+    Args:
+        images: uint8 [N, H, W, 3], possibly memory-mapped.
+        labels: int64 [N].
+        mean, std: per channel, of images scaled to [0, 1].
+        task: the task's name; it and the seed decide the draw, so that every method sees the same images.
+        seed: the run's seed.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        task: str,
+        seed: int,
+    ) -> None:
+        self._images, self._labels = images, labels
+        self._mean, self._std = mean, std
+        self._task, self._seed = task, seed
+        self.drawn: np.ndarray = np.empty(0, dtype=np.int64)
+
+    def _order(self, epoch: int = 0) -> np.ndarray:
+        entropy = hashlib.sha256(f"{self._task}|{self._seed}|{epoch}".encode()).digest()
+        rng = np.random.default_rng(np.frombuffer(entropy, dtype=np.uint32))
+        return rng.permutation(len(self._images))
+
+    def _batch(self, indices: np.ndarray) -> Batch:
+        self.drawn = np.union1d(self.drawn, indices)
+        ordered = np.sort(indices)  # a memory map is read front to back
+        images = normalise(torch.from_numpy(self._images[ordered]), self._mean, self._std)
+        return images, torch.from_numpy(self._labels[ordered])
+
+    def once(self, samples: int, batch_size: int) -> Iterator[Batch]:
+        """Exactly `samples` images: the first of a seeded order, so a smaller draw is part of a larger one.
+
+        Raises:
+            MergebenchError: more are asked for than there are.
+        """
+        if samples > len(self._images):
+            raise MergebenchError(
+                f"samples={samples}, but task {self._task!r} has {len(self._images)} calibration images; ask for fewer"
+            )
+        chosen = self._order()[:samples]
+        for start in range(0, samples, batch_size):
+            yield self._batch(chosen[start : start + batch_size])
+
+    def forever(self, batch_size: int) -> Iterator[Batch]:
+        """Full batches without end; every pass over the split has an order of its own."""
+        size = min(batch_size, len(self._images))
+        epoch = 0
+        while True:
+            order = self._order(epoch)
+            for start in range(0, len(order) - size + 1, size):
+                yield self._batch(order[start : start + size])
+            epoch += 1
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the indices drawn so far; empty if none were."""
+        return hashlib.sha256(self.drawn.astype("<i8").tobytes()).hexdigest()[:16] if len(self.drawn) else ""
+
+
+def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W], scaled to [0, 1], minus mean, over std (per channel)."""
+    scaled = images.permute(0, 3, 1, 2).to(torch.float32) / 255
+    shape = (1, -1, 1, 1)
+    centre = torch.tensor(mean, device=images.device).view(shape)
+    return ((scaled - centre) / torch.tensor(std, device=images.device).view(shape)).contiguous()

@@ -1,0 +1,117 @@
+"""Regression of one linear layer on several experts' inputs: Grams are summed, never the inputs kept."""
+
+from dataclasses import dataclass
+
+import torch
+from scipy.linalg import lapack
+from torch import Tensor
+
+
+def shrink_off_diagonal(gram: Tensor, alpha: float) -> Tensor:
+    """Multiply the off-diagonal entries of a Gram [d, d] by alpha; the diagonal stays."""
+    shrunk = alpha * gram
+    shrunk.diagonal().copy_(gram.diagonal())
+    return shrunk
+
+
+class GramSum:
+    """X^T X / n of one layer's input rows, batch by batch.
+
+    Products are taken in the rows' precision, sums over batches in float64: within a batch the error is that of one
+    matrix product, and it does not grow with the number of batches.
+
+    Args:
+        width: input features d of the layer.
+        device: where the rows are.
+    """
+
+    def __init__(self, width: int, device: torch.device) -> None:
+        self._sum = torch.zeros(width, width, dtype=torch.float64, device=device)
+        self.rows = 0
+
+    def add(self, inputs: Tensor) -> None:
+        """Add input rows [..., d]."""
+        rows = inputs.detach().reshape(-1, inputs.shape[-1])
+        self._sum += rows.T @ rows
+        self.rows += len(rows)
+
+    def mean(self) -> Tensor:
+        """The Gram per row [d, d], float64."""
+        return self._sum / max(self.rows, 1)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A solved layer.
+
+    Args:
+        weight: [out, d], float64.
+        condition: 1-norm condition number of the summed Gram (LAPACK's estimate); infinite if it is singular.
+        jitter: what was added to the diagonal, relative to its mean; 0 where Cholesky went through at once.
+    """
+
+    weight: Tensor
+    condition: float
+    jitter: float
+
+
+class LayerRegression:
+    """min_W sum_i ||X_i W^T - X_i W_i^T||^2 / n_i over experts, with shrunk off-diagonals.
+
+    It is solved for the deviation from the average, W = A + D with D^T = (sum G_i)^-1 sum G_i (W_i - A)^T. In exact
+    arithmetic that is RegMean's W^T = (sum G_i)^-1 sum G_i W_i^T (arXiv:2212.09849, eq. 2); where the inputs leave a
+    direction unseen it falls back to the average there instead of to zero, and equal experts come back exactly.
+
+    Args:
+        average: mean of the experts' weights [out, d].
+        alpha: factor on each Gram's off-diagonal entries.
+    """
+
+    def __init__(self, average: Tensor, alpha: float) -> None:
+        self._average = average.double()
+        self._alpha = alpha
+        width = average.shape[1]
+        self._grams = torch.zeros(width, width, dtype=torch.float64, device=average.device)
+        self._targets = torch.zeros(width, average.shape[0], dtype=torch.float64, device=average.device)
+
+    def add(self, gram: Tensor, weight: Tensor) -> None:
+        """Add an expert: its Gram per row [d, d] and its weight [out, d]."""
+        shrunk = shrink_off_diagonal(gram.double(), self._alpha)
+        self._grams += shrunk
+        self._targets += shrunk @ (weight.double() - self._average).T
+
+    def solve(self) -> Solution:
+        """The merged weight."""
+        deviation, condition, jitter = solve_positive(self._grams, self._targets)
+        return Solution(self._average + deviation.T, condition, jitter)
+
+
+def solve_positive(matrix: Tensor, right: Tensor) -> tuple[Tensor, float, float]:
+    """Solve M X = R for a symmetric positive semi-definite M.
+
+    Cholesky in float64. If M is not numerically definite, a growing jitter is added to the diagonal (from 1e-12 to 1e-6
+    of its mean), and at last the pseudo-inverse is taken.
+
+    Args:
+        matrix: [d, d], float64.
+        right: [d, k], float64.
+
+    Returns:
+        X [d, k]; the 1-norm condition number of M; the relative jitter that was needed.
+    """
+    scale = matrix.diagonal().mean().item()
+    if scale <= 0:
+        return torch.zeros_like(right), float("inf"), 0.0
+    for jitter in (0.0, 1e-12, 1e-10, 1e-8, 1e-6):
+        regular = matrix + jitter * scale * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+        factor, failed = torch.linalg.cholesky_ex(regular)
+        if not failed.item():
+            condition = _condition(factor, matrix) if jitter == 0 else float("inf")
+            return torch.cholesky_solve(right, factor), condition, jitter
+    return torch.linalg.pinv(matrix, hermitian=True) @ right, float("inf"), float("inf")
+
+
+def _condition(factor: Tensor, matrix: Tensor) -> float:
+    norm = matrix.abs().sum(0).max().item()
+    reciprocal, _ = lapack.dpocon(factor.cpu().numpy(), norm, uplo="L")
+    return 1 / reciprocal if reciprocal > 0 else float("inf")

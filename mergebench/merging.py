@@ -1,0 +1,114 @@
+"""Running a merge method under its contract; `merge` is the library's front door."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mergebench import discovery, hyperparameters, registry
+from mergebench.errors import CheckpointError, MethodError
+from mergebench.images import ExplicitBatches
+from mergebench.pool import ModelPool
+from mergebench.states import StateDict, check_state
+
+
+class PerTask(dict[str, StateDict]):
+    """What a reference that is not one model returns: task -> its own weights."""
+
+
+def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any]) -> StateDict | PerTask:
+    """Call a method and hold its result to the contract.
+
+    Args:
+        function: the merge method.
+        pool: its inputs.
+        resolved: all its hyper-parameters.
+
+    Returns:
+        The merged state (or, from a `ceiling` reference, one per task), with the base's names, shapes and dtypes.
+
+    Raises:
+        MethodError: the result breaks the contract; the message names the tensor.
+    """
+    name = function.card.name
+    # Methods that draw from torch's global generator are reproducible too, and leave the caller's as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(pool.generator().initial_seed())
+        result = function(pool, **resolved)
+    states = result if isinstance(result, PerTask) else {"": result}
+    if isinstance(result, PerTask) and function.card.role != "ceiling":
+        raise MethodError(f"method {name!r} returned one model per task; only role='ceiling' may")
+    reference = {n: torch.empty(s, device="meta") for n, s in pool.layout.shapes.items()}
+    for task, state in states.items():
+        who = f"method {name!r}: the result" + (f" for task {task!r}" if task else "")
+        if not isinstance(state, Mapping):
+            raise MethodError(f"{who} is a {type(state).__name__}, not a state dict")
+        try:
+            check_state(state, reference, who)
+        except CheckpointError as error:
+            raise MethodError(str(error)) from None
+        for key, dtype in pool.layout.dtypes.items():
+            if state[key].dtype != dtype:
+                raise MethodError(f"{who}: {key!r} is {state[key].dtype}, but {dtype} in the base")
+    return result
+
+
+def merge(
+    method: str,
+    base: nn.Module,
+    experts: Mapping[str, Mapping[str, Tensor]],
+    *,
+    calibration: Mapping[str, Iterable[Tensor | tuple[Tensor, Tensor]]] | None = None,
+    heads: Mapping[str, nn.Module] | None = None,
+    test_inputs: Mapping[str, Iterable[Tensor]] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    **given: Any,
+) -> StateDict:
+    """Merge experts into one encoder.
+
+    Args:
+        method: a registered name, or `path/to/file.py:function`.
+        base: a timm VisionTransformer (num_classes=0) that holds the pre-trained weights; it is not changed.
+        experts: task -> state dict with the base's names and shapes; not changed.
+        calibration: task -> normalised image batches [B, 3, H, W], or (images, labels [B]) pairs where a method needs
+            labels. Every batch is used, in the order given; a method's `samples` and `batch_size` do not apply.
+        heads: task -> classifier, features [B, width] -> logits [B, classes], where the method needs it.
+        test_inputs: task -> unlabelled batches for test-time methods; the calibration batches if not given.
+        seed: of everything random: same seed, same bits.
+        device: where to compute.
+        **given: the method's hyper-parameters.
+
+    Returns:
+        The merged state dict: the base's names, shapes and dtypes; on the CPU.
+
+    Raises:
+        MergebenchError: unknown method or hyper-parameter, experts that do not fit the base, missing inputs, a result
+            that breaks the contract.
+
+    Example:
+        merged = merge("regmean++", base, {"mnist": a, "svhn": b}, calibration={"mnist": x, "svhn": y}, alpha=0.9)
+    """
+    card = registry.method(method)
+    function = discovery.load_function(card)
+    resolved = hyperparameters.resolve(function, given)
+    base_state = base.state_dict()
+    check_state(base_state, base_state, "the base")
+    for task, state in experts.items():
+        check_state(state, base_state, f"expert {task!r}")
+    explicit = {t: ExplicitBatches(b, t) for t, b in (calibration or {}).items()}
+    unlabelled = {t: ExplicitBatches(b, t) for t, b in test_inputs.items()} if test_inputs is not None else explicit
+    pool = ModelPool(
+        card.name,
+        card.needs_for(resolved),
+        base,
+        base_state,
+        experts,
+        calibration=explicit,
+        test_inputs=unlabelled,
+        heads=heads,
+        seed=seed,
+        device=device,
+    )
+    return run_method(function, pool, resolved)

@@ -1,0 +1,206 @@
+"""The model pool: all that a merge method may see of its inputs, and nothing that it did not declare."""
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mergebench.errors import MergebenchError, NeedsError
+from mergebench.images import ImageSource
+from mergebench.layout import Layout
+from mergebench.method import Needs
+from mergebench.states import StateDict
+
+# Gradients and activations of one batch must fit beside the models.
+PASS_SIZE = 64
+
+
+class ReadOnlyState(Mapping[str, Tensor]):
+    """A view of weights that hands out copies in computing precision, so that no method can change its inputs."""
+
+    def __init__(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        self._state, self._device = state, device
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = self._state[name].detach()
+        # Sums over experts in half precision would lose what the experts differ in.
+        dtype = torch.promote_types(tensor.dtype, torch.float32) if tensor.is_floating_point() else tensor.dtype
+        return tensor.to(self._device, dtype, copy=True)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._state)
+
+    def __len__(self) -> int:
+        return len(self._state)
+
+
+class ModelPool:
+    """The experts, and whatever else the method's `Needs` declare.
+
+    Experts are ordered by task name, whatever order they were handed in, so that a result cannot depend on it.
+
+    Args:
+        method: the method's name, for messages.
+        needs: what it declared; all else is refused.
+        architecture: a VisionTransformer whose structure the weights have; its values are used only as `base`.
+        base: the pre-trained weights.
+        experts: task -> weights (a `SafetensorsState` is read lazily).
+        calibration, test_inputs: task -> images.
+        heads: task -> zero-shot classifier.
+        seed: of everything random.
+        device: where tensors are handed out.
+
+    Raises:
+        NeedsError: something declared was not given.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        needs: Needs,
+        architecture: nn.Module,
+        base: Mapping[str, Tensor],
+        experts: Mapping[str, Mapping[str, Tensor]],
+        *,
+        calibration: Mapping[str, ImageSource] | None = None,
+        test_inputs: Mapping[str, ImageSource] | None = None,
+        heads: Mapping[str, nn.Module] | None = None,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if not experts:
+            raise MergebenchError("there are no experts to merge")
+        self.tasks = tuple(sorted(experts))
+        self.layout = Layout(architecture)
+        self.seed = seed
+        self.device = torch.device(device)
+        self.diagnostics: dict[str, Any] = {}
+        self._method, self._needs, self._architecture = method, needs, architecture
+        self._base = ReadOnlyState(base, self.device)
+        self._experts = {t: ReadOnlyState(experts[t], self.device) for t in self.tasks}
+        self._given = {"calibration": calibration, "test_inputs": test_inputs, "heads": heads}
+        for need, given in self._given.items():
+            lacking = [t for t in self.tasks if t not in (given or {})]
+            if getattr(needs, need) and lacking:
+                raise NeedsError(f"method {method!r} needs {need}: give {need}= for task {', '.join(lacking)}")
+
+    def _require(self, need: str) -> None:
+        if not getattr(self._needs, need):
+            raise NeedsError(
+                f"method {self._method!r} reads {need}, which it did not declare: "
+                f"add needs=Needs({need}=True) to its @merge_method"
+            )
+
+    @property
+    def base(self) -> Mapping[str, Tensor]:
+        """The pre-trained weights (copies, at least float32); needs `base`."""
+        self._require("base")
+        return self._base
+
+    @property
+    def experts(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """task -> fine-tuned weights (copies, at least float32), ordered by task name."""
+        return self._experts
+
+    @property
+    def heads(self) -> dict[str, nn.Module]:
+        """task -> frozen zero-shot classifier (a copy) on the pool's device; needs `heads`."""
+        self._require("heads")
+        heads = {t: copy.deepcopy(self._given["heads"][t]).to(self.device) for t in self.tasks}
+        for head in heads.values():
+            head.eval().requires_grad_(False)
+        return heads
+
+    def calibration(self, task: str, samples: int, batch_size: int = PASS_SIZE) -> Iterator[Tensor]:
+        """Normalised calibration images [B, 3, H, W] of a task, `samples` in all; needs `calibration`.
+
+        Batches that a caller handed in explicitly are all used, in the order given, whatever `samples` says.
+        """
+        self._require("calibration")
+        for images, _ in self._given["calibration"][task].once(samples, batch_size):
+            yield images.to(self.device)
+
+    def labelled_calibration(
+        self, task: str, samples: int, batch_size: int = PASS_SIZE
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """As `calibration`, with labels [B]; needs `calibration` and `labels`.
+
+        Raises:
+            NeedsError: the batches handed in carry no labels.
+        """
+        self._require("calibration")
+        self._require("labels")
+        for images, labels in self._given["calibration"][task].once(samples, batch_size):
+            if labels is None:
+                raise NeedsError(f"method {self._method!r} needs labels: give task {task!r} (images, labels) pairs")
+            yield images.to(self.device), labels.to(self.device)
+
+    def stream(self, need: str, task: str, batch_size: int) -> Iterator[Tensor]:
+        """Unlabelled images of a task without end, reshuffled on every pass.
+
+        Args:
+            need: `calibration` or `test_inputs`; it must be declared.
+            task: whose images.
+            batch_size: images a batch.
+        """
+        self._require(need)
+        for images, _ in self._given[need][task].forever(batch_size):
+            yield images.to(self.device)
+
+    def encoder(self, state: Mapping[str, Tensor] | None = None) -> nn.Module:
+        """A new encoder in eval mode, without gradients, that holds `state`.
+
+        Args:
+            state: all its weights; without it every floating-point value is NaN, so that what was never loaded shows.
+        """
+        encoder = copy.deepcopy(self._architecture).to(self.device).eval().requires_grad_(False)
+        tensors = encoder.state_dict()
+        dtype = torch.promote_types(next(iter(self.layout.dtypes.values())), torch.float32)
+        encoder.to(dtype)
+        if state is None:
+            for tensor in encoder.state_dict().values():
+                if tensor.is_floating_point():
+                    tensor.fill_(float("nan"))
+        else:
+            encoder.load_state_dict({n: state[n] for n in tensors})
+        return encoder
+
+    def finish(self, state: Mapping[str, Tensor]) -> StateDict:
+        """The state in the base's order and dtypes, on the CPU, sharing no memory with anything."""
+        return {n: state[n].detach().to("cpu", d, copy=True) for n, d in self.layout.dtypes.items()}
+
+    def map_experts(self, merge: Callable[[Tensor], Tensor]) -> StateDict:
+        """Merge tensor by tensor; only one tensor of each expert is held at a time.
+
+        Args:
+            merge: experts' tensors stacked [T, *shape] -> merged [*shape]. Integer buffers are taken from one expert.
+        """
+        return self._map(lambda name, experts: merge(experts))
+
+    def map_tensors(self, merge: Callable[[Tensor, Tensor], Tensor]) -> StateDict:
+        """As `map_experts`, with the base's tensor: merge(base [*shape], experts [T, *shape]); needs `base`."""
+        base = self.base
+        return self._map(lambda name, experts: merge(base[name], experts))
+
+    def _map(self, merge: Callable[[str, Tensor], Tensor]) -> StateDict:
+        merged: StateDict = {}
+        for name, dtype in self.layout.dtypes.items():
+            if dtype.is_floating_point:
+                stacked = torch.stack([e[name] for e in self._experts.values()])
+                merged[name] = merge(name, stacked).detach().to("cpu", dtype, copy=True)
+            else:
+                merged[name] = next(iter(self._experts.values()))[name].cpu()
+        return merged
+
+    def generator(self, *key: object) -> torch.Generator:
+        """A CPU random generator of its own for every key, decided by the pool's seed."""
+        text = "|".join(map(str, (self.seed, self._method, *key)))
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+        return torch.Generator().manual_seed(seed)
+
+    def report(self, **facts: Any) -> None:
+        """Keep facts about the merge (condition numbers, learnt coefficients ...) for the result."""
+        self.diagnostics.update(facts)

@@ -1,0 +1,135 @@
+"""The registry: what methods, tasks, zoos and suites there are, built in or brought by others, by name."""
+
+import fnmatch
+import importlib
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+from mergebench.discovery import scan_file, scan_package
+from mergebench.errors import MergebenchError, UnknownNameError
+from mergebench.method import MethodCard
+from mergebench.task import Task
+
+FAMILIES = ("references", "data-free", "calibration", "test-time")
+
+Item = TypeVar("Item")
+
+
+@cache
+def methods() -> MappingProxyType[str, MethodCard]:
+    """All registered methods, references first, then by family and name.
+
+    Raises:
+        MergebenchError: two methods of the same name.
+    """
+    found: dict[str, MethodCard] = {}
+    for entry in entry_points(group="mergebench.methods"):
+        for card in scan_package(entry.value):
+            if card.name in found:
+                raise MergebenchError(f"two methods are named {card.name!r}: {found[card.name].path} and {card.path}")
+            found[card.name] = card
+    ordered = sorted(found.values(), key=lambda c: (FAMILIES.index(c.family), c.name))
+    return MappingProxyType({c.name: c for c in ordered})
+
+
+@cache
+def tasks() -> MappingProxyType[str, Task]:
+    """All registered tasks by name."""
+    found: dict[str, Task] = {}
+    for entry in entry_points(group="mergebench.tasks"):
+        found.update(entry.load())
+    return MappingProxyType(found)
+
+
+@cache
+def config_files(kind: str) -> MappingProxyType[str, Path]:
+    """YAML files of one kind (`suites`, `zoos`) by stem, from all registered configuration packages."""
+    found: dict[str, Path] = {}
+    for entry in entry_points(group="mergebench.configs"):
+        folder = Path(importlib.import_module(entry.value).__file__).parent / kind
+        found.update({p.stem: p for p in sorted(folder.glob("*.yaml"))})
+    return MappingProxyType(found)
+
+
+def get(kind: str, name: str, known: "MappingProxyType[str, Item]") -> Item:
+    """One registered thing.
+
+    Raises:
+        UnknownNameError: there is none of that name; the nearest are listed.
+    """
+    if name not in known:
+        raise UnknownNameError(kind, name, known)
+    return known[name]
+
+
+def config_file(kind: str, name: str) -> Path:
+    """The YAML behind a registered name, or behind a path to a file of one's own (`./mine.yaml`)."""
+    if name.endswith((".yaml", ".yml")):
+        if not Path(name).is_file():
+            raise MergebenchError(f"no such {kind[:-1]} file: {name}")
+        return Path(name)
+    return get(kind[:-1], name, config_files(kind))
+
+
+def select_methods(patterns: Iterable[str]) -> list[MethodCard]:
+    """Methods by name, wildcard, family, `all`, or `path/to/file.py[:function]`, each once, in the order asked for.
+
+    Args:
+        patterns: what stands after `--methods`.
+
+    Raises:
+        UnknownNameError: a pattern that selects nothing.
+        MergebenchError: a plug-in file that does not hold the method, or one that takes a registered method's name.
+    """
+    known = methods()
+    chosen: dict[str, MethodCard] = {}
+    for pattern in patterns:
+        if ".py" in pattern:
+            picked = _from_file(pattern, known)
+        elif pattern == "all":
+            picked = list(known.values())
+        elif pattern in FAMILIES:
+            picked = [c for c in known.values() if c.family == pattern]
+        else:
+            picked = [known[n] for n in fnmatch.filter(known, pattern)]
+        if not picked:
+            raise UnknownNameError("method", pattern, [*known, *FAMILIES, "all"])
+        for card in picked:
+            if chosen.setdefault(card.name, card).path != card.path:
+                raise MergebenchError(f"two methods are named {card.name!r}: {chosen[card.name].path} and {card.path}")
+    return list(chosen.values())
+
+
+def method(name: str) -> MethodCard:
+    """One method by name or by `path/to/file.py:function`.
+
+    Raises:
+        UnknownNameError: there is none.
+        MergebenchError: a file that holds several, none of them named.
+    """
+    if ".py" not in name:
+        return get("method", name, methods())
+    cards = _from_file(name, methods())
+    if len(cards) != 1:
+        raise MergebenchError(f"{name} holds {len(cards)} methods; say which: {name}:{cards[0].function}")
+    return cards[0]
+
+
+def _from_file(pattern: str, known: "MappingProxyType[str, MethodCard]") -> list[MethodCard]:
+    path, _, function = pattern.partition(".py")
+    cards = list(scan_file(Path(path + ".py").resolve()))
+    wanted = function.removeprefix(":")
+    picked = [c for c in cards if not wanted or wanted in (c.function, c.name)]
+    if not picked:
+        held = ", ".join(c.function for c in cards) or "none"
+        raise MergebenchError(f"{path}.py: no function {wanted!r} under @merge_method; the file's methods: {held}")
+    for card in picked:
+        if card.name in known and known[card.name].path != card.path:
+            raise MergebenchError(
+                f"{card.path} names its method {card.name!r}, which is built in: give it another name"
+            )
+    return picked

@@ -1,0 +1,187 @@
+"""A result: what a cell was, what it gave in integer counts, what it cost, and everything needed to get it again."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field
+
+from mergebench.states import writing
+
+SCHEMA_VERSION = 1
+
+
+class TaskScore(BaseModel):
+    """Counts on one task's test split.
+
+    Args:
+        correct, total: images classified correctly, and all.
+        expert_correct: images the task's own expert classifies correctly; None if it was not measured.
+        predictions: SHA-256 (16 hex digits) of the per-sample predictions.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    correct: int = Field(ge=0)
+    total: int = Field(gt=0)
+    expert_correct: int | None = None
+    predictions: str
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction correct."""
+        return self.correct / self.total
+
+    @property
+    def relative(self) -> float | None:
+        """Accuracy as a fraction of the expert's; None without one."""
+        return self.correct / self.expert_correct if self.expert_correct else None
+
+
+class Cost(BaseModel):
+    """What a phase took.
+
+    Args:
+        seconds: wall clock.
+        peak_bytes: the most memory held above what was held at its start; None where it cannot be measured.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    seconds: float
+    peak_bytes: int | None
+
+
+class Environment(BaseModel):
+    """Where a result was measured."""
+
+    model_config = ConfigDict(extra="forbid")
+    device: str
+    precision: str
+    threads: int
+    platform: str
+    packages: dict[str, str]
+    git_commit: str
+
+
+class Result(BaseModel):
+    """One cell's outcome: the schema of every stored file.
+
+    `source` is a hash of the method's file and the engine; `weights`, `data` and `drawn` are hashes of all that
+    entered, `drawn` of the indices of the images a method was given. `average` and `average_relative` weigh all tasks
+    the same; they are derived from the counts and stored for readers.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Literal["ok", "failed"]
+    error: str | None = None
+    method: str
+    title: str
+    paper: str
+    role: str
+    family: str
+    needs: list[str]
+    source: str
+    hyperparameters: dict[str, Any]
+    suite: str
+    zoo: str
+    variant: str
+    seed: int
+    tasks: dict[str, TaskScore]
+    weights: dict[str, str]
+    data: dict[str, str]
+    drawn: dict[str, str]
+    merge: Cost | None
+    evaluation: Cost | None
+    environment: Environment
+    started: str
+    diagnostics: dict[str, Any] = {}
+
+    @computed_field
+    @property
+    def average(self) -> float | None:
+        """Mean accuracy over tasks."""
+        return float(np.mean([t.accuracy for t in self.tasks.values()])) if self.tasks else None
+
+    @computed_field
+    @property
+    def average_relative(self) -> float | None:
+        """Mean over tasks of the accuracy relative to the expert's."""
+        relative = [t.relative for t in self.tasks.values()]
+        return float(np.mean(relative)) if relative and None not in relative else None
+
+
+@dataclass(frozen=True)
+class CellKey:
+    """The identity of a cell: two cells with the same key have the same result, bit for bit, on one machine."""
+
+    method: str
+    source: str
+    hyperparameters: Mapping[str, Any]
+    suite: str
+    evaluated: tuple[str, ...]
+    zoo: str
+    variant: str
+    seed: int
+    weights: Mapping[str, str]
+    data: Mapping[str, str]
+    device: str
+
+    @property
+    def digest(self) -> str:
+        """The key's SHA-256, first 12 hex digits."""
+        text = json.dumps([SCHEMA_VERSION, vars(self)], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class ResultStore:
+    """Results in a folder: `cells/<suite>/<method>-s<seed>-<digest>.json`, predictions beside them as `.npz`.
+
+    Args:
+        out: the run's folder.
+    """
+
+    def __init__(self, out: str | Path) -> None:
+        self.out = Path(out)
+
+    def path(self, key: CellKey) -> Path:
+        """The file of a cell."""
+        method = "".join(c if c.isalnum() or c in "._-+" else "_" for c in key.method)
+        return self.out / "cells" / key.suite / f"{method}-s{key.seed}-{key.digest}.json"
+
+    def finished(self, key: CellKey) -> Result | None:
+        """The cell's result if it is there and well; None if it must be computed (missing, failed, unreadable)."""
+        result = read_result(self.path(key))
+        return result if result and result.status == "ok" else None
+
+    def write(self, key: CellKey, result: Result, predictions: Mapping[str, np.ndarray]) -> Path:
+        """Store a result, predictions first, so that a JSON file never lacks its side file.
+
+        Raises:
+            MergebenchError: the folder cannot be written.
+        """
+        path = self.path(key)
+        if predictions:
+            with writing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, **predictions)
+        with writing(path) as temporary:
+            temporary.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        return path
+
+    def all(self) -> Iterator[Result]:
+        """Every readable result in the folder, by path."""
+        for path in sorted(self.out.glob("cells/*/*.json")):
+            result = read_result(path)
+            if result is not None:
+                yield result
+
+
+def read_result(path: Path) -> Result | None:
+    """A stored result, or None if there is none or the file is damaged."""
+    try:
+        return Result.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError):
+        return None

@@ -1,0 +1,123 @@
+"""A zoo: one backbone's base, experts and heads, read lazily and checked before anything is run on them."""
+
+import importlib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from mergebench import registry
+from mergebench.configuration import ZooConfig, read_zoo, short_name
+from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
+from mergebench.heads import ZeroShotHead
+from mergebench.states import SafetensorsState, check_state, digest
+from mergebench.task import Task
+
+
+class Zoo:
+    """The weights of one zoo.
+
+    Args:
+        name: a registered zoo, or a YAML file of one's own.
+        root: a folder with the same structure that replaces the zoo's weights.
+        base: a checkpoint that replaces the zoo's base.
+
+    Raises:
+        MergebenchError: unknown zoo, or no such folder.
+    """
+
+    def __init__(self, name: str, root: str | Path | None = None, base: str | Path | None = None) -> None:
+        self.config: ZooConfig = read_zoo(name)
+        self.name = short_name(name)
+        self.root = Path(root) if root else _folder(self.config.weights)
+        self._base_file = Path(base) if base else self.root / "base.safetensors"
+        if not self.root.is_dir():
+            raise MergebenchError(f"zoo {self.name!r}: no folder of weights at {self.root}")
+
+    def make_encoder(self) -> nn.Module:
+        """The backbone holding the base's weights, float32, in eval mode."""
+        encoder = self.make_empty_encoder()
+        encoder.load_state_dict(dict(self.base))
+        return encoder.eval()
+
+    def make_empty_encoder(self) -> nn.Module:
+        """The backbone as its factory makes it, before any weights are loaded."""
+        module, _, function = self.config.encoder.partition(":")
+        return getattr(importlib.import_module(module), function)()
+
+    @cached_property
+    def base(self) -> Mapping[str, Tensor]:
+        """The pre-trained weights, checked.
+
+        Raises:
+            CheckpointError: they do not fit the backbone, or are not finite.
+        """
+        state = SafetensorsState(self._base_file)
+        check_state(state, self.make_empty_encoder().state_dict(), f"the base ({state.path})")
+        return state
+
+    def expert(self, task: str) -> Mapping[str, Tensor]:
+        """A task's fine-tuned weights, checked against the base.
+
+        Raises:
+            UnknownNameError: the zoo has no such expert.
+            CheckpointError: the weights do not fit the base, or are not finite.
+        """
+        return self.check_expert(task, SafetensorsState(self._file("experts", task)))
+
+    def check_expert(self, task: str, state: SafetensorsState) -> SafetensorsState:
+        """Any checkpoint, held to this zoo's base; raises as `expert` does."""
+        check_state(state, self.base, f"expert {task!r} ({state.path})")
+        return state
+
+    def head(self, task: str) -> ZeroShotHead:
+        """A task's zero-shot classifier.
+
+        Raises:
+            UnknownNameError: the zoo has no such task.
+            CheckpointError: the file lacks one of its three tensors, or the class list is of another length.
+        """
+        state = SafetensorsState(self._file("heads", task))
+        try:
+            head = ZeroShotHead(state["projection"], state["text_features"], state["logit_scale"])
+        except KeyError as error:
+            raise CheckpointError(f"head of task {task!r} ({state.path}) lacks {error}") from None
+        classes = len(self.task(task).card.classes)
+        if len(head.text_features) != classes:
+            raise CheckpointError(
+                f"head of task {task!r} ({state.path}) has {len(head.text_features)} classes, its card {classes}"
+            )
+        return head.eval()
+
+    def task(self, name: str) -> Task:
+        """The task's card and data.
+
+        Raises:
+            UnknownNameError: the zoo has no such task.
+        """
+        self._check_name(name)
+        return registry.get("task", name, registry.tasks())
+
+    def digests(self, tasks: Iterable[str]) -> dict[str, str]:
+        """Hashes of the base and of these tasks' experts and heads, keyed "base", "experts/x", "heads/x"."""
+        found = {"base": digest(self.base)}
+        for task in tasks:
+            found[f"experts/{task}"] = digest(self.expert(task))
+            found[f"heads/{task}"] = digest(self.head(task).state_dict())
+        return found
+
+    def _check_name(self, task: str) -> None:
+        if task not in self.config.tasks:
+            raise UnknownNameError(f"task of zoo {self.name!r}:", task, self.config.tasks)
+
+    def _file(self, kind: str, task: str) -> Path:
+        self._check_name(task)
+        return self.root / kind / f"{task}.safetensors"
+
+
+def _folder(location: str) -> Path:
+    package, colon, folder = location.partition(":")
+    if not colon:
+        return Path(location)
+    return Path(importlib.import_module(package).__file__).parent / folder

@@ -1,0 +1,59 @@
+"""RegMean and RegMean++: every linear layer by least squares on the experts' activations."""
+
+from typing import Literal
+
+from jsonargparse.typing import ClosedUnitInterval, PositiveInt
+
+from mergebench import ModelPool, Needs, StateDict, merge_method
+from mergebench.blockwalk import walk_blocks
+
+
+@merge_method("regmean", title="RegMean", paper="arXiv:2212.09849", needs=Needs(calibration=True))
+def regmean(pool: ModelPool, *, alpha: ClosedUnitInterval = 0.95, samples: PositiveInt = 256) -> StateDict:
+    """Each linear layer solved by least squares on every expert's own activations; other parameters averaged.
+
+        W^T = (sum_i G_i)^-1 sum_i G_i W_i^T,   G_i = X_i^T X_i / n_i with off-diagonals times alpha
+
+    X_i are the layer's input rows in expert i's own forward pass over its own task's images.
+    Source: Jin et al., "Dataless knowledge fusion by merging weights of language models", section 3, eq. 2.
+
+    Args:
+        alpha: factor on the off-diagonal entries of each Gram.
+        samples: calibration images per task.
+    """
+    return walk_blocks(pool, source="expert", alpha=alpha, samples=samples)
+
+
+@merge_method(
+    "regmean++",
+    title="RegMean++",
+    paper="arXiv:2508.03121",
+    needs=Needs(base=True, calibration=True),
+    needs_when={("final_norm", "average"): Needs(calibration=True)},
+)
+def regmean_plus_plus(
+    pool: ModelPool,
+    *,
+    alpha: ClosedUnitInterval = 0.95,
+    samples: PositiveInt = 256,
+    final_norm: Literal["base", "average"] = "base",
+    granularity: Literal["block", "linear"] = "block",
+) -> StateDict:
+    """RegMean whose activations come from the already merged blocks.
+
+        W^T = (sum_i G_i)^-1 sum_i G_i W_i^T,   G_i from expert i's block l fed with f_merged^(<l)(images of task i)
+
+    The averaged embedding feeds the first block; a block is solved before the next one is looked at.
+    Source: "RegMean++: enhancing effectiveness and generalization of regression mean for model merging", section 4.
+    The paper averages all other parameters; its released code leaves the final norm at the base's value.
+
+    Args:
+        alpha: factor on the off-diagonal entries of each Gram.
+        samples: calibration images per task.
+        final_norm: whether the last norm is the base's (released code) or the experts' average.
+        granularity: "linear" also feeds merged sub-layers inside the block (an ablation).
+    """
+    merged = walk_blocks(pool, source="merged", alpha=alpha, samples=samples, granularity=granularity)
+    if final_norm == "base":
+        merged.update({name: pool.base[name] for name in pool.layout.final_norm})
+    return pool.finish(merged)

@@ -1,0 +1,123 @@
+"""Rebuilds the tiny zoo from nothing.
+
+    python -m mergebench.tasks.tiny.build --stage all --out tasks/tiny/weights --work build/tiny-zoo --seed 0
+
+The stages are `pretrain` (both towers, the longest), `heads` (weak realignment of the text tower, base, heads) and
+`experts`. Each picks up where an interrupted run of it stopped; delete the work folder to start afresh.
+"""
+
+import argparse
+import logging
+import math
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mergebench.finetuning import finetune
+from mergebench.heads import ZeroShotHead
+from mergebench.tasks.tiny import TASKS, model
+from mergebench.tasks.tiny.captions import Vocabulary
+from mergebench.tasks.tiny.corpus import corpus
+from mergebench.tasks.tiny.pretrain import class_features, create_pair, pretrain, vocabulary
+from mergebench.tasks.tiny.realign import Realignment, realign
+
+PRETRAIN_STEPS = 4500
+EXPERT = {"steps": 800, "batch_size": 64, "learning_rate": 2e-4, "weight_decay": 0.0, "augment": "affine"}
+
+
+def main() -> None:
+    """Runs the stages asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stage", choices=("pretrain", "heads", "experts", "all"), default="all")
+    parser.add_argument("--out", type=Path, required=True, help="where the zoo's files go")
+    parser.add_argument("--work", type=Path, default=Path("build/tiny-zoo"), help="corpus and checkpoints")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=tuple(TASKS), help="train these experts only")
+    parser.add_argument("--threads", type=int, default=2, help="torch threads")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    if options.stage in ("pretrain", "all"):
+        build_pair(options.work, options.seed)
+    if options.stage in ("heads", "all"):
+        build_heads(options.work, options.out, options.seed)
+    if options.stage in ("experts", "all"):
+        for task in options.tasks:
+            build_expert(task, options.work, options.out, options.seed)
+
+
+def build_pair(work: Path, seed: int) -> None:
+    """Draws the corpus and trains both towers."""
+    pictures = corpus(work)
+    words = vocabulary(pictures)
+    words.write(work / "vocabulary.json")
+    pretrain(pictures, words, PRETRAIN_STEPS, seed, work)
+
+
+def build_heads(work: Path, out: Path, seed: int) -> None:
+    """Writes base, text tower, vocabulary and every task's head."""
+    words = Vocabulary.read(work / "vocabulary.json")
+    pair = create_pair(words.size)
+    pair.load_state_dict(torch.load(work / "pretrain.pt", weights_only=True)["pair"])
+    pair = realign(pair, corpus(work), words, Realignment(), seed)
+    for folder in (out / "heads", out / "experts"):
+        folder.mkdir(parents=True, exist_ok=True)
+    words.write(out / "vocabulary.json")
+    _save(pair.visual.trunk.state_dict(), out / "base.safetensors")
+    _save({k: v for k, v in pair.text.state_dict().items() if k != "attn_mask"}, out / "text_tower.safetensors")
+    for name, task in TASKS.items():
+        head = {
+            "projection": pair.visual.head.proj.weight,
+            "text_features": class_features(pair, words, task.card),
+            "logit_scale": pair.logit_scale.exp(),
+        }
+        _save(head, out / "heads" / f"{name}.safetensors")
+
+
+def build_expert(task: str, work: Path, out: Path, seed: int) -> None:
+    """Fine-tunes the base on one task and prints the expert's accuracy on the validation split."""
+    path = out / "experts" / f"{task}.safetensors"
+    if path.exists():
+        print(f"{task}: {path} exists, kept")
+        return
+    encoder = model.create_encoder()
+    encoder.load_state_dict(load_float(out / "base.safetensors"))
+    head = ZeroShotHead(**load_float(out / "heads" / f"{task}.safetensors"))
+    images, labels = (torch.from_numpy(array) for array in TASKS[task].load("train"))
+    state = finetune(
+        encoder,
+        head,
+        images,
+        labels,
+        mean=model.MEAN,
+        std=model.STD,
+        seed=seed,
+        precision="bf16-mixed",
+        accelerator="cpu",
+        checkpoint_dir=work / "experts" / task,
+        **EXPERT,
+    )
+    _save(state, path)
+    images, labels = (torch.from_numpy(array) for array in TASKS[task].load("validation"))
+    with torch.no_grad():
+        accuracy = (head(encoder(model.normalise(images))).argmax(1) == labels).float().mean().item()
+    print(f"{task}: validation accuracy {100 * accuracy:.1f} %", flush=True)
+
+
+def load_float(path: Path) -> dict[str, Tensor]:
+    """A safetensors file's tensors in float32."""
+    return {name: tensor.float() for name, tensor in load_file(path).items()}
+
+
+def _save(state: dict[str, Tensor], path: Path) -> None:
+    """Writes float16, refusing what float16 cannot hold."""
+    half = {name: tensor.detach().half().contiguous() for name, tensor in state.items()}
+    if not all(math.isfinite(tensor.float().abs().max().item()) for tensor in half.values()):
+        raise ValueError(f"{path}: a value does not fit float16")
+    save_file(half, path)
+
+
+if __name__ == "__main__":
+    main()

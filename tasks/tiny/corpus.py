@@ -1,0 +1,95 @@
+"""The pre-training corpus: pictures of every family drawn from training sources only, and what may be said of them."""
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mergebench.tasks.tiny import RENDERED, TASKS
+from mergebench.tasks.tiny.captions import Recipe, caption
+from mergebench.tasks.tiny.mixture import EXTRAS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SEED = 1000  # not the tasks' own seed: no training image of a task is in the corpus, except the handwritten digits
+PICTURES = 6000  # per family, where a family is drawn and not merely read
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Pictures of all families.
+
+    Args:
+        images: uint8 [N, 32, 32, 3].
+        family: index of each picture's family in `names`, int64 [N].
+        labels: class within the family, int64 [N].
+        facts: per picture, what captions may mention.
+        names: the families, tasks first.
+        classes: per family its class names.
+    """
+
+    images: "np.ndarray"
+    family: "np.ndarray"
+    labels: "np.ndarray"
+    facts: list[dict[str, str]]
+    names: tuple[str, ...]
+    classes: tuple[tuple[str, ...], ...]
+
+    def sample(self, count: int, rng: "np.random.Generator") -> "np.ndarray":
+        """Indices of `count` random pictures, every family equally likely."""
+        import numpy as np
+
+        starts = np.searchsorted(self.family, np.arange(len(self.names) + 1))
+        chosen = rng.integers(len(self.names), size=count)
+        return rng.integers(starts[chosen], starts[chosen + 1])
+
+    def captions(self, indices: "np.ndarray", recipe: Recipe, rng: "np.random.Generator") -> list[str]:
+        """A fresh caption for each of the pictures."""
+        return [
+            caption(
+                self.names[self.family[i]], self.classes[self.family[i]], int(self.labels[i]), self.facts[i], recipe, rng
+            )
+            for i in indices
+        ]
+
+
+def families() -> dict[str, tuple[str, ...]]:
+    """Every family's class names: the tasks, then what only pre-training sees."""
+    return {name: task.card.classes for name, task in TASKS.items()} | {name: e[1] for name, e in EXTRAS.items()}
+
+
+def corpus(folder: Path) -> Corpus:
+    """Draws the corpus, or reads it if `folder` already holds it."""
+    import numpy as np
+
+    path = folder / "corpus.npz"
+    classes = families()
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with ProcessPoolExecutor(2) as pool:
+            parts = list(pool.map(_draw, classes))
+        np.savez(
+            path,
+            images=np.concatenate([p[0] for p in parts]),
+            labels=np.concatenate([p[1] for p in parts]),
+            family=np.concatenate([np.full(len(p[1]), k) for k, p in enumerate(parts)]),
+            facts=np.array(json.dumps([fact for p in parts for fact in p[2]])),
+        )
+    with np.load(path) as file:
+        facts = json.loads(str(file["facts"]))
+        return Corpus(
+            file["images"], file["family"], file["labels"], facts, tuple(classes), tuple(classes.values())
+        )
+
+
+def _draw(family: str) -> tuple["np.ndarray", "np.ndarray", list[dict[str, str]]]:
+    """One family's pictures, labels and facts."""
+    import numpy as np
+
+    rendered = RENDERED[family] if family in RENDERED else EXTRAS[family][0]
+    count = min(PICTURES, rendered.splits["train"])
+    labels = np.arange(count, dtype=np.int64) % rendered.classes
+    drawn = rendered.render("train", labels, seed=SEED)
+    return np.stack([image for image, _ in drawn]), labels, [facts for _, facts in drawn]
