@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board, Row
+from mergebench.leaderboard.reported_numbers import agreements
 
 from mergebench.states import writing
 
@@ -24,7 +25,7 @@ def write_page(boards: Sequence[Board], path: str | Path) -> Path:
     environment = Environment(
         loader=PackageLoader("mergebench.leaderboard", "."), autoescape=True, undefined=StrictUndefined
     )
-    environment.globals.update(format=formatting, shade=_shade, span=_span, zip=zip)
+    environment.globals.update(format=formatting, shade=_shade, span=_span, agreements=agreements, zip=zip)
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     text = environment.get_template("page.html").render(boards=boards, when=when)
     with writing(path) as temporary:

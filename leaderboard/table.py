@@ -4,6 +4,7 @@ import sys
 
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board
+from mergebench.leaderboard.reported_numbers import agreements
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -38,3 +39,5 @@ def print_board(board: Board) -> None:
         cells += [formatting.seconds(row), formatting.megabytes(row)]
         table.add_row(*cells, style="dim" if row.role != "method" else None)
     console.print(table)
+    for sentence in agreements(board):
+        console.print(sentence, highlight=False)

@@ -75,5 +75,5 @@ def _check(task: Task, split: str, images: np.ndarray, labels: np.ndarray) -> No
         )
     if labels.min() < 0 or labels.max() >= len(card.classes):
         raise MergebenchError(
-            f"task {card.name!r}: split {split!r} has label {labels.max()}, but the card lists {len(card.classes)} classes"
+            f"task {card.name!r}: split {split!r} has label {labels.max()}, but its card {len(card.classes)} classes"
         )

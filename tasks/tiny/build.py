@@ -12,16 +12,16 @@ import math
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-
-from mergebench.finetuning import finetune
-from mergebench.heads import ZeroShotHead
 from mergebench.tasks.tiny import TASKS, model
 from mergebench.tasks.tiny.captions import Vocabulary
 from mergebench.tasks.tiny.corpus import corpus
 from mergebench.tasks.tiny.pretrain import class_features, create_pair, pretrain, vocabulary
 from mergebench.tasks.tiny.realign import Realignment, realign
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mergebench.finetuning import finetune
+from mergebench.heads import ZeroShotHead
 
 PRETRAIN_STEPS = 4500
 EXPERT = {"steps": 800, "batch_size": 64, "learning_rate": 2e-4, "weight_decay": 0.0, "augment": "affine"}
@@ -34,7 +34,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="where the zoo's files go")
     parser.add_argument("--work", type=Path, default=Path("build/tiny-zoo"), help="corpus and checkpoints")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=tuple(TASKS), help="train these experts only")
+    parser.add_argument(
+        "--tasks", nargs="+", default=list(TASKS), choices=tuple(TASKS), help="train these experts only"
+    )
     parser.add_argument("--threads", type=int, default=2, help="torch threads")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

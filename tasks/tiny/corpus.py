@@ -37,21 +37,20 @@ class Corpus:
     names: tuple[str, ...]
     classes: tuple[tuple[str, ...], ...]
 
-    def sample(self, count: int, rng: "np.random.Generator") -> "np.ndarray":
-        """Indices of `count` random pictures, every family equally likely."""
+    def sample(self, count: int, rng: "np.random.Generator", families: int | None = None) -> "np.ndarray":
+        """Indices of `count` random pictures from some random families (all of them by default), equally likely."""
         import numpy as np
 
         starts = np.searchsorted(self.family, np.arange(len(self.names) + 1))
-        chosen = rng.integers(len(self.names), size=count)
+        allowed = rng.permutation(len(self.names))[:families]
+        chosen = allowed[rng.integers(len(allowed), size=count)]
         return rng.integers(starts[chosen], starts[chosen + 1])
 
     def captions(self, indices: "np.ndarray", recipe: Recipe, rng: "np.random.Generator") -> list[str]:
         """A fresh caption for each of the pictures."""
         return [
-            caption(
-                self.names[self.family[i]], self.classes[self.family[i]], int(self.labels[i]), self.facts[i], recipe, rng
-            )
-            for i in indices
+            caption(self.names[k], self.classes[k], int(self.labels[i]), self.facts[i], recipe, rng)
+            for i, k in zip(indices, self.family[indices], strict=True)
         ]
 
 
@@ -79,9 +78,7 @@ def corpus(folder: Path) -> Corpus:
         )
     with np.load(path) as file:
         facts = json.loads(str(file["facts"]))
-        return Corpus(
-            file["images"], file["family"], file["labels"], facts, tuple(classes), tuple(classes.values())
-        )
+        return Corpus(file["images"], file["family"], file["labels"], facts, tuple(classes), tuple(classes.values()))
 
 
 def _draw(family: str) -> tuple["np.ndarray", "np.ndarray", list[dict[str, str]]]:

@@ -78,8 +78,9 @@ def _outline(image: "np.ndarray", name: str, ink: tuple[int, int, int]) -> None:
         pen.rectangle((c - 0.3 * r, c - r, c + 0.3 * r, c + r), fill=ink)
         pen.rectangle((c - r, c - 0.3 * r, c + r, c + 0.3 * r), fill=ink)
     elif name == "arrow":
-        pen.polygon([(c - r, c - 0.25 * r), (c + 0.1 * r, c - 0.25 * r), (c + 0.1 * r, c - 0.7 * r), (c + r, c),
-                     (c + 0.1 * r, c + 0.7 * r), (c + 0.1 * r, c + 0.25 * r), (c - r, c + 0.25 * r)], fill=ink)  # fmt: skip
+        shaft, barb, neck = 0.25 * r, 0.7 * r, c + 0.1 * r
+        upper = [(c - r, c - shaft), (neck, c - shaft), (neck, c - barb)]
+        pen.polygon([*upper, (c + r, c), *((x, 2 * c - y) for x, y in reversed(upper))], fill=ink)
     elif name == "star":
         polygon([1.0, 0.42] * 5)
     else:

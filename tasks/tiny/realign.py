@@ -1,7 +1,7 @@
 """Second stage of pre-training: a new text tower on few, poor captions, behind the locked image tower.
 
-What CLIP has, a small clean world would not have: strong features under a weak alignment of words to them. Here the words
-are learned from a small set of pairs whose captions seldom name what is in the picture, and sometimes name it wrongly.
+A small clean world would lack what CLIP has: strong features under a weak alignment of words to them. Here the words are
+learned from a small set of pairs whose captions seldom name what is in the picture, and sometimes name it wrongly.
 The image tower does not change (as in LiT, arXiv:2111.07991).
 """
 
@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from open_clip import ClipLoss, CustomTextCLIP
-from torch import Tensor, nn
-
 from mergebench.tasks.tiny import model
 from mergebench.tasks.tiny.captions import Recipe, Vocabulary
 from mergebench.tasks.tiny.corpus import Corpus
 from mergebench.tasks.tiny.pretrain import BATCH, create_pair, parameter_groups
+from open_clip import ClipLoss, CustomTextCLIP
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,7 @@ class Realignment:
     rate: float = 1e-3
 
 
-def realign(
-    pair: CustomTextCLIP, corpus: Corpus, words: Vocabulary, recipe: Realignment, seed: int
-) -> CustomTextCLIP:
+def realign(pair: CustomTextCLIP, corpus: Corpus, words: Vocabulary, recipe: Realignment, seed: int) -> CustomTextCLIP:
     """A pair with the same image tower and logit scale, and a text tower learned from scratch.
 
     Args:

@@ -1,0 +1,73 @@
+"""Published averages: shown beside measured ones as an order to compare with, never ranked among them."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+from mergebench.leaderboard.board import Board
+from scipy.stats import kendalltau
+
+FEWEST_SHARED = 4  # below that an order of methods says nothing
+
+
+@dataclass(frozen=True)
+class Reported:
+    """One set of published averages, all from the same checkpoints.
+
+    Args:
+        backbone: the model.
+        tasks: how many tasks were merged.
+        checkpoints: the family of experts; numbers of two families must not be compared.
+        averages: method -> average accuracy in %.
+    """
+
+    backbone: str
+    tasks: int
+    checkpoints: str
+    averages: Mapping[str, float]
+
+
+def read_reported() -> list[Reported]:
+    """All published sets that ship with the package."""
+    sets: dict[tuple[str, int, str], dict[str, float]] = {}
+    text = files("mergebench.leaderboard").joinpath("reported/averages.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(text.splitlines()):
+        key = (row["backbone"], int(row["tasks"]), row["checkpoints"])
+        sets.setdefault(key, {})[row["method"]] = float(row["average"])
+    return [Reported(*key, averages) for key, averages in sets.items()]
+
+
+def rank_agreement(board: Board, reported: Reported) -> tuple[float, list[str]]:
+    """Kendall's tau-b between a board's order of methods and a published one.
+
+    Args:
+        board: measured; of a method's rows only the first (its best) counts. The ceiling is left out: it is above all
+            others by construction, on both sides.
+        reported: published.
+
+    Returns:
+        tau, and the methods both have.
+    """
+    measured: dict[str, float] = {}
+    for row in board.rows:
+        if row.average is not None and row.role != "ceiling":
+            measured.setdefault(row.method, row.average)
+    shared = [m for m in measured if m in reported.averages]
+    tau = kendalltau([measured[m] for m in shared], [reported.averages[m] for m in shared]).statistic
+    return float(tau), shared
+
+
+def agreements(board: Board) -> list[str]:
+    """One sentence for every published set that shares enough methods, and as many tasks, with the board."""
+    sentences = []
+    for reported in read_reported():
+        if reported.tasks != len(board.tasks):
+            continue
+        tau, shared = rank_agreement(board, reported)
+        if len(shared) >= FEWEST_SHARED:
+            sentences.append(
+                f"Order of methods against the published one on {reported.backbone}, {reported.tasks} tasks "
+                f"({reported.checkpoints} checkpoints): Kendall's tau {tau:.2f} over {len(shared)} methods."
+            )
+    return sentences

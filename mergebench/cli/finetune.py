@@ -1,0 +1,73 @@
+"""`mergebench finetune`: an expert of one task, from a zoo's base, its zero-shot head frozen."""
+
+import json
+
+from jsonargparse import ArgumentParser, Namespace
+
+from mergebench.cli.options import add_device_options
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What `finetune` takes."""
+    parser.add_argument("--task", type=str, required=True, help="a task of the zoo")
+    parser.add_argument("--output", type=str, required=True, help="the expert's checkpoint (.safetensors)")
+    parser.add_argument("--zoo", type=str, default="tiny", help="a registered zoo or a YAML file")
+    parser.add_argument("--zoo-root", type=str | None, default=None, help="folder that replaces the zoo's weights")
+    parser.add_argument("--steps", type=int, default=1000, help="optimiser steps")
+    parser.add_argument("--batch-size", type=int, default=64, help="images per step")
+    parser.add_argument("--learning-rate", type=float, default=1e-4, help="AdamW's peak rate")
+    parser.add_argument("--weight-decay", type=float, default=0.0, help="AdamW's decay of matrices")
+    parser.add_argument("--augment", type=str, default="none", help="none, shift or affine")
+    parser.add_argument("--precision", type=str, default="32-true", help="Lightning's, e.g. bf16-mixed")
+    parser.add_argument("--checkpoints", type=str | None, default=None, help="folder to resume from after a break")
+    parser.add_argument("--seed", type=int, default=0, help="of image order and augmentation")
+    add_device_options(parser)
+
+
+def execute(config: Namespace) -> int:
+    """Train, then evaluate on the validation split, and write."""
+    from pathlib import Path
+
+    import torch
+
+    from mergebench.errors import MergebenchError
+    from mergebench.evaluation import evaluate, quiet_lightning
+    from mergebench.finetuning import finetune
+    from mergebench.image_cache import load_split
+    from mergebench.measure import resolve_device, set_threads
+    from mergebench.states import digest, save_state
+    from mergebench.zoo import Zoo
+
+    quiet_lightning()
+    set_threads(config.threads)
+    device = resolve_device(config.device)
+    zoo = Zoo(config.zoo, config.zoo_root)
+    head, train = zoo.head(config.task), load_split(zoo.task(config.task), "train")
+    settings = {k: config[k] for k in ("steps", "batch_size", "learning_rate", "weight_decay", "augment", "precision")}
+    try:
+        state = finetune(
+            zoo.make_encoder(),
+            head,
+            torch.from_numpy(train.images[:]),
+            torch.from_numpy(train.labels),
+            mean=zoo.config.mean,
+            std=zoo.config.std,
+            **settings,
+            seed=config.seed,
+            accelerator="gpu" if device.startswith("cuda") else "cpu",
+            checkpoint_dir=Path(config.checkpoints) if config.checkpoints else None,
+            progress=True,
+        )
+    except ValueError as error:
+        raise MergebenchError(str(error)) from None
+    recipe = {**settings, "task": config.task, "seed": config.seed, "base": digest(zoo.base)}
+    save_state(state, config.output, {"recipe": json.dumps(recipe, sort_keys=True)})
+    validation = {config.task: load_split(zoo.task(config.task), "validation")}
+    scales = {"mean": zoo.config.mean, "std": zoo.config.std, "device": device}
+    for who, weights in (("base", dict(zoo.base)), ("expert", state)):
+        score = evaluate(zoo.make_empty_encoder(), weights, {config.task: head}, validation, **scales).scores[
+            config.task
+        ]
+        print(f"{who:<7} {100 * score.accuracy:5.1f} % of {score.total} validation images of {config.task}")
+    print(f"wrote {config.output}")
+    return 0

@@ -1,0 +1,77 @@
+"""merge, evaluate, finetune, leaderboard and doctor."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from mergebench.cli.doctor import diagnose_import
+from mergebench.results import ResultStore
+from mergebench.zoo import Zoo
+
+
+def test_a_merged_file_evaluates_to_what_run_measured(mini_run, mini_suite, command, tmp_path):
+    merged, counts = tmp_path / "merged.safetensors", tmp_path / "counts.json"
+    assert command("merge", "--method", "regmean", "--suite", mini_suite, "--output", merged).status == 0
+    assert command("evaluate", merged, "--suite", mini_suite, "--json", counts).status == 0
+    result = next(r for r in ResultStore(mini_run).all() if r.method == "regmean")
+    measured = {t: c["correct"] for t, c in json.loads(counts.read_text())["tasks"].items()}
+    assert measured == {t: s.correct for t, s in result.tasks.items()}
+
+
+def test_a_merged_file_carries_its_recipe_and_loads_in_timm(mini_suite, command, tmp_path):
+    merged = tmp_path / "merged.safetensors"
+    command("merge", "--method", "ties", "--suite", mini_suite, "--output", merged, "--set", "scaling=0.5")
+    with safe_open(merged, "pt") as file:
+        recipe = json.loads(file.metadata()["recipe"])
+    assert recipe["method"] == "ties" and recipe["hyperparameters"]["scaling"] == 0.5
+    assert set(recipe["experts"]) == {"landcover", "digits"}
+    Zoo("tiny").make_empty_encoder().load_state_dict(load_file(merged), strict=True)
+
+
+def test_experts_of_ones_own_are_merged(command, tmp_path):
+    files = [Zoo("tiny").root / "experts" / f"{t}.safetensors" for t in ("digits", "signs")]
+    merged = tmp_path / "merged.safetensors"
+    assert (
+        command("merge", "--method", "average", "--experts", f"one={files[0]}", files[1], "--output", merged).status
+        == 0
+    )
+    first, second, mean = load_file(files[0]), load_file(files[1]), load_file(merged)
+    for name in mean:
+        torch.testing.assert_close(mean[name], (first[name].float() + second[name].float()) / 2)
+
+
+def test_an_expert_under_a_name_without_images_is_refused_only_where_images_are_needed(refused, tmp_path):
+    file = Zoo("tiny").root / "experts" / "digits.safetensors"
+    line = refused("merge", "--method", "regmean", "--experts", f"mine={file}", "--output", tmp_path / "m.safetensors")
+    assert "'mine'" in line
+
+
+def test_finetune_writes_an_expert_that_is_better_than_the_base(command, tmp_path):
+    expert = tmp_path / "expert.safetensors"
+    done = command("finetune", "--task", "digits", "--output", expert, "--steps", 40, "--learning-rate", 5e-4)
+    assert done.status == 0
+    base, tuned = (float(line.split()[1]) for line in done.out.splitlines() if line.startswith(("base", "expert")))
+    assert tuned > base
+    assert set(load_file(expert)) == set(Zoo("tiny").base)
+
+
+def test_leaderboard_is_made_again_from_the_files(mini_run, command):
+    (mini_run / "leaderboard.html").unlink(missing_ok=True)
+    done = command("leaderboard", "--out", mini_run)
+    assert done.status == 0 and "RegMean++" in done.out
+    assert "RegMean++" in (mini_run / "leaderboard.html").read_text()
+
+
+def test_doctor_finds_this_machine_well(command):
+    done = command("doctor")
+    assert done.status == 0
+    assert all(line.startswith("ok") for line in done.out.splitlines())
+
+
+@pytest.mark.parametrize("name", ["torchvision", "timm"])
+def test_doctor_names_the_remedy_for_mismatched_torchvision(name):
+    line = diagnose_import(name, RuntimeError("operator torchvision::nms does not exist"))
+    assert "pip install torch torchvision in one command" in line

@@ -1,0 +1,44 @@
+"""Results made by hand."""
+
+import pytest
+
+from mergebench.results import Cost, Environment, Result, TaskScore
+
+
+@pytest.fixture
+def make_result():
+    """A result from a method's name and its correct counts of 100 on tasks a and b."""
+
+    def make(method, correct, *, role="method", seed=0, started="2026-01-01T00:00:00+00:00", weights="w", **changes):
+        experts = (80, 90)
+        facts = {
+            "status": "ok",
+            "method": method,
+            "title": method.title(),
+            "paper": "",
+            "role": role,
+            "family": "data-free",
+            "needs": ["base"],
+            "source": "s",
+            "hyperparameters": {},
+            "suite": "two",
+            "zoo": "z",
+            "variant": "",
+            "seed": seed,
+            "tasks": {
+                t: TaskScore(correct=c, total=100, expert_correct=e, predictions="x")
+                for t, c, e in zip("ab", correct, experts, strict=True)
+            },
+            "weights": {"base": weights},
+            "data": {},
+            "drawn": {},
+            "merge": Cost(seconds=1.0, peak_bytes=1_000_000),
+            "evaluation": Cost(seconds=1.0, peak_bytes=None),
+            "environment": Environment(
+                device="cpu", precision="float32", threads=1, platform="p", packages={"torch": "2"}, git_commit=""
+            ),
+            "started": started,
+        }
+        return Result(**{**facts, **changes})
+
+    return make

@@ -1,0 +1,123 @@
+"""Ranking, grouping and what the page and the table show."""
+
+from html.parser import HTMLParser
+
+import pytest
+from mergebench.leaderboard.board import make_boards
+from mergebench.leaderboard.page import write_page
+from mergebench.leaderboard.reported_numbers import Reported, rank_agreement, read_reported
+from mergebench.leaderboard.table import print_board
+
+
+def board_of(results):
+    (board,) = make_boards(results)
+    return board
+
+
+def test_methods_are_ranked_by_average_and_references_are_not(make_result):
+    board = board_of(
+        [
+            make_result("low", (10, 20)),
+            make_result("floor", (30, 30), role="floor"),
+            make_result("high", (70, 80)),
+            make_result("experts", (80, 90), role="ceiling"),
+        ]
+    )
+    assert [(r.method, r.rank) for r in board.rows] == [("experts", None), ("high", 1), ("floor", None), ("low", 2)]
+
+
+def test_equal_averages_share_a_rank(make_result):
+    board = board_of([make_result("a", (50, 60)), make_result("b", (60, 50)), make_result("c", (10, 10))])
+    assert [r.rank for r in board.rows] == [1, 1, 3]
+
+
+def test_relative_is_the_mean_of_the_tasks_ratios(make_result):
+    (row,) = board_of([make_result("m", (40, 45))]).rows
+    assert row.relative == pytest.approx((40 / 80 + 45 / 90) / 2)
+
+
+def test_seeds_are_averaged_into_one_row_with_their_spread(make_result):
+    (row,) = board_of([make_result("m", (40, 40), seed=0), make_result("m", (60, 60), seed=1)]).rows
+    assert row.seeds == (0, 1)
+    assert row.average == pytest.approx(0.5)
+    assert row.spread == pytest.approx(0.1 * 2**0.5)
+
+
+def test_the_newest_measurement_of_a_cell_counts(make_result):
+    old = make_result("m", (10, 10), source="before")
+    new = make_result("m", (60, 60), source="after", started="2026-02-01T00:00:00+00:00")
+    (row,) = board_of([new, old]).rows
+    assert row.average == pytest.approx(0.6)
+
+
+def test_results_on_other_weights_do_not_share_a_board(make_result):
+    old = make_result("old", (90, 90), weights="other")
+    new = make_result("new", (60, 60), started="2026-02-01T00:00:00+00:00")
+    assert [r.method for r in board_of([old, new]).rows] == ["new"]
+
+
+def test_a_failure_stands_last_with_its_reason(make_result):
+    failed = make_result("bad", (0, 0), status="failed", error="it diverged", tasks={}, merge=None, evaluation=None)
+    board = board_of([failed, make_result("good", (1, 1))])
+    assert [(r.method, r.rank, r.error) for r in board.rows] == [("good", 1, None), ("bad", None, "it diverged")]
+
+
+class _Text(HTMLParser):
+    """Collects cells, and whatever a page would load from elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.loaded = [], []
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+        self.loaded += [v for k, v in attributes if k in ("src", "href")]
+
+    def handle_data(self, data):
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data.strip()
+
+
+def test_the_page_shows_every_row_loads_nothing_and_escapes_names(make_result, tmp_path):
+    results = [make_result("m", (40, 45)), make_result("<script>", (10, 10))]
+    path = write_page(make_boards(results), tmp_path / "page.html")
+    page = _Text()
+    page.feed(path.read_text())
+    assert page.loaded == []
+    body = {row[1]: row for row in page.rows[1:]}
+    assert body["M"][0] == "1" and body["M"][3] == "42.5" and body["M"][7:9] == ["40.0", "45.0"]
+    assert "<Script>" in body
+
+
+def test_the_table_shows_rank_average_and_interval(make_result, capsys):
+    board = board_of([make_result("m", (40, 45))])
+    print_board(board)
+    low, high = board.rows[0].interval
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:2] == ["1", "M"])
+    assert "42.5" in line and f"{100 * low:.1f}-{100 * high:.1f}" in line
+
+
+def test_rows_of_one_method_are_told_apart_by_what_differs(make_result, capsys):
+    results = [make_result("m", (40, 45), hyperparameters={"alpha": a, "n": 3}) for a in (0.1, 0.9)]
+    print_board(board_of(results))
+    out = capsys.readouterr().out
+    assert "M (alpha=0.1)" in out and "M (alpha=0.9)" in out and "n=3" not in out
+
+
+def test_rank_agreement_is_one_for_the_same_order_and_minus_one_for_the_reverse(make_result):
+    board = board_of([make_result(m, (10 * i, 10)) for i, m in enumerate("abcd")])
+    same = Reported("x", 2, "y", {"a": 1, "b": 2, "c": 3, "d": 4, "unknown": 9})
+    assert rank_agreement(board, same) == (pytest.approx(1), ["d", "c", "b", "a"])
+    reverse = Reported("x", 2, "y", {"a": 4, "b": 3, "c": 2, "d": 1})
+    assert rank_agreement(board, reverse)[0] == pytest.approx(-1)
+
+
+def test_published_sets_name_registered_methods_only():
+    from mergebench import registry
+
+    for reported in read_reported():
+        assert set(reported.averages) <= set(registry.methods())
+        assert reported.averages["pretrained"] < reported.averages["regmean"] < reported.averages["finetuned"]

@@ -1,0 +1,108 @@
+"""Fine-tuning on a miniature: it learns, the head stays frozen, the seed decides, an interrupted run goes on."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from mergebench.finetuning import AUGMENTATIONS, finetune
+from mergebench.heads import ZeroShotHead
+
+CLASSES, WIDTH, SIDE = 3, 8, 8
+
+
+class Encoder(nn.Module):
+    """Two layers, so that one can be frozen."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Linear(3 * SIDE * SIDE, WIDTH)
+        self.last = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, images):
+        return self.last(torch.tanh(self.stem(images.flatten(1))))
+
+
+@pytest.fixture
+def parts():
+    torch.manual_seed(0)
+    labels = torch.arange(48) % CLASSES
+    images = torch.randint(0, 100, (48, SIDE, SIDE, 3), dtype=torch.uint8)
+    images[torch.arange(48), :, :, labels] += 100  # the class is the brightest channel
+    head = ZeroShotHead(torch.randn(6, WIDTH), nn.functional.normalize(torch.randn(CLASSES, 6)), torch.tensor(10.0))
+    return Encoder(), head, images, labels
+
+
+def run(parts, **options):
+    encoder, head, images, labels = parts
+    settings = {"steps": 40, "batch_size": 16, "learning_rate": 1e-2, "accelerator": "cpu"} | options
+    return finetune(copy.deepcopy(encoder), head, images, labels, mean=(0.5,) * 3, std=(0.25,) * 3, **settings)
+
+
+def loss(parts, state):
+    encoder, head, images, labels = copy.deepcopy(parts)
+    encoder.load_state_dict(state)
+    pixels = (images.permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
+    return nn.functional.cross_entropy(head(encoder(pixels)), labels).item()
+
+
+def test_the_loss_falls_and_the_head_stays(parts):
+    head = copy.deepcopy(parts[1].state_dict())
+    state = run(parts)
+    assert loss(parts, state) < 0.5 * loss(parts, parts[0].state_dict())
+    assert all(torch.equal(tensor, parts[1].state_dict()[name]) for name, tensor in head.items())
+    assert list(state) == list(parts[0].state_dict())
+    assert all(tensor.dtype == torch.float32 and tensor.isfinite().all() for tensor in state.values())
+
+
+def test_the_seed_decides(parts):
+    first, again, other = run(parts), run(parts), run(parts, seed=1)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_frozen_parameters_keep_the_base_s_values(parts):
+    state, base = run(parts, frozen=("stem",)), parts[0].state_dict()
+    assert torch.equal(state["stem.weight"], base["stem.weight"])
+    assert not torch.equal(state["last.weight"], base["last.weight"])
+
+
+def test_an_interrupted_run_ends_where_an_unbroken_one_does(parts, tmp_path, monkeypatch):
+    unbroken = run(parts, augment="shift")
+    with monkeypatch.context() as patch:
+        patch.setattr("mergebench.finetuning.FineTuning.training_step", failing_after(25))
+        with pytest.raises(RuntimeError, match="pulled"):
+            run(parts, augment="shift", checkpoint_dir=tmp_path)
+    resumed = run(parts, augment="shift", checkpoint_dir=tmp_path)
+    assert all(torch.allclose(unbroken[name], resumed[name], atol=1e-6) for name in unbroken)
+
+
+def failing_after(count):
+    from mergebench.finetuning import FineTuning
+
+    original = FineTuning.training_step
+
+    def step(self, batch, index):
+        if self.global_step == count:
+            raise RuntimeError("pulled")
+        return original(self, batch, index)
+
+    return step
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_augmentations_keep_shape_and_range(name):
+    images = torch.rand(4, 3, 32, 32)
+    augmented = AUGMENTATIONS[name](images, torch.Generator().manual_seed(0))
+    assert augmented.shape == images.shape
+    assert augmented.min() >= 0 and augmented.max() <= 1
+    assert torch.equal(augmented, AUGMENTATIONS[name](images, torch.Generator().manual_seed(0)))
+
+
+def test_what_cannot_work_is_named(parts):
+    with pytest.raises(ValueError, match="'mixup'.*affine"):
+        run(parts, augment="mixup")
+    encoder, head, images, labels = parts
+    with pytest.raises(ValueError, match="48 images but 47 labels"):
+        finetune(encoder, head, images, labels[:-1], mean=(0.5,) * 3, std=(0.2,) * 3)
