@@ -6,7 +6,6 @@ from statistics import fmean, stdev
 from typing import Any
 
 from mergebench.leaderboard.statistics import average_interval
-
 from mergebench.results import Result
 
 

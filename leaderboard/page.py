@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board, Row
 from mergebench.leaderboard.reported_numbers import agreements
-
 from mergebench.states import writing
 
 

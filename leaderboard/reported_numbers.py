@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
-from mergebench.leaderboard.board import Board
 from scipy.stats import kendalltau
+
+from mergebench.leaderboard.board import Board
 
 FEWEST_SHARED = 4  # below that an order of methods says nothing
 

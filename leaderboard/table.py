@@ -2,12 +2,13 @@
 
 import sys
 
-from mergebench.leaderboard import formatting
-from mergebench.leaderboard.board import Board
-from mergebench.leaderboard.reported_numbers import agreements
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+from mergebench.leaderboard import formatting
+from mergebench.leaderboard.board import Board
+from mergebench.leaderboard.reported_numbers import agreements
 
 # Below this width rich would fold the numbers; a pipe or file has no width at all.
 NEEDED_WIDTH = 200

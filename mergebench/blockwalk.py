@@ -79,9 +79,8 @@ def _embed(pool: ModelPool, runner: nn.Module, merged: StateDict | None, samples
     streams = {}
     for task in pool.tasks:
         load_part(runner, merged or pool.experts[task], pool.layout.embedding)
-        dtype = next(runner.parameters()).dtype
         with torch.no_grad():
-            streams[task] = [embed_images(runner, images.to(dtype)) for images in pool.calibration(task, samples)]
+            streams[task] = [embed_images(runner, images) for images in pool.calibration(task, samples)]
     return streams
 
 

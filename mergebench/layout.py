@@ -51,6 +51,11 @@ class Layout:
         self.fused = {f"{n}.weight": 3 for b in self.blocks for n in b.linears if n.endswith(".attn.qkv")}
 
     @property
+    def precision(self) -> torch.dtype:
+        """The dtype of the first floating-point parameter."""
+        return next(d for d in self.dtypes.values() if d.is_floating_point)
+
+    @property
     def linear_weights(self) -> tuple[str, ...]:
         """Weights of all linear layers in the blocks, in the order of the forward pass."""
         return tuple(f"{n}.weight" for b in self.blocks for n in b.linears)

@@ -93,7 +93,7 @@ class Bench:
     @cached_property
     def weights(self) -> dict[str, str]:
         """Hashes of all weights that enter."""
-        return self.zoo.digests(self.heads)
+        return self.zoo.digests(self.suite.merge, self.heads)
 
     def split(self, task: str, name: str) -> Split:
         """One split of a task's images, decoded once."""

@@ -77,6 +77,8 @@ class ModelPool:
         self.layout = Layout(architecture)
         self.seed = seed
         self.device = torch.device(device)
+        # What is computed in: the base's precision, but no less than float32.
+        self.dtype = torch.promote_types(self.layout.precision, torch.float32)
         self.diagnostics: dict[str, Any] = {}
         self._method, self._needs, self._architecture = method, needs, architecture
         self._base = ReadOnlyState(base, self.device)
@@ -121,7 +123,7 @@ class ModelPool:
         """
         self._require("calibration")
         for images, _ in self._given["calibration"][task].once(samples, batch_size):
-            yield images.to(self.device)
+            yield images.to(self.device, self.dtype)
 
     def labelled_calibration(
         self, task: str, samples: int, batch_size: int = PASS_SIZE
@@ -136,7 +138,7 @@ class ModelPool:
         for images, labels in self._given["calibration"][task].once(samples, batch_size):
             if labels is None:
                 raise NeedsError(f"method {self._method!r} needs labels: give task {task!r} (images, labels) pairs")
-            yield images.to(self.device), labels.to(self.device)
+            yield images.to(self.device, self.dtype), labels.to(self.device)
 
     def stream(self, need: str, task: str, batch_size: int) -> Iterator[Tensor]:
         """Unlabelled images of a task without end, reshuffled on every pass.
@@ -148,7 +150,7 @@ class ModelPool:
         """
         self._require(need)
         for images, _ in self._given[need][task].forever(batch_size):
-            yield images.to(self.device)
+            yield images.to(self.device, self.dtype)
 
     def encoder(self, state: Mapping[str, Tensor] | None = None) -> nn.Module:
         """A new encoder in eval mode, without gradients, that holds `state`.
@@ -156,16 +158,13 @@ class ModelPool:
         Args:
             state: all its weights; without it every floating-point value is NaN, so that what was never loaded shows.
         """
-        encoder = copy.deepcopy(self._architecture).to(self.device).eval().requires_grad_(False)
-        tensors = encoder.state_dict()
-        dtype = torch.promote_types(next(iter(self.layout.dtypes.values())), torch.float32)
-        encoder.to(dtype)
+        encoder = copy.deepcopy(self._architecture).to(self.device, self.dtype).eval().requires_grad_(False)
         if state is None:
             for tensor in encoder.state_dict().values():
                 if tensor.is_floating_point():
                     tensor.fill_(float("nan"))
         else:
-            encoder.load_state_dict({n: state[n] for n in tensors})
+            encoder.load_state_dict({n: state[n] for n in self.layout.shapes})
         return encoder
 
     def finish(self, state: Mapping[str, Tensor]) -> StateDict:

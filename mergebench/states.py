@@ -161,3 +161,17 @@ class writing:  # noqa: N801 (reads as a phrase: `with writing(path) as temporar
             os.replace(self.temporary, self.path)
         else:
             self.temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Find out now, before any work, whether `path` can be written; what is there already stays as it is.
+
+    Raises:
+        MergebenchError: it cannot.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise MergebenchError(f"cannot write {path}: it is a folder; name a file in it")
+    with writing(path.with_name(f".{path.name}.probe")):
+        pass
+    path.with_name(f".{path.name}.probe").unlink()

@@ -31,6 +31,7 @@ class Zoo:
         self.config: ZooConfig = read_zoo(name)
         self.name = short_name(name)
         self.root = Path(root) if root else _folder(self.config.weights)
+        self._experts: dict[str, SafetensorsState] = {}
         self._base_file = Path(base) if base else self.root / "base.safetensors"
         if not self.root.is_dir():
             raise MergebenchError(f"zoo {self.name!r}: no folder of weights at {self.root}")
@@ -64,7 +65,9 @@ class Zoo:
             UnknownNameError: the zoo has no such expert.
             CheckpointError: the weights do not fit the base, or are not finite.
         """
-        return self.check_expert(task, SafetensorsState(self._file("experts", task)))
+        if task not in self._experts:
+            self._experts[task] = self.check_expert(task, SafetensorsState(self._file("experts", task)))
+        return self._experts[task]
 
     def check_expert(self, task: str, state: SafetensorsState) -> SafetensorsState:
         """Any checkpoint, held to this zoo's base; raises as `expert` does."""
@@ -99,12 +102,11 @@ class Zoo:
         self._check_name(name)
         return registry.get("task", name, registry.tasks())
 
-    def digests(self, tasks: Iterable[str]) -> dict[str, str]:
-        """Hashes of the base and of these tasks' experts and heads, keyed "base", "experts/x", "heads/x"."""
+    def digests(self, experts: Iterable[str], heads: Iterable[str]) -> dict[str, str]:
+        """Hashes of the base, of these tasks' experts and of those tasks' heads: "base", "experts/x", "heads/x"."""
         found = {"base": digest(self.base)}
-        for task in tasks:
-            found[f"experts/{task}"] = digest(self.expert(task))
-            found[f"heads/{task}"] = digest(self.head(task).state_dict())
+        found.update({f"experts/{t}": digest(self.expert(t)) for t in experts})
+        found.update({f"heads/{t}": digest(self.head(t).state_dict()) for t in heads})
         return found
 
     def _check_name(self, task: str) -> None:

@@ -16,7 +16,12 @@ def test_imports_follow_the_declared_arrows(tmp_path):
     shutil.copytree(ROOT / "mergebench", package, ignore=sources_only)
     for part in ("methods", "tasks", "configs", "leaderboard"):
         shutil.copytree(ROOT / part, package / part, ignore=sources_only)
-    command = [str(Path(sys.executable).parent / "lint-imports"), "--config", str(ROOT / "pyproject.toml"), "--no-cache"]
+    command = [
+        str(Path(sys.executable).parent / "lint-imports"),
+        "--config",
+        str(ROOT / "pyproject.toml"),
+        "--no-cache",
+    ]
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
     )

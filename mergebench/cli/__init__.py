@@ -1,6 +1,7 @@
 """The command line: one file per verb; whatever is heavy is imported when a verb runs."""
 
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -27,7 +28,10 @@ class OneLineParser(ArgumentParser):
     def error(self, message: str, exception: Exception | None = None) -> NoReturn:
         """Print the first sentence of what is wrong, and leave."""
         lines = [line.strip(" -") for line in str(message).splitlines() if line.strip(" -")]
-        print(f"mergebench: error: {': '.join(lines[:2])}", file=sys.stderr)
+        text = re.sub(r'Parser key "([\w.]+)"(?: element \d+)?::? ?', r"\1: ", ": ".join(lines[:2])).replace(
+            "typing.", ""
+        )
+        print(f"mergebench: error: {text}", file=sys.stderr)
         raise SystemExit(2)
 
 

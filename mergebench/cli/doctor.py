@@ -55,12 +55,9 @@ def check_machine() -> str:
 def check_cache() -> str:
     """The image cache can be written and has room."""
     from mergebench.image_cache import cache_root
-    from mergebench.states import writing
+    from mergebench.states import check_writable
 
-    probe = cache_root() / "doctor"
-    with writing(probe) as temporary:
-        temporary.write_text("")
-    probe.unlink()
+    check_writable(cache_root() / "any")
     free = shutil.disk_usage(cache_root()).free
     if free < FREE_DISK:
         raise OSError(
@@ -75,7 +72,7 @@ def check_zoos() -> str:
     from mergebench.zoo import Zoo
 
     zoos = {name: Zoo(name) for name in registry.config_files("zoos")}
-    digests = {name: zoo.digests(zoo.config.tasks) for name, zoo in zoos.items()}
+    digests = {name: zoo.digests(zoo.config.tasks, zoo.config.tasks) for name, zoo in zoos.items()}
     return "zoos " + ", ".join(
         f"{n} ({len(zoos[n].config.tasks)} experts, base {d['base']})" for n, d in digests.items()
     )

@@ -3,6 +3,7 @@
 import json
 
 from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from mergebench.cli.options import add_device_options
 
@@ -13,10 +14,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--output", type=str, required=True, help="the expert's checkpoint (.safetensors)")
     parser.add_argument("--zoo", type=str, default="tiny", help="a registered zoo or a YAML file")
     parser.add_argument("--zoo-root", type=str | None, default=None, help="folder that replaces the zoo's weights")
-    parser.add_argument("--steps", type=int, default=1000, help="optimiser steps")
-    parser.add_argument("--batch-size", type=int, default=64, help="images per step")
-    parser.add_argument("--learning-rate", type=float, default=1e-4, help="AdamW's peak rate")
-    parser.add_argument("--weight-decay", type=float, default=0.0, help="AdamW's decay of matrices")
+    parser.add_argument("--steps", type=PositiveInt, default=1000, help="optimiser steps")
+    parser.add_argument("--batch-size", type=PositiveInt, default=64, help="images per step")
+    parser.add_argument("--learning-rate", type=PositiveFloat, default=1e-4, help="AdamW's peak rate")
+    parser.add_argument("--weight-decay", type=NonNegativeFloat, default=0.0, help="AdamW's decay of matrices")
     parser.add_argument("--augment", type=str, default="none", help="none, shift or affine")
     parser.add_argument("--precision", type=str, default="32-true", help="Lightning's, e.g. bf16-mixed")
     parser.add_argument("--checkpoints", type=str | None, default=None, help="folder to resume from after a break")
@@ -35,10 +36,11 @@ def execute(config: Namespace) -> int:
     from mergebench.finetuning import finetune
     from mergebench.image_cache import load_split
     from mergebench.measure import resolve_device, set_threads
-    from mergebench.states import digest, save_state
+    from mergebench.states import check_writable, digest, save_state
     from mergebench.zoo import Zoo
 
     quiet_lightning()
+    check_writable(config.output)
     set_threads(config.threads)
     device = resolve_device(config.device)
     zoo = Zoo(config.zoo, config.zoo_root)
@@ -48,7 +50,7 @@ def execute(config: Namespace) -> int:
         state = finetune(
             zoo.make_encoder(),
             head,
-            torch.from_numpy(train.images[:]),
+            torch.tensor(train.images),
             torch.from_numpy(train.labels),
             mean=zoo.config.mean,
             std=zoo.config.std,

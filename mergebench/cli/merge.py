@@ -47,8 +47,9 @@ def execute(config: Namespace) -> int:
     from mergebench.measure import environment, measure, resolve_device, set_threads
     from mergebench.merging import PerTask, run_method
     from mergebench.plan import Bench, merged_settings
-    from mergebench.states import digest, save_state
+    from mergebench.states import check_writable, digest, save_state
 
+    check_writable(config.output)
     card = registry.method(config.method)
     function = discovery.load_function(card)
     files = named_files(config.experts)

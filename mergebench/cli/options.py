@@ -1,6 +1,7 @@
 """Options that several verbs share."""
 
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveInt
 
 
 def add_suite_options(parser: ArgumentParser) -> None:
@@ -13,4 +14,4 @@ def add_suite_options(parser: ArgumentParser) -> None:
 def add_device_options(parser: ArgumentParser) -> None:
     """Where to compute."""
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--threads", type=int | None, default=None, help="CPU threads")
+    parser.add_argument("--threads", type=PositiveInt | None, default=None, help="CPU threads")

@@ -3,7 +3,15 @@
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from mergebench.plan import Cell, Plan
 from mergebench.results import Result
@@ -11,15 +19,20 @@ from mergebench.runner import Observer
 
 
 class ProgressObserver(Observer):
-    """A bar over methods x tasks, and a line for every cell that ends."""
+    """A bar over methods x tasks, and a line for every cell that ends.
 
-    def __init__(self) -> None:
-        self.console = Console(highlight=False)
+    Args:
+        console: where to; standard output if not given.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} method x task"),
+            MofNCompleteColumn(),
+            TextColumn("method x task"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),

@@ -47,12 +47,10 @@ def execute(config: Namespace) -> int:
     from mergebench.plan import RunRequest, make_plan
     from mergebench.results import ResultStore
     from mergebench.runner import run
-    from mergebench.states import writing
+    from mergebench.states import check_writable
 
     store = ResultStore(config.out)
-    with writing(store.out / "cells" / ".writable") as probe:
-        probe.write_text("")
-    (store.out / "cells" / ".writable").unlink()
+    check_writable(store.out / "cells" / "any")
     set_threads(config.threads)
     with ProgressObserver() as observer:
         plan = make_plan(

@@ -3,6 +3,7 @@
 from html.parser import HTMLParser
 
 import pytest
+
 from mergebench.leaderboard.board import make_boards
 from mergebench.leaderboard.page import write_page
 from mergebench.leaderboard.reported_numbers import Reported, rank_agreement, read_reported

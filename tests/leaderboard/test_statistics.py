@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mergebench.leaderboard.statistics import average_interval, wilson_interval
 
 
