@@ -17,9 +17,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def execute(config: Namespace) -> int:
     """Evaluate and print counts and accuracies."""
+    from mergebench.bench import Bench
     from mergebench.evaluation import evaluate
     from mergebench.measure import resolve_device, set_threads
-    from mergebench.plan import Bench
     from mergebench.states import SafetensorsState, check_state, writing
 
     set_threads(config.threads)

@@ -44,9 +44,10 @@ def named_files(items: list[str]) -> dict[str, str]:
 def execute(config: Namespace) -> int:
     """Merge and write."""
     from mergebench import discovery, hyperparameters, registry
+    from mergebench.bench import Bench
     from mergebench.measure import environment, measure, resolve_device, set_threads
     from mergebench.merging import PerTask, run_method
-    from mergebench.plan import Bench, merged_settings
+    from mergebench.plan import merged_settings
     from mergebench.states import check_writable, digest, save_state
 
     check_writable(config.output)
