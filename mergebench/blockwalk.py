@@ -40,15 +40,13 @@ def walk_blocks(pool: ModelPool, *, source: str, alpha: float, samples: int, gra
         granularity: "block" or "linear"; see above.
 
     Returns:
-        The merged state. The pool's report gains `condition` (layer -> condition number) and, where it was needed,
-        `jitter`.
+        The merged state. The pool's report gains `condition`: layer -> condition number of its summed Gram.
     """
     layout = pool.layout
     merged = pool.map_experts(lambda experts: experts.mean(0))
     runner = pool.encoder()
     streams = _embed(pool, runner, merged if source == "merged" else None, samples)
     conditions: dict[str, float] = {}
-    jitters: dict[str, float] = {}
     for index, block in enumerate(layout.blocks):
         module = runner.blocks[index]
         parameters = tuple(n for n in layout.shapes if n.startswith(block.name + "."))
@@ -66,11 +64,9 @@ def walk_blocks(pool: ModelPool, *, source: str, alpha: float, samples: int, gra
                 solution = regression.solve()
                 merged[f"{name}.weight"] = solution.weight.to("cpu", layout.dtypes[f"{name}.weight"])
                 conditions[name] = solution.condition
-                if solution.jitter:
-                    jitters[name] = solution.jitter
         if index + 1 < len(layout.blocks):
             _advance(pool, runner, index, parameters, merged if source == "merged" else None, streams)
-    pool.report(condition=conditions, **({"jitter": jitters} if jitters else {}))
+    pool.report(condition=conditions)
     return merged
 
 

@@ -44,6 +44,8 @@ def scan_file(path: Path, module: str | None = None) -> Iterator[MethodCard]:
         tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise MergebenchError(f"cannot read the method file {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise MergebenchError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
     except SyntaxError as error:
         raise MergebenchError(f"{path}:{error.lineno}: not valid Python: {error.msg}") from None
     for node in tree.body:
@@ -65,6 +67,8 @@ def _card(node: ast.FunctionDef, decorator: ast.Call, path: Path, module: str | 
         given = {k.arg: _literal(k.value) for k in decorator.keywords}
     except ValueError:
         raise MergebenchError(f"{where}: arguments must be literals, for the registry reads them unexecuted") from None
+    except TypeError as error:  # a need that does not exist
+        raise MergebenchError(f"{where}: {error}") from None
     try:
         bound = inspect.signature(merge_method).bind(*positional, **given).arguments
     except TypeError as error:
@@ -85,7 +89,7 @@ def _card(node: ast.FunctionDef, decorator: ast.Call, path: Path, module: str | 
 
 def _literal(node: ast.expr) -> Any:
     if isinstance(node, ast.Call) and _callee(node) == Needs.__name__:
-        return Needs(**{k.arg: _literal(k.value) for k in node.keywords})
+        return Needs(*map(_literal, node.args), **{k.arg: _literal(k.value) for k in node.keywords})
     if isinstance(node, ast.Dict):
         return {_literal(k): _literal(v) for k, v in zip(node.keys, node.values, strict=True)}
     return ast.literal_eval(node)
@@ -106,8 +110,13 @@ def load_function(card: MethodCard) -> Callable:
             if name not in sys.modules:
                 spec = importlib.util.spec_from_file_location(name, card.path)
                 module = importlib.util.module_from_spec(spec)
-                spec.loader.exec_module(module)
+                # Dataclasses look their module up while it is still being executed.
                 sys.modules[name] = module
+                try:
+                    spec.loader.exec_module(module)
+                except BaseException:
+                    del sys.modules[name]
+                    raise
             module = sys.modules[name]
     except Exception as error:
         raise MergebenchError(f"method {card.name!r}: importing {card.path} failed: {error!r}") from error

@@ -1,6 +1,7 @@
 """Hyper-parameters: checked against the method's signature, filled with its defaults."""
 
 import inspect
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ def resolve(function: Callable, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         HyperparameterError: a name it does not have (the nearest are shown), or a value its type does not take.
     """
-    parameters = list(inspect.signature(function).parameters.values())[1:]
+    parameters = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     known = {p.name: p for p in parameters}
     for name in given:
         if name not in known:
@@ -35,8 +36,8 @@ def resolve(function: Callable, given: Mapping[str, Any]) -> dict[str, Any]:
         value = given[name]
         parser = ArgumentParser(exit_on_error=False)
         parser.add_argument(f"--{name}", type=parameter.annotation)
-        # A boolean is an integer to Python, and "yes" is one to YAML; neither is meant as a number.
-        wrong = isinstance(value, bool) and parameter.annotation is not bool
+        # jsonargparse lets None pass for "not given".
+        wrong = value is None and type(None) not in typing.get_args(parameter.annotation)
         try:
             resolved[name] = getattr(parser.parse_object({name: value}), name)
         except (ArgumentError, TypeError, ValueError):

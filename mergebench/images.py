@@ -39,6 +39,8 @@ class ExplicitBatches:
             if not isinstance(images, Tensor) or images.ndim != 4:
                 shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
                 raise MergebenchError(f"a calibration batch of task {task!r} is {shape}; expected images [B, 3, H, W]")
+            if not len(images):
+                raise MergebenchError(f"a calibration batch of task {task!r} is empty")
             if images.is_floating_point() and not torch.isfinite(images).all():
                 raise MergebenchError(f"a calibration batch of task {task!r} holds values that are NaN or infinite")
 

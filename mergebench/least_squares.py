@@ -6,6 +6,9 @@ import torch
 from scipy.linalg import lapack
 from torch import Tensor
 
+# Beyond this condition number a float64 Gram is singular for all it tells: its smallest pivots are rounding.
+SINGULAR = 1e13
+
 
 def shrink_off_diagonal(gram: Tensor, alpha: float) -> Tensor:
     """Multiply the off-diagonal entries of a Gram [d, d] by alpha; the diagonal stays."""
@@ -17,8 +20,8 @@ def shrink_off_diagonal(gram: Tensor, alpha: float) -> Tensor:
 class GramSum:
     """X^T X / n of one layer's input rows, batch by batch.
 
-    Products are taken in the rows' precision, sums over batches in float64: within a batch the error is that of one
-    matrix product, and it does not grow with the number of batches.
+    In float64: a product in single precision would fill directions that no input takes with its rounding, and the
+    solution there would be that rounding, amplified.
 
     Args:
         width: input features d of the layer.
@@ -31,7 +34,7 @@ class GramSum:
 
     def add(self, inputs: Tensor) -> None:
         """Add input rows [..., d]."""
-        rows = inputs.detach().reshape(-1, inputs.shape[-1])
+        rows = inputs.detach().reshape(-1, inputs.shape[-1]).double()
         self._sum += rows.T @ rows
         self.rows += len(rows)
 
@@ -47,12 +50,10 @@ class Solution:
     Args:
         weight: [out, d], float64.
         condition: 1-norm condition number of the summed Gram (LAPACK's estimate); infinite if it is singular.
-        jitter: what was added to the diagonal, relative to its mean; 0 where Cholesky went through at once.
     """
 
     weight: Tensor
     condition: float
-    jitter: float
 
 
 class LayerRegression:
@@ -82,33 +83,28 @@ class LayerRegression:
 
     def solve(self) -> Solution:
         """The merged weight."""
-        deviation, condition, jitter = solve_positive(self._grams, self._targets)
-        return Solution(self._average + deviation.T, condition, jitter)
+        deviation, condition = solve_positive(self._grams, self._targets)
+        return Solution(self._average + deviation.T, condition)
 
 
-def solve_positive(matrix: Tensor, right: Tensor) -> tuple[Tensor, float, float]:
+def solve_positive(matrix: Tensor, right: Tensor) -> tuple[Tensor, float]:
     """Solve M X = R for a symmetric positive semi-definite M.
 
-    Cholesky in float64. If M is not numerically definite, a growing jitter is added to the diagonal (from 1e-12 to 1e-6
-    of its mean), and at last the pseudo-inverse is taken.
+    By Cholesky in float64; where M is singular to rounding (Cholesky may well go through by luck), by the
+    pseudo-inverse, which gives the smallest of the solutions.
 
     Args:
         matrix: [d, d], float64.
         right: [d, k], float64.
 
     Returns:
-        X [d, k]; the 1-norm condition number of M; the relative jitter that was needed.
+        X [d, k], and the 1-norm condition number of M (LAPACK's estimate).
     """
-    scale = matrix.diagonal().mean().item()
-    if scale <= 0:
-        return torch.zeros_like(right), float("inf"), 0.0
-    for jitter in (0.0, 1e-12, 1e-10, 1e-8, 1e-6):
-        regular = matrix + jitter * scale * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-        factor, failed = torch.linalg.cholesky_ex(regular)
-        if not failed.item():
-            condition = _condition(factor, matrix) if jitter == 0 else float("inf")
-            return torch.cholesky_solve(right, factor), condition, jitter
-    return torch.linalg.pinv(matrix, hermitian=True) @ right, float("inf"), float("inf")
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    condition = float("inf") if failed.item() else _condition(factor, matrix)
+    if condition < SINGULAR:
+        return torch.cholesky_solve(right, factor), condition
+    return torch.linalg.pinv(matrix, hermitian=True, rtol=1 / SINGULAR) @ right, condition
 
 
 def _condition(factor: Tensor, matrix: Tensor) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mergebench.errors import MergebenchError, NeedsError
+from mergebench.errors import MergebenchError, MethodError, NeedsError
 from mergebench.images import ImageSource
 from mergebench.layout import Layout
 from mergebench.method import Needs
@@ -111,7 +111,7 @@ class ModelPool:
     def heads(self) -> dict[str, nn.Module]:
         """task -> frozen zero-shot classifier (a copy) on the pool's device; needs `heads`."""
         self._require("heads")
-        heads = {t: copy.deepcopy(self._given["heads"][t]).to(self.device) for t in self.tasks}
+        heads = {t: copy.deepcopy(self._given["heads"][t]).to(self.device, self.dtype) for t in self.tasks}
         for head in heads.values():
             head.eval().requires_grad_(False)
         return heads
@@ -123,7 +123,7 @@ class ModelPool:
         """
         self._require("calibration")
         for images, _ in self._given["calibration"][task].once(samples, batch_size):
-            yield images.to(self.device, self.dtype)
+            yield images.to(self.device, self.dtype, copy=True)
 
     def labelled_calibration(
         self, task: str, samples: int, batch_size: int = PASS_SIZE
@@ -138,7 +138,7 @@ class ModelPool:
         for images, labels in self._given["calibration"][task].once(samples, batch_size):
             if labels is None:
                 raise NeedsError(f"method {self._method!r} needs labels: give task {task!r} (images, labels) pairs")
-            yield images.to(self.device, self.dtype), labels.to(self.device)
+            yield images.to(self.device, self.dtype, copy=True), labels.to(self.device, copy=True)
 
     def stream(self, need: str, task: str, batch_size: int) -> Iterator[Tensor]:
         """Unlabelled images of a task without end, reshuffled on every pass.
@@ -150,7 +150,7 @@ class ModelPool:
         """
         self._require(need)
         for images, _ in self._given[need][task].forever(batch_size):
-            yield images.to(self.device, self.dtype)
+            yield images.to(self.device, self.dtype, copy=True)
 
     def encoder(self, state: Mapping[str, Tensor] | None = None) -> nn.Module:
         """A new encoder in eval mode, without gradients, that holds `state`.
@@ -168,7 +168,14 @@ class ModelPool:
         return encoder
 
     def finish(self, state: Mapping[str, Tensor]) -> StateDict:
-        """The state in the base's order and dtypes, on the CPU, sharing no memory with anything."""
+        """The state in the base's order and dtypes, on the CPU, sharing no memory with anything.
+
+        Raises:
+            MethodError: a tensor is missing.
+        """
+        lacking = next((n for n in self.layout.dtypes if n not in state), None)
+        if lacking is not None:
+            raise MethodError(f"method {self._method!r}: its result lacks {lacking!r}")
         return {n: state[n].detach().to("cpu", d, copy=True) for n, d in self.layout.dtypes.items()}
 
     def map_experts(self, merge: Callable[[Tensor], Tensor]) -> StateDict:

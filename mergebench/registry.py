@@ -120,9 +120,8 @@ def method(name: str) -> MethodCard:
 
 
 def _from_file(pattern: str, known: "MappingProxyType[str, MethodCard]") -> list[MethodCard]:
-    path, _, function = pattern.partition(".py")
+    path, _, wanted = pattern.rpartition(".py:") if ".py:" in pattern else (pattern.removesuffix(".py"), "", "")
     cards = list(scan_file(Path(path + ".py").resolve()))
-    wanted = function.removeprefix(":")
     picked = [c for c in cards if not wanted or wanted in (c.function, c.name)]
     if not picked:
         held = ", ".join(c.function for c in cards) or "none"

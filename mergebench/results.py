@@ -74,7 +74,8 @@ class Result(BaseModel):
     the same; they are derived from the counts and stored for readers.
     """
 
-    model_config = ConfigDict(extra="ignore")
+    # A condition number may be infinite, which JSON cannot say but in words.
+    model_config = ConfigDict(extra="ignore", ser_json_inf_nan="strings")
     schema_version: Literal[1] = SCHEMA_VERSION
     status: Literal["ok", "failed"]
     error: str | None = None

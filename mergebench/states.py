@@ -31,18 +31,19 @@ class SafetensorsState(Mapping[str, Tensor]):
         self.path = Path(path)
         if not self.path.is_file():
             raise CheckpointError(f"no such checkpoint: {self.path}")
-        with self.path.open("rb") as file:
-            start = file.read(8)
-        # A zip archive (torch.save) or a bare pickle; a safetensors header length never begins like these.
-        if start[:2] == b"PK" or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05"):
-            raise CheckpointError(
-                f"{self.path} is a pickle, and reading a pickle can run any code in it: "
-                "convert it with safetensors.torch.save_file where you trust its source"
-            )
         try:
             self._file = safe_open(str(self.path), framework="pt")
             self._names = tuple(self._file.keys())
         except (SafetensorError, OSError) as error:
+            with self.path.open("rb") as file:
+                start = file.read(2)
+            # A zip archive (torch.save) or a bare pickle. Looked at only now: a safetensors file begins with the length
+            # of its header, which can be these very bytes.
+            if start == b"PK" or (start[:1] == b"\x80" and start[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")):
+                raise CheckpointError(
+                    f"{self.path} is a pickle, and reading a pickle can run any code in it: "
+                    "convert it with safetensors.torch.save_file where you trust its source"
+                ) from None
             raise CheckpointError(f"{self.path} is truncated or no safetensors file: {error}") from None
 
     def __getitem__(self, name: str) -> Tensor:

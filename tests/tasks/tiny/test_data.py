@@ -7,10 +7,10 @@ import sys
 
 import numpy as np
 import pytest
-from mergebench.tasks.tiny import RENDERED, TASKS, sources
-from mergebench.tasks.tiny.draw import SIZE
 
 from mergebench.task import SPLITS
+from mergebench.tasks.tiny import RENDERED, TASKS, sources
+from mergebench.tasks.tiny.draw import SIZE
 
 ORDER = ["sun397", "stanford-cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd"]
 

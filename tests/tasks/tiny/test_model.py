@@ -3,8 +3,9 @@
 import pytest
 import timm
 import torch
-from mergebench.tasks.tiny import model
 from timm.models.vision_transformer import VisionTransformer
+
+from mergebench.tasks.tiny import model
 
 
 def test_the_encoder_is_a_plain_vision_transformer_without_a_classifier():

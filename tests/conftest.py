@@ -1,0 +1,131 @@
+"""Miniature models shared by the tests: a merge takes milliseconds, and every part of a real one is there."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import settings
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from mergebench import discovery, hyperparameters, registry
+from mergebench.heads import ZeroShotHead
+from mergebench.images import ExplicitBatches
+from mergebench.merging import run_method
+from mergebench.pool import ModelPool
+
+WIDTH = 32
+
+settings.register_profile("few", max_examples=25, deadline=None, derandomize=True)
+settings.load_profile("few")
+
+
+class Miniature:
+    """Makes encoders, experts, images and heads from seeds."""
+
+    tasks = ("birds", "cars", "digits")
+
+    def encoder(
+        self, seed: int = 0, *, depth: int = 2, dtype: torch.dtype = torch.float32, pre_norm: bool = True
+    ) -> VisionTransformer:
+        """A ViT of width 32 whose biases and norms are as little trivial as a trained one's."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = VisionTransformer(
+                img_size=32,
+                patch_size=8,
+                embed_dim=WIDTH,
+                depth=depth,
+                num_heads=2,
+                num_classes=0,
+                global_pool="token",
+                mlp_ratio=2,
+                pre_norm=pre_norm,
+            )
+            for parameter in encoder.parameters():
+                parameter.data += 0.1 * torch.randn_like(parameter)
+        return encoder.to(dtype).eval()
+
+    def expert(self, base: nn.Module, seed: int, *, scale: float = 0.05) -> dict[str, Tensor]:
+        """The base's weights, each moved a little."""
+        generator = torch.Generator().manual_seed(1000 + seed)
+        return {
+            n: (t.double() + scale * torch.randn(t.shape, generator=generator, dtype=torch.float64)).to(t.dtype)
+            for n, t in base.state_dict().items()
+        }
+
+    def experts(self, base: nn.Module, *, scale: float = 0.05) -> dict[str, dict[str, Tensor]]:
+        """One expert per task."""
+        return {t: self.expert(base, i, scale=scale) for i, t in enumerate(self.tasks)}
+
+    def images(self, seed: int, count: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Normalised images [count, 3, 32, 32] that differ from seed to seed in more than noise."""
+        generator = torch.Generator().manual_seed(2000 + seed)
+        tint = torch.randn(1, 3, 1, 1, generator=generator, dtype=torch.float64)
+        noise = torch.randn(count, 3, 32, 32, generator=generator, dtype=torch.float64)
+        return (noise + tint).to(dtype)
+
+    def calibration(
+        self, sizes: Mapping[str, tuple[int, ...]] | None = None, dtype: torch.dtype = torch.float32
+    ) -> dict[str, list[Tensor]]:
+        """Batches of every task; tasks differ in how many images they have."""
+        sizes = sizes or {"birds": (5, 3), "cars": (7,), "digits": (4, 4, 2)}
+        return {
+            t: [self.images(100 * i + j, n, dtype) for j, n in enumerate(sizes[t])] for i, t in enumerate(self.tasks)
+        }
+
+    def head(self, seed: int, classes: int = 4) -> ZeroShotHead:
+        """A cosine classifier of `classes` classes."""
+        generator = torch.Generator().manual_seed(3000 + seed)
+        text = torch.randn(classes, 16, generator=generator)
+        return ZeroShotHead(
+            torch.randn(16, WIDTH, generator=generator),
+            nn.functional.normalize(text, dim=-1),
+            torch.tensor(5.0),
+        ).eval()
+
+    def heads(self) -> dict[str, ZeroShotHead]:
+        """One head per task, with different numbers of classes."""
+        return {t: self.head(i, classes=3 + i) for i, t in enumerate(self.tasks)}
+
+    def run(
+        self,
+        method: str | Callable,
+        base: nn.Module,
+        experts: Mapping[str, Mapping[str, Tensor]],
+        *,
+        calibration: Mapping[str, Iterable] | None = None,
+        test_inputs: Mapping[str, Iterable] | None = None,
+        heads: Mapping[str, nn.Module] | None = None,
+        seed: int = 0,
+        **given: Any,
+    ) -> tuple[Any, ModelPool]:
+        """Run a registered method, or a decorated function, under the contract; the pool is returned with it."""
+        function = discovery.load_function(registry.method(method)) if isinstance(method, str) else method
+        resolved = hyperparameters.resolve(function, given)
+        pool = ModelPool(
+            function.card.name,
+            function.card.needs_for(resolved),
+            base,
+            base.state_dict(),
+            experts,
+            calibration={t: ExplicitBatches(b, t) for t, b in (calibration or {}).items()},
+            test_inputs={t: ExplicitBatches(b, t) for t, b in (test_inputs or {}).items()},
+            heads=heads,
+            seed=seed,
+        )
+        return run_method(function, pool, resolved), pool
+
+    def load(self, base: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+        """A copy of the encoder that holds `state`."""
+        encoder = copy.deepcopy(base)
+        encoder.load_state_dict(state)
+        return encoder.eval()
+
+
+@pytest.fixture(scope="session")
+def mini() -> Miniature:
+    """The maker of miniature models."""
+    return Miniature()
