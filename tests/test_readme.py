@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mergebench import registry
-from mergebench.cli import VERBS, _parser
+from mergebench.cli.command import VERBS, make_parser
 
 ROOT = Path(__file__).parent.parent
 TEXTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md")}
@@ -34,7 +34,7 @@ def test_python_examples_run(block):
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_commands_are_understood(words):
     verb, *rest = words[1:]
-    assert _parser(verb).parse_args([verb, *rest])
+    assert make_parser(verb).parse_args([verb, *rest])
 
 
 def test_every_verb_is_shown():

@@ -1,0 +1,88 @@
+"""Finding the verb and running it; whatever is heavy is imported when a verb runs."""
+
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser, Namespace
+
+from mergebench.errors import MergebenchError, nearest
+
+VERBS = {
+    "run": "merge with every method asked for, evaluate, and write the leaderboard",
+    "list": "list methods, suites, zoos or tasks",
+    "describe": "tell all about a method, suite, zoo or task",
+    "merge": "merge experts into one checkpoint",
+    "evaluate": "evaluate a checkpoint on a suite",
+    "finetune": "train an expert from a zoo's base",
+    "leaderboard": "show stored results again, as table and page",
+    "doctor": "say what this machine can do, and what is wrong",
+}
+
+
+class OneLineParser(ArgumentParser):
+    """A parser whose errors are one line and status 2."""
+
+    def error(self, message: str, exception: Exception | None = None) -> NoReturn:
+        """Print the first sentence of what is wrong, and leave."""
+        lines = [line.strip(" -") for line in str(message).splitlines() if line.strip(" -")]
+        text = re.sub(r'Parser key "([\w.]+)"(?: element \d+)?::? ?', r"\1: ", ": ".join(lines[:2])).replace(
+            "typing.", ""
+        )
+        print(f"mergebench: error: {text}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _verb(name: str) -> Any:
+    return importlib.import_module(f"mergebench.cli.{name}")
+
+
+def make_parser(verb: str | None) -> ArgumentParser:
+    parser = OneLineParser(
+        prog="mergebench",
+        description="Benchmark of vision (CLIP ViT) model merging: every method on equal terms.",
+        default_env=False,
+        version=_version(),
+    )
+    subcommands = parser.add_subcommands(required=True, metavar="VERB")
+    for name, help_text in VERBS.items():
+        # Arguments only of the verb that is asked for: the others' help is their one line.
+        child = OneLineParser(description=f"{help_text[0].upper()}{help_text[1:]}.")
+        if name == verb:
+            _verb(name).add_arguments(child)
+        subcommands.add_subcommand(name, child, help=help_text)
+    return parser
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("mergebench")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        arguments: the command line without the program's name; `sys.argv` if not given.
+
+    Returns:
+        0 if all went well; 1 if some cells failed (the others are kept); 2 if what was asked for is wrong; 130 if
+        interrupted.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    verb = next((a for a in arguments if not a.startswith("-")), None)
+    if verb is not None and verb not in VERBS:
+        print(f"mergebench: error: unknown verb {verb!r}; {nearest(verb, list(VERBS))}", file=sys.stderr)
+        return 2
+    config: Namespace = make_parser(verb).parse_args(arguments)
+    try:
+        return _verb(verb).execute(config[verb])
+    except MergebenchError as error:
+        print(f"mergebench: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mergebench: interrupted; finished cells are kept, run again to go on", file=sys.stderr)
+        return 130
