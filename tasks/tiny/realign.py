@@ -1,7 +1,7 @@
 """Second stage of pre-training: a new text tower on few, poor captions, behind the locked image tower.
 
-A small clean world would lack what CLIP has: strong features under a weak alignment of words to them. Here the words are
-learned from a small set of pairs whose captions seldom name what is in the picture, and sometimes name it wrongly.
+A small clean world would lack what CLIP has: strong features under a weak alignment of words to them. Here the words
+are learned from a small set of pairs whose captions seldom name what is in the picture, and sometimes name it wrongly.
 The image tower does not change (as in LiT, arXiv:2111.07991).
 """
 
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from open_clip import ClipLoss, CustomTextCLIP
+from torch import Tensor, nn
+
 from mergebench.tasks.tiny import model
 from mergebench.tasks.tiny.captions import Recipe, Vocabulary
 from mergebench.tasks.tiny.corpus import Corpus
 from mergebench.tasks.tiny.pretrain import BATCH, create_pair, parameter_groups
-from open_clip import ClipLoss, CustomTextCLIP
-from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Realignment:
         rate: peak learning rate of AdamW.
     """
 
-    pairs: int = 4000
+    pairs: int = 3000
     captions: Recipe = Recipe(named=0.2, wrong=0.2, facts=0.5)
-    steps: int = 400
+    steps: int = 350
     rate: float = 1e-3
 
 

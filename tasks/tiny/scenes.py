@@ -25,7 +25,7 @@ CLASSES = {
     "deep sky": "hubble",
 }
 # Plain sky or black cloth says nothing of the scene: such crops are drawn again, a few times.
-FLAT, TRIES = 22.0, 6
+FLAT, TRIES = 26.0, 8
 TEMPLATES = ("a photo of a {}.", "a photo of the {}.", "a small crop of a {}.")
 
 
@@ -45,11 +45,11 @@ def draw(rng: "np.random.Generator", label: int, split: str, ordinal: int) -> tu
 
     name = tuple(CLASSES.values())[label]
     for _ in range(TRIES):
-        image = crop(name, split, rng, 2 * SIZE, least=0.75)
+        image = crop(name, split, rng, 2 * SIZE, least=0.85)
         if ImageStat.Stat(image.convert("L")).stddev[0] > FLAT:
             break
     if rng.random() < 0.5:
         image = ImageOps.mirror(image)
-    saturation = rng.uniform(0.2, 1.2)
+    saturation = rng.uniform(0.5, 1.2)
     image = ImageEnhance.Color(image).enhance(saturation)
-    return finish(image, rng, light=0.3), {"tone": "faded" if saturation < 0.6 else "vivid"}
+    return finish(image, rng, light=0.3), {"tone": "faded" if saturation < 0.75 else "vivid"}

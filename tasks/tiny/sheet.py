@@ -6,9 +6,8 @@ python -m mergebench.tasks.tiny.sheet --out sheets.png [--task signs]
 import argparse
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny import TASKS
-
 from mergebench.task import SPLITS, Task
+from mergebench.tasks.tiny import TASKS
 
 if TYPE_CHECKING:
     from PIL import Image

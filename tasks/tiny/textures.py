@@ -28,6 +28,8 @@ CLASSES = (
 TEMPLATES = ("a photo of a {} texture.", "a {} pattern.", "a photo of a {} thing.")
 
 GRID = 64  # rendered at twice the final size
+COARSE = 1.35  # pixels to a unit of the drawn patterns: finer ones are lost on tokens of eight pixels
+CONTRAST = 100  # least difference of the two colours, in grey levels
 PHOTOGRAPHED = {"bricked": "brick", "grassy": "grass", "gravelly": "gravel"}
 
 
@@ -47,7 +49,7 @@ def draw(rng: "np.random.Generator", label: int, split: str, ordinal: int) -> tu
 
     name = CLASSES[label]
     if name in PHOTOGRAPHED:
-        share = np.asarray(crop(PHOTOGRAPHED[name], split, rng, GRID, least=0.6).convert("L"), dtype=np.float32) / 255
+        share = np.asarray(crop(PHOTOGRAPHED[name], split, rng, GRID, least=0.85).convert("L"), dtype=np.float32) / 255
         share = np.rot90(np.clip((share - share.mean()) * rng.uniform(0.8, 1.6) + 0.5, 0, 1), rng.integers(2))
     else:
         share = np.clip(_PATTERNS[name](rng), 0, 1)
@@ -63,21 +65,21 @@ def draw(rng: "np.random.Generator", label: int, split: str, ordinal: int) -> tu
 
 
 def _two_colours(split: str, rng: "np.random.Generator") -> tuple["np.ndarray", "np.ndarray"]:
-    """The darkest and the brightest of some pixels of a photograph, at least 70 grey levels apart."""
+    """The darkest and the brightest of some pixels of a photograph, at least `CONTRAST` grey levels apart."""
     import numpy as np
 
     pixels = np.asarray(backdrop(split, rng, 8), dtype=np.float32).reshape(-1, 3)
     order = pixels.mean(1).argsort()
     dark, bright = pixels[order[rng.integers(8)]], pixels[order[-1 - rng.integers(8)]]
-    missing = max(0.0, 70 - (bright.mean() - dark.mean())) / 2
+    missing = max(0.0, CONTRAST - (bright.mean() - dark.mean())) / 2
     return np.clip(dark - missing, 0, 255), np.clip(bright + missing, 0, 255)
 
 
-def _axes(rng: "np.random.Generator", steep: float = 6.3) -> tuple["np.ndarray", "np.ndarray"]:
-    """Coordinates in pixels, turned by up to `steep` radians, shifted at random."""
+def _axes(rng: "np.random.Generator", steep: float = 0.8) -> tuple["np.ndarray", "np.ndarray"]:
+    """Coordinates in units of `COARSE` pixels, turned by up to `steep` radians, shifted at random."""
     import numpy as np
 
-    y, x = np.mgrid[:GRID, :GRID].astype(np.float32)
+    y, x = np.mgrid[:GRID, :GRID].astype(np.float32) / COARSE
     angle = rng.uniform(0, steep)
     cos, sin = np.cos(angle), np.sin(angle)
     return cos * x + sin * y + rng.uniform(0, 100), -sin * x + cos * y + rng.uniform(0, 100)
@@ -155,7 +157,7 @@ def _woven(rng: "np.random.Generator") -> "np.ndarray":
 
 
 def _cracked(rng: "np.random.Generator") -> "np.ndarray":
-    first, second = _nearest(rng.uniform(0, GRID, size=(int(rng.integers(8, 18)), 2)))
+    first, second = _nearest(rng.uniform(0, GRID, size=(int(rng.integers(6, 13)), 2)))
     return _soft(second - first - rng.uniform(1.5, 3.0), 1.2) * (0.85 + 0.08 * _noise(rng, 16))
 
 
@@ -169,7 +171,7 @@ def _marbled(rng: "np.random.Generator") -> "np.ndarray":
 def _honeycombed(rng: "np.random.Generator") -> "np.ndarray":
     import numpy as np
 
-    pitch, angle = rng.uniform(12, 19), rng.uniform(0, np.pi)
+    pitch, angle = rng.uniform(16, 24), rng.uniform(0, np.pi)
     row, column = (index.ravel() for index in np.mgrid[-5:6, -5:6])
     x, y = pitch * (column + 0.5 * (row % 2)), pitch * 0.866 * row
     centres = np.stack([np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y], axis=1)

@@ -141,7 +141,7 @@ def draw(rng: "np.random.Generator", label: int, split: str, ordinal: int) -> tu
     from PIL import ImageOps
 
     paint_name, paint = any_colour(rng)
-    vehicle = tilt(_side_view(BODIES[CLASSES[label]], paint, rng), rng, 0.05, (0.78, 1.05), 0.06)
+    vehicle = tilt(_side_view(BODIES[CLASSES[label]], paint, rng), rng, 0.03, (0.92, 1.08), 0.04)
     facing = "right"
     if rng.random() < 0.5:
         vehicle, facing = ImageOps.mirror(vehicle), "left"
@@ -156,8 +156,8 @@ def _side_view(body: Body, paint: Colour, rng: "np.random.Generator") -> "Image.
 
     image = layer()
     pen = ImageDraw.Draw(image)
-    length, stretch = 0.9 * CANVAS, rng.uniform(0.92, 1.12)
-    left, axle = 0.05 * CANVAS, (0.62 + 0.1 * rng.random()) * CANVAS
+    length, stretch = 0.94 * CANVAS, rng.uniform(1.2, 1.4)
+    left, axle = 0.03 * CANVAS, (0.7 + 0.08 * rng.random()) * CANVAS
 
     def place(points: Points) -> list[tuple[float, float]]:
         return [(left + x * length, axle - y * length * stretch + rng.normal(0, 0.6)) for x, y in points]
