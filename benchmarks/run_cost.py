@@ -13,8 +13,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from mergebench.results import ResultStore
-
 
 def timed(arguments: list[str], cache: str) -> tuple[float, float]:
     """Seconds and peak resident MB of one `mergebench` command.
@@ -54,6 +52,9 @@ def main() -> None:
             "run, filled image cache": [*run, "--out", f"{out}2"],
         }
         costs = {name: timed(arguments, cache) for name, arguments in commands.items()}
+        # Imported only now: a child's peak is counted from its fork, when it is still as large as this process.
+        from mergebench.results import ResultStore
+
         results = sorted(ResultStore(f"{out}2").all(), key=lambda r: -(r.merge.seconds if r.merge else 0))
     print("| command | seconds | peak MB |\n|---|---:|---:|")
     for name, (seconds, peak) in costs.items():

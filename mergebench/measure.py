@@ -1,7 +1,6 @@
 """What a phase costs: wall seconds and peak memory; and where it ran."""
 
 import ctypes
-import gc
 import platform
 import subprocess
 import threading
@@ -72,7 +71,6 @@ class _HighWater:
 
     def __init__(self) -> None:
         # Memory that was freed but not given back would hide what the block takes: give it back first.
-        gc.collect()
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
         self.RESET.write_text("5")

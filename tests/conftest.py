@@ -22,6 +22,14 @@ settings.register_profile("few", max_examples=25, deadline=None, derandomize=Tru
 settings.load_profile("few")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def image_cache(tmp_path_factory: pytest.TempPathFactory):
+    """An image cache of the tests' own, filled once a session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MERGEBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 class Miniature:
     """Makes encoders, experts, images and heads from seeds."""
 

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-import torch
 from timm.models import register_model
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+
+from mergebench import images as engine_images
 
 MEAN = (0.45, 0.43, 0.42)  # per channel, of images in [0, 1]
 STD = (0.29, 0.28, 0.28)
@@ -68,6 +69,5 @@ def create_encoder() -> VisionTransformer:
 
 
 def normalise(images: Tensor) -> Tensor:
-    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] with zero mean and unit variance."""
-    pixels = images.permute(0, 3, 1, 2).float() / 255
-    return (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W], as the encoder was trained to see them."""
+    return engine_images.normalise(images, MEAN, STD)

@@ -21,14 +21,6 @@ MINI = {
 }
 
 
-@pytest.fixture(scope="session", autouse=True)
-def image_cache(tmp_path_factory: pytest.TempPathFactory):
-    """An image cache of the tests' own, filled once a session."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MERGEBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="session")
 def mini_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The suite's YAML file."""
