@@ -83,6 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MergebenchError as error:
         print(f"mergebench: error: {error}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        from mergebench.cli.doctor import diagnose_import, torchvision_mismatch
+
+        if not torchvision_mismatch(error):
+            raise
+        print(f"mergebench: error: {diagnose_import('torchvision', error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("mergebench: interrupted; finished cells are kept, run again to go on", file=sys.stderr)
         return 130

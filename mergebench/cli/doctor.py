@@ -20,6 +20,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     """What `doctor` takes: nothing."""
 
 
+def torchvision_mismatch(error: BaseException) -> bool:
+    """Whether an import failed because torchvision's operators are not in this torch."""
+    return "operator torchvision::" in str(error)
+
+
 def diagnose_import(name: str, error: BaseException) -> str:
     """One line on why a package does not import, with the remedy.
 
@@ -27,7 +32,7 @@ def diagnose_import(name: str, error: BaseException) -> str:
         name: the package.
         error: what its import raised.
     """
-    if "torchvision::nms" in str(error) or "torchvision" in str(error) and "operator" in str(error):
+    if torchvision_mismatch(error):
         return f"{name}: {error}: {TORCHVISION_REMEDY}"
     return f"{name}: {type(error).__name__}: {error}; reinstall with pip install --force-reinstall mergebench"
 

@@ -75,3 +75,13 @@ def test_doctor_finds_this_machine_well(command):
 def test_doctor_names_the_remedy_for_mismatched_torchvision(name):
     line = diagnose_import(name, RuntimeError("operator torchvision::nms does not exist"))
     assert "pip install torch torchvision in one command" in line
+
+
+def test_any_verb_names_that_remedy_in_one_line(refused, monkeypatch):
+    import mergebench.cli.evaluate
+
+    def broken(config):
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(mergebench.cli.evaluate, "execute", broken)
+    assert "pip install torch torchvision in one command" in refused("evaluate", "any.safetensors")
