@@ -41,6 +41,7 @@ def _verb(name: str) -> Any:
 
 
 def make_parser(verb: str | None) -> ArgumentParser:
+    """The whole command line, with the arguments of one verb; the others show their one line of help only."""
     parser = OneLineParser(
         prog="mergebench",
         description="Benchmark of vision (CLIP ViT) model merging: every method on equal terms.",
