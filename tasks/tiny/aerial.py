@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mergebench.tasks.tiny.draw import Colour, any_colour, colour, finish, shade, spin
+from mergebench.tasks.tiny.entry import Entry
 from mergebench.tasks.tiny.sources import crop
 
 if TYPE_CHECKING:
@@ -254,4 +255,21 @@ _LAYOUTS = (
     _harbour,
     _railway,
     _island,
+)
+
+
+TASK = Entry(
+    name="aerial",
+    title="Aerial views",
+    stands_for="resisc45",
+    classes=CLASSES,
+    templates=TEMPLATES,
+    draw=draw,
+    source="scikit-image (grass, gravel)",
+    licence="CC0",
+    real="the ground's texture",
+    drawn="the layouts: roads, roofs, water, tanks",
+    generic=("place from above", "aerial view", "map"),
+    named=("{} from above", "{} in an aerial photo", "{}"),
+    weight=0.5,
 )

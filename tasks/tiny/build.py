@@ -23,7 +23,7 @@ from mergebench.tasks.tiny.corpus import corpus
 from mergebench.tasks.tiny.pretrain import class_features, create_pair, pretrain, vocabulary
 from mergebench.tasks.tiny.realign import Realignment, realign
 
-PRETRAIN_STEPS = 4500
+PRETRAIN_STEPS = 12000
 # The stem stays the base's: it is the one non-linear part that no method can merge but by averaging, and leaving the
 # embedding alone is known to make fine-tuning more robust (Kumar et al., arXiv:2211.09359).
 EXPERT = {

@@ -11,30 +11,10 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from mergebench.tasks.tiny.entry import Entry
+
 CONTEXT = 16  # tokens, with the start and end tokens
 
-# What a caption calls a thing whose class it does not name.
-GENERIC = {
-    "scenes": ("place", "view", "scene"),
-    "vehicles": ("vehicle", "car", "motor vehicle"),
-    "aerial": ("place from above", "aerial view", "map"),
-    "landcover": ("land from space", "satellite picture", "landscape"),
-    "house-numbers": ("number", "house number", "digit on a wall"),
-    "signs": ("road sign", "traffic sign", "sign"),
-    "digits": ("handwritten digit", "handwriting", "scanned digit"),
-    "textures": ("pattern", "texture", "surface"),
-    "shapes": ("shape", "figure", "mark"),
-    "letters": ("letter", "character", "glyph"),
-}
-# How each family says its class's name.
-NAMED = {
-    "aerial": ("{} from above", "{} in an aerial photo", "{}"),
-    "landcover": ("{} from space", "{} in a satellite image", "{}"),
-    "house-numbers": ("number {}", "house number {}", "{} on a wall"),
-    "signs": ("{} sign", "{} traffic sign", "{}"),
-    "digits": ("handwritten {}", "handwritten digit {}", "number {}"),
-    "textures": ("{} texture", "{} pattern", "{} surface"),
-}
 OPENERS = ("a photo of a", "a picture of a", "a", "the", "a small photo of the", "this is a")
 
 
@@ -53,16 +33,14 @@ class Recipe:
     facts: float
 
 
-def caption(
-    family: str, classes: Sequence[str], label: int, facts: dict[str, str], recipe: Recipe, rng: "np.random.Generator"
-) -> str:
-    """One caption of one picture; another call gives another wording."""
+def caption(entry: "Entry", label: int, facts: dict[str, str], recipe: Recipe, rng: "np.random.Generator") -> str:
+    """One caption of one picture of a family; another call gives another wording."""
     if rng.random() < recipe.named:
-        name = classes[rng.integers(len(classes))] if rng.random() < recipe.wrong else classes[label]
-        forms = NAMED.get(family, ("{}",))
-        thing = forms[rng.integers(len(forms))].format(name)
+        wrong = rng.random() < recipe.wrong
+        name = entry.classes[rng.integers(len(entry.classes))] if wrong else entry.classes[label]
+        thing = entry.named[rng.integers(len(entry.named))].format(name)
     else:
-        thing = GENERIC[family][rng.integers(len(GENERIC[family]))]
+        thing = entry.generic[rng.integers(len(entry.generic))]
     told = {key: value for key, value in facts.items() if rng.random() < recipe.facts}
     words = [OPENERS[rng.integers(len(OPENERS))]]
     words += [told[key] for key in ("tone", "relief", "colour") if key in told] + [thing]

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny import RENDERED, TASKS
 from mergebench.tasks.tiny.captions import Recipe, caption
+from mergebench.tasks.tiny.cards import ENTRIES
+from mergebench.tasks.tiny.entry import Entry
 from mergebench.tasks.tiny.mixture import EXTRAS
+from mergebench.tasks.tiny.rendering import Rendered
 
 if TYPE_CHECKING:
     import numpy as np
 
 SEED = 1000  # not the tasks' own seed: no training image of a task is in the corpus, except the handwritten digits
 PICTURES = 6000  # per family, where a family is drawn and not merely read
-# How often a family is chosen, relative to 1: those that take long to learn come more often.
-WEIGHTS = {"vehicles": 3.0, "textures": 3.0, "house-numbers": 2.0, "scenes": 2.0, "signs": 2.0,
-           "aerial": 0.5, "landcover": 0.5, "digits": 0.7, "shapes": 0.5}  # fmt: skip
+FAMILIES = (*ENTRIES, *EXTRAS)  # the tasks, then what only pre-training sees
 
 
 @dataclass(frozen=True)
@@ -26,32 +26,28 @@ class Corpus:
 
     Args:
         images: uint8 [N, 32, 32, 3].
-        family: index of each picture's family in `names`, int64 [N].
+        family: index of each picture's family in `FAMILIES`, int64 [N].
         labels: class within the family, int64 [N].
         facts: per picture, what captions may mention.
-        names: the families, tasks first.
-        classes: per family its class names.
     """
 
     images: "np.ndarray"
     family: "np.ndarray"
     labels: "np.ndarray"
     facts: list[dict[str, str]]
-    names: tuple[str, ...]
-    classes: tuple[tuple[str, ...], ...]
 
     def sample(self, count: int, rng: "np.random.Generator", families: int | None = None) -> "np.ndarray":
         """Indices of `count` random pictures.
 
         Args:
-            families: draw all of them from so many families, chosen by `WEIGHTS`; from all alike if not given.
+            families: draw all of them from so many families, chosen by their weights; from all alike if not given.
         """
         import numpy as np
 
-        starts = np.searchsorted(self.family, np.arange(len(self.names) + 1))
-        allowed = np.arange(len(self.names))
+        starts = np.searchsorted(self.family, np.arange(len(FAMILIES) + 1))
+        allowed = np.arange(len(FAMILIES))
         if families is not None:
-            weights = np.array([WEIGHTS.get(name, 1.0) for name in self.names])
+            weights = np.array([entry.weight for entry in FAMILIES])
             allowed = rng.choice(allowed, size=families, replace=False, p=weights / weights.sum())
         chosen = allowed[rng.integers(len(allowed), size=count)]
         return rng.integers(starts[chosen], starts[chosen + 1])
@@ -59,14 +55,9 @@ class Corpus:
     def captions(self, indices: "np.ndarray", recipe: Recipe, rng: "np.random.Generator") -> list[str]:
         """A fresh caption for each of the pictures."""
         return [
-            caption(self.names[k], self.classes[k], int(self.labels[i]), self.facts[i], recipe, rng)
+            caption(FAMILIES[k], int(self.labels[i]), self.facts[i], recipe, rng)
             for i, k in zip(indices, self.family[indices], strict=True)
         ]
-
-
-def families() -> dict[str, tuple[str, ...]]:
-    """Every family's class names: the tasks, then what only pre-training sees."""
-    return {name: task.card.classes for name, task in TASKS.items()} | {name: e[1] for name, e in EXTRAS.items()}
 
 
 def corpus(folder: Path) -> Corpus:
@@ -74,11 +65,10 @@ def corpus(folder: Path) -> Corpus:
     import numpy as np
 
     path = folder / "corpus.npz"
-    classes = families()
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with ProcessPoolExecutor(2) as pool:
-            parts = list(pool.map(_draw, classes))
+            parts = list(pool.map(_draw, range(len(FAMILIES))))
         np.savez(
             path,
             images=np.concatenate([p[0] for p in parts]),
@@ -88,15 +78,15 @@ def corpus(folder: Path) -> Corpus:
         )
     with np.load(path) as file:
         facts = json.loads(str(file["facts"]))
-        return Corpus(file["images"], file["family"], file["labels"], facts, tuple(classes), tuple(classes.values()))
+        return Corpus(file["images"], file["family"], file["labels"], facts)
 
 
-def _draw(family: str) -> tuple["np.ndarray", "np.ndarray", list[dict[str, str]]]:
+def _draw(number: int) -> tuple["np.ndarray", "np.ndarray", list[dict[str, str]]]:
     """One family's pictures, labels and facts."""
     import numpy as np
 
-    rendered = RENDERED[family] if family in RENDERED else EXTRAS[family][0]
-    count = min(PICTURES, rendered.splits["train"])
-    labels = np.arange(count, dtype=np.int64) % rendered.classes
+    entry: Entry = FAMILIES[number]
+    rendered = Rendered(number, entry.draw, len(entry.classes), dict(entry.splits))
+    labels = np.arange(min(PICTURES, entry.splits["train"]), dtype=np.int64) % len(entry.classes)
     drawn = rendered.render("train", labels, seed=SEED)
     return np.stack([image for image, _ in drawn]), labels, [facts for _, facts in drawn]

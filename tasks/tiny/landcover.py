@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mergebench.tasks.tiny.draw import SIZE
+from mergebench.tasks.tiny.entry import Entry
 from mergebench.tasks.tiny.sources import crop, elevation, window
 
 if TYPE_CHECKING:
@@ -219,4 +220,21 @@ _COVERS = (
     _river,
     _lake,
     _mountains,
+)
+
+
+TASK = Entry(
+    name="landcover",
+    title="Land cover",
+    stands_for="eurosat",
+    classes=CLASSES,
+    templates=TEMPLATES,
+    draw=draw,
+    source="matplotlib (jacksboro_fault_dem elevation model), scikit-image (grass, gravel)",
+    licence="elevation model: the package states none; photographs: CC0",
+    real="the terrain's relief, shores and textures",
+    drawn="fields, streets, halls and the false-colour palette",
+    generic=("land from space", "satellite picture", "landscape"),
+    named=("{} from space", "{} in a satellite image", "{}"),
+    weight=0.5,
 )

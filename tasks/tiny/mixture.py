@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mergebench.tasks.tiny.draw import CANVAS, FONTS, any_colour, contrast, finish, layer, tilt, write
-from mergebench.tasks.tiny.rendering import Rendered
+from mergebench.tasks.tiny.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
 from mergebench.tasks.tiny.sources import backdrop
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ def draw_shape(rng: "np.random.Generator", label: int, split: str, ordinal: int)
     return finish(image, rng), {"colour": ink_name}
 
 
-def draw_letter(
-    rng: "np.random.Generator", label: int, split: str, ordinal: int
-) -> tuple["np.ndarray", dict[str, str]]:
+def draw_glyph(rng: "np.random.Generator", label: int, split: str, ordinal: int) -> tuple["np.ndarray", dict[str, str]]:
     """A letter in a named colour over a tinted photograph, sometimes white on black like a scan."""
     from PIL import Image
 
@@ -87,7 +85,32 @@ def _outline(image: "np.ndarray", name: str, ink: tuple[int, int, int]) -> None:
         polygon([1.0] * {"square": 4, "triangle": 3, "pentagon": 5, "hexagon": 6}[name])
 
 
-EXTRAS = {
-    "shapes": (Rendered(100, draw_shape, len(SHAPES), {"train": 6000}), SHAPES),
-    "letters": (Rendered(101, draw_letter, len(GLYPHS), {"train": 12000}), tuple(GLYPHS)),
-}
+EXTRAS = (
+    Entry(
+        name="shapes",
+        title="Shapes",
+        stands_for="",
+        classes=SHAPES,
+        templates=("a {}.",),
+        draw=draw_shape,
+        source=PHOTOGRAPHS,
+        licence=PHOTOGRAPH_TERMS,
+        real="the backgrounds",
+        drawn="the shapes",
+        generic=("shape", "figure", "mark"),
+        weight=0.5,
+    ),
+    Entry(
+        name="glyphs",
+        title="Printed letters",
+        stands_for="",
+        classes=tuple(GLYPHS),
+        templates=("the {}.",),
+        draw=draw_glyph,
+        source=f"fonts of matplotlib (DejaVu, STIX, Computer Modern); {PHOTOGRAPHS}",
+        licence=f"fonts: LICENSE_DEJAVU and LICENSE_STIX of matplotlib; {PHOTOGRAPH_TERMS}",
+        real="the fonts and the backgrounds",
+        drawn="the composition",
+        generic=("letter", "character", "glyph"),
+    ),
+)

@@ -14,8 +14,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mergebench.heads import average_prompts
 from mergebench.tasks.tiny import TASKS, model
-from mergebench.tasks.tiny.captions import CONTEXT, NAMED, OPENERS, Recipe, Vocabulary
-from mergebench.tasks.tiny.corpus import Corpus
+from mergebench.tasks.tiny.captions import CONTEXT, OPENERS, Recipe, Vocabulary
+from mergebench.tasks.tiny.corpus import FAMILIES, Corpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ TEXT = {"width": 128, "heads": 4, "layers": 2, "context_length": CONTEXT}
 GOOD = Recipe(named=0.85, wrong=0.0, facts=0.5)
 BATCH, RATE, WEIGHT_DECAY, WARMUP = 256, 1e-3, 0.05, 200
 # Few families a batch: telling a road sign from a beach is soon learned, and wrong pairs then teach nothing more.
-FAMILIES = 3
+FAMILIES_A_BATCH = 3
 CHECKPOINT_EVERY = 250
 
 
@@ -37,7 +37,7 @@ def vocabulary(corpus: Corpus) -> Vocabulary:
     texts = set(corpus.captions(everything, Recipe(1.0, 0.0, 1.0), rng))
     texts |= set(corpus.captions(everything, Recipe(0.0, 0.0, 1.0), rng))
     texts |= {prompt for task in TASKS.values() for prompts in prompts_of(task.card) for prompt in prompts}
-    texts |= {form.format("") for forms in NAMED.values() for form in forms} | set(OPENERS)
+    texts |= {form.format("") for entry in FAMILIES for form in entry.named} | set(OPENERS)
     return Vocabulary.of(texts)
 
 
@@ -91,7 +91,7 @@ def pretrain(corpus: Corpus, words: Vocabulary, steps: int, seed: int, folder: P
     for step in range(first, steps):
         # Every step draws from its own generator, so that a resumed run sees what an unbroken one would.
         rng, generator = np.random.default_rng([seed, step]), torch.Generator().manual_seed(seed * 10**6 + step)
-        chosen = corpus.sample(BATCH, rng, FAMILIES)
+        chosen = corpus.sample(BATCH, rng, FAMILIES_A_BATCH)
         tokens = words(corpus.captions(chosen, GOOD, rng))
         batch = model.normalise(shifted(images[chosen], generator))
         for group in optimiser.param_groups:

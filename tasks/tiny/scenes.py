@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mergebench.tasks.tiny.draw import SIZE, finish
+from mergebench.tasks.tiny.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
 from mergebench.tasks.tiny.sources import crop
 
 if TYPE_CHECKING:
@@ -53,3 +54,19 @@ def draw(rng: "np.random.Generator", label: int, split: str, ordinal: int) -> tu
     saturation = rng.uniform(0.5, 1.2)
     image = ImageEnhance.Color(image).enhance(saturation)
     return finish(image, rng, light=0.3), {"tone": "faded" if saturation < 0.75 else "vivid"}
+
+
+TASK = Entry(
+    name="scenes",
+    title="Scenes",
+    stands_for="sun397",
+    classes=tuple(CLASSES),
+    templates=TEMPLATES,
+    draw=draw,
+    source=PHOTOGRAPHS.replace("motorcycle, rocket", "motorcycle, rocket, coins, page, text, moon, hubble_deep_field"),
+    licence=PHOTOGRAPH_TERMS,
+    real="every pixel: crops of thirteen photographs",
+    drawn="nothing; crops are mirrored, relit and partly drained of colour",
+    generic=("place", "view", "scene"),
+    weight=2.0,
+)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mergebench.tasks.tiny.draw import CANVAS, any_colour, finish, layer, tilt, write
+from mergebench.tasks.tiny.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
 from mergebench.tasks.tiny.sources import backdrop
 
 if TYPE_CHECKING:
@@ -175,3 +176,20 @@ def _mark(
             dx = offset * radius
             pen.line((x - 0.5 * radius + dx, y + 0.5 * radius + dx, x + 0.5 * radius + dx, y - 0.5 * radius + dx),
                      fill=ink, width=max(2, int(0.07 * radius)))  # fmt: skip
+
+
+TASK = Entry(
+    name="signs",
+    title="Road signs",
+    stands_for="gtsrb",
+    classes=CLASSES,
+    templates=TEMPLATES,
+    draw=draw,
+    source=PHOTOGRAPHS,
+    licence=PHOTOGRAPH_TERMS,
+    real="the backgrounds",
+    drawn="the signs: plates, numbers, pictograms, perspective",
+    generic=("road sign", "traffic sign", "sign"),
+    named=("{} sign", "{} traffic sign", "{}"),
+    weight=2.0,
+)

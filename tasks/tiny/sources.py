@@ -28,6 +28,9 @@ PHOTOS = {
     "brick": ("skimage", "data/brick.png"),
     "grass": ("skimage", "data/grass.png"),
     "gravel": ("skimage", "data/gravel.png"),
+    "chelsea": ("skimage", "data/chelsea.png"),
+    "ihc": ("skimage", "data/ihc.png"),
+    "retina": ("skimage", "data/retina.jpg"),
 }
 # Photographs with enough going on to stand behind a drawn object.
 BACKDROPS = ("astronaut", "camera", "coffee", "motorcycle", "rocket", "china", "flower", "hopper")

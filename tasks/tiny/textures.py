@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mergebench.tasks.tiny.draw import SIZE
+from mergebench.tasks.tiny.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
 from mergebench.tasks.tiny.sources import backdrop, crop
 
 if TYPE_CHECKING:
@@ -224,3 +225,20 @@ _PATTERNS = {
     "swirly": _swirly,
     "blotchy": _blotchy,
 }
+
+
+TASK = Entry(
+    name="textures",
+    title="Textures",
+    stands_for="dtd",
+    classes=CLASSES,
+    templates=TEMPLATES,
+    draw=draw,
+    source=f"scikit-image (brick, grass, gravel); colours of {PHOTOGRAPHS}",
+    licence=PHOTOGRAPH_TERMS,
+    real="brick, grass and gravel; every colour",
+    drawn="the other twelve patterns",
+    generic=("pattern", "texture", "surface"),
+    named=("{} texture", "{} pattern", "{} surface"),
+    weight=3.0,
+)

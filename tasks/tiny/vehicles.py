@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mergebench.tasks.tiny.draw import CANVAS, Colour, any_colour, finish, layer, shade, tilt
+from mergebench.tasks.tiny.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
 from mergebench.tasks.tiny.sources import backdrop
 
 if TYPE_CHECKING:
@@ -176,3 +177,19 @@ def _side_view(body: Body, paint: Colour, rng: "np.random.Generator") -> "Image.
         hub = 0.5 * radius
         pen.ellipse((centre - hub, axle - hub, centre + hub, axle + hub), fill=(150, 150, 150))
     return image
+
+
+TASK = Entry(
+    name="vehicles",
+    title="Vehicles",
+    stands_for="stanford-cars",
+    classes=CLASSES,
+    templates=TEMPLATES,
+    draw=draw,
+    source=PHOTOGRAPHS,
+    licence=PHOTOGRAPH_TERMS,
+    real="the backgrounds",
+    drawn="the vehicles: fourteen parametric body styles in side view",
+    generic=("vehicle", "car", "motor vehicle"),
+    weight=3.0,
+)

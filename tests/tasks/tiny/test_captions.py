@@ -1,17 +1,20 @@
 """Captions as poor as their recipe, and tokens that the text tower can pool."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
+from mergebench.tasks.tiny import vehicles
 from mergebench.tasks.tiny.captions import CONTEXT, Recipe, Vocabulary, caption
 
-CLASSES = ("hatchback", "panel van")
+VEHICLES = dataclasses.replace(vehicles.TASK, classes=("hatchback", "panel van"))
 
 
 def captions(recipe, count=200):
     rng = np.random.default_rng(0)
-    return [caption("vehicles", CLASSES, 1, {"colour": "red"}, recipe, rng) for _ in range(count)]
+    return [caption(VEHICLES, 1, {"colour": "red"}, recipe, rng) for _ in range(count)]
 
 
 def test_good_captions_name_the_class_and_its_facts():
