@@ -5,19 +5,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board, Row
+from mergebench.leaderboard.plot import draw, inline_svg
 from mergebench.leaderboard.reported_numbers import agreements
+from mergebench.leaderboard.series import Series
+from mergebench.leaderboard.series_table import interval_note, tables
 from mergebench.states import writing
 
 
-def write_page(boards: Sequence[Board], path: str | Path) -> Path:
-    """Write the page of all boards.
+def write_page(boards: Sequence[Board], path: str | Path, series: Sequence[Series] = ()) -> Path:
+    """Write the page of all boards and series.
 
     Args:
         boards: in the order to be shown.
         path: the HTML file; it appears whole.
+        series: suites with variants, and studies.
 
     Returns:
         The path.
@@ -26,8 +31,9 @@ def write_page(boards: Sequence[Board], path: str | Path) -> Path:
         loader=PackageLoader("mergebench.leaderboard", "."), autoescape=True, undefined=StrictUndefined
     )
     environment.globals.update(format=formatting, shade=_shade, span=_span, agreements=agreements, zip=zip)
+    pictured = [(one, tables(one), interval_note(one), Markup(inline_svg(draw(one)))) for one in series]
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    text = environment.get_template("page.html").render(boards=boards, when=when)
+    text = environment.get_template("page.html").render(boards=boards, series=pictured, when=when)
     with writing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(path)

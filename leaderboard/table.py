@@ -5,6 +5,7 @@ import sys
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board
@@ -38,7 +39,7 @@ def print_board(board: Board) -> None:
         cells += [formatting.percent(row.average), formatting.interval(row), formatting.percent(row.relative)]
         cells += [formatting.percent(row.tasks.get(t)) for t in board.tasks] if wide else []
         cells += [formatting.seconds(row), formatting.megabytes(row)]
-        table.add_row(*cells, style="dim" if row.role != "method" else None)
+        table.add_row(*map(Text, cells), style="dim" if row.role != "method" else None)
     console.print(table)
     for sentence in agreements(board):
         console.print(sentence, highlight=False)

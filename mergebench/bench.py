@@ -1,100 +1,232 @@
 """The bench: a suite with its zoo and images in place, shared by all cells of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 from torch import nn
 
-from mergebench.configuration import SuiteConfig, read_suite, short_name
-from mergebench.image_cache import Split, load_split
-from mergebench.images import DrawnImages
-from mergebench.method import Needs
+from mergebench import registry
+from mergebench.configuration import CalibrationConfig, SuiteConfig, read_study, read_suite, short_name
+from mergebench.errors import MergebenchError, UnknownNameError
+from mergebench.heads import ZeroShotHead, joint_head
+from mergebench.image_cache import Split, corrupted_digest, corrupted_split, load_split
+from mergebench.images import DrawnImages, ImageSource, MixedImages
+from mergebench.layout import Layout
+from mergebench.method import MethodCard, Needs
 from mergebench.pool import ModelPool
-from mergebench.states import SafetensorsState
+from mergebench.restriction import region
+from mergebench.states import SafetensorsState, StateDict, digest
+from mergebench.variant import Variant, study_variants, suite_variants
 from mergebench.zoo import Zoo
+
+# The candidate that stands for all tasks merged so far, when tasks arrive in sequence.
+SO_FAR = "merged-so-far"
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a sequence's next step takes over: the merged model so far and the tasks in it."""
+
+    state: StateDict
+    tasks: tuple[str, ...]
 
 
 class Bench:
     """A suite with its zoo and data in place: what every cell of a run shares, each loaded once, when first used.
 
     Args:
-        suite: a registered suite or a YAML file.
+        suite: a registered suite or a YAML file; a study's own, if not given.
         zoo, zoo_root: in place of the suite's zoo, and of that zoo's folder of weights.
         base: a checkpoint in place of the zoo's base.
         experts: name -> checkpoint, merged in place of the suite's experts. A name need be a task of the zoo only where
             a method asks for that task's images or head.
+        study: a registered study or a YAML file: the suite's variants at each of its points.
 
     Raises:
-        MergebenchError: an unknown suite, zoo or task.
+        MergebenchError: an unknown suite, study, zoo, task or corruption, or values that do not fit.
     """
 
     def __init__(
         self,
-        suite: str,
+        suite: str | None,
         zoo: str | None = None,
         zoo_root: str | None = None,
         base: str | None = None,
         experts: Mapping[str, str] | None = None,
+        study: str | None = None,
     ) -> None:
+        self.study = read_study(study) if study else None
+        self.study_name = short_name(study) if study else ""
+        suite = suite or self.study.suite
         self.suite: SuiteConfig = read_suite(suite)
         self.name = short_name(suite)
         self.zoo = Zoo(zoo or self.suite.zoo, zoo_root, base)
-        for task in (*self.suite.merge, *self.suite.evaluated):
-            self.zoo.task(task)
         self._files = experts
-        self._splits: dict[tuple[str, str], Split] = {}
-        if experts is not None:
-            self.suite = self.suite.model_copy(update={"merge": list(experts), "evaluate": self.suite.evaluated})
+        self._experts: dict[str, Mapping] = {}
+        self._heads: dict[str, ZeroShotHead] = {}
+        self._digests: dict[str, str] = {}
+        self._splits: dict[tuple, Split] = {}
+        self.variants = self._variants()
 
-    @cached_property
-    def experts(self) -> dict[str, Mapping]:
-        """task -> expert weights, checked against the base."""
+    def _variants(self) -> list[Variant]:
+        suite, tasks = self.suite, self.zoo.config.tasks
+        if isinstance(suite.merge, int) and suite.merge > len(tasks):
+            raise MergebenchError(f"merge: the first {suite.merge} tasks, but zoo {self.zoo.name!r} has {len(tasks)}")
+        merge = tasks[: suite.merge] if isinstance(suite.merge, int) else suite.merge
+        variants = suite_variants(suite, merge, self.zoo.find)
         if self._files is not None:
-            return {t: self.zoo.check_expert(t, SafetensorsState(f)) for t, f in self._files.items()}
-        return {t: self.zoo.expert(t) for t in self.suite.merge}
+            own = {"calibration": suite.calibration, "restrict": suite.restrict}
+            variants = [Variant(tuple(self._files), variants[0].evaluate, **own)]
+        if self.study:
+            variants = study_variants(self.study, variants, len(self.layout.blocks))
+        for source in {v.calibration.source for v in variants} - {"own", "shuffled"}:
+            if source not in registry.tasks():
+                raise UnknownNameError("calibration source", source, ["own", "shuffled", *registry.tasks()])
+        for variant in variants:
+            region(variant.restrict, self.layout)  # a block that is not there is refused now
+        return variants
 
     @cached_property
-    def heads(self) -> dict[str, nn.Module]:
-        """task -> classifier, of all tasks merged or evaluated."""
-        return {t: self.zoo.head(t) for t in dict.fromkeys((*self.suite.merge, *self.suite.evaluated))}
+    def layout(self) -> Layout:
+        """The structure of the zoo's encoder."""
+        return Layout(self.zoo.make_empty_encoder())
 
-    @cached_property
-    def weights(self) -> dict[str, str]:
-        """Hashes of all weights that enter."""
-        return self.zoo.digests(self.suite.merge, self.heads)
+    def expert(self, task: str) -> Mapping:
+        """A task's expert weights, checked against the base."""
+        if task not in self._experts:
+            own = self._files is not None and task in self._files
+            self._experts[task] = (
+                self.zoo.check_expert(task, SafetensorsState(self._files[task])) if own else self.zoo.expert(task)
+            )
+        return self._experts[task]
 
-    def split(self, task: str, name: str) -> Split:
-        """One split of a task's images, decoded once."""
-        if (task, name) not in self._splits:
-            self._splits[task, name] = load_split(self.zoo.task(task), name)
-        return self._splits[task, name]
+    def head(self, task: str) -> ZeroShotHead:
+        """A task's classifier."""
+        if task not in self._heads:
+            self._heads[task] = self.zoo.head(task)
+        return self._heads[task]
 
-    @cached_property
-    def data(self) -> dict[str, str]:
-        """Hashes of all images that enter: test of what is evaluated, calibration and test of what is merged."""
-        wanted = [(t, "test") for t in self.heads] + [(t, "calibration") for t in self.suite.merge]
-        return {f"{t}/{n}": self.split(t, n).digest for t, n in wanted}
+    def split(self, task: str, name: str, corruption: tuple[str, int] | None = None) -> Split:
+        """One split of a task's images, decoded once; under a corruption, if one is given."""
+        key = (task, name, corruption)
+        if key not in self._splits:
+            card = registry.get("task", task, registry.tasks())
+            clean = load_split(card, name) if corruption is None else self.split(task, name)
+            if corruption is not None:
+                kind, severity = corruption
+                clean = corrupted_split(card, name, clean, registry.corruptions()[kind], severity)
+            self._splits[key] = clean
+        return self._splits[key]
 
-    def _sources(self, split: str, seed: int) -> dict[str, DrawnImages]:
-        mean, std = self.zoo.config.mean, self.zoo.config.std
-        drawn = {t: self.split(t, split) for t in self.suite.merge}
-        return {t: DrawnImages(s.images, s.labels, mean, std, t, seed) for t, s in drawn.items()}
+    def weights(self, variant: Variant) -> dict[str, str]:
+        """Hashes of all weights that enter a variant's cells, the experts' own references included."""
+        evaluated = [t for t in variant.evaluate if t in self.zoo.config.tasks]
+        parts = {"base": self.zoo.base}
+        parts |= {f"experts/{t}": self.expert(t) for t in dict.fromkeys((*variant.merged, *evaluated))}
+        heads = [t for t in dict.fromkeys((*variant.merged, *variant.evaluate)) if t in self.zoo.config.tasks]
+        parts |= {f"heads/{t}": self.head(t).state_dict() for t in heads}
+        for name, state in parts.items():
+            if name not in self._digests:
+                self._digests[name] = digest(state)
+        return {name: self._digests[name] for name in parts}
 
-    def pool(self, name: str, needs: Needs, seed: int, device: str) -> tuple[ModelPool, dict[str, DrawnImages]]:
-        """A fresh pool for one merge, and its image sources keyed "task/split" (they know what was drawn)."""
-        calibration = self._sources("calibration", seed) if needs.calibration else {}
-        test = self._sources("test", seed) if needs.test_inputs else {}
+    def data(self, variant: Variant) -> dict[str, str]:
+        """Hashes of all images that enter: test of what is evaluated, calibration of what is merged."""
+        found = {f"{t}/test": self._digest(t, "test", variant.corruption) for t in variant.evaluate}
+        if self.study and self.study.choose_on_validation:
+            found |= {f"{t}/validation": self._digest(t, "validation", None) for t in variant.evaluate}
+        source = variant.calibration.source
+        seen = variant.corruption if variant.calibration.corrupted else None
+        givers = variant.merged if source in ("own", "shuffled") else (source,)
+        return found | {f"{t}/calibration": self._digest(t, "calibration", seen) for t in givers}
+
+    def _digest(self, task: str, name: str, corruption: tuple[str, int] | None) -> str:
+        clean = self.split(task, name)
+        if corruption is None:
+            return clean.digest
+        return corrupted_digest(clean, registry.corruptions()[corruption[0]], corruption[1])
+
+    def pool(
+        self, card: MethodCard, needs: Needs, seed: int, device: str, variant: Variant, carried: Carried | None = None
+    ) -> tuple[ModelPool, dict[str, DrawnImages]]:
+        """A fresh pool for one merge, and its image sources keyed "task/split" (they know what was drawn).
+
+        Args:
+            card: the method; a `ceiling` gets the expert of every task that is evaluated.
+            needs: under the hyper-parameters at hand.
+            seed: of everything random.
+            device: where to compute.
+            variant: what is merged, from which images.
+            carried: the candidate from the sequence's previous step.
+        """
+        ceiling = card.role == "ceiling"
+        tasks = [t for t in variant.evaluate if t in self.zoo.config.tasks] if ceiling else list(variant.merge)
+        experts: dict[str, Mapping] = {t: self.expert(t) for t in tasks}
+        # By name, as the pool orders experts: the order in which tasks arrive within a step must not matter.
+        earlier = sorted(carried.tasks) if carried and not ceiling else []
+        drawn: dict[str, DrawnImages] = {}
+        given: dict[str, dict[str, ImageSource]] = {"calibration": {}, "test": {}}
+        for split, wanted in (("calibration", needs.calibration), ("test", needs.test_inputs)):
+            if wanted:
+                sources = self._sources(split, sorted((*earlier, *tasks)), seed, variant)
+                drawn |= {f"{t}/{split}": s for t, s in sources.items()}
+                given[split] = {t: sources[t] for t in tasks}
+                if earlier:
+                    given[split][SO_FAR] = MixedImages([sources[t] for t in earlier])
+        heads: dict[str, nn.Module] = {t: self.head(t) for t in tasks} if needs.heads else {}
+        if earlier:
+            experts[SO_FAR] = carried.state
+            if needs.heads:
+                heads[SO_FAR] = joint_head([self.head(t) for t in earlier])
         pool = ModelPool(
-            name,
+            card.name,
             needs,
             self.zoo.make_empty_encoder(),
             self.zoo.base,
-            self.experts,
-            calibration=calibration,
-            test_inputs=test,
-            heads=self.heads if needs.heads else {},
+            experts,
+            calibration=given["calibration"],
+            test_inputs=given["test"],
+            heads=heads,
+            region=region(variant.restrict, self.layout),
             seed=seed,
             device=device,
         )
-        named = {f"{t}/calibration": s for t, s in calibration.items()} | {f"{t}/test": s for t, s in test.items()}
-        return pool, named
+        return pool, drawn
+
+    def _sources(self, split: str, tasks: Sequence[str], seed: int, variant: Variant) -> dict[str, DrawnImages]:
+        """task -> the images of one split that it is given."""
+        config = variant.calibration
+        corruption = variant.corruption if config.corrupted else None
+        mean, std = self.zoo.config.mean, self.zoo.config.std
+        if split == "test":  # the test split is never anything but itself
+            config = CalibrationConfig()
+        if config.source == "own":
+            arrays = {t: self.split(t, split, corruption) for t in tasks}
+            images = {t: (s.images, s.labels, _of_classes(s.labels, config, t)) for t, s in arrays.items()}
+        elif config.source == "shuffled":
+            arrays = {t: self.split(t, split, corruption) for t in tasks}
+            everything = np.concatenate([s.images for s in arrays.values()])
+            # Of all images or of some classes, as positions in the whole heap.
+            ends = np.cumsum([len(s.images) for s in arrays.values()])
+            chosen = [_of_classes(s.labels, config, t) for t, s in arrays.items()]
+            whole = [np.arange(len(s.images)) if c is None else c for s, c in zip(arrays.values(), chosen, strict=True)]
+            parts = zip(arrays.values(), ends, whole, strict=True)
+            heap = np.concatenate([end - len(s.images) + part for s, end, part in parts])
+            dealt = np.array_split(np.random.default_rng([seed, len(tasks)]).permutation(heap), len(tasks))
+            images = {t: (everything, None, part) for t, part in zip(tasks, dealt, strict=True)}
+        else:
+            shared = self.split(config.source, split, corruption)
+            images = {t: (shared.images, None, _of_classes(shared.labels, config, config.source)) for t in tasks}
+        return {t: DrawnImages(i, labels, mean, std, t, seed, chosen) for t, (i, labels, chosen) in images.items()}
+
+
+def _of_classes(labels: np.ndarray, config: CalibrationConfig, task: str) -> np.ndarray | None:
+    """Indices of the images of the classes asked for; None for all."""
+    if config.classes is None:
+        return None
+    chosen = np.flatnonzero(np.isin(labels, config.classes))
+    if not len(chosen):
+        raise MergebenchError(f"calibration.classes: task {task!r} has no image of class {config.classes}")
+    return chosen

@@ -26,7 +26,9 @@ class _LastInputSeen(Exception):
     """Ends a forward pass: the last layer's input is known, and its output would be thrown away."""
 
 
-def walk_blocks(pool: ModelPool, *, source: str, alpha: float, samples: int, granularity: str = "block") -> StateDict:
+def walk_blocks(
+    pool: ModelPool, *, source: str, alpha: float, samples: int, ridge: float = 0.0, granularity: str = "block"
+) -> StateDict:
     """Merge all linear layers of the blocks by regression on their inputs; all other parameters are averaged.
 
     Memory does not grow with the number of experts but for the token streams: one regression per linear layer of one
@@ -37,6 +39,7 @@ def walk_blocks(pool: ModelPool, *, source: str, alpha: float, samples: int, gra
         source: "expert" or "merged"; see above.
         alpha: factor on the Grams' off-diagonal entries.
         samples: calibration images per task.
+        ridge: pull towards the average; see `LayerRegression`.
         granularity: "block" or "linear"; see above.
 
     Returns:
@@ -50,10 +53,12 @@ def walk_blocks(pool: ModelPool, *, source: str, alpha: float, samples: int, gra
     for index, block in enumerate(layout.blocks):
         module = runner.blocks[index]
         parameters = tuple(n for n in layout.shapes if n.startswith(block.name + "."))
-        groups = [block.linears] if granularity == "block" else [(name,) for name in block.linears]
-        for group in groups:
+        # Outside the region a layer stays the average, so that the merged prefix is what the result will really hold.
+        solved = tuple(n for n in block.linears if pool.inside(f"{n}.weight"))
+        groups = [solved] if granularity == "block" else [(name,) for name in solved]
+        for group in filter(None, groups):
             # A linear layer's average is what its merged weight deviates from, so it is read before it is overwritten.
-            regressions = {n: LayerRegression(merged[f"{n}.weight"].to(pool.device), alpha) for n in group}
+            regressions = {n: LayerRegression(merged[f"{n}.weight"].to(pool.device), alpha, ridge) for n in group}
             for task in pool.tasks:
                 expert = pool.experts[task]
                 load_part(runner, expert if granularity == "block" else merged, parameters)

@@ -1,18 +1,25 @@
-"""Suites and zoos as they are written in YAML, checked when they are read."""
+"""Zoos, suites and studies as they are written in YAML, checked when they are read."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mergebench import registry
 from mergebench.errors import MergebenchError
 
 Model = TypeVar("Model", bound=BaseModel)
+REGIONS = ("early", "middle", "late")
 
 
-class ZooConfig(BaseModel):
+class Strict(BaseModel):
+    """A section of a YAML file; a field that does not exist is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ZooConfig(Strict):
     """One backbone's base, experts and heads.
 
     Args:
@@ -23,7 +30,6 @@ class ZooConfig(BaseModel):
         tasks: the tasks that have an expert, in the zoo's fixed order.
     """
 
-    model_config = ConfigDict(extra="forbid")
     title: str
     encoder: str
     weights: str
@@ -32,28 +38,141 @@ class ZooConfig(BaseModel):
     tasks: list[str]
 
 
-class SuiteConfig(BaseModel):
+class CalibrationConfig(Strict):
+    """Which images methods are given, where it is not simply each task's own.
+
+    Args:
+        source: "own"; "shuffled": the calibration images of all merged tasks, dealt out to them at random; or the name
+            of a task whose images serve all.
+        classes: only images of these class ids.
+        corrupted: images (of the calibration and of the test split) under the same corruption as those evaluated.
+    """
+
+    source: str = "own"
+    classes: list[int] | None = Field(default=None, min_length=1)
+    corrupted: bool = False
+
+
+class RestrictConfig(Strict):
+    """The part of the encoder that a method merges; everything outside it is the experts' average.
+
+    Args:
+        blocks: "all", thirds of the depth joined by "+" ("middle+late"), or numbers of blocks.
+        component: "all", or one kind of sub-layer of the blocks.
+    """
+
+    blocks: str | Annotated[list[int], Field(min_length=1)] = "all"
+    component: Literal["all", "attention", "mlp"] = "all"
+
+    @model_validator(mode="after")
+    def _known_blocks(self) -> "RestrictConfig":
+        if isinstance(self.blocks, str) and self.blocks != "all" and not set(self.blocks.split("+")) <= set(REGIONS):
+            regions = ", ".join(REGIONS)
+            raise ValueError(f"blocks are 'all', numbers, or of {regions} joined by '+', not {self.blocks!r}")
+        return self
+
+
+class CorruptionsConfig(Strict):
+    """Test images clean, and under each corruption at each severity (1 to 5)."""
+
+    kinds: list[str] = Field(min_length=1)
+    severities: list[Annotated[int, Field(ge=1, le=5)]] = Field(min_length=1)
+
+
+class SuiteConfig(Strict):
     """Which experts are merged and what the merged model is evaluated on.
+
+    Tasks are named as in the zoo, or by the CLIP task that they stand for, so that one suite serves every zoo. At most
+    one of `prefixes`, `held_out`, `corruptions` and `orders` makes several variants of a suite.
 
     Args:
         title: for people.
         zoo: whose experts; `--zoo` replaces it.
-        merge: tasks whose experts are merged.
+        merge: tasks whose experts are merged; a number n stands for the zoo's first n.
         evaluate: tasks on whose test split the result is evaluated; those merged, if not given.
         hyperparameters: method -> name -> value: this suite's settings where they differ from the published ones.
+        calibration: which images methods are given.
+        restrict: the part of the encoder that methods merge.
+        prefixes: merge and evaluate the first n of `merge`, for each n.
+        held_out: merge all of `merge` but these, for each group, and evaluate on all.
+        corruptions: evaluate under corruptions.
+        orders: order -> groups of tasks that arrive one after the other; each starts from the base again.
     """
 
-    model_config = ConfigDict(extra="forbid")
     title: str
     zoo: str
-    merge: list[str] = Field(min_length=1)
+    merge: list[str] | Annotated[int, Field(ge=1)]
     evaluate: list[str] = []
     hyperparameters: dict[str, dict[str, Any]] = {}
+    calibration: CalibrationConfig = CalibrationConfig()
+    restrict: RestrictConfig = RestrictConfig()
+    prefixes: list[Annotated[int, Field(ge=1)]] = []
+    held_out: list[Annotated[list[str], Field(min_length=1)]] = []
+    corruptions: CorruptionsConfig | None = None
+    orders: dict[str | int, list[list[str]]] = {}
 
-    @property
-    def evaluated(self) -> list[str]:
-        """The tasks evaluated."""
-        return self.evaluate or self.merge
+    @model_validator(mode="after")
+    def _one_kind_of_variants(self) -> "SuiteConfig":
+        several = [n for n in ("prefixes", "held_out", "corruptions", "orders") if getattr(self, n)]
+        if len(several) > 1:
+            raise ValueError(f"{' and '.join(several)} cannot be in one suite; make a suite of each")
+        if not self.merge:
+            raise ValueError("merge names no task")
+        if self.prefixes and self.evaluate:
+            raise ValueError("prefixes are evaluated on what they merge; leave out evaluate")
+        if any(not group for groups in self.orders.values() for group in (groups, *groups)):
+            raise ValueError("orders: a step without tasks")
+        return self
+
+
+class PointConfig(Strict):
+    """One arm of a study: what differs there from the suite.
+
+    Args:
+        methods: only these; all of the study's, if not given.
+        hyperparameters: name -> value, for every method that has one of that name.
+        calibration, restrict: the fields that differ from the suite's.
+    """
+
+    methods: list[str] = []
+    hyperparameters: dict[str, Any] = {}
+    calibration: CalibrationConfig | None = None
+    restrict: RestrictConfig | None = None
+
+
+class StudyConfig(Strict):
+    """A suite under varied conditions.
+
+    Args:
+        title: for people.
+        suite: the suite; `--suite` replaces it.
+        methods: what is compared, as after `--methods`; that option replaces it.
+        seeds: one cell for each; `--seeds` replaces them.
+        hyperparameters: method -> name -> value, the same for all points.
+        vary: axis -> values: a hyper-parameter's name (for every method that has it), `calibration.source`,
+            `calibration.classes`, `calibration.corrupted`, `restrict.blocks` or `restrict.component`. Several axes:
+            every combination. In place of values, `each` stands for every single block of the encoder.
+        points: in place of `vary`: arms by name.
+        choose_on_validation: evaluate on the validation split too, and choose each method's best point there.
+    """
+
+    title: str
+    suite: str
+    methods: list[str] = Field(min_length=1)
+    seeds: list[int] = Field(default=[0], min_length=1)
+    hyperparameters: dict[str, dict[str, Any]] = {}
+    vary: dict[str, Annotated[list[Any], Field(min_length=1)] | Literal["each"]] = {}
+    points: dict[str, PointConfig] = {}
+    choose_on_validation: bool = False
+
+    @model_validator(mode="after")
+    def _vary_or_points(self) -> "StudyConfig":
+        if bool(self.vary) == bool(self.points):
+            raise ValueError("give either vary (axes) or points (named arms)")
+        odd = next((name for name in self.points if set(name) & set(",=")), None)
+        if odd:
+            raise ValueError(f"points: no comma or equals sign in a name, as in {odd!r}: --only could not choose it")
+        return self
 
 
 def _read(kind: str, name: str, model: type[Model]) -> Model:
@@ -61,12 +180,16 @@ def _read(kind: str, name: str, model: type[Model]) -> Model:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         return model.model_validate(content)
+    except (OSError, UnicodeDecodeError) as error:
+        raise MergebenchError(f"cannot read {path}: {error}") from None
     except yaml.YAMLError as error:
         raise MergebenchError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise MergebenchError(f"{path}: {where}: {first['msg']} (got {first['input']!r})") from None
+        # What a whole section holds would bury the reason.
+        got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
+        raise MergebenchError(f"{path}: {where}: {first['msg']}{got}") from None
 
 
 def read_suite(name: str) -> SuiteConfig:
@@ -83,6 +206,11 @@ def read_zoo(name: str) -> ZooConfig:
     return _read("zoos", name, ZooConfig)
 
 
+def read_study(name: str) -> StudyConfig:
+    """A study by name, or from a YAML file of one's own; raises as `read_suite` does."""
+    return _read("studies", name, StudyConfig)
+
+
 def short_name(name: str) -> str:
-    """The name under which a suite or zoo is stored: a registered name as it is, a file by its stem."""
+    """The name under which a suite, study or zoo is stored: a registered name as it is, a file by its stem."""
     return Path(name).stem if name.endswith((".yaml", ".yml")) else name

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mergebench.errors import MergebenchError
+
 
 class ZeroShotHead(nn.Module):
     """Cosine classifier on projected features, as CLIP scores an image against class prompts.
@@ -25,6 +27,20 @@ class ZeroShotHead(nn.Module):
         """Features [B, width] -> logits [B, classes]."""
         embedded = nn.functional.normalize(features @ self.projection.to(features.dtype).T, dim=-1)
         return self.logit_scale.to(features.dtype) * embedded @ self.text_features.to(features.dtype).T
+
+
+def joint_head(heads: Sequence[ZeroShotHead]) -> ZeroShotHead:
+    """One classifier over the classes of several tasks.
+
+    Raises:
+        MergebenchError: heads of different projections or scales, whose scores cannot stand beside each other.
+    """
+    first = heads[0]
+    for head in heads[1:]:
+        same = torch.equal(head.projection, first.projection) and torch.equal(head.logit_scale, first.logit_scale)
+        if not same:
+            raise MergebenchError("heads of different projections or logit scales cannot be joined into one classifier")
+    return ZeroShotHead(first.projection, torch.cat([h.text_features for h in heads]), first.logit_scale).eval()
 
 
 def average_prompts(prompt_features: Sequence[Tensor]) -> Tensor:

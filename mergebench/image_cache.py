@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
+from mergebench.corruption import Corruption, corrupt
 from mergebench.errors import MergebenchError
 from mergebench.states import writing
 from mergebench.task import SPLITS, Task
@@ -57,6 +58,36 @@ def load_split(task: Task, split: str) -> Split:
             temporary.write_text(json.dumps({"digest": digest, "bytes": [p.stat().st_size for p in paths[:2]]}))
     digest = json.loads(paths[2].read_text())["digest"]
     return Split(np.load(paths[0], mmap_mode="r"), np.load(paths[1]), digest)
+
+
+def corrupted_split(task: Task, split: str, clean: Split, corruption: Corruption, severity: int) -> Split:
+    """A split under a corruption, made the first time and kept in the cache.
+
+    Args:
+        task, split, clean: whose images.
+        corruption: which.
+        severity: 1 to 5.
+
+    Raises:
+        MergebenchError: no such severity, or a cache that cannot be written.
+    """
+    folder = cache_root() / "images" / f"{task.card.name}-{task.fingerprint}"
+    path = folder / f"{split}.{_label(corruption, severity)}.images.npy"
+    # An image keeps its size, so a whole file is as long as that of the clean images.
+    if not path.exists() or path.stat().st_size != (folder / f"{split}.images.npy").stat().st_size:
+        images = corrupt(corruption, clean.images, severity, f"{task.card.name}/{split}")
+        with writing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, images)
+    return Split(np.load(path, mmap_mode="r"), clean.labels, corrupted_digest(clean, corruption, severity))
+
+
+def corrupted_digest(clean: Split, corruption: Corruption, severity: int) -> str:
+    """The digest of a split under a corruption, known before its images are made: they are a function of these."""
+    return hashlib.sha256(f"{clean.digest}|{_label(corruption, severity)}".encode()).hexdigest()[:16]
+
+
+def _label(corruption: Corruption, severity: int) -> str:
+    return f"{corruption.name}-{severity}-v{corruption.version}"
 
 
 def _complete(paths: list[Path]) -> bool:

@@ -1,7 +1,7 @@
 """Where a method's images come from: batches handed in explicitly, or a seeded draw from a suite's split."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -59,22 +59,25 @@ class DrawnImages:
 
     Args:
         images: uint8 [N, H, W, 3], possibly memory-mapped.
-        labels: int64 [N].
+        labels: int64 [N], or None where images are not given under their own task's name.
         mean, std: per channel, of images scaled to [0, 1].
         task: the task's name; it and the seed decide the draw, so that every method sees the same images.
         seed: the run's seed.
+        candidates: indices of the images that may be drawn; all, if None.
     """
 
     def __init__(
         self,
         images: np.ndarray,
-        labels: np.ndarray,
+        labels: np.ndarray | None,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         task: str,
         seed: int,
+        candidates: np.ndarray | None = None,
     ) -> None:
         self._images, self._labels = images, labels
+        self._candidates = np.arange(len(images)) if candidates is None else candidates
         self._mean, self._std = mean, std
         self._task, self._seed = task, seed
         self.drawn: np.ndarray = np.empty(0, dtype=np.int64)
@@ -82,13 +85,13 @@ class DrawnImages:
     def _order(self, epoch: int = 0) -> np.ndarray:
         entropy = hashlib.sha256(f"{self._task}|{self._seed}|{epoch}".encode()).digest()
         rng = np.random.default_rng(np.frombuffer(entropy, dtype=np.uint32))
-        return rng.permutation(len(self._images))
+        return self._candidates[rng.permutation(len(self._candidates))]
 
     def _batch(self, indices: np.ndarray) -> Batch:
         self.drawn = np.union1d(self.drawn, indices)
         ordered = np.sort(indices)  # a memory map is read front to back
         images = normalise(torch.from_numpy(self._images[ordered]), self._mean, self._std)
-        return images, torch.from_numpy(self._labels[ordered])
+        return images, None if self._labels is None else torch.from_numpy(self._labels[ordered])
 
     def once(self, samples: int, batch_size: int) -> Iterator[Batch]:
         """Exactly `samples` images: the first of a seeded order, so a smaller draw is part of a larger one.
@@ -96,9 +99,10 @@ class DrawnImages:
         Raises:
             MergebenchError: more are asked for than there are.
         """
-        if samples > len(self._images):
+        if samples > len(self._candidates):
             raise MergebenchError(
-                f"samples={samples}, but task {self._task!r} has {len(self._images)} calibration images; ask for fewer"
+                f"samples={samples}, but task {self._task!r} has {len(self._candidates)} calibration images; "
+                "ask for fewer"
             )
         chosen = self._order()[:samples]
         for start in range(0, samples, batch_size):
@@ -106,7 +110,7 @@ class DrawnImages:
 
     def forever(self, batch_size: int) -> Iterator[Batch]:
         """Full batches without end; every pass over the split has an order of its own."""
-        size = min(batch_size, len(self._images))
+        size = min(batch_size, len(self._candidates))
         epoch = 0
         while True:
             order = self._order(epoch)
@@ -118,6 +122,32 @@ class DrawnImages:
     def fingerprint(self) -> str:
         """Hash of the indices drawn so far; empty if none were."""
         return hashlib.sha256(self.drawn.astype("<i8").tobytes()).hexdigest()[:16] if len(self.drawn) else ""
+
+
+class MixedImages:
+    """Images of several tasks as those of one: what the merged model so far stands for when tasks arrive in sequence.
+
+    Args:
+        sources: one per task.
+    """
+
+    def __init__(self, sources: Sequence[ImageSource]) -> None:
+        self._sources = list(sources)
+
+    def once(self, samples: int, batch_size: int) -> Iterator[Batch]:
+        """Exactly `samples` images, as evenly from the tasks as the number allows; labels mean nothing across tasks."""
+        share, rest = divmod(samples, len(self._sources))
+        for number, source in enumerate(self._sources):
+            count = share + (number < rest)
+            if count:
+                yield from ((images, None) for images, _ in source.once(count, batch_size))
+
+    def forever(self, batch_size: int) -> Iterator[Batch]:
+        """Batches without end, of one task after the other."""
+        streams = [source.forever(batch_size) for source in self._sources]
+        while True:
+            for stream in streams:
+                yield next(stream)[0], None
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

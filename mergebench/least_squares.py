@@ -66,11 +66,12 @@ class LayerRegression:
     Args:
         average: mean of the experts' weights [out, d].
         alpha: factor on each Gram's off-diagonal entries.
+        ridge: weight of ||W - A||^2, relative to the mean of the summed Gram's diagonal.
     """
 
-    def __init__(self, average: Tensor, alpha: float) -> None:
+    def __init__(self, average: Tensor, alpha: float, ridge: float = 0.0) -> None:
         self._average = average.double()
-        self._alpha = alpha
+        self._alpha, self._ridge = alpha, ridge
         width = average.shape[1]
         self._grams = torch.zeros(width, width, dtype=torch.float64, device=average.device)
         self._targets = torch.zeros(width, average.shape[0], dtype=torch.float64, device=average.device)
@@ -83,7 +84,10 @@ class LayerRegression:
 
     def solve(self) -> Solution:
         """The merged weight."""
-        deviation, condition = solve_positive(self._grams, self._targets)
+        grams = self._grams
+        if self._ridge:
+            grams = grams + torch.diag_embed((self._ridge * grams.diagonal().mean()).expand(len(grams)))
+        deviation, condition = solve_positive(grams, self._targets)
         return Solution(self._average + deviation.T, condition)
 
 

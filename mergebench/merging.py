@@ -51,7 +51,17 @@ def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any])
         for key, dtype in pool.layout.dtypes.items():
             if state[key].dtype != dtype:
                 raise MethodError(f"{who}: {key!r} is {state[key].dtype}, but {dtype} in the base")
+    if not isinstance(result, PerTask) and function.card.role == "method":
+        result = _outside_averaged(result, pool)
     return result
+
+
+def _outside_averaged(state: StateDict, pool: ModelPool) -> StateDict:
+    """The state with the experts' average outside the pool's region."""
+    if all(map(pool.inside, state)):
+        return state
+    average = pool.map_experts(lambda experts: experts.mean(0))
+    return {n: tensor if pool.inside(n) else average[n] for n, tensor in state.items()}
 
 
 def merge(

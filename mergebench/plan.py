@@ -8,10 +8,11 @@ from typing import Any
 
 from mergebench import discovery, hyperparameters, registry
 from mergebench.bench import Bench
-from mergebench.errors import HyperparameterError, MergebenchError, nearest
+from mergebench.errors import HyperparameterError, MergebenchError, UnknownNameError, nearest
 from mergebench.measure import resolve_device
 from mergebench.method import MethodCard, Needs
 from mergebench.results import CellKey
+from mergebench.variant import Variant, select
 
 
 @dataclass(frozen=True)
@@ -19,20 +20,24 @@ class RunRequest:
     """What the user asked for.
 
     Args:
-        methods: patterns, see `registry.select_methods`.
-        suite: a registered suite or a YAML file.
-        seeds: one cell of every method for each.
+        methods: patterns, see `registry.select_methods`; the study's, if not given.
+        suite: a registered suite or a YAML file; the study's, if not given.
+        seeds: one cell of every method for each; the study's (or 0), if not given.
         zoo, zoo_root: in place of the suite's zoo, and of that zoo's folder of weights.
-        hyperparameters: method -> name -> value; they win over the suite's.
+        hyperparameters: method -> name -> value; they win over the suite's and the study's.
+        study: a registered study or a YAML file.
+        only: axis -> values (as text): only the variants that have one of them.
         device: "auto", "cpu" or "cuda:N".
     """
 
-    methods: Sequence[str]
-    suite: str
-    seeds: Sequence[int] = (0,)
+    methods: Sequence[str] = ()
+    suite: str | None = None
+    seeds: Sequence[int] = ()
     zoo: str | None = None
     zoo_root: str | None = None
     hyperparameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    study: str | None = None
+    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
     device: str = "auto"
 
 
@@ -46,6 +51,7 @@ class Cell:
         hyperparameters: all of them, resolved.
         needs: under these hyper-parameters.
         seed: of everything random.
+        variant: what is merged and evaluated, and under which conditions.
         key: the cell's identity.
     """
 
@@ -54,6 +60,7 @@ class Cell:
     hyperparameters: dict[str, Any]
     needs: Needs
     seed: int
+    variant: Variant
     key: CellKey
 
 
@@ -72,41 +79,85 @@ def make_plan(request: RunRequest) -> Plan:
     Raises:
         MergebenchError: anything unknown, unfitting or broken: nothing has been run or written then.
     """
-    cards = registry.select_methods(request.methods)
+    if not (request.suite or request.study):
+        raise MergebenchError("say what to run: a suite or a study")
+    bench = Bench(request.suite, request.zoo, request.zoo_root, study=request.study)
+    study = bench.study
+    cards = registry.select_methods(request.methods or (study.methods if study else ()))
     # Accuracies relative to the experts need the experts' own, so the ceiling is always measured, once.
     cards += [c for c in registry.methods().values() if c.role == "ceiling" and c not in cards]
     cards.sort(key=lambda c: c.role != "ceiling")
-    bench = Bench(request.suite, request.zoo, request.zoo_root)
+    variants = select(bench.variants, request.only)
+    known = registry.methods().keys() | {c.name for c in cards}
+    for name in dict.fromkeys(m for v in variants for m in v.methods):
+        if name not in known:
+            raise UnknownNameError("method", name, known)
     given = merged_settings(bench, cards, request.hyperparameters)
     functions = {c.name: discovery.load_function(c) for c in cards}
-    resolved = {c.name: hyperparameters.resolve(functions[c.name], given.get(c.name, {})) for c in cards}
     device = resolve_device(request.device)
-    bench.experts, bench.heads  # noqa: B018 (checked before the first cell runs)
+    sources = {c.name: source_digest(c) for c in cards}
+    planned = [(card, v) for card in cards for v in _of_method(card, variants)]
+    resolved = [
+        _resolve(card, functions[card.name], given[card.name], v, request.hyperparameters) for card, v in planned
+    ]
+    _check_axes(variants, cards)
     cells = []
-    for seed in dict.fromkeys(request.seeds):
-        for card in cards:
+    for seed in dict.fromkeys(request.seeds or (study.seeds if study else (0,))):
+        for (card, variant), settings in zip(planned, resolved, strict=True):
             key = CellKey(
                 method=card.name,
-                source=source_digest(card),
-                hyperparameters=resolved[card.name],
+                source=sources[card.name],
+                hyperparameters=settings,
                 suite=bench.name,
-                evaluated=tuple(bench.suite.evaluated),
+                study=bench.study_name,
                 zoo=bench.zoo.name,
-                variant="",
+                variant=variant.name,
+                conditions=variant.identity,
                 seed=seed,
-                weights=bench.weights,
-                data=bench.data,
+                weights=bench.weights(variant),
+                data=bench.data(variant),
                 device=device.partition(":")[0],
             )
-            needs = card.needs_for(resolved[card.name])
-            cells.append(Cell(card, functions[card.name], resolved[card.name], needs, seed, key))
+            needs = card.needs_for(settings)
+            cells.append(Cell(card, functions[card.name], settings, needs, seed, variant, key))
     return Plan(bench, cells, device)
+
+
+def _of_method(card: MethodCard, variants: Sequence[Variant]) -> list[Variant]:
+    """The variants that concern a method; references know nothing of what a study varies."""
+    if card.role == "method":
+        return [v for v in variants if not v.methods or card.name in v.methods]
+    plain = {(v.reference or v).name: v.reference or v for v in variants}
+    return list(plain.values())
+
+
+def _resolve(
+    card: MethodCard,
+    function: Callable,
+    given: Mapping[str, Any],
+    variant: Variant,
+    asked: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """A method's hyper-parameters in a variant."""
+    varied = {n: v for n, v in variant.hyperparameters.items() if n in card.hyperparameters}
+    clash = next((n for n in varied if n in asked.get(card.name, {})), None)
+    if clash:
+        raise HyperparameterError(f"{card.name}.{clash} is what the study varies; choose its values with --only")
+    return hyperparameters.resolve(function, {**given, **varied})
+
+
+def _check_axes(variants: Sequence[Variant], cards: Sequence[MethodCard]) -> None:
+    """Every hyper-parameter that a study varies must be one that some method has."""
+    known = sorted({n for c in cards for n in c.hyperparameters})
+    for name in dict.fromkeys(n for v in variants for n in v.hyperparameters):
+        if name not in known:
+            raise HyperparameterError(f"no method of this run has a hyper-parameter {name!r}; {nearest(name, known)}")
 
 
 def merged_settings(
     bench: Bench, cards: Sequence[MethodCard], given: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Each method's settings: the suite's, overridden by those given.
+    """Each method's settings: the suite's, overridden by the study's, and these by those given.
 
     Raises:
         HyperparameterError: settings for a method that is not run.
@@ -115,10 +166,13 @@ def merged_settings(
     for method in given:
         if method not in names:
             raise HyperparameterError(f"hyper-parameters for {method!r}, which is not run; {nearest(method, names)}")
-    unknown = [m for m in bench.suite.hyperparameters if m not in registry.methods()]
-    if unknown:
-        raise MergebenchError(f"suite {bench.name!r} sets hyper-parameters of {unknown[0]!r}, which is no known method")
-    return {n: {**bench.suite.hyperparameters.get(n, {}), **given.get(n, {})} for n in names}
+    study = bench.study.hyperparameters if bench.study else {}
+    suite = bench.suite.hyperparameters
+    for where, settings in ((f"suite {bench.name!r}", suite), (f"study {bench.study_name!r}", study)):
+        unknown = [m for m in settings if m not in registry.methods()]
+        if unknown:
+            raise MergebenchError(f"{where} sets hyper-parameters of {unknown[0]!r}, which is no known method")
+    return {n: {**suite.get(n, {}), **study.get(n, {}), **given.get(n, {})} for n in names}
 
 
 def source_digest(card: MethodCard) -> str:

@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -50,6 +50,7 @@ class ModelPool:
         experts: task -> weights (a `SafetensorsState` is read lazily).
         calibration, test_inputs: task -> images.
         heads: task -> zero-shot classifier.
+        region: names of the parameters that are merged; the others become the experts' average. All, if None.
         seed: of everything random.
         device: where tensors are handed out.
 
@@ -68,6 +69,7 @@ class ModelPool:
         calibration: Mapping[str, ImageSource] | None = None,
         test_inputs: Mapping[str, ImageSource] | None = None,
         heads: Mapping[str, nn.Module] | None = None,
+        region: Collection[str] | None = None,
         seed: int = 0,
         device: str | torch.device = "cpu",
     ) -> None:
@@ -80,6 +82,7 @@ class ModelPool:
         # What is computed in: the base's precision, but no less than float32.
         self.dtype = torch.promote_types(self.layout.precision, torch.float32)
         self.diagnostics: dict[str, Any] = {}
+        self._region = region
         self._method, self._needs, self._architecture = method, needs, architecture
         self._base = ReadOnlyState(base, self.device)
         self._experts = {t: ReadOnlyState(experts[t], self.device) for t in self.tasks}
@@ -88,6 +91,13 @@ class ModelPool:
             lacking = [t for t in self.tasks if t not in (given or {})]
             if getattr(needs, need) and lacking:
                 raise NeedsError(f"method {method!r} needs {need}: give {need}= for task {', '.join(lacking)}")
+
+    def inside(self, name: str) -> bool:
+        """Whether a parameter is to be merged; those outside the region will be the average, whatever a method says.
+
+        Methods need not ask. One that feeds on its own result, layer by layer, should.
+        """
+        return self._region is None or name in self._region
 
     def _require(self, need: str) -> None:
         if not getattr(self._needs, need):

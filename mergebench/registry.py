@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
+from mergebench.corruption import Corruption
 from mergebench.discovery import scan_file, scan_package
 from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.method import MethodCard
@@ -46,8 +47,17 @@ def tasks() -> MappingProxyType[str, Task]:
 
 
 @cache
+def corruptions() -> MappingProxyType[str, Corruption]:
+    """All registered corruptions by name."""
+    found: dict[str, Corruption] = {}
+    for entry in entry_points(group="mergebench.corruptions"):
+        found.update(entry.load())
+    return MappingProxyType(found)
+
+
+@cache
 def config_files(kind: str) -> MappingProxyType[str, Path]:
-    """YAML files of one kind (`suites`, `zoos`) by stem, from all registered configuration packages."""
+    """YAML files of one kind (`suites`, `studies`, `zoos`) by stem, from all registered configuration packages."""
     found: dict[str, Path] = {}
     for entry in entry_points(group="mergebench.configs"):
         folder = Path(importlib.import_module(entry.value).__file__).parent / kind
@@ -68,11 +78,12 @@ def get(kind: str, name: str, known: "MappingProxyType[str, Item]") -> Item:
 
 def config_file(kind: str, name: str) -> Path:
     """The YAML behind a registered name, or behind a path to a file of one's own (`./mine.yaml`)."""
+    singular = {"suites": "suite", "studies": "study", "zoos": "zoo"}[kind]
     if name.endswith((".yaml", ".yml")):
         if not Path(name).is_file():
-            raise MergebenchError(f"no such {kind[:-1]} file: {name}")
+            raise MergebenchError(f"no such {singular} file: {name}")
         return Path(name)
-    return get(kind[:-1], name, config_files(kind))
+    return get(singular, name, config_files(kind))
 
 
 def select_methods(patterns: Iterable[str]) -> list[MethodCard]:

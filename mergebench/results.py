@@ -70,8 +70,12 @@ class Result(BaseModel):
     """One cell's outcome: the schema of every stored file.
 
     `source` is a hash of the method's file and the engine; `weights`, `data` and `drawn` are hashes of all that
-    entered, `drawn` of the indices of the images a method was given. `average` and `average_relative` weigh all tasks
-    the same; they are derived from the counts and stored for readers.
+    entered, `drawn` of the indices of the images a method was given, `drawn_images` their number. `merged` are the
+    tasks whose experts entered, in sequence the earlier steps' too. `variant` is the text of `point`: axis -> value,
+    where a suite has several variants or a study varies something; `position` is its place among them, `varied` are the
+    hyper-parameters that it varies. `tasks` are the scores on the test split; `validation` those on the validation
+    split, where a study chooses on them.
+    `average` and `average_relative` weigh all tasks the same; they are derived from the counts and stored for readers.
     """
 
     # A condition number may be infinite, which JSON cannot say but in words.
@@ -88,13 +92,20 @@ class Result(BaseModel):
     source: str
     hyperparameters: dict[str, Any]
     suite: str
+    study: str = ""
     zoo: str
     variant: str
+    point: dict[str, Any] = {}
+    position: int = 0
+    varied: list[str] = []
+    merged: list[str] = []
     seed: int
     tasks: dict[str, TaskScore]
+    validation: dict[str, TaskScore] = {}
     weights: dict[str, str]
     data: dict[str, str]
     drawn: dict[str, str]
+    drawn_images: dict[str, int] = {}
     merge: Cost | None
     evaluation: Cost | None
     environment: Environment
@@ -123,9 +134,10 @@ class CellKey:
     source: str
     hyperparameters: Mapping[str, Any]
     suite: str
-    evaluated: tuple[str, ...]
+    study: str
     zoo: str
     variant: str
+    conditions: Mapping[str, Any]
     seed: int
     weights: Mapping[str, str]
     data: Mapping[str, str]
@@ -141,6 +153,8 @@ class CellKey:
 class ResultStore:
     """Results in a folder: `cells/<suite>/<method>-s<seed>-<digest>.json`, predictions beside them as `.npz`.
 
+    A study's results lie in `cells/<study>@<suite>/`.
+
     Args:
         out: the run's folder.
     """
@@ -151,7 +165,8 @@ class ResultStore:
     def path(self, key: CellKey) -> Path:
         """The file of a cell."""
         method = "".join(c if c.isalnum() or c in "._-+" else "_" for c in key.method)
-        return self.out / "cells" / key.suite / f"{method}-s{key.seed}-{key.digest}.json"
+        folder = f"{key.study}@{key.suite}" if key.study else key.suite
+        return self.out / "cells" / folder / f"{method}-s{key.seed}-{key.digest}.json"
 
     def finished(self, key: CellKey) -> Result | None:
         """The cell's result if it is there and well; None if it must be computed (missing, failed, unreadable)."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from mergebench.errors import MergebenchError
-from mergebench.evaluation import Evaluation, evaluate
-from mergebench.measure import environment, measure
-from mergebench.merging import run_method
+from mergebench.evaluation import Evaluation
+from mergebench.execution import Executor, Recipe
+from mergebench.measure import environment
 from mergebench.plan import Cell, Plan
 from mergebench.results import Result, ResultStore, TaskScore
 
@@ -33,8 +33,8 @@ class Summary:
 class Observer:
     """Told of what happens, so that progress can be shown; does nothing by itself."""
 
-    def start(self, plan: Plan, todo: int) -> None:
-        """The run begins; `todo` cells are not done yet."""
+    def start(self, plan: Plan, todo: list[Cell]) -> None:
+        """The run begins; the cells in `todo` are not done yet."""
 
     def cell(self, cell: Cell) -> None:
         """A cell begins to merge."""
@@ -60,18 +60,20 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None) -> Sum
     observer = observer or Observer()
     start = time.perf_counter()
     summary = Summary()
+    executor = Executor(plan.bench, plan.device)
     found = [store.finished(cell.key) for cell in plan.cells]
-    observer.start(plan, sum(r is None for r in found))
-    ceilings: dict[int, Result] = {}
+    observer.start(plan, [c for c, r in zip(plan.cells, found, strict=True) if r is None])
+    ceilings: dict[tuple[int, str], Result] = {}
     for cell, result in zip(plan.cells, found, strict=True):
         reused = result is not None
         if result is None:
             observer.cell(cell)
-            ceiling = ceilings.get(cell.seed)
-            result, predictions = run_cell(plan, cell, ceiling, lambda task, cell=cell: observer.task(cell, task))
+            plain = cell.variant.reference or cell.variant
+            ceiling = ceilings.get((cell.seed, plain.name))
+            result, predictions = run_cell(executor, cell, ceiling, lambda task, cell=cell: observer.task(cell, task))
             store.write(cell.key, result, predictions)
         if cell.card.role == "ceiling" and result.status == "ok":
-            ceilings[cell.seed] = result
+            ceilings[cell.seed, cell.variant.name] = result
         summary.results.append(result)
         summary.reused += reused
         observer.done(cell, result, reused)
@@ -80,12 +82,12 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None) -> Sum
 
 
 def run_cell(
-    plan: Plan, cell: Cell, ceiling: Result | None, on_task: Callable[[str], None] = lambda task: None
+    executor: Executor, cell: Cell, ceiling: Result | None, on_task: Callable[[str], None] = lambda task: None
 ) -> tuple[Result, dict[str, np.ndarray]]:
     """Merge and evaluate one cell.
 
     Args:
-        plan: its plan.
+        executor: merges and evaluates.
         cell: what to run.
         ceiling: the experts' own result, for relative accuracies; None while that one is itself measured.
         on_task: called as each task has been evaluated.
@@ -93,33 +95,20 @@ def run_cell(
     Returns:
         The result (failed, with the reason, if the method raised) and the predictions.
     """
-    bench = plan.bench
+    bench, variant, card = executor.bench, cell.variant, cell.card
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    facts: dict[str, Any] = {"merge": None, "evaluation": None, "tasks": {}, "drawn": {}, "diagnostics": {}}
+    facts: dict[str, Any] = {"merge": None, "evaluation": None, "tasks": {}, "drawn": {}}
     predictions: dict[str, np.ndarray] = {}
     try:
-        pool, sources = bench.pool(cell.card.name, cell.needs, cell.seed, plan.device)
-        with measure(plan.device) as merging:
-            states = run_method(cell.function, pool, cell.hyperparameters)
-        facts["merge"] = merging.cost
-        facts["drawn"] = {name: s.fingerprint for name, s in sources.items() if s.fingerprint}
-        facts["diagnostics"] = pool.diagnostics
-        heads = {t: bench.heads[t] for t in bench.suite.evaluated if cell.card.role != "ceiling" or t in bench.experts}
-        splits = {t: bench.split(t, "test") for t in heads}
-        config = bench.zoo.config
-        with measure(plan.device) as evaluation:
-            outcome = evaluate(
-                bench.zoo.make_empty_encoder(),
-                states,
-                heads,
-                splits,
-                mean=config.mean,
-                std=config.std,
-                device=plan.device,
-                on_task=on_task,
-            )
-        facts["evaluation"] = evaluation.cost
-        facts["tasks"] = _scores(outcome, ceiling if cell.card.role != "ceiling" else outcome)
+        merged = executor.merge(Recipe(card, cell.function, cell.hyperparameters, cell.seed), variant)
+        facts |= {n: getattr(merged, n) for n in ("drawn", "drawn_images", "diagnostics")}
+        facts["merge"] = merged.cost
+        outcome, facts["evaluation"] = executor.evaluate(
+            merged.states, variant.evaluate, corruption=variant.corruption, on_task=on_task
+        )
+        if bench.study and bench.study.choose_on_validation:
+            facts["validation"] = executor.evaluate(merged.states, variant.evaluate, "validation")[0].scores
+        facts["tasks"] = _scores(outcome, ceiling if card.role != "ceiling" else outcome)
         predictions = outcome.predictions
         status, error = "ok", None
     # A method is other people's code: whatever it raises must cost its own cell alone.
@@ -127,7 +116,6 @@ def run_cell(
         status, error = "failed", f"{type(exception).__name__}: {exception}"
         if isinstance(exception, MergebenchError):
             error = str(exception)
-    card = cell.card
     result = Result(
         status=status,
         error=error,
@@ -140,12 +128,17 @@ def run_cell(
         source=cell.key.source,
         hyperparameters=cell.hyperparameters,
         suite=bench.name,
+        study=bench.study_name,
         zoo=bench.zoo.name,
-        variant=cell.key.variant,
+        variant=variant.name,
+        point=dict(variant.point),
+        position=bench.variants.index(variant) if variant in bench.variants else 0,
+        varied=[n for n in variant.hyperparameters if n in cell.hyperparameters],
+        merged=list(variant.merged),
         seed=cell.seed,
         weights=dict(cell.key.weights),
         data=dict(cell.key.data),
-        environment=environment(plan.device),
+        environment=environment(executor.device),
         started=started,
         **facts,
     )

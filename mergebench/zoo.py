@@ -1,7 +1,7 @@
 """A zoo: one backbone's base, experts and heads, read lazily and checked before anything is run on them."""
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from mergebench import registry
 from mergebench.configuration import ZooConfig, read_zoo, short_name
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
 from mergebench.heads import ZeroShotHead
-from mergebench.states import SafetensorsState, check_state, digest
+from mergebench.states import SafetensorsState, check_state
 from mergebench.task import Task
 
 
@@ -102,12 +102,19 @@ class Zoo:
         self._check_name(name)
         return registry.get("task", name, registry.tasks())
 
-    def digests(self, experts: Iterable[str], heads: Iterable[str]) -> dict[str, str]:
-        """Hashes of the base, of these tasks' experts and of those tasks' heads: "base", "experts/x", "heads/x"."""
-        found = {"base": digest(self.base)}
-        found.update({f"experts/{t}": digest(self.expert(t)) for t in experts})
-        found.update({f"heads/{t}": digest(self.head(t).state_dict()) for t in heads})
-        return found
+    def find(self, name: str) -> str:
+        """A task's name in this zoo, from that name or from the CLIP task that it stands for.
+
+        Raises:
+            UnknownNameError: the zoo has no such task.
+        """
+        if name in self.config.tasks:
+            return name
+        known = registry.tasks()
+        standing = {known[t].card.stands_for: t for t in self.config.tasks if t in known}
+        if name not in standing:
+            raise UnknownNameError(f"task of zoo {self.name!r}:", name, [*self.config.tasks, *standing])
+        return standing[name]
 
     def _check_name(self, task: str) -> None:
         if task not in self.config.tasks:

@@ -2,14 +2,21 @@
 
 from typing import Literal
 
-from jsonargparse.typing import ClosedUnitInterval, PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveInt
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.blockwalk import walk_blocks
 
 
 @merge_method("regmean", title="RegMean", paper="arXiv:2212.09849", needs=Needs(calibration=True))
-def regmean(pool: ModelPool, *, alpha: ClosedUnitInterval = 0.95, samples: PositiveInt = 256) -> StateDict:
+def regmean(
+    pool: ModelPool,
+    *,
+    alpha: ClosedUnitInterval = 0.95,
+    samples: PositiveInt = 256,
+    ridge: NonNegativeFloat = 0.0,
+    granularity: Literal["block", "linear"] = "block",
+) -> StateDict:
     """Each linear layer solved by least squares on every expert's own activations; other parameters averaged.
 
         W^T = (sum_i G_i)^-1 sum_i G_i W_i^T,   G_i = X_i^T X_i / n_i with off-diagonals times alpha
@@ -20,8 +27,10 @@ def regmean(pool: ModelPool, *, alpha: ClosedUnitInterval = 0.95, samples: Posit
     Args:
         alpha: factor on the off-diagonal entries of each Gram.
         samples: calibration images per task.
+        ridge: pull towards the average, relative to the mean of the summed Gram's diagonal (not in the paper).
+        granularity: "linear" feeds merged sub-layers inside each block (an ablation).
     """
-    return walk_blocks(pool, source="expert", alpha=alpha, samples=samples)
+    return walk_blocks(pool, source="expert", alpha=alpha, samples=samples, ridge=ridge, granularity=granularity)
 
 
 @merge_method(
@@ -36,6 +45,7 @@ def regmean_plus_plus(
     *,
     alpha: ClosedUnitInterval = 0.95,
     samples: PositiveInt = 256,
+    ridge: NonNegativeFloat = 0.0,
     final_norm: Literal["base", "average"] = "base",
     granularity: Literal["block", "linear"] = "block",
 ) -> StateDict:
@@ -50,10 +60,11 @@ def regmean_plus_plus(
     Args:
         alpha: factor on the off-diagonal entries of each Gram.
         samples: calibration images per task.
+        ridge: pull towards the average, relative to the mean of the summed Gram's diagonal (not in the paper).
         final_norm: whether the last norm is the base's (released code) or the experts' average.
         granularity: "linear" also feeds merged sub-layers inside the block (an ablation).
     """
-    merged = walk_blocks(pool, source="merged", alpha=alpha, samples=samples, granularity=granularity)
+    merged = walk_blocks(pool, source="merged", alpha=alpha, samples=samples, ridge=ridge, granularity=granularity)
     if final_norm == "base":
         merged.update({name: pool.base[name] for name in pool.layout.final_norm})
     return pool.finish(merged)

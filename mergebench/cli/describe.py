@@ -1,15 +1,19 @@
 """`mergebench describe`: all that is known of one method, suite, zoo or task."""
 
 import textwrap
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
 from mergebench.errors import UnknownNameError
 
+if TYPE_CHECKING:
+    from mergebench.configuration import PointConfig, SuiteConfig
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What `describe` takes."""
-    parser.add_argument("name", type=str, help="a method (or FILE.py:FUNCTION), suite, zoo or task")
+    parser.add_argument("name", type=str, help="a method (or FILE.py:FUNCTION), suite, study, zoo or task")
 
 
 def execute(config: Namespace) -> int:
@@ -24,13 +28,14 @@ def execute(config: Namespace) -> int:
     makers = {
         **dict.fromkeys(registry.methods(), _method),
         **dict.fromkeys(registry.config_files("suites"), _suite),
+        **dict.fromkeys(registry.config_files("studies"), _study),
         **dict.fromkeys(registry.config_files("zoos"), _zoo),
         **dict.fromkeys(registry.tasks(), _task),
     }
     if ".py" in name:
         makers[name] = _method
     if name not in makers:
-        raise UnknownNameError("method, suite, zoo or task", name, makers)
+        raise UnknownNameError("method, suite, study, zoo or task", name, makers)
     print("\n".join(makers[name](name)))
     return 0
 
@@ -58,9 +63,52 @@ def _suite(name: str) -> list[str]:
     from mergebench.configuration import read_suite
 
     suite = read_suite(name)
-    lines = [f"{name}: {suite.title}", f"  zoo       {suite.zoo}", f"  merge     {' '.join(suite.merge)}"]
-    lines.append(f"  evaluate  {' '.join(suite.evaluated)}")
-    return lines + [f"  {method}  {settings}" for method, settings in suite.hyperparameters.items()]
+    merge = f"the zoo's first {suite.merge} tasks" if isinstance(suite.merge, int) else " ".join(suite.merge)
+    facts = {"zoo": suite.zoo, "merge": merge, "evaluate": " ".join(suite.evaluate)}
+    facts["prefixes"] = " ".join(map(str, suite.prefixes))
+    facts["held out"] = "; ".join(" ".join(group) for group in suite.held_out)
+    if suite.corruptions:
+        facts["corruptions"] = " ".join(suite.corruptions.kinds)
+        facts["severities"] = " ".join(map(str, suite.corruptions.severities))
+    orders = {f"order {order}": " | ".join(" ".join(g) for g in groups) for order, groups in suite.orders.items()}
+    facts |= orders | _sections(suite) | _settings(suite.hyperparameters)
+    return [f"{name}: {suite.title}", *_wrapped(facts), "", f"  example: mergebench run --methods all --suite {name}"]
+
+
+def _study(name: str) -> list[str]:
+    from mergebench.configuration import read_study
+
+    study = read_study(name)
+    facts = {"suite": study.suite, "methods": " ".join(study.methods), "seeds": " ".join(map(str, study.seeds))}
+    facts |= {f"vary {axis}": v if v == "each" else " ".join(map(str, v)) for axis, v in study.vary.items()}
+    for arm, point in study.points.items():
+        said = point.hyperparameters | ({"methods": point.methods} if point.methods else {}) | _sections(point)
+        facts[f"arm {arm}"] = ", ".join(f"{k}: {v}" for k, v in said.items()) or "as the suite"
+    if study.choose_on_validation:
+        facts["chosen"] = "each method's best point, by the validation split"
+    facts |= _settings(study.hyperparameters)
+    return [f"{name}: {study.title}", *_wrapped(facts), "", f"  example: mergebench run --study {name}"]
+
+
+def _sections(config: "SuiteConfig | PointConfig") -> dict[str, str]:
+    """What a suite or point says of calibration and region, where it says anything."""
+    parts = {"calibration": config.calibration, "restrict": config.restrict}
+    said = {n: part.model_dump(exclude_defaults=True) for n, part in parts.items() if part is not None}
+    return {n: ", ".join(f"{k} {v}" for k, v in fields.items()) for n, fields in said.items() if fields}
+
+
+def _settings(hyperparameters: dict[str, dict]) -> dict[str, str]:
+    return {
+        f"set {method}": ", ".join(f"{k}={v}" for k, v in given.items()) for method, given in hyperparameters.items()
+    }
+
+
+def _wrapped(facts: dict[str, str]) -> list[str]:
+    """A line or paragraph for every fact that is there, aligned."""
+    there = {name: text for name, text in facts.items() if text}
+    width = max(map(len, there)) + 4
+    layout = {"width": 118, "subsequent_indent": " " * width, "break_on_hyphens": False}
+    return [textwrap.fill(f"  {name:<{width - 2}}{text}", **layout) for name, text in there.items()]
 
 
 def _zoo(name: str) -> list[str]:
@@ -90,5 +138,4 @@ def _task(name: str) -> list[str]:
         "real": card.real,
         "drawn": card.drawn,
     }
-    wrapped = [textwrap.fill(f"  {k:<11}{v}", 118, subsequent_indent=" " * 13) for k, v in facts.items()]
-    return [f"{card.name}: {card.title}", *wrapped]
+    return [f"{card.name}: {card.title}", *_wrapped(facts)]

@@ -74,13 +74,15 @@ def check_cache() -> str:
 def check_zoos() -> str:
     """Every registered zoo's weights are whole and fit together."""
     from mergebench import registry
+    from mergebench.states import digest
     from mergebench.zoo import Zoo
 
     zoos = {name: Zoo(name) for name in registry.config_files("zoos")}
-    digests = {name: zoo.digests(zoo.config.tasks, zoo.config.tasks) for name, zoo in zoos.items()}
-    return "zoos " + ", ".join(
-        f"{n} ({len(zoos[n].config.tasks)} experts, base {d['base']})" for n, d in digests.items()
-    )
+    for zoo in zoos.values():
+        for task in zoo.config.tasks:
+            zoo.expert(task), zoo.head(task)  # noqa: B018 (each is checked as it is read)
+    told = (f"{n} ({len(z.config.tasks)} experts, base {digest(z.base)})" for n, z in zoos.items())
+    return "zoos " + ", ".join(told)
 
 
 def check_methods() -> str:

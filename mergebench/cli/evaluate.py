@@ -4,7 +4,7 @@ import json
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mergebench.cli.options import add_device_options, add_suite_options
+from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, one_variant
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -18,24 +18,17 @@ def add_arguments(parser: ArgumentParser) -> None:
 def execute(config: Namespace) -> int:
     """Evaluate and print counts and accuracies."""
     from mergebench.bench import Bench
-    from mergebench.evaluation import evaluate
+    from mergebench.execution import Executor
     from mergebench.measure import resolve_device, set_threads
     from mergebench.states import SafetensorsState, check_state, writing
 
     set_threads(config.threads)
-    bench = Bench(config.suite, config.zoo, config.zoo_root)
+    bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root)
     state = SafetensorsState(config.checkpoint)
     check_state(state, bench.zoo.base, f"the checkpoint ({state.path})")
-    tasks = bench.suite.evaluated
-    outcome = evaluate(
-        bench.zoo.make_empty_encoder(),
-        dict(state),
-        {t: bench.heads[t] for t in tasks},
-        {t: bench.split(t, "test") for t in tasks},
-        mean=bench.zoo.config.mean,
-        std=bench.zoo.config.std,
-        device=resolve_device(config.device),
-    )
+    variant = one_variant(bench, config.only)
+    executor = Executor(bench, resolve_device(config.device))
+    outcome, _ = executor.evaluate(dict(state), variant.evaluate, corruption=variant.corruption)
     for task, score in outcome.scores.items():
         print(f"{task:<20} {100 * score.accuracy:5.1f} %  {score.correct}/{score.total}")
     average = sum(s.accuracy for s in outcome.scores.values()) / len(outcome.scores)

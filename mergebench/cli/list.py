@@ -1,21 +1,21 @@
-"""`mergebench list`: what there is, without importing any of it."""
+"""`mergebench list`: what there is, without importing what is heavy."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from jsonargparse import ArgumentParser, Namespace
+
+WHAT = Literal["methods", "suites", "studies", "zoos", "tasks", "corruptions"]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What `list` takes."""
-    parser.add_argument(
-        "what", type=Literal["methods", "suites", "zoos", "tasks"], help="methods, suites, zoos or tasks"
-    )
+    parser.add_argument("what", type=WHAT, help=", ".join(get_args(WHAT)))
 
 
 def rows(what: str) -> list[tuple[str, ...]]:
     """A header and a row for every registered thing."""
     from mergebench import registry
-    from mergebench.configuration import read_suite, read_zoo
+    from mergebench.configuration import read_study, read_suite, read_zoo
 
     if what == "methods":
         body = [
@@ -29,8 +29,15 @@ def rows(what: str) -> list[tuple[str, ...]]:
         return [("name", "stands for", "classes", "test images", "title"), *body]
     if what == "suites":
         suites = {n: read_suite(n) for n in registry.config_files("suites")}
-        body = [(n, s.zoo, str(len(s.merge)), str(len(s.evaluated)), s.title) for n, s in suites.items()]
-        return [("name", "zoo", "merged", "evaluated", "title"), *body]
+        counts = {n: s.merge if isinstance(s.merge, int) else len(s.merge) for n, s in suites.items()}
+        body = [(n, s.zoo, str(counts[n]), s.title) for n, s in suites.items()]
+        return [("name", "zoo", "tasks", "title"), *body]
+    if what == "studies":
+        studies = {n: read_study(n) for n in registry.config_files("studies")}
+        body = [(n, s.suite, " ".join(s.vary or s.points), str(len(s.seeds)), s.title) for n, s in studies.items()]
+        return [("name", "suite", "varies", "seeds", "title"), *body]
+    if what == "corruptions":
+        return [("name", "title"), *((c.name, c.title) for c in registry.corruptions().values())]
     zoos = {n: read_zoo(n) for n in registry.config_files("zoos")}
     return [("name", "experts", "title"), *((n, str(len(z.tasks)), z.title) for n, z in zoos.items())]
 

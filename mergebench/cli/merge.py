@@ -6,7 +6,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mergebench.cli.options import add_device_options, add_suite_options
+from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, one_variant
 from mergebench.errors import MergebenchError
 
 
@@ -45,8 +45,9 @@ def execute(config: Namespace) -> int:
     """Merge and write."""
     from mergebench import discovery, hyperparameters, registry
     from mergebench.bench import Bench
-    from mergebench.measure import environment, measure, resolve_device, set_threads
-    from mergebench.merging import PerTask, run_method
+    from mergebench.execution import Executor, Recipe
+    from mergebench.measure import environment, resolve_device, set_threads
+    from mergebench.merging import PerTask
     from mergebench.plan import merged_settings
     from mergebench.states import check_writable, digest, save_state
 
@@ -54,14 +55,14 @@ def execute(config: Namespace) -> int:
     card = registry.method(config.method)
     function = discovery.load_function(card)
     files = named_files(config.experts)
-    bench = Bench(config.suite, config.zoo, config.zoo_root, config.base, files or None)
+    bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root, config.base, files or None)
+    variant = one_variant(bench, config.only)
     given = hyperparameters.parse_assignments(config.set)
     resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])
     set_threads(config.threads)
     device = resolve_device(config.device)
-    pool, sources = bench.pool(card.name, card.needs_for(resolved), config.seed, device)
-    with measure(device) as cost:
-        merged = run_method(function, pool, resolved)
+    outcome = Executor(bench, device).merge(Recipe(card, function, resolved, config.seed), variant)
+    merged = outcome.states
     if isinstance(merged, PerTask):
         raise MergebenchError(
             f"method {card.name!r} is a reference of one model per task: there is nothing to write as one"
@@ -71,11 +72,11 @@ def execute(config: Namespace) -> int:
         "hyperparameters": resolved,
         "seed": config.seed,
         "base": digest(bench.zoo.base),
-        "experts": {t: digest(e) for t, e in bench.experts.items()},
-        "drawn": {n: s.fingerprint for n, s in sources.items() if s.fingerprint},
+        "experts": {t: digest(bench.expert(t)) for t in variant.merged},
+        "drawn": outcome.drawn,
         "mergebench": environment(device).packages["mergebench"],
     }
     save_state(merged, config.output, {"recipe": json.dumps(recipe, sort_keys=True)})
-    seconds = cost.cost.seconds
-    print(f"merged {len(bench.experts)} experts with {card.name} in {seconds:.1f} s: {config.output}")
+    seconds = outcome.cost.seconds
+    print(f"merged {len(variant.merged)} experts with {card.name} in {seconds:.1f} s: {config.output}")
     return 0

@@ -1,14 +1,58 @@
 """Options that several verbs share."""
 
+from typing import TYPE_CHECKING
+
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
+from mergebench.errors import MergebenchError
+
+if TYPE_CHECKING:
+    from mergebench.bench import Bench
+    from mergebench.variant import Variant
+
+
+DEFAULT_SUITE = "tiny-8"
+
 
 def add_suite_options(parser: ArgumentParser) -> None:
-    """Which suite, and whose weights."""
-    parser.add_argument("--suite", type=str, default="tiny-8", help="a registered suite or a YAML file")
+    """Which suite, which of its variants, and whose weights."""
+    parser.add_argument("--suite", type=str | None, default=None, help=f"a suite or a YAML file ({DEFAULT_SUITE})")
+    parser.add_argument(
+        "--only", nargs="+", type=str, default=[], help="AXIS=VALUE[,VALUE]: only these variants, as order=1 step=1,2"
+    )
     parser.add_argument("--zoo", type=str | None, default=None, help="in place of the suite's zoo")
     parser.add_argument("--zoo-root", type=str | None, default=None, help="folder that replaces the zoo's weights")
+
+
+def wanted_variants(items: list[str]) -> dict[str, list[str]]:
+    """`["order=1", "step=1,2"]` -> {"order": ["1"], "step": ["1", "2"]}.
+
+    Raises:
+        MergebenchError: an item without `=`.
+    """
+    wanted: dict[str, list[str]] = {}
+    for item in items:
+        axis, equals, values = item.partition("=")
+        if not equals or not axis:
+            raise MergebenchError(f"--only {item}: write AXIS=VALUE, as order=1")
+        wanted.setdefault(axis, []).extend(values.split(","))
+    return wanted
+
+
+def one_variant(bench: "Bench", items: list[str]) -> "Variant":
+    """The one variant that `--only` leaves.
+
+    Raises:
+        MergebenchError: it leaves several, or none.
+    """
+    from mergebench.variant import select
+
+    left = select(bench.variants, wanted_variants(items))
+    if len(left) != 1:
+        axes = " ".join(f"{axis}={value}" for axis, value in bench.variants[0].point.items())
+        raise MergebenchError(f"suite {bench.name!r}: {len(left)} variants left; choose one, as --only {axes}")
+    return left[0]
 
 
 def add_device_options(parser: ArgumentParser) -> None:

@@ -26,7 +26,8 @@ class ProgressObserver(Observer):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        # Names and errors are other people's text: brackets in them are no markup.
+        self.console = console or Console(highlight=False, markup=False, soft_wrap=True)
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -49,15 +50,15 @@ class ProgressObserver(Observer):
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._progress.stop()
 
-    def start(self, plan: Plan, todo: int) -> None:
+    def start(self, plan: Plan, todo: list[Cell]) -> None:
         """Size the bar by what is left to do: per cell, one step for merging and one for every task."""
-        tasks = len(plan.bench.suite.evaluated)
+        tasks = {t for c in plan.cells for t in c.variant.evaluate}
+        name = f"{plan.bench.study_name} on {plan.bench.name}" if plan.bench.study else plan.bench.name
         self.console.print(
-            f"{plan.bench.name}: {len(plan.cells)} cells ({todo} to compute), {tasks} tasks, on {plan.device}"
+            f"{name}: {len(plan.cells)} cells ({len(todo)} to compute), {len(tasks)} tasks, on {plan.device}"
         )
-        self._steps = tasks + 1
         self._done = 0
-        self._progress.update(self._bar, total=todo * self._steps)
+        self._progress.update(self._bar, total=sum(map(_steps, todo)))
 
     def cell(self, cell: Cell) -> None:
         """A cell begins."""
@@ -69,9 +70,10 @@ class ProgressObserver(Observer):
 
     def done(self, cell: Cell, result: Result, reused: bool) -> None:
         """A line for the cell; a failed one skips the steps it did not take."""
-        name = f"{cell.card.name} (seed {cell.seed})"
+        where = ", ".join(filter(None, (cell.variant.name.replace(",", ", "), f"seed {cell.seed}")))
+        name = f"{cell.card.name} ({where})"
         if not reused:
-            self._done += self._steps
+            self._done += _steps(cell)
             self._progress.update(self._bar, completed=self._done)
         if result.status == "failed":
             self.console.print(f"  {name:<28} failed: {result.error}")
@@ -82,3 +84,7 @@ class ProgressObserver(Observer):
                 else f"merge {result.merge.seconds:.1f} s, evaluate {result.evaluation.seconds:.1f} s"
             )
             self.console.print(f"  {name:<28} {100 * result.average:5.1f} %   {cost}")
+
+
+def _steps(cell: Cell) -> int:
+    return len(cell.variant.evaluate) + 1

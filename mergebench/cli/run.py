@@ -4,18 +4,19 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
-from mergebench.cli.options import add_device_options, add_suite_options
-from mergebench.errors import HyperparameterError
+from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, wanted_variants
+from mergebench.errors import HyperparameterError, MergebenchError
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What `run` takes."""
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these options")
     parser.add_argument(
-        "--methods", nargs="+", type=str, required=True, help="all, names, wildcards, families, or FILE.py[:FUNCTION]"
+        "--methods", nargs="+", type=str, default=[], help="all, names, wildcards, families, or FILE.py[:FUNCTION]"
     )
     add_suite_options(parser)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one cell of every method for each")
+    parser.add_argument("--study", type=str | None, default=None, help="a study or a YAML file of one")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="one cell of every method for each (0)")
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as METHOD.NAME=VALUE")
     parser.add_argument("--hyperparameters", type=dict[str, dict[str, Any]], default={}, help="the same, for --config")
     parser.add_argument("--out", type=str, default="runs", help="folder of results and leaderboard")
@@ -49,6 +50,8 @@ def execute(config: Namespace) -> int:
     from mergebench.runner import run
     from mergebench.states import check_writable
 
+    if not (config.methods or config.study):
+        raise MergebenchError("--methods: say which, as --methods all; only a study brings its own")
     store = ResultStore(config.out)
     check_writable(store.out / "cells" / "any")
     set_threads(config.threads)
@@ -56,7 +59,9 @@ def execute(config: Namespace) -> int:
         plan = make_plan(
             RunRequest(
                 methods=config.methods,
-                suite=config.suite,
+                suite=config.suite or (None if config.study else DEFAULT_SUITE),
+                study=config.study,
+                only=wanted_variants(config.only),
                 seeds=config.seeds,
                 zoo=config.zoo,
                 zoo_root=config.zoo_root,
@@ -67,7 +72,8 @@ def execute(config: Namespace) -> int:
         summary = run(plan, store, observer)
     computed = len(summary.results) - summary.reused
     print(f"{computed} cells computed, {summary.reused} reused, in {summary.seconds:.1f} s")
-    show_leaderboard(store, only={r.suite for r in summary.results})
+    show_leaderboard(store, only={r.study or r.suite for r in summary.results})
     for result in summary.failed:
-        print(f"failed: {result.method} (seed {result.seed}): {result.error}")
+        where = f"{result.variant}, " if result.variant else ""
+        print(f"failed: {result.method} ({where}seed {result.seed}): {result.error}")
     return 1 if summary.failed else 0

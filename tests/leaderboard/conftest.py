@@ -42,3 +42,24 @@ def make_result():
         return Result(**{**facts, **changes})
 
     return make
+
+
+@pytest.fixture
+def at(make_result):
+    """A result at a point: axis -> value; both tasks are merged, and both are evaluated, unless told otherwise."""
+
+    def make(method, correct, point, **changes):
+        name = ",".join(f"{axis}={'+'.join(map(str, v)) if isinstance(v, list) else v}" for axis, v in point.items())
+        return make_result(method, correct, **{"point": point, "variant": name, "merged": ["a", "b"], **changes})
+
+    return make
+
+
+@pytest.fixture
+def counts():
+    """Task scores of 100 images from correct counts."""
+
+    def make(**correct):
+        return {t: TaskScore(correct=c, total=100, expert_correct=100, predictions="x") for t, c in correct.items()}
+
+    return make

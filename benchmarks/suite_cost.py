@@ -1,0 +1,37 @@
+"""How long every suite and study takes: each as one command on an empty output folder, with the image cache shared.
+
+Usage: python benchmarks/suite_cost.py --out build/protocols [--suites tiny-20 unseen] [--studies alpha]
+
+Results are kept in the folder, one subfolder each, so that tables can be looked at afterwards.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from run_cost import timed
+
+from mergebench.registry import config_files
+
+
+def main() -> None:
+    """Run what was asked for and print a Markdown table of minutes and peak memory."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for results; a used one is refused")
+    parser.add_argument("--suites", nargs="*", default=list(config_files("suites")))
+    parser.add_argument("--studies", nargs="*", default=list(config_files("studies")))
+    options = parser.parse_args()
+    cache = os.environ.get("MERGEBENCH_CACHE", str(options.out / "cache"))
+    runs = {name: ["--methods", "all", "--suite", name] for name in options.suites}
+    runs |= {name: ["--study", name] for name in options.studies}
+    print("| command | minutes | peak MB |\n|---|---:|---:|", flush=True)
+    for name, arguments in runs.items():
+        out = options.out / name
+        if out.exists():
+            raise SystemExit(f"{out} exists: a run that finds results there would not be the whole run")
+        seconds, peak = timed(["run", *arguments, "--out", str(out)], cache)
+        print(f"| run {' '.join(arguments)} | {seconds / 60:.1f} | {peak:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""A series as a picture: one line per method over the axis that varies."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mergebench.leaderboard.series import Series, across, values_of
+from mergebench.leaderboard.series_table import labels
+from mergebench.states import writing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which people of all kinds of colour vision can tell apart; grey is for references.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#8C6D31")
+MARKERS = "osD^vPX*"
+REFERENCES = {"ceiling": "--", "floor": ":"}
+FEW = 10  # numbers that may each have a tick of their own
+# Numbers that span more than this factor are doublings, as numbers of samples are.
+LOGARITHMIC = 50
+
+
+def draw(series: Series) -> "Figure":
+    """The main metric over the last axis, other axes averaged; where there is one axis, with intervals.
+
+    Args:
+        series: what to draw.
+
+    Returns:
+        A matplotlib figure, a panel for every metric that is shown.
+    """
+    from matplotlib.figure import Figure
+
+    metrics = [m for m in series.metrics if m != "validation"][:2]
+    figure = Figure(figsize=(1.2 + 5.2 * len(metrics), 4.4), layout="constrained")
+    panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
+    for panel, metric in zip(panels, metrics, strict=True):
+        _panel(panel, series, metric)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=9)
+    return figure
+
+
+def _panel(panel: "Axes", series: Series, metric: str) -> None:
+    axis = series.axes[-1]
+    places = _places(panel, values_of(series, axis, (across(series, line, metric, axis) for line in series.lines)))
+    methods = [line for line in series.lines if line.role == "method"]
+    for name, line in zip(labels(series), series.lines, strict=True):
+        label = name.replace("$", r"\$")  # matplotlib reads formulas between dollars
+        means = across(series, line, metric, axis)
+        if not means:
+            continue
+        x, y = [places[v] for v in means], [100 * m for m in means.values()]
+        if line.role != "method":
+            panel.plot(x, y, color="#6f7580", linestyle=REFERENCES[line.role], linewidth=1.3, label=label)
+            continue
+        number = methods.index(line)
+        colour = COLOURS[number % len(COLOURS)]
+        panel.plot(x, y, color=colour, marker=MARKERS[number % len(MARKERS)], markersize=5, linewidth=1.6, label=label)
+        if len(series.axes) == 1:
+            ends = [line.scores[metric][v].interval for v in series.points if v in line.scores[metric]]
+            low, high = ([100 * end[i] for end in ends] for i in (0, 1))
+            panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    panel.set_xlabel(axis)
+    panel.set_ylabel(f"accuracy in %, {metric}")
+    panel.grid(alpha=0.25)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _places(panel: "Axes", values: Sequence[Any]) -> dict[Any, float]:
+    """Where each value stands on the axis: numbers to scale, names side by side."""
+    if all(isinstance(v, (int, float)) for v in values) and len(values) > 1:
+        if min(values) > 0 and max(values) / min(values) > LOGARITHMIC:
+            panel.set_xscale("log", base=2)
+            panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        elif len(values) <= FEW:
+            panel.set_xticks(sorted(values))
+        return {v: float(v) for v in values}
+    crowded = max(len(str(v)) for v in values) * len(values) > 50
+    panel.set_xticks(range(len(values)), list(map(str, values)))
+    if crowded:
+        panel.tick_params(axis="x", labelrotation=25)
+    return {v: float(i) for i, v in enumerate(values)}
+
+
+def write_png(figure: "Figure", path: Path) -> None:
+    """Write a picture that appears whole."""
+    with writing(path) as temporary, temporary.open("wb") as file:
+        figure.savefig(file, format="png", dpi=130)
+
+
+def inline_svg(figure: "Figure") -> str:
+    """The picture as SVG, to stand in a page; the same bits for the same series."""
+    import matplotlib
+
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "mergebench", "svg.fonttype": "none"}):
+        figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
+    return text.getvalue()[text.getvalue().index("<svg") :].replace(os.linesep, "\n")

@@ -1,0 +1,65 @@
+"""What tasks that arrive in sequence do to those before them: backward transfer and forgetting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from mergebench.leaderboard.series import Line, Series
+from mergebench.results import Result
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One method's three figures: each its mean over orders (and seeds) and its standard deviation, None with one run.
+
+    Args:
+        final: mean accuracy over all tasks after the last step.
+        backward: mean over tasks of accuracy after the last step minus that right after the task's own step.
+        forgetting: mean over tasks of the best accuracy after any step from the task's own to the last but one, minus
+            that after the last step.
+    """
+
+    final: tuple[float, float | None]
+    backward: tuple[float, float | None]
+    forgetting: tuple[float, float | None]
+
+
+def transfer(series: Series, line: Line) -> Transfer | None:
+    """A line's figures over all orders whose last step is there; None if there is none.
+
+    With R[s, t] the accuracy on task t after step s, and s_t the step in which t arrives; over tasks with s_t < S, the
+    last step:
+
+        backward = mean_t (R[S, t] - R[s_t, t]),   forgetting = mean_t (max_{s_t <= s < S} R[s, t] - R[S, t])
+
+    Source: Lopez-Paz and Ranzato, "Gradient episodic memory" (backward transfer); Chaudhry et al., "Riemannian walk"
+    (forgetting).
+    """
+    runs: dict[tuple, dict[int, Result]] = {}
+    for variant, point in series.points.items():
+        for result in line.results.get(variant, ()):
+            others = tuple((a, repr(v)) for a, v in point.items() if a != "step")
+            runs.setdefault((others, result.seed), {})[point["step"]] = result
+    last = max(point["step"] for point in series.points.values())
+    whole = [[steps[s] for s in range(1, last + 1)] for steps in runs.values() if set(steps) == set(range(1, last + 1))]
+    if not whole or last < 2:
+        return None
+    figures = [found for found in map(_figures, whole) if found]
+    if not figures:
+        return None
+    return Transfer(*(_spread([f[i] for f in figures]) for i in range(3)))
+
+
+def _figures(steps: Sequence[Result]) -> tuple[float, float, float] | None:
+    accuracies = [{t: s.accuracy for t, s in r.tasks.items()} for r in steps]
+    arrival = {t: next(i for i, r in enumerate(steps) if t in r.merged) for t in steps[-1].merged}
+    earlier = {t: i for t, i in arrival.items() if i < len(steps) - 1 and t in accuracies[-1]}
+    if not earlier:  # none of the tasks of earlier steps is evaluated
+        return None
+    backward = fmean(accuracies[-1][t] - accuracies[i][t] for t, i in earlier.items())
+    forgetting = fmean(max(a[t] for a in accuracies[i:-1]) - accuracies[-1][t] for t, i in earlier.items())
+    return fmean(accuracies[-1].values()), backward, forgetting
+
+
+def _spread(values: Sequence[float]) -> tuple[float, float | None]:
+    return fmean(values), stdev(values) if len(values) > 1 else None

@@ -1,0 +1,194 @@
+"""A suite with several variants, or a study: every method at every point, over its seeds."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from mergebench.leaderboard.statistics import average_interval, seed_interval
+from mergebench.results import Result, TaskScore
+
+Metric = Callable[[Result], Mapping[str, TaskScore]]
+
+# name -> which of a result's scores are averaged
+METRICS: dict[str, Metric] = {
+    "all tasks": lambda r: r.tasks,
+    "merged tasks": lambda r: {t: s for t, s in r.tasks.items() if t in r.merged},
+    "tasks not merged": lambda r: {t: s for t, s in r.tasks.items() if t not in r.merged},
+    "validation": lambda r: r.validation,
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """One method at one point.
+
+    Args:
+        seeds: seed -> mean accuracy over tasks.
+        interval: 95 %: over seeds if there are several, over test images if there is one.
+    """
+
+    seeds: Mapping[int, float]
+    interval: tuple[float, float]
+
+    @property
+    def mean(self) -> float:
+        """Over seeds."""
+        return fmean(self.seeds.values())
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method, with one setting of whatever is not varied.
+
+    Args:
+        method, title, role: from its card.
+        settings: hyper-parameters other than the varied ones.
+        scores: metric -> variant -> score.
+        results: variant -> its results, one per seed.
+    """
+
+    method: str
+    title: str
+    role: str
+    settings: Mapping[str, Any]
+    scores: Mapping[str, Mapping[str, Score]]
+    results: Mapping[str, Sequence[Result]]
+
+    def chosen(self) -> str | None:
+        """The variant that is best on the validation split; None where there is nothing to choose."""
+        scores = self.scores.get("validation", {})
+        differing = len({s.mean for s in scores.values()}) > 1
+        return max(scores, key=lambda v: scores[v].mean) if self.role == "method" and differing else None
+
+
+@dataclass(frozen=True)
+class Series:
+    """All lines of one suite, or of one study on it, on one zoo.
+
+    Args:
+        suite, study, zoo: whose.
+        points: variant -> axis -> value.
+        metrics: the names of what there is to show, the first being the main one.
+        lines: references first, then methods by the mean of the main metric.
+    """
+
+    suite: str
+    study: str
+    zoo: str
+    points: Mapping[str, Mapping[str, Any]]
+    metrics: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+    @property
+    def name(self) -> str:
+        """The study's name, or the suite's."""
+        return self.study or self.suite
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes of its points."""
+        return tuple(dict.fromkeys(axis for point in self.points.values() for axis in point))
+
+    @property
+    def sequential(self) -> bool:
+        """Whether tasks arrive in steps."""
+        return {"order", "step"} <= set(self.axes)
+
+
+def make_series(results: Iterable[Result]) -> list[Series]:
+    """Group the results that have a point, or belong to a study; where a cell was measured again, the newest counts.
+
+    Args:
+        results: stored results, in any order.
+    """
+    groups: dict[tuple[str, str, str], list[Result]] = {}
+    for result in sorted(results, key=lambda r: r.started):
+        if (result.point or result.study) and result.status == "ok":
+            groups.setdefault((result.suite, result.study, result.zoo), []).append(result)
+    # While a study has only its references, there is no point to show them at.
+    shown = {g: m for g, m in groups.items() if not g[1] or any(r.role == "method" for r in m)}
+    return [_series(group, members) for group, members in sorted(shown.items())]
+
+
+def _series(group: tuple[str, str, str], results: list[Result]) -> Series:
+    # Results on weights or images that have changed since are another experiment.
+    # Weights bear the same names in all variants; images do not: test images may be under another corruption.
+    weights = {name: h for r in results for name, h in r.weights.items()}
+    data = {r.variant: r.data for r in results}
+    comparable = [r for r in results if r.weights.items() <= weights.items() and r.data == data[r.variant]]
+    settings = {id(r): {k: v for k, v in r.hyperparameters.items() if k not in r.varied} for r in comparable}
+    by_line: dict[tuple, dict[str, dict[int, Result]]] = {}
+    for result in comparable:
+        key = (result.method, repr(sorted(settings[id(result)].items())))
+        by_line.setdefault(key, {}).setdefault(result.variant, {})[result.seed] = result
+    study, methods = group[1], [r for r in comparable if r.role == "method"]
+    placed = sorted(methods if study and methods else comparable, key=lambda r: r.position)
+    points = {r.variant: r.point for r in placed}
+    metrics = _metrics(comparable)
+    lines = []
+    for variants in by_line.values():
+        first = next(iter(next(iter(variants.values())).values()))
+        at_points = {name: _lookup(variants, name, point) for name, point in points.items()}
+        there = {name: list(found.values()) for name, found in at_points.items() if found}
+        if there:
+            scores = {m: {v: _score(rs, METRICS[m]) for v, rs in there.items() if METRICS[m](rs[0])} for m in metrics}
+            lines.append(Line(first.method, first.title, first.role, settings[id(first)], scores, there))
+    lines.sort(key=lambda line: (line.role == "method", -_mean(line, metrics[0])))
+    return Series(*group, points, metrics, tuple(lines))
+
+
+def _lookup(variants: Mapping[str, dict[int, Result]], name: str, point: Mapping[str, Any]) -> dict[int, Result]:
+    """A line's results at a point; references, measured once for all that a study varies, serve for all its points."""
+    if name in variants:
+        return variants[name]
+    for seeds in variants.values():
+        result = next(iter(seeds.values()))
+        if result.role != "method" and result.point.items() <= point.items():
+            return seeds
+    return {}
+
+
+def _metrics(results: Sequence[Result]) -> tuple[str, ...]:
+    held_out = any(set(r.tasks) - set(r.merged) for r in results if r.role == "method")
+    names = ("merged tasks", "tasks not merged", "all tasks") if held_out else ("all tasks",)
+    return tuple(n for n in (*names, "validation") if any(METRICS[n](r) for r in results))
+
+
+def _score(results: Sequence[Result], metric: Metric) -> Score:
+    seeds = {r.seed: fmean(s.accuracy for s in metric(r).values()) for r in results}
+    if len(seeds) > 1:
+        return Score(seeds, seed_interval(list(seeds.values())))
+    scores = list(metric(results[0]).values())
+    return Score(seeds, average_interval([s.correct for s in scores], [s.total for s in scores]))
+
+
+def _mean(line: Line, metric: str) -> float:
+    return fmean(s.mean for s in line.scores[metric].values()) if line.scores[metric] else 0.0
+
+
+def values_of(series: Series, axis: str, columns: Iterable[Mapping[Any, float]]) -> list[Any]:
+    """The values of an axis that any of the columns (as `across` gives them) has, in the order of the points."""
+    there = {value for column in columns for value in column}
+    return [v for v in dict.fromkeys(_key(p[axis]) for p in series.points.values() if axis in p) if v in there]
+
+
+def _key(value: Any) -> Any:
+    return "+".join(map(str, value)) if isinstance(value, list) else value
+
+
+def across(series: Series, line: Line, metric: str, axis: str) -> dict[Any, float]:
+    """A line's mean at every value of one axis, over whatever values the other axes take there.
+
+    Args:
+        series, line, metric: what.
+        axis: one of the series' axes.
+
+    Returns:
+        value (as text, where it is a list) -> mean accuracy.
+    """
+    found: dict[Any, list[float]] = {}
+    for variant, point in series.points.items():
+        if axis in point and variant in line.scores[metric]:
+            found.setdefault(_key(point[axis]), []).append(line.scores[metric][variant].mean)
+    return {value: fmean(means) for value, means in found.items()}

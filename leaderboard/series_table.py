@@ -1,0 +1,224 @@
+"""A series as tables: on a terminal, as Markdown, and every number of it as CSV."""
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from mergebench.leaderboard.sequence import transfer
+from mergebench.leaderboard.series import Line, Score, Series, across, values_of
+from mergebench.leaderboard.statistics import Difference, paired_difference
+from mergebench.leaderboard.table import NEEDED_WIDTH
+
+WIDEST = 12  # points that still fit side by side; more are averaged axis by axis
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text.
+
+    Args:
+        title: what it shows.
+        header, rows: cells; the first column names the line.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def tables(series: Series) -> list[Table]:
+    """All tables of a series: its metrics, then what is special to sequences and to studies over several seeds."""
+    found = []
+    for metric in series.metrics:
+        if metric != "validation":
+            by_axis = _axis_tables(series, metric) if len(series.axes) > 1 else []
+            few = len(series.points) <= WIDEST
+            found += ([_metric_table(series, metric)] if few or not by_axis else []) + by_axis
+    extra = (_chosen_table(series), _transfer_table(series), _difference_table(series))
+    return found + [table for table in extra if table]
+
+
+def labels(series: Series) -> list[str]:
+    """One label per line: the title, with the settings in which lines of the same method differ."""
+    found = []
+    for line in series.lines:
+        twins = [x for x in series.lines if x.method == line.method]
+        differing = [k for k in line.settings if len({repr(x.settings.get(k)) for x in twins}) > 1]
+        told = ", ".join(f"{k}={line.settings[k]}" for k in differing)
+        found.append(f"{line.title} ({told})" if told else line.title)
+    return found
+
+
+def _point_label(variant: str, axes: Sequence[str]) -> str:
+    """A point's name; where there is only one axis, its value alone."""
+    return variant.partition("=")[2] if len(axes) == 1 else variant
+
+
+def _metric_table(series: Series, metric: str) -> Table:
+    header = ("method", *(_point_label(v, series.axes) for v in series.points))
+    rows = [
+        (label, *(_with_interval(line.scores[metric].get(v)) for v in series.points))
+        for label, line in zip(labels(series), series.lines, strict=True)
+    ]
+    axis = series.axes[0] if len(series.axes) == 1 else "point"
+    return Table(f"{_heading(metric)} by {axis}", header, tuple(rows))
+
+
+def _axis_tables(series: Series, metric: str) -> list[Table]:
+    found = []
+    for axis in reversed(series.axes):
+        columns = [across(series, line, metric, axis) for line in series.lines]
+        values = values_of(series, axis, columns)
+        if len(values) < 2:
+            continue
+        over = " and ".join(a for a in series.axes if a != axis)
+        title = f"{_heading(metric)} by {axis}" + (f" (mean over {over})" if over else "")
+        rows = [
+            (label, *(_percent(column.get(v)) for v in values))
+            for label, column in zip(labels(series), columns, strict=True)
+        ]
+        found.append(Table(title, ("method", *map(str, values)), tuple(rows)))
+    return found
+
+
+def _chosen_table(series: Series) -> Table | None:
+    """What the validation split chooses for each method, and what that gives on the test split."""
+    rows, first = [], None
+    for label, line in _by_name(series):
+        chosen = line.chosen()
+        if chosen:
+            validated, tested = line.scores["validation"][chosen], line.scores[series.metrics[0]][chosen]
+            difference = paired_difference(tested.seeds, first.seeds) if first else None
+            first = first or tested
+            told = _told(difference) if difference else ("-", "-", "-")
+            rows.append((label, chosen, _percent(validated.mean), _with_interval(tested), *told))
+    header = ("method", "chosen", "validation", "test, there", "against the first", "95 % t interval", "p")
+    return Table("Each method's best point, chosen on the validation split", header, tuple(rows)) if rows else None
+
+
+def _transfer_table(series: Series) -> Table | None:
+    if not series.sequential:
+        return None
+    rows = []
+    for label, line in zip(labels(series), series.lines, strict=True):
+        figures = transfer(series, line) if line.role == "method" else None
+        if figures:
+            parts = (figures.final, figures.backward, figures.forgetting)
+            rows.append((label, *map(_with_spread, parts)))
+    header = ("method", "after the last step", "backward transfer", "forgetting")
+    title = "All tasks after the last step, in points (mean and standard deviation over orders and seeds)"
+    return Table(title, header, tuple(rows)) if rows else None
+
+
+def _difference_table(series: Series) -> Table | None:
+    """Every arm against the first arm of the first method, paired by seed."""
+    metric = series.metrics[0]
+    arms = [
+        (f"{label}, {_point_label(v, series.axes)}", line.scores[metric][v])
+        for label, line in _by_name(series)
+        for v in series.points
+        if v in line.scores[metric]
+    ]
+    if not series.study or len(arms) < 2 or len(arms[0][1].seeds) < 2 or len(arms) > WIDEST:
+        return None
+    (reference, first), rows = arms[0], []
+    for name, score in arms[1:]:
+        difference = paired_difference(score.seeds, first.seeds)
+        if difference:
+            rows.append((name, *_told(difference)))
+    title = f"Difference from {reference}, in points, paired by seed ({len(first.seeds)} seeds)"
+    return Table(title, ("arm", "difference", "95 % t interval", "p"), tuple(rows)) if rows else None
+
+
+def _by_name(series: Series) -> list[tuple[str, Line]]:
+    """Lines of methods with their labels, by name: the others are held against the first, whatever the outcome."""
+    methods = [(n, x) for n, x in zip(labels(series), series.lines, strict=True) if x.role == "method"]
+    return sorted(methods, key=lambda item: item[1].method)
+
+
+def _told(difference: Difference) -> tuple[str, str, str]:
+    """A difference, its interval and its p value as cells."""
+    low, high = (f"{100 * end:+.2f}" for end in difference.interval)
+    return f"{100 * difference.mean:+.2f}", f"{low} to {high}", f"{difference.p:.2g}"
+
+
+def _heading(metric: str) -> str:
+    return {"all tasks": "Average accuracy", "merged tasks": "Average over the tasks merged"}.get(
+        metric, "Average over the tasks not merged"
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _with_interval(score: Score | None) -> str:
+    """A mean with half the width of its interval."""
+    if score is None:
+        return "-"
+    return f"{100 * score.mean:.1f} ± {100 * (score.interval[1] - score.interval[0]) / 2:.1f}"
+
+
+def _with_spread(figure: tuple[float, float | None]) -> str:
+    mean, spread = figure
+    return f"{100 * mean:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
+
+
+def interval_note(series: Series) -> str:
+    """What the intervals of a series mean."""
+    most = max(len(s.seeds) for line in series.lines for s in line.scores[series.metrics[0]].values())
+    if most > 1:
+        return f"± half of the 95 % t interval over {most} seeds; it does not cover the choice of test images."
+    return "± half of the 95 % interval over test images (one seed); it does not cover the calibration draw."
+
+
+def markdown(series: Series) -> str:
+    """All tables, as a Markdown page."""
+    parts = [f"# {series.name} (suite {series.suite}, zoo {series.zoo})", f"Accuracies in %. {interval_note(series)}"]
+    for table in tables(series):
+        lines = [table.header, ("---", *["---:"] * (len(table.header) - 1)), *table.rows]
+        escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+        parts += [f"## {table.title}", "\n".join("| " + " | ".join(line) + " |" for line in escaped)]
+    return "\n\n".join(parts) + "\n"
+
+
+def long_csv(series: Series) -> str:
+    """Every count: a row per method, point, seed, split and task."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "settings", *series.axes, "seed", "split", "task", "merged", "correct", "total"])
+    for line in series.lines:
+        settings = " ".join(f"{k}={v}" for k, v in line.settings.items())
+        for variant, results in line.results.items():
+            point = series.points[variant]
+            for result in results:
+                for split, scores in (("test", result.tasks), ("validation", result.validation)):
+                    for task, score in scores.items():
+                        where = [point.get(axis, "") for axis in series.axes]
+                        count = [task in result.merged, score.correct, score.total]
+                        writer.writerow([line.method, settings, *where, result.seed, split, task, *count])
+    return text.getvalue()
+
+
+def print_series(series: Series) -> None:
+    """Print all tables on the terminal."""
+    console = Console(width=None if sys.stdout.isatty() else NEEDED_WIDTH)
+    study = f" (study on suite {series.suite})" if series.study else ""
+    console.print(f"\n{series.name}{study} on zoo {series.zoo}", style="bold", highlight=False)
+    roles = dict(zip(labels(series), (line.role for line in series.lines), strict=True))
+    for table in tables(series):
+        console.print(f"\n{table.title}", highlight=False, markup=False)
+        shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for number, name in enumerate(table.header):
+            shown.add_column(Text(name), justify="right" if number else "left", no_wrap=number == 0)
+        for row in table.rows:
+            shown.add_row(*map(Text, row), style="dim" if roles.get(row[0], "method") != "method" else None)
+        console.print(shown)
+    console.print(f"Accuracies in %. {interval_note(series)}", highlight=False)

@@ -1,0 +1,145 @@
+"""Merging and evaluating a cell: what another cell has already merged or measured is not done again."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mergebench.bench import Bench, Carried
+from mergebench.evaluation import Evaluation, evaluate
+from mergebench.measure import measure
+from mergebench.merging import PerTask, run_method
+from mergebench.method import MethodCard
+from mergebench.results import Cost, TaskScore
+from mergebench.states import StateDict, digest
+from mergebench.variant import Variant
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method and all that decides what it gives but for the variant.
+
+    Args:
+        card, function: the method.
+        hyperparameters: all of them, resolved.
+        seed: of everything random.
+    """
+
+    card: MethodCard
+    function: Callable
+    hyperparameters: dict[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merge's outcome.
+
+    Args:
+        states: the merged weights, or one per task from a ceiling.
+        cost: of this merge alone, in a sequence without the earlier steps.
+        drawn, drawn_images: "task/split" -> hash and number of the images that the method was given.
+        diagnostics: what the method reported.
+    """
+
+    states: StateDict | PerTask
+    cost: Cost
+    drawn: dict[str, str]
+    drawn_images: dict[str, int]
+    diagnostics: dict[str, Any]
+
+
+@dataclass
+class Executor:
+    """Runs cells on one bench, one after the other.
+
+    The last merge is kept: a suite's variants may share it, and a sequence's next step starts from it. Scores are kept
+    by weights, task and images: the same bits are not measured twice.
+
+    Args:
+        bench: the suite with its zoo and images.
+        device: where to compute.
+    """
+
+    bench: Bench
+    device: str
+    _last: tuple[str, Merged] | None = None
+    _scores: dict[tuple[str, str, str], tuple[TaskScore, np.ndarray]] = field(default_factory=dict)
+
+    def merge(self, recipe: Recipe, variant: Variant) -> Merged:
+        """Merge a variant; if it continues another, that one first.
+
+        Raises:
+            Exception: whatever the method raises.
+        """
+        card = recipe.card
+        # A ceiling is not merged at all: what it gives depends only on which tasks are evaluated.
+        what = sorted(variant.evaluate) if card.role == "ceiling" else variant.merge_identity
+        identity = json.dumps([card.name, card.path, recipe.hyperparameters, recipe.seed, what], default=str)
+        if self._last is None or self._last[0] != identity:
+            carried = None
+            if variant.previous and card.role == "method":
+                carried = Carried(self.merge(recipe, variant.previous).states, variant.previous.merged)
+            self._last = identity, self._merge(recipe, variant, carried)
+        return self._last[1]
+
+    def _merge(self, recipe: Recipe, variant: Variant, carried: Carried | None) -> Merged:
+        needs = recipe.card.needs_for(recipe.hyperparameters)
+        pool, sources = self.bench.pool(recipe.card, needs, recipe.seed, self.device, variant, carried)
+        with measure(self.device) as merging:
+            states = run_method(recipe.function, pool, recipe.hyperparameters)
+        used = {name: s for name, s in sources.items() if len(s.drawn)}
+        return Merged(
+            states,
+            merging.cost,
+            {name: s.fingerprint for name, s in used.items()},
+            {name: len(s.drawn) for name, s in used.items()},
+            pool.diagnostics,
+        )
+
+    def evaluate(
+        self,
+        states: StateDict | PerTask,
+        tasks: tuple[str, ...],
+        split: str = "test",
+        corruption: tuple[str, int] | None = None,
+        on_task: Callable[[str], None] = lambda task: None,
+    ) -> tuple[Evaluation, Cost]:
+        """Score weights on tasks.
+
+        Args:
+            states: one state for all tasks, or one per task (tasks without one are left out).
+            tasks: what to evaluate.
+            split: "test" or "validation".
+            corruption: kind and severity that the images are under.
+            on_task: called as each task is done.
+
+        Returns:
+            The scores, and the cost of what had to be computed.
+        """
+        bench, config = self.bench, self.bench.zoo.config
+        tasks = tuple(t for t in tasks if not isinstance(states, PerTask) or t in states)
+        whole = None if isinstance(states, PerTask) else digest(states)
+        splits = {t: bench.split(t, split, corruption) for t in tasks}
+        keys = {t: (whole or digest(states[t]), t, splits[t].digest) for t in tasks}
+        missing = [t for t in tasks if keys[t] not in self._scores]
+        for task in set(tasks) - set(missing):
+            on_task(task)
+        with measure(self.device) as evaluation:
+            if missing:
+                outcome = evaluate(
+                    bench.zoo.make_empty_encoder(),
+                    states,
+                    {t: bench.head(t) for t in missing},
+                    splits,
+                    mean=config.mean,
+                    std=config.std,
+                    device=self.device,
+                    on_task=on_task,
+                )
+                self._scores |= {keys[t]: (outcome.scores[t], outcome.predictions[t]) for t in missing}
+        found = {t: self._scores[keys[t]] for t in tasks}
+        scores = {t: score for t, (score, _) in found.items()}
+        return Evaluation(scores, {t: predicted for t, (_, predicted) in found.items()}), evaluation.cost

@@ -1,0 +1,173 @@
+"""Every shipped suite and study says what the paper's protocol says, in tasks, methods and values that exist."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from mergebench import discovery, hyperparameters, registry
+from mergebench.bench import Bench
+from mergebench.cli.options import wanted_variants
+from mergebench.configuration import read_study, read_suite, read_zoo
+from mergebench.tasks.tiny import RENDERED, TASKS
+from mergebench.variant import select
+
+SUITES, STUDIES = (list(registry.config_files(kind)) for kind in ("suites", "studies"))
+# The twenty CLIP tasks in the order in which the merging literature counts 8, 14 and 20 of them.
+ORDER_8 = ["sun397", "stanford-cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd"]
+HENDRYCKS = {
+    "motion-blur", "impulse-noise", "gaussian-noise", "pixelate", "spatter", "contrast", "jpeg-compression",
+}  # fmt: skip
+
+
+def own_names():
+    """Any of a task's names -> its own."""
+    return {name: t for t, task in TASKS.items() for name in (t, task.card.stands_for)}
+
+
+def merged(suite):
+    """The tasks a suite merges, by their own names."""
+    tasks = read_zoo(suite.zoo).tasks
+    return tasks[: suite.merge] if isinstance(suite.merge, int) else [own_names()[t] for t in suite.merge]
+
+
+def test_what_this_file_lists_is_what_is_shipped():
+    assert {"tiny-8", "unseen", "corruptions", "corruptions-seen"} <= set(SUITES)
+    assert {"alpha", "ridge", "samples", "region", "block", "component", "class-imbalance"} <= set(STUDIES)
+    assert {"calibration-source", "dependency", "seeds"} <= set(STUDIES)
+
+
+def test_no_two_things_that_describe_finds_share_a_name():
+    kinds = [SUITES, STUDIES, registry.config_files("zoos"), registry.methods(), registry.tasks()]
+    for one, other in itertools.combinations(map(set, kinds), 2):
+        assert not one & other
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_a_suite_names_only_tasks_that_the_cards_stand_for(name):
+    suite = read_suite(name)
+    named = list(suite.evaluate) + (suite.merge if isinstance(suite.merge, list) else [])
+    named += [t for group in suite.held_out for t in group]
+    named += [t for groups in suite.orders.values() for group in groups for t in group]
+    assert set(named) <= set(own_names()), set(named) - set(own_names())
+    assert len(merged(suite)) == (suite.merge if isinstance(suite.merge, int) else len(set(suite.merge)))
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_a_suites_settings_are_those_of_its_methods(name):
+    for method, settings in read_suite(name).hyperparameters.items():
+        hyperparameters.resolve(discovery.load_function(registry.method(method)), settings)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_arm_of_a_study_can_be_resolved_and_reaches_a_method(name):
+    study = read_study(name)
+    cards = {c.name: c for c in registry.select_methods(study.methods)}
+    suite = read_suite(study.suite)
+    variants = Bench(None, study=name).variants
+    assert set(study.hyperparameters) <= set(cards)
+    for variant in variants:
+        assert set(variant.methods) <= set(cards)
+        reached = set()
+        for card in cards.values():
+            varied = {n: v for n, v in variant.hyperparameters.items() if n in card.hyperparameters}
+            reached |= set(varied)
+            given = suite.hyperparameters.get(card.name, {}) | study.hyperparameters.get(card.name, {}) | varied
+            hyperparameters.resolve(discovery.load_function(card), given)
+        assert reached == set(variant.hyperparameters)
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_every_variant_of_a_suite_can_be_chosen_by_only(name):
+    variants = Bench(name).variants
+    assert len({v.name for v in variants}) == len(variants)
+    for variant in variants:
+        words = [f"{axis}={value}" for axis, value in variant.point.items()]
+        assert select(variants, wanted_variants(words)) == [variant]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_point_of_a_study_can_be_chosen_by_only(name):
+    variants = Bench(None, study=name).variants
+    assert len({v.name for v in variants}) == len(variants)
+    for variant in variants:
+        axes = {a: "+".join(map(str, v)) if isinstance(v, list) else v for a, v in variant.point.items()}
+        assert select(variants, wanted_variants([f"{axis}={value}" for axis, value in axes.items()])) == [variant]
+
+
+def test_the_zoos_first_eight_stand_for_the_literatures_eight():
+    assert [TASKS[t].card.stands_for for t in read_zoo("tiny").tasks[:8]] == ORDER_8
+
+
+def test_the_unseen_pairs_are_the_papers():
+    suite = read_suite("unseen")
+    pairs = [
+        ("mnist", "dtd"), ("svhn", "gtsrb"), ("resisc45", "eurosat"), ("stanford-cars", "resisc45"),
+        ("sun397", "stanford-cars"),
+    ]  # fmt: skip
+    own = own_names()
+    assert [{own[t] for t in group} for group in suite.held_out] == [{own[t] for t in pair} for pair in pairs]
+    assert merged(suite) == [own[t] for t in ORDER_8]
+    for variant, pair in zip(Bench("unseen").variants, pairs, strict=True):
+        assert set(variant.evaluate) == {own[t] for t in ORDER_8}
+        assert set(variant.merge) == {own[t] for t in ORDER_8} - {own[t] for t in pair}
+
+
+@pytest.mark.parametrize(("name", "seen"), [("corruptions", False), ("corruptions-seen", True)])
+def test_corruptions_are_seven_at_five_severities_on_four_tasks(name, seen):
+    suite, own = read_suite(name), own_names()
+    assert set(suite.corruptions.kinds) == HENDRYCKS <= set(registry.corruptions())
+    assert suite.corruptions.severities == [1, 2, 3, 4, 5]
+    assert merged(suite) == [own[t] for t in ("stanford-cars", "eurosat", "resisc45", "gtsrb")]
+    assert suite.calibration.corrupted is seen
+    assert len(Bench(name).variants) == 1 + 7 * 5
+
+
+def test_the_grid_of_alpha_is_a_tenth_to_one_in_steps_of_a_twentieth():
+    study = read_study("alpha")
+    assert list(study.vary) == ["alpha"] and study.choose_on_validation
+    assert study.vary["alpha"] == pytest.approx([n / 100 for n in range(10, 101, 5)])
+    assert len(study.vary["alpha"]) == 19
+
+
+def test_samples_double_up_to_all_that_a_task_has():
+    values = read_study("samples").vary["samples"]
+    assert values[:-1] == [2**n for n in range(10)]
+    suite = read_suite(read_study("samples").suite)
+    assert {values[-1]} == {TASKS[t].card.splits["calibration"] for t in merged(suite)}
+
+
+def test_regions_partition_the_encoder_and_each_block_has_a_point():
+    early, middle, late, both, whole = Bench(None, study="region").variants
+    assert [v.point["restrict.blocks"] for v in (early, middle, late, both, whole)] == [
+        "early", "middle", "late", "middle+late", "all",
+    ]  # fmt: skip
+    bench = Bench(None, study="block")
+    depth = len(bench.layout.blocks)
+    assert [v.restrict.blocks for v in bench.variants] == [[i] for i in range(depth)]
+
+
+def test_images_of_one_class_are_enough_in_every_task():
+    study = read_study("class-imbalance")
+    needed = max(settings["samples"] for settings in study.hyperparameters.values())
+    assert {s["samples"] for s in study.hyperparameters.values()} == {needed} and len(study.hyperparameters) == 2
+    classes = [p.calibration.classes for p in study.points.values() if p.calibration]
+    assert classes == [[0], [1], [2], [3], [4]] and len(study.points) == 6
+    for task in merged(read_suite(study.suite)):
+        available = np.bincount(RENDERED[task].labels("calibration"))
+        assert available[:5].min() >= needed, task
+
+
+def test_calibration_comes_from_three_sources_one_of_no_task():
+    assert read_study("calibration-source").vary == {"calibration.source": ["own", "shuffled", "unrelated"]}
+    assert "unrelated" in registry.tasks() and "unrelated" not in read_zoo("tiny").tasks
+
+
+def test_the_arms_of_dependency_differ_in_nothing_but_granularity_and_images():
+    study = read_study("dependency")
+    one, other = (study.hyperparameters[m] for m in ("regmean", "regmean++"))
+    assert one.items() <= other.items() and other["final_norm"] == "average"
+    told = {(p.hyperparameters["granularity"], p.calibration.source if p.calibration else "own")
+            for p in study.points.values()}  # fmt: skip
+    assert told == set(itertools.product(("block", "linear"), ("own", "shuffled")))
+    assert all(set(p.hyperparameters) == {"granularity"} and not p.restrict for p in study.points.values())

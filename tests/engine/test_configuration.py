@@ -1,0 +1,200 @@
+"""Suites and studies as YAML files: what is refused when they are read, in one line that names the place."""
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from mergebench.configuration import RestrictConfig, StudyConfig, SuiteConfig, read_study, read_suite, short_name
+from mergebench.errors import MergebenchError
+
+SUITE = {"title": "t", "zoo": "tiny", "merge": ["digits", "signs"]}
+STUDY = {"title": "t", "suite": "tiny-8", "methods": ["average"], "vary": {"alpha": [0.5]}}
+CORRUPTIONS = {"kinds": ["contrast"], "severities": [1]}
+READ = {"suite": (read_suite, SUITE), "study": (read_study, STUDY)}
+
+
+def written(path, content):
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return str(path)
+
+
+@pytest.fixture
+def refusal(tmp_path):
+    """What the refusal of a file says after the file's name; `changes` to a sound file, None takes a field out."""
+
+    def read(kind, changes=None, text=None):
+        function, sound = READ[kind]
+        content = {k: v for k, v in (sound | (changes or {})).items() if v is not None}
+        file = written(tmp_path / "mine.yaml", text or content)
+        with pytest.raises(MergebenchError) as caught:
+            function(file)
+        (line,) = str(caught.value).splitlines()
+        assert file in line
+        return line.partition(file)[2]
+
+    return read
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_a_sound_file_is_read_as_it_is_written(kind, tmp_path):
+    function, sound = READ[kind]
+    found = function(written(tmp_path / "mine.yml", sound)).model_dump()
+    assert {k: found[k] for k in sound} == sound
+
+
+def test_everything_a_suite_may_hold_is_kept(tmp_path):
+    whole = SUITE | {
+        "evaluate": ["scenes"],
+        "hyperparameters": {"fisher": {"samples": 4}},
+        "calibration": {"source": "shuffled", "classes": [0, 2], "corrupted": True},
+        "restrict": {"blocks": [0, 2], "component": "mlp"},
+        "orders": {0: [["digits"], ["signs"]], "back": [["signs"], ["digits"]]},
+    }
+    found = read_suite(written(tmp_path / "mine.yaml", whole)).model_dump()
+    assert {k: found[k] for k in whole} == whole
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "place"),
+    [
+        ("suite", {"colour": "red"}, "colour"),
+        ("suite", {"prefix": [1]}, "prefix"),
+        ("suite", {"calibration": {"sources": "own"}}, "calibration.sources"),
+        ("suite", {"restrict": {"block": "late"}}, "restrict.block"),
+        ("suite", {"corruptions": CORRUPTIONS | {"seed": 1}}, "corruptions.seed"),
+        ("study", {"axes": {}}, "axes"),
+        ("study", {"vary": None, "points": {"a": {"method": ["m"]}}}, "points.a.method"),
+        ("study", {"vary": None, "points": {"a": {"calibration": {"class": [1]}}}}, "points.a.calibration.class"),
+    ],
+)
+def test_a_field_that_does_not_exist_is_named_where_it_stands(kind, changes, place, refusal):
+    message = refusal(kind, changes)
+    assert message.startswith(f": {place}: ")
+    assert "not permitted" in message
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_every_field_without_a_default_must_be_given(kind, refusal):
+    model = SuiteConfig if kind == "suite" else StudyConfig
+    needed = [n for n, f in model.model_fields.items() if f.is_required()]
+    assert needed
+    for name in needed:
+        assert refusal(kind, {name: None}).startswith(f": {name}: Field required")
+
+
+KINDS = {
+    "prefixes": [1, 2],
+    "held_out": [["digits"]],
+    "corruptions": CORRUPTIONS,
+    "orders": {0: [["digits"], ["signs"]]},
+}
+
+
+@pytest.mark.parametrize("first", KINDS)
+@pytest.mark.parametrize("second", KINDS)
+def test_two_kinds_of_variants_in_one_suite_are_refused_and_one_is_not(first, second, refusal, tmp_path):
+    if first == second:
+        assert read_suite(written(tmp_path / "mine.yaml", SUITE | {first: KINDS[first]}))
+        return
+    message = refusal("suite", {first: KINDS[first], second: KINDS[second]})
+    ordered = [k for k in KINDS if k in (first, second)]
+    assert f"{ordered[0]} and {ordered[1]} cannot be in one suite; make a suite of each" in message
+
+
+@pytest.mark.parametrize("severity", [0, 6, -1])
+def test_severities_are_one_to_five(severity, refusal):
+    message = refusal("suite", {"corruptions": {"kinds": ["contrast"], "severities": [1, severity]}})
+    assert message.startswith(": corruptions.severities.1: ")
+    assert message.endswith(f"(got {severity})")
+    for allowed in range(1, 6):
+        SuiteConfig(**SUITE, corruptions={"kinds": ["contrast"], "severities": [allowed]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "place"),
+    [
+        ("suite", {"corruptions": CORRUPTIONS | {"severities": []}}, "corruptions.severities"),
+        ("suite", {"corruptions": CORRUPTIONS | {"kinds": []}}, "corruptions.kinds"),
+        ("suite", {"prefixes": [2, 0]}, "prefixes.1"),
+        ("suite", {"calibration": {"classes": []}}, "calibration.classes"),
+        ("suite", {"restrict": {"component": "head"}}, "restrict.component"),
+        ("study", {"methods": []}, "methods"),
+        ("study", {"seeds": []}, "seeds"),
+        ("study", {"vary": {"restrict.blocks": "every"}}, "vary.restrict.blocks"),
+        ("study", {"choose_on_validation": "perhaps"}, "choose_on_validation"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named_where_it_stands(kind, changes, place, refusal):
+    assert refusal(kind, changes).startswith(f": {place}")
+
+
+@pytest.mark.parametrize("merge", [[], 0, -2])
+def test_a_suite_that_merges_nothing_is_refused(merge, refusal):
+    assert "merge" in refusal("suite", {"merge": merge})
+
+
+@pytest.mark.parametrize("groups", [[], [[]], [["digits"], []], [[], ["digits"]]])
+def test_a_step_without_tasks_is_refused(groups, refusal):
+    assert "orders: a step without tasks" in refusal("suite", {"orders": {0: [["signs"]], 1: groups}})
+
+
+def test_a_group_that_holds_out_nothing_is_refused(refusal):
+    assert "held_out" in refusal("suite", {"held_out": [["digits"], []]})
+
+
+@pytest.mark.parametrize("changes", [{"vary": None}, {"points": {"a": {}}}, {"vary": {}}, {"vary": {}, "points": {}}])
+def test_a_study_has_either_axes_or_arms(changes, refusal):
+    assert "give either vary (axes) or points (named arms)" in refusal("study", changes)
+
+
+def test_an_axis_without_values_is_refused(refusal):
+    # Its product with the other axes is nothing: the study would run no cell and call that success.
+    assert "alpha" in refusal("study", {"vary": {"alpha": [], "samples": [4]}})
+
+
+@pytest.mark.parametrize("blocks", ["all", "early", "late+early", "early+middle+late", [0], [3, 1]])
+def test_regions_are_thirds_numbers_or_all(blocks):
+    assert RestrictConfig(blocks=blocks).blocks == blocks
+
+
+@pytest.mark.parametrize("blocks", ["last", "early,late", "early+", "all+late", "", "0", []])
+def test_other_regions_are_refused(blocks):
+    with pytest.raises(ValidationError):
+        RestrictConfig(blocks=blocks)
+
+
+def test_a_region_that_does_not_exist_is_answered_with_those_that_do(refusal):
+    message = refusal("suite", {"restrict": {"blocks": "last"}})
+    assert message.startswith(": restrict: ")
+    assert "blocks are 'all', numbers, or of early, middle, late joined by '+'" in message and "'last'" in message
+
+
+@pytest.mark.parametrize("kind", READ)
+@pytest.mark.parametrize("text", ["title: [", "title: a\n\tzoo: b", "- a\n- b", "just words", "# nothing", "a: b: c"])
+def test_a_file_that_is_no_section_is_refused_in_one_line(kind, text, refusal):
+    refusal(kind, text=text)
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_a_file_that_is_no_text_is_refused(kind, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(b"\xff\xfe\x00title")
+    with pytest.raises(MergebenchError, match="mine.yaml"):
+        READ[kind][0](str(file))
+
+
+@pytest.mark.parametrize(("kind", "near"), [("suite", "tiny-8"), ("study", "ridge")])
+def test_an_unknown_name_is_answered_with_the_nearest(kind, near):
+    with pytest.raises(MergebenchError, match=f"unknown {kind} '{near}x'; did you mean '{near}'"):
+        READ[kind][0](f"{near}x")
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_a_file_that_is_not_there_is_named(kind, tmp_path):
+    with pytest.raises(MergebenchError, match=f"no such {kind} file: .*gone.yaml"):
+        READ[kind][0](str(tmp_path / "gone.yaml"))
+
+
+def test_a_file_is_called_by_its_stem_and_a_registered_name_is_kept():
+    names = ["tiny-8", "a/b/mine.yaml", "./my.own.yml", "seeds"]
+    assert [short_name(n) for n in names] == ["tiny-8", "mine", "my.own", "seeds"]
