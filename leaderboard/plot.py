@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from mergebench.leaderboard.series import Series, across, values_of
@@ -19,6 +20,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 MARKERS = "osD^vPX*"
 REFERENCES = {"ceiling": "--", "floor": ":"}
 FEW = 10  # numbers that may each have a tick of their own
+ASIDE = 0.08  # how far methods stand apart at a name, in distances between names
+NAME_WIDTH = 12  # letters of a name on one line
 # Numbers that span more than this factor are doublings, as numbers of samples are.
 LOGARITHMIC = 50
 
@@ -46,7 +49,9 @@ def draw(series: Series) -> "Figure":
 
 def _panel(panel: "Axes", series: Series, metric: str) -> None:
     axis = series.axes[-1]
-    places = _places(panel, values_of(series, axis, (across(series, line, metric, axis) for line in series.lines)))
+    values = values_of(series, axis, (across(series, line, metric, axis) for line in series.lines))
+    named = not _are_numbers(values)
+    places = _places(panel, values)
     methods = [line for line in series.lines if line.role == "method"]
     for name, line in zip(labels(series), series.lines, strict=True):
         label = name.replace("$", r"\$")  # matplotlib reads formulas between dollars
@@ -59,10 +64,17 @@ def _panel(panel: "Axes", series: Series, metric: str) -> None:
             continue
         number = methods.index(line)
         colour = COLOURS[number % len(COLOURS)]
-        panel.plot(x, y, color=colour, marker=MARKERS[number % len(MARKERS)], markersize=5, linewidth=1.6, label=label)
+        style = {"color": colour, "marker": MARKERS[number % len(MARKERS)], "markersize": 5, "label": label}
+        ends = [line.scores[metric][v].interval for v in series.points if v in line.scores[metric]]
+        low, high = ([100 * end[i] for end in ends] for i in (0, 1))
+        if named:  # there is nothing between two names that a line could lead through
+            aside = [place + ASIDE * (number - (len(methods) - 1) / 2) for place in x]
+            panel.plot(aside, y, linestyle="", **style)
+            if len(series.axes) == 1:
+                panel.vlines(aside, low, high, color=colour, linewidth=1.2)
+            continue
+        panel.plot(x, y, linewidth=1.6, **style)
         if len(series.axes) == 1:
-            ends = [line.scores[metric][v].interval for v in series.points if v in line.scores[metric]]
-            low, high = ([100 * end[i] for end in ends] for i in (0, 1))
             panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
     panel.set_xlabel(axis)
     panel.set_ylabel(f"accuracy in %, {metric}")
@@ -70,19 +82,20 @@ def _panel(panel: "Axes", series: Series, metric: str) -> None:
     panel.spines[["top", "right"]].set_visible(False)
 
 
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(v, (int, float)) for v in values) and len(values) > 1
+
+
 def _places(panel: "Axes", values: Sequence[Any]) -> dict[Any, float]:
     """Where each value stands on the axis: numbers to scale, names side by side."""
-    if all(isinstance(v, (int, float)) for v in values) and len(values) > 1:
+    if _are_numbers(values):
         if min(values) > 0 and max(values) / min(values) > LOGARITHMIC:
             panel.set_xscale("log", base=2)
             panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         elif len(values) <= FEW:
             panel.set_xticks(sorted(values))
         return {v: float(v) for v in values}
-    crowded = max(len(str(v)) for v in values) * len(values) > 50
-    panel.set_xticks(range(len(values)), list(map(str, values)))
-    if crowded:
-        panel.tick_params(axis="x", labelrotation=25)
+    panel.set_xticks(range(len(values)), ["\n".join(wrap(str(v), NAME_WIDTH)) for v in values])
     return {v: float(i) for i, v in enumerate(values)}
 
 
