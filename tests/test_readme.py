@@ -68,3 +68,17 @@ def test_the_pasted_leaderboard_is_what_is_measured(tmp_path):
     summary = run(make_plan(RunRequest(methods=["pretrained", "average"], suite="tiny-8")), ResultStore(tmp_path))
     for result in summary.results:
         assert 100 * result.average == pytest.approx(float(pasted[result.title]), abs=0.5)
+
+
+def test_the_pasted_study_is_what_is_measured(tmp_path):
+    """One arm on one draw, where five are pasted; they spread by less than the half point allowed to processors."""
+    from mergebench.plan import RunRequest, make_plan
+    from mergebench.results import ResultStore
+    from mergebench.runner import run
+
+    pasted = dict(re.findall(r"^ (RegMean(?:\+\+)?) +(\d+\.\d) ± ", TEXTS["README.md"], re.MULTILINE))
+    request = RunRequest(study="dependency", only={"arm": ["block"]}, seeds=[0])
+    averages = {r.title: 100 * r.average for r in run(make_plan(request), ResultStore(tmp_path)).results}
+    for title, value in pasted.items():
+        assert averages[title] == pytest.approx(float(value), abs=0.5)
+    assert averages["RegMean++"] > averages["RegMean"], "what README says of the two"
