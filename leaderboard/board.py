@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
+from mergebench.leaderboard.comparable import comparable
 from mergebench.leaderboard.statistics import average_interval
 from mergebench.results import Result
 
@@ -90,13 +91,11 @@ def _settings(result: Result) -> tuple:
 
 
 def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
-    latest = max(results, key=lambda r: r.started)
-    # Results on other weights or data than the newest one's are another experiment: they must not share its board.
-    comparable = [r for r in results if r.weights == latest.weights and r.data == latest.data]
+    members = comparable(sorted(results, key=lambda r: r.started))
     by_setting: dict[tuple, list[Result]] = {}
-    for result in comparable:
+    for result in members:
         by_setting.setdefault((result.method, _settings(result)), []).append(result)
-    rows = [_row(members) for members in by_setting.values()]
+    rows = [_row(seeds) for seeds in by_setting.values()]
     rows.sort(key=lambda r: (r.role != "ceiling", r.average is None, -(r.average or 0), r.method))
     ranked, place, previous = [], 0, None
     for count, row in enumerate([r for r in rows if r.role == "method" and r.average is not None], start=1):
@@ -105,9 +104,9 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
         ranked.append((id(row), place))
     ranks = dict(ranked)
     rows = [Row(**{**vars(r), "rank": ranks.get(id(r))}) for r in rows]
-    scored = next((r for r in comparable if r.tasks), None)
+    scored = next((r for r in members if r.tasks), None)
     totals = {t: s.total for t, s in scored.tasks.items()} if scored else {}
-    return Board(*group, tuple(totals), totals, tuple(rows), latest.environment.model_dump())
+    return Board(*group, tuple(totals), totals, tuple(rows), members[-1].environment.model_dump())
 
 
 def _row(results: list[Result]) -> Row:

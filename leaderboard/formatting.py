@@ -1,5 +1,8 @@
 """How numbers of a board are written, the same in the table and on the page."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from mergebench.leaderboard.board import Row
 
 
@@ -35,10 +38,19 @@ def rank(row: Row) -> str:
 
 def labels(rows: tuple[Row, ...]) -> list[str]:
     """One label per row: the title, with the hyper-parameters in which rows of the same method differ."""
+    return told_apart([(r.method, r.title, r.hyperparameters) for r in rows])
+
+
+def told_apart(entries: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
+    """Titles, each with the settings in which entries of the same method differ.
+
+    Args:
+        entries: method, title and settings of each.
+    """
     found = []
-    for row in rows:
-        twins = [r for r in rows if r.method == row.method]
-        differing = [k for k in row.hyperparameters if len({repr(r.hyperparameters.get(k)) for r in twins}) > 1]
-        settings = ", ".join(f"{k}={row.hyperparameters[k]}" for k in differing)
-        found.append(f"{row.title} ({settings})" if settings else row.title)
+    for method, title, settings in entries:
+        twins = [theirs for name, _, theirs in entries if name == method]
+        differing = [k for k in settings if len({repr(theirs.get(k)) for theirs in twins}) > 1]
+        told = ", ".join(f"{k}={settings[k]}" for k in differing)
+        found.append(f"{title} ({told})" if told else title)
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from mergebench.leaderboard.series import Series, across, values_of
+from mergebench.leaderboard.series import Series, across, intervals_of, values_of
 from mergebench.leaderboard.series_table import labels
 from mergebench.states import writing
 
@@ -53,11 +53,14 @@ def _panel(panel: "Axes", series: Series, metric: str) -> None:
     named = not _are_numbers(values)
     places = _places(panel, values)
     methods = [line for line in series.lines if line.role == "method"]
+    alone = len(series.axes) == 1  # only then is a point on the axis one score, with an interval
     for name, line in zip(labels(series), series.lines, strict=True):
         label = name.replace("$", r"\$")  # matplotlib reads formulas between dollars
         means = across(series, line, metric, axis)
         if not means:
             continue
+        if not named:  # numbers may have been written in any order
+            means = dict(sorted(means.items()))
         x, y = [places[v] for v in means], [100 * m for m in means.values()]
         if line.role != "method":
             panel.plot(x, y, color="#6f7580", linestyle=REFERENCES[line.role], linewidth=1.3, label=label)
@@ -65,16 +68,16 @@ def _panel(panel: "Axes", series: Series, metric: str) -> None:
         number = methods.index(line)
         colour = COLOURS[number % len(COLOURS)]
         style = {"color": colour, "marker": MARKERS[number % len(MARKERS)], "markersize": 5, "label": label}
-        ends = [line.scores[metric][v].interval for v in series.points if v in line.scores[metric]]
-        low, high = ([100 * end[i] for end in ends] for i in (0, 1))
+        intervals = intervals_of(series, line, metric) if alone else {}
+        low, high = ([100 * intervals[v][i] for v in means if alone] for i in (0, 1))
         if named:  # there is nothing between two names that a line could lead through
             aside = [place + ASIDE * (number - (len(methods) - 1) / 2) for place in x]
             panel.plot(aside, y, linestyle="", **style)
-            if len(series.axes) == 1:
+            if alone:
                 panel.vlines(aside, low, high, color=colour, linewidth=1.2)
             continue
         panel.plot(x, y, linewidth=1.6, **style)
-        if len(series.axes) == 1:
+        if alone:
             panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
     panel.set_xlabel(axis)
     panel.set_ylabel(f"accuracy in %, {metric}")
@@ -83,7 +86,7 @@ def _panel(panel: "Axes", series: Series, metric: str) -> None:
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:
-    return all(isinstance(v, (int, float)) for v in values) and len(values) > 1
+    return all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values) and len(values) > 1
 
 
 def _places(panel: "Axes", values: Sequence[Any]) -> dict[Any, float]:

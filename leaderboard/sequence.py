@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from mergebench.leaderboard.series import Line, Series
-from mergebench.results import Result
+from mergebench.results import SUITE_AXES, Result
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Transfer:
     forgetting: tuple[float, float | None]
 
 
-def transfer(series: Series, line: Line) -> Transfer | None:
-    """A line's figures over all orders whose last step is there; None if there is none.
+def transfer(series: Series, line: Line) -> dict[str, Transfer]:
+    """A line's figures over all orders of which every step is there, for each of a study's arms ("" outside studies).
 
     With R[s, t] the accuracy on task t after step s, and s_t the step in which t arrives; over tasks with s_t < S, the
     last step:
@@ -35,19 +35,19 @@ def transfer(series: Series, line: Line) -> Transfer | None:
     Source: Lopez-Paz and Ranzato, "Gradient episodic memory" (backward transfer); Chaudhry et al., "Riemannian walk"
     (forgetting).
     """
-    runs: dict[tuple, dict[int, Result]] = {}
+    runs: dict[tuple[str, str, int], dict[int, Result]] = {}
     for variant, point in series.points.items():
-        for result in line.results.get(variant, ()):
-            others = tuple((a, repr(v)) for a, v in point.items() if a != "step")
-            runs.setdefault((others, result.seed), {})[point["step"]] = result
-    last = max(point["step"] for point in series.points.values())
-    whole = [[steps[s] for s in range(1, last + 1)] for steps in runs.values() if set(steps) == set(range(1, last + 1))]
-    if not whole or last < 2:
-        return None
-    figures = [found for found in map(_figures, whole) if found]
-    if not figures:
-        return None
-    return Transfer(*(_spread([f[i] for f in figures]) for i in range(3)))
+        if "step" in point:
+            arm = ",".join(f"{a}={v}" for a, v in point.items() if a not in SUITE_AXES)
+            for result in line.results.get(variant, ()):
+                runs.setdefault((arm, str(point.get("order")), result.seed), {})[point["step"]] = result
+    figures: dict[str, list[tuple[float, float, float]]] = {}
+    for (arm, *_), steps in runs.items():
+        whole = [steps[s] for s in sorted(steps)]
+        found = _figures(whole) if len(whole) == whole[0].steps > 1 else None
+        if found:
+            figures.setdefault(arm, []).append(found)
+    return {arm: Transfer(*(_spread([f[i] for f in found]) for i in range(3))) for arm, found in figures.items()}
 
 
 def _figures(steps: Sequence[Result]) -> tuple[float, float, float] | None:

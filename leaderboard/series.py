@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from mergebench.leaderboard.comparable import comparable
 from mergebench.leaderboard.statistics import average_interval, seed_interval
-from mergebench.results import Result, TaskScore
+from mergebench.results import SUITE_AXES, Result, TaskScore
 
 Metric = Callable[[Result], Mapping[str, TaskScore]]
 
@@ -55,12 +56,6 @@ class Line:
     scores: Mapping[str, Mapping[str, Score]]
     results: Mapping[str, Sequence[Result]]
 
-    def chosen(self) -> str | None:
-        """The variant that is best on the validation split; None where there is nothing to choose."""
-        scores = self.scores.get("validation", {})
-        differing = len({s.mean for s in scores.values()}) > 1
-        return max(scores, key=lambda v: scores[v].mean) if self.role == "method" and differing else None
-
 
 @dataclass(frozen=True)
 class Series:
@@ -70,7 +65,7 @@ class Series:
         suite, study, zoo: whose.
         points: variant -> axis -> value.
         metrics: the names of what there is to show, the first being the main one.
-        lines: references first, then methods by the mean of the main metric.
+        lines: references first, then methods by the mean of the main metric, those that lack points last.
     """
 
     suite: str
@@ -112,20 +107,16 @@ def make_series(results: Iterable[Result]) -> list[Series]:
 
 
 def _series(group: tuple[str, str, str], results: list[Result]) -> Series:
-    # Results on weights or images that have changed since are another experiment.
-    # Weights bear the same names in all variants; images do not: test images may be under another corruption.
-    weights = {name: h for r in results for name, h in r.weights.items()}
-    data = {r.variant: r.data for r in results}
-    comparable = [r for r in results if r.weights.items() <= weights.items() and r.data == data[r.variant]]
-    settings = {id(r): {k: v for k, v in r.hyperparameters.items() if k not in r.varied} for r in comparable}
+    members = comparable(results)
+    settings = {id(r): {k: v for k, v in r.hyperparameters.items() if k not in r.varied} for r in members}
     by_line: dict[tuple, dict[str, dict[int, Result]]] = {}
-    for result in comparable:
+    for result in members:
         key = (result.method, repr(sorted(settings[id(result)].items())))
         by_line.setdefault(key, {}).setdefault(result.variant, {})[result.seed] = result
-    study, methods = group[1], [r for r in comparable if r.role == "method"]
-    placed = sorted(methods if study and methods else comparable, key=lambda r: r.position)
+    study, methods = group[1], [r for r in members if r.role == "method"]
+    placed = sorted(methods if study and methods else members, key=lambda r: r.position)
     points = {r.variant: r.point for r in placed}
-    metrics = _metrics(comparable)
+    metrics = _metrics(members)
     lines = []
     for variants in by_line.values():
         first = next(iter(next(iter(variants.values())).values()))
@@ -134,7 +125,7 @@ def _series(group: tuple[str, str, str], results: list[Result]) -> Series:
         if there:
             scores = {m: {v: _score(rs, METRICS[m]) for v, rs in there.items() if METRICS[m](rs[0])} for m in metrics}
             lines.append(Line(first.method, first.title, first.role, settings[id(first)], scores, there))
-    lines.sort(key=lambda line: (line.role == "method", -_mean(line, metrics[0])))
+    lines.sort(key=lambda line: (line.role == "method", len(points) - len(line.results), -_mean(line, metrics[0])))
     return Series(*group, points, metrics, tuple(lines))
 
 
@@ -180,6 +171,8 @@ def _key(value: Any) -> Any:
 def across(series: Series, line: Line, metric: str, axis: str) -> dict[Any, float]:
     """A line's mean at every value of one axis, over whatever values the other axes take there.
 
+    A line that lacks a point has no mean over it: beside the others' it would be a mean over something else.
+
     Args:
         series, line, metric: what.
         axis: one of the series' axes.
@@ -187,8 +180,33 @@ def across(series: Series, line: Line, metric: str, axis: str) -> dict[Any, floa
     Returns:
         value (as text, where it is a list) -> mean accuracy.
     """
-    found: dict[Any, list[float]] = {}
+    wanted: dict[Any, list[str]] = {}
     for variant, point in series.points.items():
-        if axis in point and variant in line.scores[metric]:
-            found.setdefault(_key(point[axis]), []).append(line.scores[metric][variant].mean)
-    return {value: fmean(means) for value, means in found.items()}
+        if axis in point:
+            wanted.setdefault(_key(point[axis]), []).append(variant)
+    scores = line.scores[metric]
+    return {value: fmean(scores[v].mean for v in vs) for value, vs in wanted.items() if scores.keys() >= set(vs)}
+
+
+def intervals_of(series: Series, line: Line, metric: str) -> dict[Any, tuple[float, float]]:
+    """Where there is but one axis: its value (as `across` has it) -> a line's interval there."""
+    (axis,), scores = series.axes, line.scores[metric]
+    return {_key(point[axis]): scores[v].interval for v, point in series.points.items() if v in scores}
+
+
+def chosen(series: Series, line: Line) -> dict[str, str]:
+    """The study's point that is best on the validation split, for each of the suite's own variants.
+
+    Args:
+        series, line: which.
+
+    Returns:
+        the suite's variant as text (empty, if it has but one) -> the best point there; left out where all are equal.
+    """
+    scores = line.scores.get("validation", {})
+    groups: dict[str, list[str]] = {}
+    for variant in scores:
+        where = {a: v for a, v in series.points[variant].items() if a in SUITE_AXES}
+        groups.setdefault(",".join(f"{a}={_key(v)}" for a, v in where.items()), []).append(variant)
+    differing = {w: vs for w, vs in groups.items() if len({scores[v].mean for v in vs}) > 1}
+    return {where: max(variants, key=lambda v: scores[v].mean) for where, variants in differing.items()}

@@ -9,7 +9,7 @@ from mergebench.states import writing
 
 
 def write_series(series: Series, folder: Path) -> list[Path]:
-    """Write `<name>.md`, `.png` and `.csv`; a series on another zoo or suite than its own has these in its name.
+    """Write `[<study>-]<suite>-<zoo>` with the endings `.md`, `.png` and `.csv`.
 
     Args:
         series: what to write.

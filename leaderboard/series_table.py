@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from mergebench.leaderboard.formatting import percent, told_apart
 from mergebench.leaderboard.sequence import transfer
-from mergebench.leaderboard.series import Line, Score, Series, across, values_of
+from mergebench.leaderboard.series import Line, Score, Series, across, chosen, values_of
 from mergebench.leaderboard.statistics import Difference, paired_difference
 from mergebench.leaderboard.table import NEEDED_WIDTH
 
@@ -47,13 +48,7 @@ def tables(series: Series) -> list[Table]:
 
 def labels(series: Series) -> list[str]:
     """One label per line: the title, with the settings in which lines of the same method differ."""
-    found = []
-    for line in series.lines:
-        twins = [x for x in series.lines if x.method == line.method]
-        differing = [k for k in line.settings if len({repr(x.settings.get(k)) for x in twins}) > 1]
-        told = ", ".join(f"{k}={line.settings[k]}" for k in differing)
-        found.append(f"{line.title} ({told})" if told else line.title)
-    return found
+    return told_apart([(line.method, line.title, line.settings) for line in series.lines])
 
 
 def _point_label(variant: str, axes: Sequence[str]) -> str:
@@ -81,7 +76,7 @@ def _axis_tables(series: Series, metric: str) -> list[Table]:
         over = " and ".join(a for a in series.axes if a != axis)
         title = f"{_heading(metric)} by {axis}" + (f" (mean over {over})" if over else "")
         rows = [
-            (label, *(_percent(column.get(v)) for v in values))
+            (label, *(percent(column.get(v)) for v in values))
             for label, column in zip(labels(series), columns, strict=True)
         ]
         found.append(Table(title, ("method", *map(str, values)), tuple(rows)))
@@ -90,15 +85,15 @@ def _axis_tables(series: Series, metric: str) -> list[Table]:
 
 def _chosen_table(series: Series) -> Table | None:
     """What the validation split chooses for each method, and what that gives on the test split."""
-    rows, first = [], None
+    rows: list[tuple[str, ...]] = []
+    first: dict[str, Score] = {}
     for label, line in _by_name(series):
-        chosen = line.chosen()
-        if chosen:
-            validated, tested = line.scores["validation"][chosen], line.scores[series.metrics[0]][chosen]
-            difference = paired_difference(tested.seeds, first.seeds) if first else None
-            first = first or tested
+        for where, point in chosen(series, line).items():
+            validated, tested = line.scores["validation"][point], line.scores[series.metrics[0]][point]
+            difference = paired_difference(tested.seeds, first[where].seeds) if where in first else None
+            first.setdefault(where, tested)
             told = _told(difference) if difference else ("-", "-", "-")
-            rows.append((label, chosen, _percent(validated.mean), _with_interval(tested), *told))
+            rows.append((label, point, percent(validated.mean), _with_interval(tested), *told))
     header = ("method", "chosen", "validation", "test, there", "against the first", "95 % t interval", "p")
     return Table("Each method's best point, chosen on the validation split", header, tuple(rows)) if rows else None
 
@@ -108,10 +103,9 @@ def _transfer_table(series: Series) -> Table | None:
         return None
     rows = []
     for label, line in zip(labels(series), series.lines, strict=True):
-        figures = transfer(series, line) if line.role == "method" else None
-        if figures:
+        for arm, figures in (transfer(series, line) if line.role == "method" else {}).items():
             parts = (figures.final, figures.backward, figures.forgetting)
-            rows.append((label, *map(_with_spread, parts)))
+            rows.append((f"{label}, {arm}" if arm else label, *map(_with_spread, parts)))
     header = ("method", "after the last step", "backward transfer", "forgetting")
     title = "All tasks after the last step, in points (mean and standard deviation over orders and seeds)"
     return Table(title, header, tuple(rows)) if rows else None
@@ -132,31 +126,27 @@ def _difference_table(series: Series) -> Table | None:
     for name, score in arms[1:]:
         difference = paired_difference(score.seeds, first.seeds)
         if difference:
-            rows.append((name, *_told(difference)))
-    title = f"Difference from {reference}, in points, paired by seed ({len(first.seeds)} seeds)"
-    return Table(title, ("arm", "difference", "95 % t interval", "p"), tuple(rows)) if rows else None
+            rows.append((name, str(difference.pairs), *_told(difference)))
+    title = f"Difference from {reference}, in points, paired by seed"
+    return Table(title, ("arm", "seeds", "difference", "95 % t interval", "p"), tuple(rows)) if rows else None
 
 
 def _by_name(series: Series) -> list[tuple[str, Line]]:
     """Lines of methods with their labels, by name: the others are held against the first, whatever the outcome."""
     methods = [(n, x) for n, x in zip(labels(series), series.lines, strict=True) if x.role == "method"]
-    return sorted(methods, key=lambda item: item[1].method)
+    return sorted(methods, key=lambda item: (item[1].method, repr(sorted(item[1].settings.items()))))
 
 
 def _told(difference: Difference) -> tuple[str, str, str]:
-    """A difference, its interval and its p value as cells."""
-    low, high = (f"{100 * end:+.2f}" for end in difference.interval)
-    return f"{100 * difference.mean:+.2f}", f"{low} to {high}", f"{difference.p:.2g}"
+    """A difference, its interval and its p value as cells; the latter two only where seeds change anything."""
+    mean, (low, high) = f"{100 * difference.mean:+.2f}", difference.interval
+    return (mean, f"{100 * low:+.2f} to {100 * high:+.2f}", f"{difference.p:.2g}") if low < high else (mean, "-", "-")
 
 
 def _heading(metric: str) -> str:
     return {"all tasks": "Average accuracy", "merged tasks": "Average over the tasks merged"}.get(
         metric, "Average over the tasks not merged"
     )
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
 
 
 def _with_interval(score: Score | None) -> str:
@@ -173,10 +163,14 @@ def _with_spread(figure: tuple[float, float | None]) -> str:
 
 def interval_note(series: Series) -> str:
     """What the intervals of a series mean."""
-    most = max(len(s.seeds) for line in series.lines for s in line.scores[series.metrics[0]].values())
-    if most > 1:
-        return f"± half of the 95 % t interval over {most} seeds; it does not cover the choice of test images."
-    return "± half of the 95 % interval over test images (one seed); it does not cover the calibration draw."
+    counts = {len(s.seeds) for line in series.lines for s in line.scores[series.metrics[0]].values()}
+    several = sorted(counts - {1})
+    images = "interval over test images (one seed); it does not cover the calibration draw"
+    if not several:
+        return f"± half of the 95 % {images}."
+    seeds = " to ".join(map(str, dict.fromkeys((several[0], several[-1]))))
+    note = f"± half of the 95 % t interval over {seeds} seeds; it does not cover the choice of test images"
+    return f"{note}. Where a method has one seed: {images}." if 1 in counts else f"{note}."
 
 
 def markdown(series: Series) -> str:

@@ -112,12 +112,15 @@ class Bench:
         """One split of a task's images, decoded once; under a corruption, if one is given."""
         key = (task, name, corruption)
         if key not in self._splits:
+            # Every split is an open file: those under earlier corruptions must not pile up.
+            self._splits = {k: s for k, s in self._splits.items() if k[2] in (None, corruption)}
             card = registry.get("task", task, registry.tasks())
-            clean = load_split(card, name) if corruption is None else self.split(task, name)
-            if corruption is not None:
+            if corruption is None:
+                self._splits[key] = load_split(card, name)
+            else:
                 kind, severity = corruption
-                clean = corrupted_split(card, name, clean, registry.corruptions()[kind], severity)
-            self._splits[key] = clean
+                clean = self.split(task, name)
+                self._splits[key] = corrupted_split(card, name, clean, registry.corruptions()[kind], severity)
         return self._splits[key]
 
     def weights(self, variant: Variant) -> dict[str, str]:
@@ -133,14 +136,20 @@ class Bench:
         return {name: self._digests[name] for name in parts}
 
     def data(self, variant: Variant) -> dict[str, str]:
-        """Hashes of all images that enter: test of what is evaluated, calibration of what is merged."""
-        found = {f"{t}/test": self._digest(t, "test", variant.corruption) for t in variant.evaluate}
+        """Hashes of all images that enter: test of what is evaluated (or adapted on), calibration of what is merged."""
+        adapted = variant.corruption if variant.calibration.corrupted else None
+        found = {f"{t}/test": self._digest(t, "test", adapted) for t in variant.merged if t in self.zoo.config.tasks}
+        found |= {f"{t}/test": self._digest(t, "test", variant.corruption) for t in variant.evaluate}
         if self.study and self.study.choose_on_validation:
             found |= {f"{t}/validation": self._digest(t, "validation", None) for t in variant.evaluate}
-        source = variant.calibration.source
-        seen = variant.corruption if variant.calibration.corrupted else None
-        givers = variant.merged if source in ("own", "shuffled") else (source,)
-        return found | {f"{t}/calibration": self._digest(t, "calibration", seen) for t in givers}
+        givers = variant.calibration.givers(variant.merged)
+        return found | {f"{t}/calibration": self._digest(t, "calibration", adapted) for t in givers}
+
+    def check_classes(self, variant: Variant) -> None:
+        """Refuses, by a MergebenchError, a variant whose calibration classes some task has no image of."""
+        if variant.calibration.classes is not None:
+            for task in variant.calibration.givers(variant.merged):
+                _of_classes(self.split(task, "calibration").labels, variant.calibration, task)
 
     def _digest(self, task: str, name: str, corruption: tuple[str, int] | None) -> str:
         clean = self.split(task, name)
@@ -202,30 +211,25 @@ class Bench:
         mean, std = self.zoo.config.mean, self.zoo.config.std
         if split == "test":  # the test split is never anything but itself
             config = CalibrationConfig()
+        arrays = {t: self.split(t, split, corruption) for t in config.givers(tasks)}
+        chosen = {t: _of_classes(s.labels, config, t) for t, s in arrays.items()}
         if config.source == "own":
-            arrays = {t: self.split(t, split, corruption) for t in tasks}
-            images = {t: (s.images, s.labels, _of_classes(s.labels, config, t)) for t, s in arrays.items()}
+            images = {t: (s.images, s.labels, chosen[t]) for t, s in arrays.items()}
         elif config.source == "shuffled":
-            arrays = {t: self.split(t, split, corruption) for t in tasks}
             everything = np.concatenate([s.images for s in arrays.values()])
-            # Of all images or of some classes, as positions in the whole heap.
-            ends = np.cumsum([len(s.images) for s in arrays.values()])
-            chosen = [_of_classes(s.labels, config, t) for t, s in arrays.items()]
-            whole = [np.arange(len(s.images)) if c is None else c for s, c in zip(arrays.values(), chosen, strict=True)]
-            parts = zip(arrays.values(), ends, whole, strict=True)
-            heap = np.concatenate([end - len(s.images) + part for s, end, part in parts])
+            starts = np.cumsum([0, *(len(s.images) for s in arrays.values())])[:-1]
+            heap = np.concatenate([start + chosen[t] for t, start in zip(tasks, starts, strict=True)])
             dealt = np.array_split(np.random.default_rng([seed, len(tasks)]).permutation(heap), len(tasks))
             images = {t: (everything, None, part) for t, part in zip(tasks, dealt, strict=True)}
         else:
-            shared = self.split(config.source, split, corruption)
-            images = {t: (shared.images, None, _of_classes(shared.labels, config, config.source)) for t in tasks}
+            images = {t: (arrays[config.source].images, None, chosen[config.source]) for t in tasks}
         return {t: DrawnImages(i, labels, mean, std, t, seed, chosen) for t, (i, labels, chosen) in images.items()}
 
 
-def _of_classes(labels: np.ndarray, config: CalibrationConfig, task: str) -> np.ndarray | None:
-    """Indices of the images of the classes asked for; None for all."""
+def _of_classes(labels: np.ndarray, config: CalibrationConfig, task: str) -> np.ndarray:
+    """Indices of the images of the classes asked for, or of all."""
     if config.classes is None:
-        return None
+        return np.arange(len(labels))
     chosen = np.flatnonzero(np.isin(labels, config.classes))
     if not len(chosen):
         raise MergebenchError(f"calibration.classes: task {task!r} has no image of class {config.classes}")

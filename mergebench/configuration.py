@@ -1,5 +1,6 @@
 """Zoos, suites and studies as they are written in YAML, checked when they are read."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -51,6 +52,10 @@ class CalibrationConfig(Strict):
     source: str = "own"
     classes: list[int] | None = Field(default=None, min_length=1)
     corrupted: bool = False
+
+    def givers(self, tasks: Sequence[str]) -> Sequence[str]:
+        """The tasks whose images are given where the experts of `tasks` are merged."""
+        return tasks if self.source in ("own", "shuffled") else (self.source,)
 
 
 class RestrictConfig(Strict):
@@ -159,7 +164,7 @@ class StudyConfig(Strict):
     title: str
     suite: str
     methods: list[str] = Field(min_length=1)
-    seeds: list[int] = Field(default=[0], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
     hyperparameters: dict[str, dict[str, Any]] = {}
     vary: dict[str, Annotated[list[Any], Field(min_length=1)] | Literal["each"]] = {}
     points: dict[str, PointConfig] = {}

@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -172,12 +173,19 @@ def evaluate(
     return Evaluation(scores, predictions)
 
 
+def placement(device: str) -> dict[str, Any]:
+    """What a Lightning Trainer is told so that it computes on "cpu", "cuda" or "cuda:N"."""
+    cuda = device.startswith("cuda")
+    return {
+        "accelerator": "gpu" if cuda else "cpu",
+        "devices": [int(device.partition(":")[2] or 0)] if cuda else 1,
+    }
+
+
 def _trainer(device: str) -> Trainer:
     quiet_lightning()
-    cuda = device.startswith("cuda")
     return Trainer(
-        accelerator="gpu" if cuda else "cpu",
-        devices=[int(device.partition(":")[2] or 0)] if cuda else 1,
+        **placement(device),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -192,4 +200,6 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # A frozen head is in eval mode on purpose.
     warnings.filterwarnings("ignore", message=".*module\\(s\\) in eval mode at the start of training.*")
+    # An expert's checkpoints lie beside its settings, and a run that goes on finds them there.
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*")

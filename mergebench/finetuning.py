@@ -1,9 +1,11 @@
 """Makes an expert: fine-tunes an encoder on one task while the task's zero-shot head stays frozen."""
 
 import contextlib
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -11,6 +13,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset
+
+from mergebench.states import digest
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -166,6 +170,7 @@ def finetune(
     seed: int = 0,
     precision: str = "32-true",
     accelerator: str = "auto",
+    devices: int | list[int] = 1,
     checkpoint_dir: Path | None = None,
     progress: bool = False,
 ) -> dict[str, Tensor]:
@@ -187,6 +192,7 @@ def finetune(
         seed: of the order of the images and of the augmentation.
         precision: Lightning's, e.g. "32-true" or "bf16-mixed".
         accelerator: Lightning's, e.g. "auto" or "cpu".
+        devices: Lightning's, their number or their indices.
         checkpoint_dir: where to save progress, about ten times a run; an interrupted run picks up from there.
         progress: show a progress bar.
 
@@ -194,7 +200,7 @@ def finetune(
         The expert's state dict in float32 on the CPU, without the head.
 
     Raises:
-        ValueError: an unknown augmentation, or sizes that do not match.
+        ValueError: an unknown augmentation, sizes that do not match, or a checkpoint of another training.
     """
     if augment not in AUGMENTATIONS:
         raise ValueError(f"unknown augmentation {augment!r}; there are {', '.join(AUGMENTATIONS)}")
@@ -221,13 +227,28 @@ def finetune(
     callbacks, resume_from = [], None
     if checkpoint_dir is not None:
         callbacks.append(ModelCheckpoint(checkpoint_dir, filename="progress", enable_version_counter=False))
-        saved = Path(checkpoint_dir) / "progress.ckpt"
-        resume_from = saved if saved.exists() else None
+        resume_from = _unfinished(
+            Path(checkpoint_dir),
+            {
+                "steps": steps,
+                "batch_size": batch_size,
+                "learning_rate": learning_rate,
+                "weight_decay": weight_decay,
+                "warmup": warmup,
+                "augment": augment,
+                "frozen": list(frozen),
+                "seed": seed,
+                "precision": precision,
+                "base": digest(encoder.state_dict()),
+                "head": digest(head.state_dict()),
+                "training data": digest({"images": images, "labels": labels}),
+            },
+        )
     trainer = lightning.Trainer(
         max_epochs=math.ceil(steps / steps_per_epoch),
         reload_dataloaders_every_n_epochs=1,
         accelerator=accelerator,
-        devices=1,
+        devices=devices,
         precision=precision,
         callbacks=callbacks,
         logger=False,
@@ -237,3 +258,20 @@ def finetune(
     )
     trainer.fit(module, ckpt_path=resume_from)
     return {name: tensor.detach().float().cpu().clone() for name, tensor in encoder.eval().state_dict().items()}
+
+
+def _unfinished(folder: Path, settings: dict[str, Any]) -> Path | None:
+    """The checkpoint of this very training, if it was broken off; of another one, it would be taken for this one's."""
+    saved, told = folder / "progress.ckpt", folder / "settings.json"
+    if not saved.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        told.write_text(json.dumps(settings), encoding="utf-8")
+        return None
+    before = json.loads(told.read_text(encoding="utf-8")) if told.exists() else {}
+    for name, value in settings.items():
+        if before.get(name) != value:
+            raise ValueError(
+                f"{folder} holds the checkpoint of another training ({name} {before.get(name)!r}, not {value!r}); "
+                "name another folder, or delete it"
+            )
+    return saved

@@ -1,6 +1,7 @@
 """Where a method's images come from: batches handed in explicitly, or a seeded draw from a suite's split."""
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -137,17 +138,28 @@ class MixedImages:
     def once(self, samples: int, batch_size: int) -> Iterator[Batch]:
         """Exactly `samples` images, as evenly from the tasks as the number allows; labels mean nothing across tasks."""
         share, rest = divmod(samples, len(self._sources))
-        for number, source in enumerate(self._sources):
-            count = share + (number < rest)
-            if count:
-                yield from ((images, None) for images, _ in source.once(count, batch_size))
+        counts = (share + (number < rest) for number in range(len(self._sources)))
+        parts = (source.once(n, batch_size) for source, n in zip(self._sources, counts, strict=True) if n)
+        yield from _joined((images for part in parts for images, _ in part), batch_size)
 
     def forever(self, batch_size: int) -> Iterator[Batch]:
-        """Batches without end, of one task after the other."""
-        streams = [source.forever(batch_size) for source in self._sources]
-        while True:
-            for stream in streams:
-                yield next(stream)[0], None
+        """Full batches without end, each as evenly from the tasks as its size allows."""
+        share = max(1, batch_size // len(self._sources))
+        turns = itertools.cycle([source.forever(share) for source in self._sources])
+        yield from _joined((next(stream)[0] for stream in turns), batch_size)
+
+
+def _joined(parts: Iterable[Tensor], batch_size: int) -> Iterator[Batch]:
+    """Images [B, 3, H, W] in batches of one size, the last perhaps smaller, as those of any one task are."""
+    held: list[Tensor] = []
+    for images in parts:
+        held.append(images)
+        while sum(map(len, held)) >= batch_size:
+            everything = torch.cat(held)
+            yield everything[:batch_size], None
+            held = [everything[batch_size:]]
+    if sum(map(len, held)):
+        yield torch.cat(held), None
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

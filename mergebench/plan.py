@@ -101,6 +101,8 @@ def make_plan(request: RunRequest) -> Plan:
         _resolve(card, functions[card.name], given[card.name], v, request.hyperparameters) for card, v in planned
     ]
     _check_axes(variants, cards)
+    for variant in variants:
+        bench.check_classes(variant)
     cells = []
     for seed in dict.fromkeys(request.seeds or (study.seeds if study else (0,))):
         for (card, variant), settings in zip(planned, resolved, strict=True):
@@ -112,7 +114,7 @@ def make_plan(request: RunRequest) -> Plan:
                 study=bench.study_name,
                 zoo=bench.zoo.name,
                 variant=variant.name,
-                conditions=variant.identity,
+                conditions=variant.identity | {"zoo": bench.zoo.identity},
                 seed=seed,
                 weights=bench.weights(variant),
                 data=bench.data(variant),
@@ -124,9 +126,13 @@ def make_plan(request: RunRequest) -> Plan:
 
 
 def _of_method(card: MethodCard, variants: Sequence[Variant]) -> list[Variant]:
-    """The variants that concern a method; references know nothing of what a study varies."""
+    """The variants that concern a method; references know nothing of what a study varies.
+
+    A study's arms come one after the other: within an arm, the suite's variants may share a merge or continue one.
+    """
     if card.role == "method":
-        return [v for v in variants if not v.methods or card.name in v.methods]
+        arms = {arm: place for place, arm in enumerate(dict.fromkeys(v.arm for v in variants))}
+        return sorted((v for v in variants if not v.methods or card.name in v.methods), key=lambda v: arms[v.arm])
     plain = {(v.reference or v).name: v.reference or v for v in variants}
     return list(plain.values())
 
@@ -169,7 +175,7 @@ def merged_settings(
     study = bench.study.hyperparameters if bench.study else {}
     suite = bench.suite.hyperparameters
     for where, settings in ((f"suite {bench.name!r}", suite), (f"study {bench.study_name!r}", study)):
-        unknown = [m for m in settings if m not in registry.methods()]
+        unknown = [m for m in settings if m not in registry.methods() and m not in names]
         if unknown:
             raise MergebenchError(f"{where} sets hyper-parameters of {unknown[0]!r}, which is no known method")
     return {n: {**suite.get(n, {}), **study.get(n, {}), **given.get(n, {})} for n in names}

@@ -218,5 +218,25 @@ class ModelPool:
         return torch.Generator().manual_seed(seed)
 
     def report(self, **facts: Any) -> None:
-        """Keep facts about the merge (condition numbers, learnt coefficients ...) for the result."""
-        self.diagnostics.update(facts)
+        """Keep facts about the merge (condition numbers, learnt coefficients ...) for the result.
+
+        Args:
+            facts: numbers, texts, tensors, arrays, and lists and dicts of these.
+
+        Raises:
+            MethodError: anything else, which a result could not hold.
+        """
+        self.diagnostics.update({name: _plain(name, fact) for name, fact in facts.items()})
+
+
+def _plain(name: str, fact: Any) -> Any:
+    """A fact as JSON can hold it."""
+    if fact is None or isinstance(fact, (str, bool, int, float)):
+        return fact
+    if hasattr(fact, "tolist"):  # a tensor, an array or one of its numbers
+        return fact.tolist()
+    if isinstance(fact, Mapping):
+        return {str(key): _plain(name, value) for key, value in fact.items()}
+    if isinstance(fact, (list, tuple)):
+        return [_plain(name, value) for value in fact]
+    raise MethodError(f"report({name}=...): a result cannot hold a {type(fact).__name__}; report numbers or texts")

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_fie
 from mergebench.states import writing
 
 SCHEMA_VERSION = 1
+# The axes of a suite's own variants; any other axis of a point is a study's.
+SUITE_AXES = ("tasks", "held_out", "corruption", "severity", "order", "step")
 
 
 class TaskScore(BaseModel):
@@ -71,10 +73,12 @@ class Result(BaseModel):
 
     `source` is a hash of the method's file and the engine; `weights`, `data` and `drawn` are hashes of all that
     entered, `drawn` of the indices of the images a method was given, `drawn_images` their number. `merged` are the
-    tasks whose experts entered, in sequence the earlier steps' too. `variant` is the text of `point`: axis -> value,
-    where a suite has several variants or a study varies something; `position` is its place among them, `varied` are the
-    hyper-parameters that it varies. `tasks` are the scores on the test split; `validation` those on the validation
-    split, where a study chooses on them.
+    tasks whose experts entered, in sequence the earlier steps' too; `steps` is the number of all steps of the sequence.
+    `variant` is the text of `point`: axis -> value, where a suite has several variants or a study varies something;
+    `position` is its place among them, `varied` are the hyper-parameters that the study varies. `conditions` say in
+    full what a variant's name stands for: what is merged after what, from whose images, in which part of which encoder,
+    and what is evaluated. `tasks` are the scores on the test split; `validation` those on the validation split, where a
+    study chooses on them.
     `average` and `average_relative` weigh all tasks the same; they are derived from the counts and stored for readers.
     """
 
@@ -98,7 +102,9 @@ class Result(BaseModel):
     point: dict[str, Any] = {}
     position: int = 0
     varied: list[str] = []
+    conditions: dict[str, Any] = {}
     merged: list[str] = []
+    steps: int = 0
     seed: int
     tasks: dict[str, TaskScore]
     validation: dict[str, TaskScore] = {}

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from mergebench.errors import MergebenchError
-from mergebench.evaluation import Evaluation
 from mergebench.execution import Executor, Recipe
 from mergebench.measure import environment
 from mergebench.plan import Cell, Plan
@@ -66,12 +65,15 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None) -> Sum
     ceilings: dict[tuple[int, str], Result] = {}
     for cell, result in zip(plan.cells, found, strict=True):
         reused = result is not None
+        ceiling = ceilings.get((cell.seed, (cell.variant.reference or cell.variant).name))
         if result is None:
             observer.cell(cell)
-            plain = cell.variant.reference or cell.variant
-            ceiling = ceilings.get((cell.seed, plain.name))
             result, predictions = run_cell(executor, cell, ceiling, lambda task, cell=cell: observer.task(cell, task))
             store.write(cell.key, result, predictions)
+        elif ceiling and (known := _beside(result.tasks, ceiling.tasks)) != result.tasks:
+            # The experts had failed in the run that measured this cell.
+            result = result.model_copy(update={"tasks": known})
+            store.write(cell.key, result, {})
         if cell.card.role == "ceiling" and result.status == "ok":
             ceilings[cell.seed, cell.variant.name] = result
         summary.results.append(result)
@@ -108,7 +110,8 @@ def run_cell(
         )
         if bench.study and bench.study.choose_on_validation:
             facts["validation"] = executor.evaluate(merged.states, variant.evaluate, "validation")[0].scores
-        facts["tasks"] = _scores(outcome, ceiling if card.role != "ceiling" else outcome)
+        experts = outcome.scores if card.role == "ceiling" else ceiling.tasks if ceiling else {}
+        facts["tasks"] = _beside(outcome.scores, experts)
         predictions = outcome.predictions
         status, error = "ok", None
     # A method is other people's code: whatever it raises must cost its own cell alone.
@@ -133,8 +136,10 @@ def run_cell(
         variant=variant.name,
         point=dict(variant.point),
         position=bench.variants.index(variant) if variant in bench.variants else 0,
-        varied=[n for n in variant.hyperparameters if n in cell.hyperparameters],
+        varied=sorted({n for v in bench.variants for n in v.hyperparameters} & set(cell.hyperparameters)),
+        conditions=dict(cell.key.conditions),
         merged=list(variant.merged),
+        steps=variant.steps,
         seed=cell.seed,
         weights=dict(cell.key.weights),
         data=dict(cell.key.data),
@@ -145,14 +150,9 @@ def run_cell(
     return result, predictions
 
 
-def _scores(outcome: Evaluation, ceiling: Evaluation | Result | None) -> dict[str, TaskScore]:
+def _beside(scores: Mapping[str, TaskScore], experts: Mapping[str, TaskScore]) -> dict[str, TaskScore]:
     """The scores with the experts' counts beside them, where those are known."""
-    experts: Mapping[str, TaskScore] = {}
-    if isinstance(ceiling, Evaluation):
-        experts = ceiling.scores
-    elif ceiling is not None:
-        experts = ceiling.tasks
     return {
         task: score.model_copy(update={"expert_correct": experts[task].correct if task in experts else None})
-        for task, score in outcome.scores.items()
+        for task, score in scores.items()
     }

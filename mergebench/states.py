@@ -135,7 +135,7 @@ class writing:  # noqa: N801 (reads as a phrase: `with writing(path) as temporar
         path: the file to appear whole.
 
     Raises:
-        MergebenchError: the folder cannot be made or written.
+        MergebenchError: the folder cannot be made or written, or the disk fills up.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -162,6 +162,8 @@ class writing:  # noqa: N801 (reads as a phrase: `with writing(path) as temporar
             os.replace(self.temporary, self.path)
         else:
             self.temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise MergebenchError(f"cannot write {self.path}: {error.strerror or error}") from None
 
 
 def check_writable(path: str | Path) -> None:

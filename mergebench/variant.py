@@ -22,6 +22,7 @@ class Variant:
         evaluate: tasks whose test split is evaluated.
         point: axis -> value, that tell it from its suite's other variants; empty if it is the only one.
         previous: the variant whose result is one of the candidates (tasks that arrive in sequence).
+        steps: how many steps its order has; 0 where tasks do not arrive in sequence.
         corruption: kind and severity of the corruption that test images are under; None if they are clean.
         calibration: which images methods are given.
         restrict: the part of the encoder that is merged.
@@ -34,6 +35,7 @@ class Variant:
     evaluate: tuple[str, ...]
     point: Point = field(default_factory=dict)
     previous: "Variant | None" = None
+    steps: int = 0
     corruption: tuple[str, int] | None = None
     calibration: CalibrationConfig = CalibrationConfig()
     restrict: RestrictConfig = RestrictConfig()
@@ -47,6 +49,12 @@ class Variant:
         return ",".join(f"{axis}={_text(value)}" for axis, value in self.point.items())
 
     @property
+    def arm(self) -> str:
+        """What a study sets here; empty outside studies."""
+        suite = self.reference.point if self.reference else self.point
+        return repr({axis: value for axis, value in self.point.items() if axis not in suite})
+
+    @property
     def merged(self) -> tuple[str, ...]:
         """All tasks whose experts have entered, those of earlier steps first."""
         return (*(self.previous.merged if self.previous else ()), *self.merge)
@@ -58,14 +66,15 @@ class Variant:
             "merge": sorted(self.merge),
             "previous": self.previous.merge_identity if self.previous else None,
             "calibration": self.calibration.model_dump(),
-            "corruption": self.corruption if self.calibration.corrupted else None,
+            "corruption": list(self.corruption) if self.corruption and self.calibration.corrupted else None,
             "restrict": self.restrict.model_dump(),
         }
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that its results depend on."""
-        return self.merge_identity | {"evaluate": self.evaluate, "test_corruption": self.corruption}
+        """All that its results depend on, as JSON holds it."""
+        corruption = list(self.corruption) if self.corruption else None
+        return self.merge_identity | {"evaluate": list(self.evaluate), "test_corruption": corruption}
 
 
 def suite_variants(suite: SuiteConfig, merge: Sequence[str], find: Callable[[str], str]) -> list[Variant]:
@@ -119,10 +128,14 @@ def _steps(plain: Variant, order: str | int, groups: Sequence[tuple[str, ...]]) 
     twice = next((t for t in arriving if arriving.count(t) > 1), None)
     if twice:
         raise MergebenchError(f"orders: task {twice!r} arrives twice in order {order}")
+    absent = [t for t in arriving if t not in plain.merge]
+    if absent:
+        raise MergebenchError(f"orders: task {absent[0]!r} of order {order} is not among those to be merged")
     steps: list[Variant] = []
     for number, group in enumerate(groups, start=1):
         previous = steps[-1] if steps else None
-        steps.append(replace(plain, merge=group, point={"order": order, "step": number}, previous=previous))
+        where = {"order": order, "step": number}
+        steps.append(replace(plain, merge=group, point=where, previous=previous, steps=len(groups)))
     return steps
 
 
@@ -201,11 +214,21 @@ def select(variants: Sequence[Variant], wanted: Mapping[str, Sequence[str]]) -> 
     for axis, values in wanted.items():
         if axis not in axes:
             raise UnknownNameError("axis of this suite's variants:", axis, axes)
-        there = list(dict.fromkeys(_text(v.point[axis]) for v in variants if axis in v.point))
-        for value in values:
-            if value not in there:
-                raise MergebenchError(f"unknown {axis} {value!r}; {nearest(value, there)}")
-    return [v for v in variants if all(_text(v.point.get(a)) in values for a, values in wanted.items())]
+        there = {_text(v.point[axis]): v.point[axis] for v in variants if axis in v.point}
+        for text in values:
+            if not any(_meant(value, text) for value in there.values()):
+                raise MergebenchError(f"unknown {axis} {text!r}; {nearest(text, list(there))}")
+    return [v for v in variants if all(any(_meant(v.point.get(a), t) for t in texts) for a, texts in wanted.items())]
+
+
+def _meant(value: Any, text: str) -> bool:
+    """Whether a text names a value; a number may be written in any way: 1, 1.0, 1e0."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            return float(text) == value
+        except ValueError:
+            return False
+    return _text(value) == text
 
 
 def _text(value: Any) -> str:

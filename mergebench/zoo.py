@@ -1,9 +1,11 @@
 """A zoo: one backbone's base, experts and heads, read lazily and checked before anything is run on them."""
 
+import hashlib
 import importlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -35,6 +37,16 @@ class Zoo:
         self._base_file = Path(base) if base else self.root / "base.safetensors"
         if not self.root.is_dir():
             raise MergebenchError(f"zoo {self.name!r}: no folder of weights at {self.root}")
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """All but the weights that decides what this zoo's models compute, the code of its encoder as a hash."""
+        module = importlib.import_module(self.config.encoder.partition(":")[0])
+        source = hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:16]
+        config = self.config
+        return {
+            "encoder": config.encoder, "encoder_source": source, "mean": list(config.mean), "std": list(config.std),
+        }  # fmt: skip
 
     def make_encoder(self) -> nn.Module:
         """The backbone holding the base's weights, float32, in eval mode."""

@@ -1,4 +1,4 @@
-"""`mergebench describe`: all that is known of one method, suite, zoo or task."""
+"""`mergebench describe`: all that is known of one method, suite, study, zoo, task or corruption."""
 
 import textwrap
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What `describe` takes."""
-    parser.add_argument("name", type=str, help="a method (or FILE.py:FUNCTION), suite, study, zoo or task")
+    parser.add_argument("name", type=str, help="a method (or FILE.py:FUNCTION), suite, study, zoo, task or corruption")
 
 
 def execute(config: Namespace) -> int:
@@ -31,11 +31,12 @@ def execute(config: Namespace) -> int:
         **dict.fromkeys(registry.config_files("studies"), _study),
         **dict.fromkeys(registry.config_files("zoos"), _zoo),
         **dict.fromkeys(registry.tasks(), _task),
+        **dict.fromkeys(registry.corruptions(), _corruption),
     }
     if ".py" in name:
         makers[name] = _method
     if name not in makers:
-        raise UnknownNameError("method, suite, study, zoo or task", name, makers)
+        raise UnknownNameError("method, suite, study, zoo, task or corruption", name, makers)
     print("\n".join(makers[name](name)))
     return 0
 
@@ -139,3 +140,11 @@ def _task(name: str) -> list[str]:
         "drawn": card.drawn,
     }
     return [f"{card.name}: {card.title}", *_wrapped(facts)]
+
+
+def _corruption(name: str) -> list[str]:
+    from mergebench import registry
+
+    corruption = registry.corruptions()[name]
+    example = f"mergebench run --methods average --suite corruptions --only corruption={name} severity=1,5"
+    return [f"{name}: {corruption.title}", f"  {corruption.definition}", "", f"  example: {example}"]

@@ -20,8 +20,10 @@ def execute(config: Namespace) -> int:
     from mergebench.bench import Bench
     from mergebench.execution import Executor
     from mergebench.measure import resolve_device, set_threads
-    from mergebench.states import SafetensorsState, check_state, writing
+    from mergebench.states import SafetensorsState, check_state, check_writable, writing
 
+    if config.json:
+        check_writable(config.json)
     set_threads(config.threads)
     bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root)
     state = SafetensorsState(config.checkpoint)

@@ -3,7 +3,7 @@
 import json
 
 from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mergebench.cli.options import add_device_options
 
@@ -21,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--augment", type=str, default="none", help="none, shift or affine")
     parser.add_argument("--precision", type=str, default="32-true", help="Lightning's, e.g. bf16-mixed")
     parser.add_argument("--checkpoints", type=str | None, default=None, help="folder to resume from after a break")
-    parser.add_argument("--seed", type=int, default=0, help="of image order and augmentation")
+    parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of image order and augmentation")
     add_device_options(parser)
 
 
@@ -32,7 +32,7 @@ def execute(config: Namespace) -> int:
     import torch
 
     from mergebench.errors import MergebenchError
-    from mergebench.evaluation import evaluate, quiet_lightning
+    from mergebench.evaluation import evaluate, placement, quiet_lightning
     from mergebench.finetuning import finetune
     from mergebench.image_cache import load_split
     from mergebench.measure import resolve_device, set_threads
@@ -56,7 +56,7 @@ def execute(config: Namespace) -> int:
             std=zoo.config.std,
             **settings,
             seed=config.seed,
-            accelerator="gpu" if device.startswith("cuda") else "cpu",
+            **placement(device),
             checkpoint_dir=Path(config.checkpoints) if config.checkpoints else None,
             progress=True,
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeInt
 
 from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, one_variant
 from mergebench.errors import MergebenchError
@@ -20,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--experts", nargs="+", type=str, default=[], help="[TASK=]FILE: checkpoints in place of the suite's experts"
     )
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as NAME=VALUE")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of everything random")
     add_device_options(parser)
 
 
@@ -73,6 +74,8 @@ def execute(config: Namespace) -> int:
         "seed": config.seed,
         "base": digest(bench.zoo.base),
         "experts": {t: digest(bench.expert(t)) for t in variant.merged},
+        "suite": bench.name,
+        "conditions": variant.merge_identity | {"zoo": bench.zoo.identity},
         "drawn": outcome.drawn,
         "mergebench": environment(device).packages["mergebench"],
     }

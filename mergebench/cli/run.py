@@ -3,6 +3,7 @@
 from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeInt
 
 from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, wanted_variants
 from mergebench.errors import HyperparameterError, MergebenchError
@@ -16,7 +17,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_suite_options(parser)
     parser.add_argument("--study", type=str | None, default=None, help="a study or a YAML file of one")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="one cell of every method for each (0)")
+    parser.add_argument(
+        "--seeds", nargs="+", type=NonNegativeInt, default=[], help="one cell of every method for each (0)"
+    )
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as METHOD.NAME=VALUE")
     parser.add_argument("--hyperparameters", type=dict[str, dict[str, Any]], default={}, help="the same, for --config")
     parser.add_argument("--out", type=str, default="runs", help="folder of results and leaderboard")

@@ -30,8 +30,8 @@ def show_leaderboard(store: ResultStore, only: Collection[str] = ()) -> None:
         if not only or board.suite in only:
             print_board(board)
     for one in series:
-        files = write_series(one, store.out / "series")
         if not only or one.name in only:
+            files = write_series(one, store.out / "series")
             print_series(one)
             print(f"tables, picture and counts: {', '.join(str(f) for f in files)}")
     page = write_page(boards, store.out / "leaderboard.html", series)

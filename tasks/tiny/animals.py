@@ -1,12 +1,8 @@
 """Side views of animals, drawn from a few parts."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from mergebench.tasks.tiny.pen import FLOOR, Pen, Point
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

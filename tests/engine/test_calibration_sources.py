@@ -182,6 +182,15 @@ def test_a_class_that_a_task_lacks_is_named(make):
         pool_of(make({"classes": [15]}))  # signs has twenty, digits ten
 
 
+def test_a_class_that_a_task_lacks_is_named_before_anything_runs(tmp_path):
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(yaml.safe_dump({"title": "t", "zoo": "tiny", "merge": list(TASKS)}))
+    study = {"title": "t", "suite": str(suite), "methods": ["average"], "vary": {"calibration.classes": [[1], [15]]}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    with pytest.raises(MergebenchError, match=r"task 'digits' has no image of class \[15\]"):
+        make_plan(RunRequest(study=str(tmp_path / "study.yaml")))
+
+
 CORRUPTED = {"kinds": ["contrast"], "severities": [2, 5]}
 
 

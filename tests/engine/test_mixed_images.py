@@ -59,8 +59,8 @@ def test_fewer_images_than_tasks_leave_some_out():
 
 
 def test_no_batch_is_larger_than_asked_for_and_none_has_labels():
-    batches = list(mixed().once(30, 5))
-    assert max(len(images) for images, _ in batches) == 5
+    batches = list(mixed().once(30, 7))
+    assert [len(images) for images, _ in batches] == [7, 7, 7, 7, 2]  # as those of one task
     assert all(labels is None for _, labels in batches)
     assert all(labels is None for _, labels in itertools.islice(mixed().forever(5), 8))
 
@@ -77,18 +77,23 @@ def test_a_task_with_too_few_images_is_named():
         seen(mixed(4), 40)
 
 
-def test_a_stream_takes_the_tasks_in_turn():
-    batches = [images for images, _ in itertools.islice(mixed(3).forever(5), 12)]
-    assert all(len(images) == 5 for images in batches)
-    tasks = [{task for task, _ in pixels(images)} for images in batches]
-    assert tasks == [{0}, {1}, {2}] * 4
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 6, 8])
+def test_every_batch_of_a_stream_is_full_and_mixes_the_tasks(batch_size):
+    batches = [pixels(images) for images, _ in itertools.islice(mixed(3).forever(batch_size), 12)]
+    assert all(len(batch) == batch_size for batch in batches)
+    share = max(1, batch_size // 3)
+    for batch in batches:
+        counts = [sum(task == number for task, _ in batch) for number in range(3)]
+        assert max(counts) - min(counts) <= share
+    everywhere = [sum(task == number for batch in batches for task, _ in batch) for number in range(3)]
+    assert max(everywhere) - min(everywhere) <= share
 
 
 def test_a_stream_gives_every_task_the_stream_it_has_alone():
-    batches = [pixels(images) for images, _ in itertools.islice(mixed(3).forever(5), 24)]
+    mix = [pair for images, _ in itertools.islice(mixed(3).forever(6), 8) for pair in pixels(images)]
     for number, total in enumerate(SIZES[:3]):
-        alone = [pixels(images) for images, _ in itertools.islice(task_images(number, total).forever(5), 8)]
-        assert batches[number::3] == alone
+        stream = itertools.islice(task_images(number, total).forever(2), 8)
+        assert [pair for pair in mix if pair[0] == number] == [p for images, _ in stream for p in pixels(images)]
 
 
 def test_one_task_mixed_is_that_task():
@@ -97,7 +102,7 @@ def test_one_task_mixed_is_that_task():
 
 def test_explicit_batches_can_be_mixed_too():
     sources = [ExplicitBatches([torch.full((2, 3, 2, 2), float(i))], "t") for i in range(3)]
-    assert [images[0, 0, 0, 0].item() for images, _ in MixedImages(sources).once(3, 1)] == [0, 1, 2]
+    assert [images[:, 0, 0, 0].tolist() for images, _ in MixedImages(sources).once(3, 4)] == [[0, 0, 1, 1], [2, 2]]
 
 
 @given(st.sets(st.integers(0, 19), min_size=1), st.integers(0, 3), st.integers(1, 8))

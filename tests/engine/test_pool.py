@@ -1,10 +1,11 @@
 """The model pool: copies only, in computing precision, ordered by task; random numbers from the seed alone."""
 
+import numpy as np
 import pytest
 import torch
 
 from mergebench import ModelPool, Needs
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, MethodError
 from mergebench.images import ExplicitBatches
 
 ALL = Needs(base=True, calibration=True, labels=True, test_inputs=True, heads=True)
@@ -154,6 +155,14 @@ def test_random_numbers_follow_from_seed_method_and_key_alone(mini):
         numbers(make(mini, base, seed=3, method="other"), "drop", "cars"),
     ]
     assert len({tuple(n) for n in [first, *others]}) == 6
+
+
+def test_a_report_holds_what_a_result_can_and_nothing_else(mini):
+    pool = make(mini, mini.encoder())
+    pool.report(loss=torch.tensor(0.5), table=np.arange(3), deep={1: [np.float32(2), None, "x", True]})
+    assert pool.diagnostics == {"loss": 0.5, "table": [0, 1, 2], "deep": {"1": [2.0, None, "x", True]}}
+    with pytest.raises(MethodError, match=r"report\(model=...\): a result cannot hold a Linear"):
+        pool.report(model=torch.nn.Linear(1, 1))
 
 
 def test_reports_add_up(mini):

@@ -80,12 +80,13 @@ def by_hand(bench, made, first):
     if needs.calibration:  # what stands for the first two gives half of each, by name, the odd one of digits
         counts = dict(zip(tasks, (samples // 2, samples - samples // 2, samples, samples), strict=True))
         images = {t: list(drawn(bench, "calibration", t, made.seed).once(n, 64)) for t, n in counts.items()}
-        images["merged-so-far"] = images["digits"] + images["landcover"]
+        together = [batch for batch, _ in (*images["digits"], *images["landcover"])]
+        images["merged-so-far"] = list(torch.cat(together).split(64))
     if needs.test_inputs:
         streams = {t: drawn(bench, "test", t, made.seed).forever(4) for t in tasks}
         images = {t: [next(stream) for _ in range(4)] for t, stream in streams.items()}
-        pairs = zip(images["digits"], images["landcover"], strict=True)
-        images["merged-so-far"] = [batch for pair in pairs for batch in pair][:4]
+        halves = [drawn(bench, "test", t, made.seed).forever(2) for t in sorted(FIRST)]
+        images["merged-so-far"] = [torch.cat([next(half)[0] for half in halves]) for _ in range(4)]
     heads = {t: bench.zoo.head(t) for t in tasks}
     text = torch.cat([heads[t].text_features for t in sorted(FIRST)])
     heads["merged-so-far"] = ZeroShotHead(heads["digits"].projection, text, heads["digits"].logit_scale)

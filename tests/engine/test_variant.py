@@ -108,6 +108,10 @@ def test_orders_start_afresh_and_steps_follow_one_another():
         ({"prefixes": [2, 5]}, "prefixes: 5 tasks, but merge names 4"),
         ({"orders": {"b": [["mnist"], ["dtd", "digits"]]}}, "orders: task 'digits' arrives twice in order b"),
         ({"orders": {0: [["mnist", "mnist"]]}}, "orders: task 'digits' arrives twice in order 0"),
+        (
+            {"merge": ["digits", "scenes"], "orders": {"a": [["mnist"], ["svhn"]]}},
+            "orders: task 'numbers' of order a is not among those to be merged",
+        ),
         ({"held_out": [["dtd"], [*OWN]]}, "held_out: a group holds out every task; nothing is left to merge"),
         ({"merge": ["digits", "sun379"]}, "unknown task of zoo 'z': 'sun379'; did you mean 'sun397'?"),
         ({"evaluate": ["scences"]}, "unknown task of zoo 'z': 'scences'; did you mean 'scenes'?"),
@@ -230,6 +234,7 @@ CHOICE = study(suite(prefixes=[1, 2]), vary={"restrict.blocks": ["late", [0, 2]]
         ({"tasks": ["2"]}, ["2,late", "2,0+2"]),
         ({"tasks": ["2", "1"]}, ["1,late", "1,0+2", "2,late", "2,0+2"]),
         ({"restrict.blocks": ["0+2"], "tasks": ["1"]}, ["1,0+2"]),
+        ({"alpha": [".5"], "tasks": ["1.0"]}, ["1,late", "1,0+2"]),
     ],
 )
 def test_only_the_variants_with_all_the_values_are_chosen(wanted, names):
@@ -241,6 +246,7 @@ def test_only_the_variants_with_all_the_values_are_chosen(wanted, names):
     [
         ({"task": ["2"]}, "unknown axis of this suite's variants: 'task'; did you mean 'tasks'?"),
         ({"tasks": ["3"]}, "unknown tasks '3'; there are: 1, 2"),
+        ({"tasks": ["all"]}, "unknown tasks 'all'; there are: 1, 2"),
         ({"restrict.blocks": ["late", "lates"]}, "unknown restrict.blocks 'lates'; did you mean 'late'?"),
     ],
 )

@@ -57,6 +57,19 @@ def test_results_on_other_weights_do_not_share_a_board(make_result):
     assert [r.method for r in board_of([old, new]).rows] == ["new"]
 
 
+def test_results_under_other_conditions_do_not_share_a_board(make_result):
+    old = make_result("old", (90, 90), conditions={"restrict": "late"})
+    new = make_result("new", (60, 60), conditions={"restrict": "early"}, started="2026-02-01T00:00:00+00:00")
+    assert [r.method for r in board_of([old, new]).rows] == ["new"]
+
+
+def test_seeds_from_before_and_after_a_change_of_code_are_not_averaged(make_result):
+    old = [make_result("m", (10, 10), source="before", seed=s) for s in (0, 1)]
+    new = make_result("m", (60, 60), source="after", started="2026-02-01T00:00:00+00:00")
+    (row,) = board_of([*old, new]).rows
+    assert (row.seeds, row.average) == ((0,), pytest.approx(0.6))
+
+
 def test_a_failure_stands_last_with_its_reason(make_result):
     failed = make_result("bad", (0, 0), status="failed", error="it diverged", tasks={}, merge=None, evaluation=None)
     board = board_of([failed, make_result("good", (1, 1))])

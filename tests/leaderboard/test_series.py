@@ -2,7 +2,7 @@
 
 import pytest
 
-from mergebench.leaderboard.series import across, make_series
+from mergebench.leaderboard.series import across, chosen, make_series
 from mergebench.leaderboard.statistics import average_interval, seed_interval
 
 LATER = "2026-02-01T00:00:00+00:00"
@@ -58,6 +58,19 @@ def test_results_on_other_weights_or_images_than_the_newest_are_dropped(at, fact
     other = {fact: "other"} if fact == "weights" else {fact: {"a/test": "other"}}
     results = [at("old", (90, 90), {"tasks": 2}, **other), at("new", (60, 60), {"tasks": 2}, started=LATER)]
     assert [x.method for x in one(results).lines] == ["new"]
+
+
+def test_results_under_other_conditions_than_the_newest_of_their_variant_are_dropped(at):
+    # A suite's file was changed, and one method was run again: same weights, same images, another experiment.
+    told = [("old", "late", "2026-01-01"), ("new", "early", LATER)]
+    results = [at(m, (60, 60), {"tasks": 2}, conditions={"restrict": r}, started=t) for m, r, t in told]
+    assert [x.method for x in one(results).lines] == ["new"]
+
+
+def test_seeds_from_before_and_after_a_change_of_code_are_not_averaged(at):
+    told = [(0, 10, "before", "2026-01-01"), (1, 20, "before", "2026-01-01"), (0, 60, "after", LATER)]
+    results = [at("m", (c, c), {"tasks": 2}, seed=s, source=code, started=t) for s, c, code, t in told]
+    assert dict(line(one(results), "m").scores["all tasks"]["tasks=2"].seeds) == {0: 0.6}
 
 
 def test_variants_may_have_images_of_their_own(at):
@@ -161,24 +174,42 @@ def test_the_best_point_is_chosen_on_validation_and_never_on_test(at, counts):
     ]
     series = one(results)
     assert series.metrics == ("all tasks", "validation")
-    assert line(series, "m").chosen() == "alpha=0.5"
+    assert chosen(series, line(series, "m")) == {"": "alpha=0.5"}
 
 
 def test_validation_chooses_by_the_mean_over_seeds(at, counts):
     told = [(0.1, 0, 99), (0.1, 1, 1), (0.5, 0, 60), (0.5, 1, 60)]
     results = [at("m", (5, 5), {"alpha": a}, study="s", seed=s, validation=counts(a=v, b=v)) for a, s, v in told]
-    assert line(one(results), "m").chosen() == "alpha=0.5"
+    series = one(results)
+    assert chosen(series, line(series, "m")) == {"": "alpha=0.5"}
+
+
+def test_a_studys_point_is_chosen_for_each_of_the_suites_variants(at, counts):
+    told = {(2, 0.1): 90, (2, 0.5): 80, (4, 0.1): 30, (4, 0.5): 40}  # the easier suite must not be what is chosen
+    results = [
+        at("m", (5, 5), {"tasks": n, "alpha": a}, study="s", validation=counts(a=v, b=v)) for (n, a), v in told.items()
+    ]
+    series = one(results)
+    found = chosen(series, line(series, "m"))
+    assert found == {"tasks=2": "tasks=2,alpha=0.1", "tasks=4": "tasks=4,alpha=0.5"}
 
 
 def test_nothing_is_chosen_without_validation_nor_where_all_points_are_the_same(at, counts):
     points = [{"alpha": a} for a in (0.1, 0.5)]
-    assert line(one([at("m", (9, 9), p, study="s") for p in points]), "m").chosen() is None
     same = [at("m", (i, i), p, study="s", validation=counts(a=50, b=50)) for i, p in enumerate(points)]
-    assert line(one(same), "m").chosen() is None
-    floor = [
-        at("p", (i, i), p, study="s", role="floor", validation=counts(a=i, b=i)) for i, p in enumerate(points, start=1)
-    ]
-    assert line(one([*floor, *same]), "p").chosen() is None
+    for results in ([at("m", (9, 9), p, study="s") for p in points], same):
+        series = one(results)
+        assert chosen(series, line(series, "m")) == {}
+
+
+def test_a_line_that_lacks_a_point_has_no_mean_over_it_and_stands_last(at):
+    points = [(k, n) for k in "xy" for n in (1, 2)]
+    whole = [at("m", (10, 10), {"kind": k, "n": n}, position=i) for i, (k, n) in enumerate(points)]
+    part = [at("p", (90, 90), {"kind": "x", "n": n}, position=n) for n in (1, 2)]  # the easier kind alone
+    series = one(whole + part)
+    assert across(series, line(series, "p"), "all tasks", "kind") == {"x": pytest.approx(0.9)}
+    assert across(series, line(series, "p"), "all tasks", "n") == {}
+    assert [x.method for x in series.lines] == ["m", "p"]
 
 
 def test_across_an_axis_is_the_plain_mean_over_the_others(at):

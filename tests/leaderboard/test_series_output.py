@@ -113,10 +113,21 @@ def test_arms_are_held_against_the_first_by_seed(study):
     told = paired_difference({s: 0.3 + s / 100 for s in range(3)}, {s: 0.6 + 1.5 * s / 100 for s in range(3)})
     low, high = (f"{100 * end:+.2f}" for end in told.interval)
     assert shown["N, 0.1"] == {
+        "seeds": "3",
         "difference": f"{100 * told.mean:+.2f}",
         "95 % t interval": f"{low} to {high}",
         "p": f"{told.p:.2g}",
     }
+
+
+def test_where_seeds_change_nothing_no_chance_is_told(at):
+    results = [
+        at("m", (c, c), {"alpha": a}, study="s", seed=s, position=i)
+        for i, (a, c) in enumerate([(0.1, 30), (0.9, 40)])
+        for s in range(3)
+    ]
+    shown = table(one(results), "Difference from M, 0.1")["M, 0.9"]
+    assert shown == {"seeds": "3", "difference": "+10.00", "95 % t interval": "-", "p": "-"}
 
 
 def test_one_seed_allows_no_difference_table(study):
@@ -125,11 +136,15 @@ def test_one_seed_allows_no_difference_table(study):
 
 def test_the_note_says_what_the_intervals_are_over(study, scaling):
     assert "3 seeds" in interval_note(one(study)) and "test images (one seed)" in interval_note(one(scaling))
+    mixed = interval_note(one(r for r in study if r.method == "m" or r.seed == 0))
+    assert "over 3 seeds" in mixed and "Where a method has one seed: interval over test images" in mixed
 
 
 def test_the_sequence_table_shows_its_three_figures(at):
     rows = [((80, 10), ["a"]), ((60, 50), ["a", "b"])]
-    results = [at("m", c, {"order": 0, "step": n}, merged=m, position=n) for n, (c, m) in enumerate(rows, start=1)]
+    results = [
+        at("m", c, {"order": 0, "step": n}, merged=m, position=n, steps=2) for n, (c, m) in enumerate(rows, start=1)
+    ]
     shown = table(one(results), "All tasks after the last step")["M"]
     assert shown == {"after the last step": "55.0", "backward transfer": "-20.0", "forgetting": "20.0"}
 
@@ -166,6 +181,14 @@ def test_a_picture_has_a_line_for_every_method_and_reference(scaling):
     drawn = {x.get_label(): (x.get_xdata().tolist(), x.get_ydata().tolist()) for x in panel.get_lines()}
     assert drawn["M"] == ([2, 4, 8], pytest.approx([50, 48, 46]))
     assert set(drawn) == {"Finetuned", "M", "N"}
+
+
+def test_a_picture_draws_numbers_in_rising_order_whatever_the_files(at):
+    series = one(
+        [at("m", (c, c), {"alpha": a}, position=i) for i, (a, c) in enumerate([(0.9, 50), (0.1, 10), (0.5, 30)])]
+    )
+    (drawn,) = [x for x in draw(series).axes[0].get_lines() if x.get_label() == "M"]
+    assert (drawn.get_xdata().tolist(), drawn.get_ydata().tolist()) == ([0.1, 0.5, 0.9], pytest.approx([10, 30, 50]))
 
 
 @pytest.mark.parametrize("name", ["scaling", "crossed", "study"])

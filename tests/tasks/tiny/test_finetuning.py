@@ -78,6 +78,29 @@ def test_an_interrupted_run_ends_where_an_unbroken_one_does(parts, tmp_path, mon
     assert all(torch.allclose(unbroken[name], resumed[name], atol=1e-6) for name in unbroken)
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"steps": 80}, "steps 40, not 80"),
+        ({"seed": 1}, "seed 0, not 1"),
+        ({"frozen": ("stem",)}, r"frozen \[\], not \['stem'\]"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused(change, told, parts, tmp_path):
+    finished = run(parts, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match=rf"another training \({told}\); name another folder"):
+        run(parts, checkpoint_dir=tmp_path, **change)
+    again = run(parts, checkpoint_dir=tmp_path)  # what was done is intact
+    assert all(torch.equal(finished[name], again[name]) for name in finished)
+
+
+def test_a_checkpoint_of_another_task_is_refused(parts, tmp_path):
+    run(parts, checkpoint_dir=tmp_path)
+    encoder, head, images, labels = parts
+    with pytest.raises(ValueError, match="training data"):
+        run((encoder, head, images, labels.roll(1)), checkpoint_dir=tmp_path)
+
+
 def failing_after(count):
     from mergebench.finetuning import FineTuning
 

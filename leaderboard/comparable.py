@@ -1,0 +1,27 @@
+"""Which stored results are of one experiment, so that they may stand side by side."""
+
+from collections.abc import Sequence
+
+from mergebench.results import Result
+
+
+def comparable(results: Sequence[Result]) -> list[Result]:
+    """Those of the newest experiment; a suite, a checkpoint or a method may have changed under the same name.
+
+    Weights must be the newest of their name, images and conditions the newest of their variant, code the newest of
+    its method: seeds of a method from before and after a change of its code are not averaged.
+
+    Args:
+        results: of one suite or study on one zoo, the oldest first.
+    """
+    # Weights bear the same names in all variants; images do not: test images may be under another corruption.
+    weights = {name: digest for r in results for name, digest in r.weights.items()}
+    variants = {r.variant: (r.data, r.conditions) for r in results}
+    code = {r.method: r.source for r in results}
+    return [
+        r
+        for r in results
+        if r.weights.items() <= weights.items()
+        and (r.data, r.conditions) == variants[r.variant]
+        and r.source == code[r.method]
+    ]

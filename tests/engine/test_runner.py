@@ -1,0 +1,61 @@
+"""Runs: what a cell's failure costs, and what a later run makes good."""
+
+import pytest
+import yaml
+
+import mergebench.execution
+from mergebench import ModelPool, Needs, merge_method
+from mergebench.evaluation import Evaluation
+from mergebench.plan import Cell, Plan, RunRequest, make_plan
+from mergebench.results import ResultStore, TaskScore
+from mergebench.runner import run
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    """A plan of average on two tasks, with scores that cost nothing."""
+
+    def evaluate(encoder, states, heads, splits, **options):
+        return Evaluation({t: TaskScore(correct=1, total=2, predictions="") for t in heads}, {t: [0] for t in heads})
+
+    monkeypatch.setattr(mergebench.execution, "evaluate", evaluate)
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(yaml.safe_dump({"title": "t", "zoo": "tiny", "merge": ["digits", "signs"]}))
+    return make_plan(RunRequest(["average"], str(suite)))
+
+
+def with_function(plan, method, function):
+    """The plan with another function in place of a method's."""
+    cells = [Cell(**vars(c) | {"function": function}) if c.card.name == method else c for c in plan.cells]
+    return Plan(plan.bench, cells, plan.device)
+
+
+def test_experts_that_failed_once_are_not_missed_for_ever(plan, tmp_path):
+    def fails(pool):
+        raise OSError("disk full")
+
+    store = ResultStore(tmp_path / "out")
+    ceiling, average = run(with_function(plan, "finetuned", fails), store).results
+    assert (ceiling.status, average.status, average.average_relative) == ("failed", "ok", None)
+    summary = run(plan, store)
+    assert summary.reused == 1 and [r.average_relative for r in summary.results] == [1.0, 1.0]
+    assert {r.method: r.average_relative for r in store.all()} == {"finetuned": 1.0, "average": 1.0}
+
+
+def test_a_method_that_reports_what_cannot_be_stored_costs_its_own_cell(plan, tmp_path):
+    @merge_method("odd", title="Odd", needs=Needs())
+    def odd(pool: ModelPool):
+        pool.report(model=object())
+
+    ceiling, average = run(with_function(plan, "average", odd), ResultStore(tmp_path)).results
+    assert (ceiling.status, average.status) == ("ok", "failed")
+    assert average.error == "report(model=...): a result cannot hold a object; report numbers or texts"
+    assert len(list(tmp_path.glob("cells/*/*.json"))) == 2
+
+
+def test_a_result_says_its_conditions_in_full(plan, tmp_path):
+    _, average = run(plan, ResultStore(tmp_path)).results
+    assert {"merge", "calibration", "restrict", "evaluate", "zoo"} <= set(average.conditions)
+    assert average.conditions["zoo"]["encoder"] == "mergebench.tasks.tiny.model:create_encoder"
+    (stored,) = [r for r in ResultStore(tmp_path).all() if r.method == "average"]
+    assert stored.conditions == average.conditions  # what is read back is held against what was written
