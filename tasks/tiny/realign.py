@@ -30,7 +30,7 @@ class Realignment:
         rate: peak learning rate of AdamW.
     """
 
-    pairs: int = 9000
+    pairs: int = 6000
     captions: Recipe = Recipe(named=0.2, wrong=0.2, facts=0.5)
     steps: int = 350
     rate: float = 1e-3

@@ -9,6 +9,7 @@ from mergebench import discovery, hyperparameters, registry
 from mergebench.bench import Bench
 from mergebench.cli.options import wanted_variants
 from mergebench.configuration import read_study, read_suite, read_zoo
+from mergebench.results import SUITE_AXES
 from mergebench.tasks.tiny import RENDERED, TASKS
 from mergebench.variant import select
 
@@ -32,7 +33,7 @@ def merged(suite):
 
 
 def test_what_this_file_lists_is_what_is_shipped():
-    assert {"tiny-8", "unseen", "corruptions", "corruptions-seen"} <= set(SUITES)
+    assert {"tiny-8", "tiny-14", "tiny-20", "scale", "unseen", "sequential", "corruptions"} <= set(SUITES)
     assert {"alpha", "ridge", "samples", "region", "block", "component", "class-imbalance"} <= set(STUDIES)
     assert {"calibration-source", "dependency", "seeds"} <= set(STUDIES)
 
@@ -86,6 +87,11 @@ def test_every_variant_of_a_suite_can_be_chosen_by_only(name):
         assert select(variants, wanted_variants(words)) == [variant]
 
 
+@pytest.mark.parametrize("name", SUITES)
+def test_a_suites_axes_are_known_as_such(name):
+    assert all(set(v.point) <= set(SUITE_AXES) for v in Bench(name).variants)
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_point_of_a_study_can_be_chosen_by_only(name):
     variants = Bench(None, study=name).variants
@@ -95,8 +101,23 @@ def test_every_point_of_a_study_can_be_chosen_by_only(name):
         assert select(variants, wanted_variants([f"{axis}={value}" for axis, value in axes.items()])) == [variant]
 
 
+@pytest.mark.parametrize("count", [8, 14, 20])
+def test_the_plain_suites_are_the_zoos_first_tasks(count):
+    suite = read_suite(f"tiny-{count}")
+    assert merged(suite) == read_zoo("tiny").tasks[:count] == list(TASKS)[:count]
+    assert (suite.evaluate, suite.prefixes, suite.held_out, suite.orders) == ([], [], [], {})
+
+
 def test_the_zoos_first_eight_stand_for_the_literatures_eight():
     assert [TASKS[t].card.stands_for for t in read_zoo("tiny").tasks[:8]] == ORDER_8
+
+
+def test_scale_grows_as_the_papers_curve():
+    suite = read_suite("scale")
+    assert suite.prefixes == [2, 4, 8, 12, 14, 16, 18, 20]
+    assert merged(suite) == list(TASKS)
+    for variant, count in zip(Bench("scale").variants, suite.prefixes, strict=True):
+        assert list(variant.merge) == list(variant.evaluate) == list(TASKS)[:count]
 
 
 def test_the_unseen_pairs_are_the_papers():
@@ -111,6 +132,23 @@ def test_the_unseen_pairs_are_the_papers():
     for variant, pair in zip(Bench("unseen").variants, pairs, strict=True):
         assert set(variant.evaluate) == {own[t] for t in ORDER_8}
         assert set(variant.merge) == {own[t] for t in ORDER_8} - {own[t] for t in pair}
+
+
+def test_every_sequential_order_brings_all_twenty_tasks_four_at_a_time():
+    suite, own = read_suite("sequential"), own_names()
+    assert list(suite.orders) == [0, 1, 2, 3, 4]
+    for groups in suite.orders.values():
+        assert [len(group) for group in groups] == [4] * 5
+        arriving = [own[t] for group in groups for t in group]
+        assert sorted(arriving) == sorted(TASKS) == sorted(merged(suite))
+    assert len({repr(groups) for groups in suite.orders.values()}) == 5
+
+
+def test_every_step_of_a_sequence_is_evaluated_on_all_twenty():
+    variants = Bench("sequential").variants
+    assert [(v.point["order"], v.point["step"]) for v in variants] == [(o, s) for o in range(5) for s in range(1, 6)]
+    assert all(sorted(v.evaluate) == sorted(TASKS) for v in variants)
+    assert all(len(v.merge) == 4 and len(v.merged) == 4 * v.point["step"] for v in variants)
 
 
 @pytest.mark.parametrize(("name", "seen"), [("corruptions", False), ("corruptions-seen", True)])

@@ -1,5 +1,6 @@
 """The shipped weights: complete, of one shape, in float16, small enough, and what the cards say."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,14 @@ import torch
 from safetensors.torch import load_file
 
 import mergebench.tasks.tiny
-from mergebench.configuration import read_zoo
+from mergebench import registry
+from mergebench.bench import Bench
+from mergebench.corruption import corrupt
 from mergebench.heads import ZeroShotHead
 from mergebench.tasks.tiny import TASKS, model
 from mergebench.tasks.tiny.captions import Vocabulary
 from mergebench.tasks.tiny.pretrain import class_features, create_pair
 
-SHIPPED = read_zoo("tiny").tasks
 WEIGHTS = Path(mergebench.tasks.tiny.__file__).parent / "weights"
 
 
@@ -33,13 +35,13 @@ def head_of(task):
 
 
 @torch.no_grad()
-def accuracy(state, task, count=300):
+def accuracy(state, task, count=300, damage=lambda images: images):
     images, labels = TASKS[task].load("validation")
-    features = encoder_with(state)(model.normalise(torch.from_numpy(images[:count])))
+    features = encoder_with(state)(model.normalise(torch.from_numpy(damage(images[:count]))))
     return (head_of(task)(features).argmax(1) == torch.from_numpy(labels[:count])).float().mean().item()
 
 
-@pytest.mark.parametrize("task", SHIPPED)
+@pytest.mark.parametrize("task", TASKS)
 def test_an_expert_fits_the_base_and_beats_it(task, base):
     expert = load_file(WEIGHTS / "experts" / f"{task}.safetensors")
     assert {name: t.shape for name, t in expert.items()} == {name: t.shape for name, t in base.items()}
@@ -48,7 +50,17 @@ def test_an_expert_fits_the_base_and_beats_it(task, base):
     assert accuracy(expert, task) > accuracy(base, task)
 
 
-@pytest.mark.parametrize("task", SHIPPED)
+@pytest.mark.parametrize("name", registry.corruptions())
+def test_severity_five_costs_experts_more_than_severity_one(name):
+    corruption, mean = registry.corruptions()[name], {}
+    experts = {t: load_file(WEIGHTS / "experts" / f"{t}.safetensors") for t in Bench("corruptions").variants[0].merge}
+    for severity in (1, 5):
+        damage = partial(corrupt, corruption, severity=severity, key="validation")
+        mean[severity] = sum(accuracy(e, t, 200, damage) for t, e in experts.items()) / len(experts)
+    assert mean[5] < mean[1]
+
+
+@pytest.mark.parametrize("task", TASKS)
 def test_a_head_has_a_unit_row_per_class(task):
     head = head_of(task)
     assert head.text_features.shape[0] == len(TASKS[task].card.classes)
