@@ -6,6 +6,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from mergebench.leaderboard.comparable import comparable
+from mergebench.leaderboard.notes import conditions
 from mergebench.leaderboard.statistics import average_interval
 from mergebench.results import Result
 
@@ -56,6 +57,7 @@ class Board:
         totals: task -> test images.
         rows: see `Row`.
         environment: of the newest result, for the footer.
+        note: conditions that are not usual, in a sentence.
     """
 
     suite: str
@@ -65,6 +67,7 @@ class Board:
     totals: dict[str, int]
     rows: tuple[Row, ...]
     environment: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
 
 
 def make_boards(results: Iterable[Result]) -> list[Board]:
@@ -106,7 +109,8 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     rows = [Row(**{**vars(r), "rank": ranks.get(id(r))}) for r in rows]
     scored = next((r for r in members if r.tasks), None)
     totals = {t: s.total for t, s in scored.tasks.items()} if scored else {}
-    return Board(*group, tuple(totals), totals, tuple(rows), members[-1].environment.model_dump())
+    environment = members[-1].environment.model_dump()
+    return Board(*group, tuple(totals), totals, tuple(rows), environment, conditions(members))
 
 
 def _row(results: list[Result]) -> Row:

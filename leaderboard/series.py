@@ -6,7 +6,8 @@ from statistics import fmean
 from typing import Any
 
 from mergebench.leaderboard.comparable import comparable
-from mergebench.leaderboard.statistics import average_interval, seed_interval
+from mergebench.leaderboard.notes import conditions, failures
+from mergebench.leaderboard.statistics import ROUNDING, average_interval, seed_interval
 from mergebench.results import SUITE_AXES, Result, TaskScore
 
 Metric = Callable[[Result], Mapping[str, TaskScore]]
@@ -26,11 +27,13 @@ class Score:
 
     Args:
         seeds: seed -> mean accuracy over tasks.
-        interval: 95 %: over seeds if there are several, over test images if there is one.
+        interval: 95 %: over seeds, or over test images where there is one seed or seeds change nothing.
+        over_seeds: which of the two.
     """
 
     seeds: Mapping[int, float]
     interval: tuple[float, float]
+    over_seeds: bool = False
 
     @property
     def mean(self) -> float:
@@ -66,6 +69,7 @@ class Series:
         points: variant -> axis -> value.
         metrics: the names of what there is to show, the first being the main one.
         lines: references first, then methods by the mean of the main metric, those that lack points last.
+        notes: sentences that must stand beside the tables.
     """
 
     suite: str
@@ -74,6 +78,7 @@ class Series:
     points: Mapping[str, Mapping[str, Any]]
     metrics: tuple[str, ...]
     lines: tuple[Line, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -99,15 +104,18 @@ def make_series(results: Iterable[Result]) -> list[Series]:
     """
     groups: dict[tuple[str, str, str], list[Result]] = {}
     for result in sorted(results, key=lambda r: r.started):
-        if (result.point or result.study) and result.status == "ok":
+        if result.point or result.study:
             groups.setdefault((result.suite, result.study, result.zoo), []).append(result)
     # While a study has only its references, there is no point to show them at.
-    shown = {g: m for g, m in groups.items() if not g[1] or any(r.role == "method" for r in m)}
-    return [_series(group, members) for group, members in sorted(shown.items())]
+    return [_series(g, m) for g, m in sorted(groups.items()) if any(r.role == "method" or not g[1] for r in _well(m))]
+
+
+def _well(results: Sequence[Result]) -> list[Result]:
+    return [r for r in results if r.status == "ok"]
 
 
 def _series(group: tuple[str, str, str], results: list[Result]) -> Series:
-    members = comparable(results)
+    members = comparable(_well(results))
     settings = {id(r): {k: v for k, v in r.hyperparameters.items() if k not in r.varied} for r in members}
     by_line: dict[tuple, dict[str, dict[int, Result]]] = {}
     for result in members:
@@ -126,7 +134,9 @@ def _series(group: tuple[str, str, str], results: list[Result]) -> Series:
             scores = {m: {v: _score(rs, METRICS[m]) for v, rs in there.items() if METRICS[m](rs[0])} for m in metrics}
             lines.append(Line(first.method, first.title, first.role, settings[id(first)], scores, there))
     lines.sort(key=lambda line: (line.role == "method", len(points) - len(line.results), -_mean(line, metrics[0])))
-    return Series(*group, points, metrics, tuple(lines))
+    axes = {axis for point in points.values() for axis in point}
+    notes = (conditions(members, axes), *failures(results))
+    return Series(*group, points, metrics, tuple(lines), tuple(filter(None, notes)))
 
 
 def _lookup(variants: Mapping[str, dict[int, Result]], name: str, point: Mapping[str, Any]) -> dict[int, Result]:
@@ -148,8 +158,8 @@ def _metrics(results: Sequence[Result]) -> tuple[str, ...]:
 
 def _score(results: Sequence[Result], metric: Metric) -> Score:
     seeds = {r.seed: fmean(s.accuracy for s in metric(r).values()) for r in results}
-    if len(seeds) > 1:
-        return Score(seeds, seed_interval(list(seeds.values())))
+    if max(seeds.values()) - min(seeds.values()) > ROUNDING:
+        return Score(seeds, seed_interval(list(seeds.values())), over_seeds=True)
     scores = list(metric(results[0]).values())
     return Score(seeds, average_interval([s.correct for s in scores], [s.total for s in scores]))
 
@@ -194,6 +204,11 @@ def intervals_of(series: Series, line: Line, metric: str) -> dict[Any, tuple[flo
     return {_key(point[axis]): scores[v].interval for v, point in series.points.items() if v in scores}
 
 
+def suite_point(point: Mapping[str, Any]) -> str:
+    """What of a point is the suite's own variant, as text; the rest is a study's."""
+    return ",".join(f"{axis}={_key(value)}" for axis, value in point.items() if axis in SUITE_AXES)
+
+
 def chosen(series: Series, line: Line) -> dict[str, str]:
     """The study's point that is best on the validation split, for each of the suite's own variants.
 
@@ -206,7 +221,6 @@ def chosen(series: Series, line: Line) -> dict[str, str]:
     scores = line.scores.get("validation", {})
     groups: dict[str, list[str]] = {}
     for variant in scores:
-        where = {a: v for a, v in series.points[variant].items() if a in SUITE_AXES}
-        groups.setdefault(",".join(f"{a}={_key(v)}" for a, v in where.items()), []).append(variant)
+        groups.setdefault(suite_point(series.points[variant]), []).append(variant)
     differing = {w: vs for w, vs in groups.items() if len({scores[v].mean for v in vs}) > 1}
     return {where: max(variants, key=lambda v: scores[v].mean) for where, variants in differing.items()}

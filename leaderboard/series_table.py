@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mergebench.leaderboard.formatting import percent, told_apart
 from mergebench.leaderboard.sequence import transfer
-from mergebench.leaderboard.series import Line, Score, Series, across, chosen, values_of
+from mergebench.leaderboard.series import Line, Score, Series, across, chosen, suite_point, values_of
 from mergebench.leaderboard.statistics import Difference, paired_difference
 from mergebench.leaderboard.table import NEEDED_WIDTH
 
@@ -112,23 +112,29 @@ def _transfer_table(series: Series) -> Table | None:
 
 
 def _difference_table(series: Series) -> Table | None:
-    """Every arm against the first arm of the first method, paired by seed."""
+    """Every arm against the first arm of the first method, paired by seed; under the same of the suite's variants."""
     metric = series.metrics[0]
     arms = [
-        (f"{label}, {_point_label(v, series.axes)}", line.scores[metric][v])
+        (f"{label}, {_point_label(v, series.axes)}", suite_point(series.points[v]), line.scores[metric][v])
         for label, line in _by_name(series)
         for v in series.points
         if v in line.scores[metric]
     ]
-    if not series.study or len(arms) < 2 or len(arms[0][1].seeds) < 2 or len(arms) > WIDEST:
+    if not series.study or len(arms) > WIDEST:
         return None
-    (reference, first), rows = arms[0], []
-    for name, score in arms[1:]:
-        difference = paired_difference(score.seeds, first.seeds)
+    told = ("seeds", "difference", "95 % t interval", "p")
+    first: dict[str, tuple[str, Score]] = {}
+    rows = []
+    for name, where, score in arms:
+        reference, theirs = first.setdefault(where, (name, score))
+        difference = paired_difference(score.seeds, theirs.seeds) if reference != name else None
         if difference:
-            rows.append((name, str(difference.pairs), *_told(difference)))
-    title = f"Difference from {reference}, in points, paired by seed"
-    return Table(title, ("arm", "seeds", "difference", "95 % t interval", "p"), tuple(rows)) if rows else None
+            rows.append((name, reference, str(difference.pairs), *_told(difference)))
+    if len(first) > 1:
+        return Table("Differences, in points, paired by seed", ("arm", "from", *told), tuple(rows)) if rows else None
+    title = f"Difference from {arms[0][0]}, in points, paired by seed" if rows else ""
+    rows = [(name, *rest) for name, _, *rest in rows]
+    return Table(title, ("arm", *told), tuple(rows)) if rows else None
 
 
 def _by_name(series: Series) -> list[tuple[str, Line]]:
@@ -163,19 +169,21 @@ def _with_spread(figure: tuple[float, float | None]) -> str:
 
 def interval_note(series: Series) -> str:
     """What the intervals of a series mean."""
-    counts = {len(s.seeds) for line in series.lines for s in line.scores[series.metrics[0]].values()}
-    several = sorted(counts - {1})
-    images = "interval over test images (one seed); it does not cover the calibration draw"
+    scores = [s for line in series.lines for s in line.scores[series.metrics[0]].values()]
+    several = sorted({len(s.seeds) for s in scores if s.over_seeds})
     if not several:
-        return f"± half of the 95 % {images}."
+        return "± half of the 95 % interval over test images; it does not cover the calibration draw."
     seeds = " to ".join(map(str, dict.fromkeys((several[0], several[-1]))))
-    note = f"± half of the 95 % t interval over {seeds} seeds; it does not cover the choice of test images"
-    return f"{note}. Where a method has one seed: {images}." if 1 in counts else f"{note}."
+    note = f"± half of the 95 % t interval over {seeds} seeds; it does not cover the choice of test images."
+    if all(s.over_seeds for s in scores):
+        return note
+    return f"{note} Where there is one seed, or seeds change nothing: over test images."
 
 
 def markdown(series: Series) -> str:
     """All tables, as a Markdown page."""
-    parts = [f"# {series.name} (suite {series.suite}, zoo {series.zoo})", f"Accuracies in %. {interval_note(series)}"]
+    heading = f"# {series.name} (suite {series.suite}, zoo {series.zoo})"
+    parts = [heading, f"Accuracies in %. {interval_note(series)}", *series.notes]
     for table in tables(series):
         lines = [table.header, ("---", *["---:"] * (len(table.header) - 1)), *table.rows]
         escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
@@ -215,4 +223,5 @@ def print_series(series: Series) -> None:
         for row in table.rows:
             shown.add_row(*map(Text, row), style="dim" if roles.get(row[0], "method") != "method" else None)
         console.print(shown)
-    console.print(f"Accuracies in %. {interval_note(series)}", highlight=False)
+    for sentence in (f"Accuracies in %. {interval_note(series)}", *series.notes):
+        console.print(sentence, highlight=False, markup=False)

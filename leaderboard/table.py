@@ -41,5 +41,5 @@ def print_board(board: Board) -> None:
         cells += [formatting.seconds(row), formatting.megabytes(row)]
         table.add_row(*map(Text, cells), style="dim" if row.role != "method" else None)
     console.print(table)
-    for sentence in agreements(board):
-        console.print(sentence, highlight=False)
+    for sentence in filter(None, (board.note, *agreements(board))):
+        console.print(sentence, highlight=False, markup=False)

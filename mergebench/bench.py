@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from torch import nn
@@ -59,7 +60,7 @@ class Bench:
     ) -> None:
         self.study = read_study(study) if study else None
         self.study_name = short_name(study) if study else ""
-        suite = suite or self.study.suite
+        suite = suite or _beside(self.study.suite, study)
         self.suite: SuiteConfig = read_suite(suite)
         self.name = short_name(suite)
         self.zoo = Zoo(zoo or self.suite.zoo, zoo_root, base)
@@ -86,6 +87,12 @@ class Bench:
                 raise UnknownNameError("calibration source", source, ["own", "shuffled", *registry.tasks()])
         for variant in variants:
             region(variant.restrict, self.layout)  # a block that is not there is refused now
+        names = [v.name for v in variants]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise MergebenchError(f"two variants are the same: {twice}")
+        if any(v.calibration.corrupted for v in variants) and not any(v.corruption for v in variants):
+            raise MergebenchError(f"calibration.corrupted: suite {self.name!r} has no corruptions")
         return variants
 
     @cached_property
@@ -226,11 +233,17 @@ class Bench:
         return {t: DrawnImages(i, labels, mean, std, t, seed, chosen) for t, (i, labels, chosen) in images.items()}
 
 
+def _beside(suite: str, study: str) -> str:
+    """A study's suite, where it is a file: beside the study's own, or else from the current folder."""
+    file = Path(study).parent / suite
+    return str(file) if suite.endswith((".yaml", ".yml")) and file.is_file() else suite
+
+
 def _of_classes(labels: np.ndarray, config: CalibrationConfig, task: str) -> np.ndarray:
     """Indices of the images of the classes asked for, or of all."""
     if config.classes is None:
         return np.arange(len(labels))
-    chosen = np.flatnonzero(np.isin(labels, config.classes))
-    if not len(chosen):
-        raise MergebenchError(f"calibration.classes: task {task!r} has no image of class {config.classes}")
-    return chosen
+    absent = np.setdiff1d(config.classes, labels)
+    if len(absent):
+        raise MergebenchError(f"calibration.classes: task {task!r} has no image of class {absent[0]}")
+    return np.flatnonzero(np.isin(labels, config.classes))

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mergebench import registry
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 REGIONS = ("early", "middle", "late")
@@ -180,21 +180,62 @@ class StudyConfig(Strict):
         return self
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error: the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """As SafeLoader's, but for keys that stand twice."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for place, (mark, _) in enumerate(node.value):
+            key = keys[place]
+            if key in keys[:place]:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", mark.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def _read(kind: str, name: str, model: type[Model]) -> Model:
     path = registry.config_file(kind, name)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
         return model.model_validate(content)
     except (OSError, UnicodeDecodeError) as error:
         raise MergebenchError(f"cannot read {path}: {error}") from None
     except yaml.YAMLError as error:
-        raise MergebenchError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error)
+        raise MergebenchError(f"{path} is not valid YAML: {where}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        # What a whole section holds would bury the reason.
-        got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
-        raise MergebenchError(f"{path}: {where}: {first['msg']}{got}") from None
+        raise MergebenchError(f"{path}: {_reason(model, error)}") from None
+
+
+def _reason(model: type[BaseModel], error: ValidationError) -> str:
+    """The first thing wrong in a file, in one line; a field that is misspelt before one that is missing for it."""
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    *section, name = first["loc"] or ("the file",)
+    where = ".".join(str(part) for part in (*section, name) if "[" not in str(part))  # pydantic's names of types
+    if first["type"] == "extra_forbidden":
+        return f"{where}: there is no such field; {nearest(str(name), list(_at(model, section).model_fields))}"
+    if first["type"] == "model_type":
+        fields = ", ".join(_at(model, first["loc"]).model_fields)
+        return f"{where}: must be a section with fields ({fields}), not {first['input']!r}"
+    # What a whole section holds would bury the reason.
+    got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
+    return f"{where}: {first['msg']}{got}"
+
+
+def _at(model: type[BaseModel], where: Sequence[str | int]) -> type[BaseModel]:
+    """The section of a file at a place; names of points and the like are no sections of their own."""
+    for name in where:
+        field = model.model_fields.get(name)
+        inner = [t for t in _types(field.annotation) if issubclass(t, BaseModel)] if field else []
+        model = inner[0] if inner else model
+    return model
+
+
+def _types(annotation: Any) -> list[type]:
+    """The classes that an annotation is made of."""
+    parts = get_args(annotation)
+    return [t for part in parts for t in _types(part)] if parts else [annotation] * isinstance(annotation, type)
 
 
 def read_suite(name: str) -> SuiteConfig:

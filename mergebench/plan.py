@@ -156,6 +156,10 @@ def _check_axes(variants: Sequence[Variant], cards: Sequence[MethodCard]) -> Non
     """Every hyper-parameter that a study varies must be one that some method has."""
     known = sorted({n for c in cards for n in c.hyperparameters})
     for name in dict.fromkeys(n for v in variants for n in v.hyperparameters):
+        if name in registry.methods():
+            raise HyperparameterError(
+                f"a point sets {name!r}, a method; write the hyper-parameter's own name, for every method that has it"
+            )
         if name not in known:
             raise HyperparameterError(f"no method of this run has a hyper-parameter {name!r}; {nearest(name, known)}")
 

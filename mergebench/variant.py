@@ -65,9 +65,9 @@ class Variant:
         return {
             "merge": sorted(self.merge),
             "previous": self.previous.merge_identity if self.previous else None,
-            "calibration": self.calibration.model_dump(),
+            "calibration": self.calibration.model_dump(exclude_defaults=True),
             "corruption": list(self.corruption) if self.corruption and self.calibration.corrupted else None,
-            "restrict": self.restrict.model_dump(),
+            "restrict": self.restrict.model_dump(exclude_defaults=True),
         }
 
     @property
@@ -208,17 +208,21 @@ def select(variants: Sequence[Variant], wanted: Mapping[str, Sequence[str]]) -> 
         wanted: axis -> values, as text.
 
     Raises:
-        UnknownNameError: an axis or a value that none has; the nearest are shown.
+        MergebenchError: an axis or a value that none has, with the nearest; or values that no variant has together.
     """
     axes = list(dict.fromkeys(axis for v in variants for axis in v.point))
     for axis, values in wanted.items():
         if axis not in axes:
-            raise UnknownNameError("axis of this suite's variants:", axis, axes)
+            raise UnknownNameError("axis of these variants:", axis, axes)
         there = {_text(v.point[axis]): v.point[axis] for v in variants if axis in v.point}
         for text in values:
             if not any(_meant(value, text) for value in there.values()):
                 raise MergebenchError(f"unknown {axis} {text!r}; {nearest(text, list(there))}")
-    return [v for v in variants if all(any(_meant(v.point.get(a), t) for t in texts) for a, texts in wanted.items())]
+    left = [v for v in variants if all(any(_meant(v.point.get(a), t) for t in texts) for a, texts in wanted.items())]
+    if not left:
+        asked = " and ".join(f"{axis}={','.join(texts)}" for axis, texts in wanted.items())
+        raise MergebenchError(f"no variant has {asked}; there are: {'; '.join(v.name for v in variants)}")
+    return left
 
 
 def _meant(value: Any, text: str) -> bool:

@@ -115,7 +115,7 @@ class Zoo:
         return registry.get("task", name, registry.tasks())
 
     def find(self, name: str) -> str:
-        """A task's name in this zoo, from that name or from the CLIP task that it stands for.
+        """A task's name in this zoo, from that name or from the CLIP task that it stands for, however that is spelt.
 
         Raises:
             UnknownNameError: the zoo has no such task.
@@ -124,9 +124,10 @@ class Zoo:
             return name
         known = registry.tasks()
         standing = {known[t].card.stands_for: t for t in self.config.tasks if t in known}
-        if name not in standing:
+        spelt = {_letters(n): t for n, t in (standing | {t: t for t in self.config.tasks}).items()}
+        if _letters(name) not in spelt:
             raise UnknownNameError(f"task of zoo {self.name!r}:", name, [*self.config.tasks, *standing])
-        return standing[name]
+        return spelt[_letters(name)]
 
     def _check_name(self, task: str) -> None:
         if task not in self.config.tasks:
@@ -135,6 +136,11 @@ class Zoo:
     def _file(self, kind: str, task: str) -> Path:
         self._check_name(task)
         return self.root / kind / f"{task}.safetensors"
+
+
+def _letters(name: str) -> str:
+    """A name without case and separators: "Stanford Cars" is "stanford-cars"."""
+    return "".join(c for c in name.lower() if c.isalnum())
 
 
 def _folder(location: str) -> Path:

@@ -37,6 +37,24 @@ def test_commands_are_understood(words):
     assert make_parser(verb).parse_args([verb, *rest])
 
 
+def test_the_suites_and_studies_of_the_protocols_are_valid(tmp_path):
+    from mergebench.bench import Bench
+
+    text = (ROOT / "docs/protocols.md").read_text()
+    blocks = re.findall(r"```yaml\n(?:# (\S+\.yaml)[^\n]*\n)?(.*?)```", text, re.DOTALL)
+    files = [tmp_path / (name or f"{i}.yaml") for i, (name, _) in enumerate(blocks)]
+    for file, (_, block) in zip(files, blocks, strict=True):
+        file.write_text(block)
+        for other in re.findall(r"^# ((?:corruptions|orders): .*)", block, re.MULTILINE):
+            (tmp_path / f"other-{len(list(tmp_path.iterdir()))}.yaml").write_text(
+                re.sub(r"(?m)^held_out:.*$", other, block)
+            )
+    for file in tmp_path.iterdir():
+        what = {"study": str(file)} if "suite:" in file.read_text() else {}
+        assert len(Bench(None if what else str(file), **what).variants) > 1
+    assert len(list(tmp_path.iterdir())) == len(blocks) + 2 == 6
+
+
 def test_every_verb_is_shown():
     assert {words[1] for words in commands()} == set(VERBS)
 

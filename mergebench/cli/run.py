@@ -56,7 +56,6 @@ def execute(config: Namespace) -> int:
     if not (config.methods or config.study):
         raise MergebenchError("--methods: say which, as --methods all; only a study brings its own")
     store = ResultStore(config.out)
-    check_writable(store.out / "cells" / "any")
     set_threads(config.threads)
     with ProgressObserver() as observer:
         plan = make_plan(
@@ -72,6 +71,7 @@ def execute(config: Namespace) -> int:
                 device=config.device,
             )
         )
+        check_writable(store.out / "cells" / "any")
         summary = run(plan, store, observer)
     computed = len(summary.results) - summary.reused
     print(f"{computed} cells computed, {summary.reused} reused, in {summary.seconds:.1f} s")

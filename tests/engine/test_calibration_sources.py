@@ -34,6 +34,8 @@ def make(tmp_path):
     def bench(calibration=None, **fields):
         path = tmp_path / f"suite-{len(list(tmp_path.iterdir()))}.yaml"
         suite = {"title": "t", "zoo": "tiny", "merge": list(TASKS), "calibration": calibration or {}}
+        if suite["calibration"].get("corrupted"):
+            suite["corruptions"] = CORRUPTED
         path.write_text(yaml.safe_dump(suite | fields))
         return Bench(str(path))
 
@@ -178,7 +180,7 @@ def test_all_images_of_a_class_can_be_had_and_no_more(make):
 
 
 def test_a_class_that_a_task_lacks_is_named(make):
-    with pytest.raises(MergebenchError, match=r"calibration.classes: task 'digits' has no image of class \[15\]"):
+    with pytest.raises(MergebenchError, match="calibration.classes: task 'digits' has no image of class 15"):
         pool_of(make({"classes": [15]}))  # signs has twenty, digits ten
 
 
@@ -187,7 +189,7 @@ def test_a_class_that_a_task_lacks_is_named_before_anything_runs(tmp_path):
     suite.write_text(yaml.safe_dump({"title": "t", "zoo": "tiny", "merge": list(TASKS)}))
     study = {"title": "t", "suite": str(suite), "methods": ["average"], "vary": {"calibration.classes": [[1], [15]]}}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
-    with pytest.raises(MergebenchError, match=r"task 'digits' has no image of class \[15\]"):
+    with pytest.raises(MergebenchError, match="task 'digits' has no image of class 15"):
         make_plan(RunRequest(study=str(tmp_path / "study.yaml")))
 
 

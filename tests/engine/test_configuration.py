@@ -70,7 +70,7 @@ def test_everything_a_suite_may_hold_is_kept(tmp_path):
 def test_a_field_that_does_not_exist_is_named_where_it_stands(kind, changes, place, refusal):
     message = refusal(kind, changes)
     assert message.startswith(f": {place}: ")
-    assert "not permitted" in message
+    assert "there is no such field; " in message
 
 
 @pytest.mark.parametrize("kind", READ)
@@ -198,3 +198,44 @@ def test_a_file_that_is_not_there_is_named(kind, tmp_path):
 def test_a_file_is_called_by_its_stem_and_a_registered_name_is_kept():
     names = ["tiny-8", "a/b/mine.yaml", "./my.own.yml", "seeds"]
     assert [short_name(n) for n in names] == ["tiny-8", "mine", "my.own", "seeds"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "message"),
+    [
+        ("suite", {"prefix": [1]}, "prefix: there is no such field; did you mean 'prefixes'?"),
+        ("suite", {"merge": None, "merg": ["digits"]}, "merg: there is no such field; did you mean 'merge'?"),
+        (
+            "suite",
+            {"calibration": {"sorce": "own"}},
+            "calibration.sorce: there is no such field; did you mean 'source'?",
+        ),
+        (
+            "suite",
+            {"corruptions": ["contrast"]},
+            "corruptions: must be a section with fields (kinds, severities), not ['contrast']",
+        ),
+        (
+            "study",
+            {"points": {"a": {"hyperparameter": {}}}},
+            "points.a.hyperparameter: there is no such field; did you",
+        ),
+        ("study", {"vary": {"alpha": 0.5}}, "vary.alpha: Input should be a valid list (got 0.5)"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_the_remedy(kind, content, message, refusal):
+    assert message in refusal(kind, content)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("title: t\nzoo: tiny\nmerge: [digits]\nzoo: other\n")
+    with pytest.raises(MergebenchError, match="line 4, column 1: 'zoo' stands twice"):
+        read_suite(str(path))
+
+
+def test_where_yaml_is_broken_is_told(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("title: t\n\tzoo: tiny\n")
+    with pytest.raises(MergebenchError, match="broken.yaml is not valid YAML: line 2, column 1: found character"):
+        read_suite(str(path))

@@ -7,6 +7,7 @@ import yaml
 
 import mergebench.tasks.tiny as tiny
 from mergebench.configuration import read_zoo
+from mergebench.errors import HyperparameterError, MergebenchError
 from mergebench.plan import RunRequest, make_plan
 
 CORRUPTIONS = {"kinds": ["contrast"], "severities": [1, 5]}
@@ -67,6 +68,40 @@ def test_normalisation_and_encoder_are_part_of_a_cells_identity(write, suite, tm
     factory.write_text("from mergebench.tasks.tiny.model import create_encoder  # changed\n")
     found.append(key(**mine))
     assert found[0] == found[1] and len(set(found)) == 4
+
+
+def test_a_studys_suite_is_looked_for_beside_the_study(write, suite, tmp_path, monkeypatch):
+    study = write("study", title="t", suite="./suite.yaml", methods=["average"], vary={"calibration.source": ["own"]})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert make_plan(RunRequest(study=study)).bench.name == "suite"
+
+
+def test_a_point_that_names_a_method_is_told_how_to_write_it(write, suite):
+    points = {"a": {"hyperparameters": {"regmean": {"alpha": 0.5}}}}
+    study = write("study", title="t", suite=suite, methods=["regmean"], points=points)
+    with pytest.raises(HyperparameterError, match="a point sets 'regmean', a method; write the hyper-parameter's own"):
+        make_plan(RunRequest(study=study))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"held_out": [["mnist"], ["digits"]]}, "two variants are the same: held_out=digits"),
+        ({"calibration": {"corrupted": True}}, "calibration.corrupted: suite 'bad' has no corruptions"),
+    ],
+)
+def test_a_suite_that_would_not_do_what_it_says_is_refused(fields, message, write):
+    with pytest.raises(MergebenchError, match=message):
+        make_plan(RunRequest(["average"], write("bad", title="t", zoo="tiny", merge=["digits", "signs"], **fields)))
+
+
+def test_tasks_are_found_however_their_clip_names_are_spelt(write):
+    suite = write(
+        "suite", title="t", zoo="tiny", merge=["MNIST", "Stanford Cars", "oxford-flowers102", "rendered_sst2"]
+    )
+    (cell, *_) = make_plan(RunRequest(["average"], suite)).cells
+    assert cell.variant.merge == ("digits", "vehicles", "flowers", "reviews")
 
 
 def test_a_suite_may_set_what_a_method_of_ones_own_takes(write, tmp_path):

@@ -244,7 +244,7 @@ def test_only_the_variants_with_all_the_values_are_chosen(wanted, names):
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ({"task": ["2"]}, "unknown axis of this suite's variants: 'task'; did you mean 'tasks'?"),
+        ({"task": ["2"]}, "unknown axis of these variants: 'task'; did you mean 'tasks'?"),
         ({"tasks": ["3"]}, "unknown tasks '3'; there are: 1, 2"),
         ({"tasks": ["all"]}, "unknown tasks 'all'; there are: 1, 2"),
         ({"restrict.blocks": ["late", "lates"]}, "unknown restrict.blocks 'lates'; did you mean 'late'?"),
@@ -252,3 +252,12 @@ def test_only_the_variants_with_all_the_values_are_chosen(wanted, names):
 )
 def test_choosing_what_is_not_there_is_refused_with_the_nearest(wanted, message):
     assert refused(select, CHOICE, wanted) == message
+
+
+def test_values_that_no_variant_has_together_are_refused():
+    variants = suite(corruptions={"kinds": ["contrast"], "severities": [1, 5]})
+    message = refused(select, variants, {"corruption": ["contrast"], "severity": ["0"]})
+    assert message == (
+        "no variant has corruption=contrast and severity=0; there are: corruption=clean,severity=0; "
+        "corruption=contrast,severity=1; corruption=contrast,severity=5"
+    )

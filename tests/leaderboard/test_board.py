@@ -58,8 +58,10 @@ def test_results_on_other_weights_do_not_share_a_board(make_result):
 
 
 def test_results_under_other_conditions_do_not_share_a_board(make_result):
-    old = make_result("old", (90, 90), conditions={"restrict": "late"})
-    new = make_result("new", (60, 60), conditions={"restrict": "early"}, started="2026-02-01T00:00:00+00:00")
+    old = make_result("old", (90, 90), conditions={"restrict": {"blocks": "late"}})
+    new = make_result(
+        "new", (60, 60), conditions={"restrict": {"blocks": "early"}}, started="2026-02-01T00:00:00+00:00"
+    )
     assert [r.method for r in board_of([old, new]).rows] == ["new"]
 
 
@@ -68,6 +70,13 @@ def test_seeds_from_before_and_after_a_change_of_code_are_not_averaged(make_resu
     new = make_result("m", (60, 60), source="after", started="2026-02-01T00:00:00+00:00")
     (row,) = board_of([*old, new]).rows
     assert (row.seeds, row.average) == ((0,), pytest.approx(0.6))
+
+
+def test_unusual_conditions_stand_under_the_table(make_result, capsys, tmp_path):
+    boards = make_boards([make_result("m", (40, 45), conditions={"restrict": {"component": "mlp"}})])
+    print_board(boards[0])
+    told = "All merged with restrict.component=mlp."
+    assert told in capsys.readouterr().out and told in write_page(boards, tmp_path / "page.html").read_text()
 
 
 def test_a_failure_stands_last_with_its_reason(make_result):

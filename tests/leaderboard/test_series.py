@@ -63,7 +63,7 @@ def test_results_on_other_weights_or_images_than_the_newest_are_dropped(at, fact
 def test_results_under_other_conditions_than_the_newest_of_their_variant_are_dropped(at):
     # A suite's file was changed, and one method was run again: same weights, same images, another experiment.
     told = [("old", "late", "2026-01-01"), ("new", "early", LATER)]
-    results = [at(m, (60, 60), {"tasks": 2}, conditions={"restrict": r}, started=t) for m, r, t in told]
+    results = [at(m, (60, 60), {"tasks": 2}, conditions={"restrict": {"blocks": r}}, started=t) for m, r, t in told]
     assert [x.method for x in one(results).lines] == ["new"]
 
 
@@ -164,6 +164,12 @@ def test_one_seed_has_the_interval_of_its_images_several_that_of_seeds(at):
     assert several.seeds == {0: 0.4, 1: 0.5, 2: 0.8}
     assert several.interval == pytest.approx(seed_interval([0.4, 0.5, 0.8]))
     assert several.mean == pytest.approx((0.4 + 0.5 + 0.8) / 3)
+
+
+def test_where_seeds_change_nothing_the_interval_is_that_of_the_images(at):
+    same = [at("m", (40, 80), {"tasks": 2}, seed=s) for s in range(3)]
+    score = line(one(same), "m").scores["all tasks"]["tasks=2"]
+    assert score.interval == pytest.approx(average_interval([40, 80], [100, 100])) and not score.over_seeds
 
 
 def test_the_best_point_is_chosen_on_validation_and_never_on_test(at, counts):

@@ -65,6 +65,31 @@ def test_a_point_that_a_method_lacks_is_a_dash(scaling):
     assert shown["N"]["8"] == "-" and shown["M"]["8"] != "-"
 
 
+def test_what_all_were_merged_under_stands_beside_the_tables_and_what_varies_does_not(at, tmp_path, capsys):
+    told = {"calibration": {"source": "shuffled"}, "restrict": {"blocks": "late"}}
+    results = [at("m", (40, 50), {"tasks": n}, conditions=told) for n in (1, 2)]
+    results.append(at("p", (90, 90), {"tasks": 1}, role="floor", conditions={"calibration": {}, "restrict": {}}))
+    series = one(results)
+    assert series.notes == ("All merged with calibration.source=shuffled, restrict.blocks=late.",)
+    print_series(series)
+    page = write_page([], tmp_path / "page.html", [series]).read_text()
+    assert all(series.notes[0] in text for text in (capsys.readouterr().out, markdown(series), page))
+    varied = [
+        at("m", (40, 50), {"restrict.blocks": b}, study="s", conditions={"restrict": {"blocks": b}})
+        for b in ("early", "late")
+    ]
+    assert one(varied).notes == one(varied[:1]).notes == ()
+
+
+def test_failed_cells_are_told_with_their_reason_until_they_succeed(at, tmp_path):
+    point = {"tasks": 2}
+    failed = at("n", (0, 0), point, status="failed", error="too few <images>", tasks={}, started="2026-01-02")
+    series = one([at("m", (40, 50), point), failed])
+    assert series.notes == ("failed: n (tasks=2, seed 0): too few <images>",)
+    assert "too few &lt;images&gt;" in write_page([], tmp_path / "page.html", [series]).read_text()
+    assert one([at("m", (40, 50), point), failed, at("n", (1, 1), point, started="2026-01-03")]).notes == ()
+
+
 def test_held_out_tasks_have_a_table_of_their_own(at):
     series = one([at("m", (80, 20), {"held_out": "b"}, merged=["a"])])
     assert table(series, "Average over the tasks not merged")["M"]["b"].startswith("20.0")
@@ -130,14 +155,28 @@ def test_where_seeds_change_nothing_no_chance_is_told(at):
     assert shown == {"seeds": "3", "difference": "+10.00", "95 % t interval": "-", "p": "-"}
 
 
+def test_arms_are_held_against_one_under_the_same_of_the_suites_variants(at):
+    told = {(2, 0.1): 80, (2, 0.9): 70, (4, 0.1): 30, (4, 0.9): 35}
+    results = [
+        at("m", (c + s * (a > 0.5), c), {"tasks": n, "alpha": a}, study="s", seed=s, position=i)
+        for i, ((n, a), c) in enumerate(told.items())
+        for s in range(3)
+    ]
+    shown = table(one(results), "Differences, in points")
+    assert {arm: (row["from"], float(row["difference"])) for arm, row in shown.items()} == {
+        "M, tasks=2,alpha=0.9": ("M, tasks=2,alpha=0.1", pytest.approx(-9.5)),
+        "M, tasks=4,alpha=0.9": ("M, tasks=4,alpha=0.1", pytest.approx(5.5)),
+    }
+
+
 def test_one_seed_allows_no_difference_table(study):
     assert not [t for t in tables(one(r for r in study if r.seed == 0)) if t.title.startswith("Difference")]
 
 
 def test_the_note_says_what_the_intervals_are_over(study, scaling):
-    assert "3 seeds" in interval_note(one(study)) and "test images (one seed)" in interval_note(one(scaling))
+    assert "3 seeds" in interval_note(one(study)) and "over test images; it" in interval_note(one(scaling))
     mixed = interval_note(one(r for r in study if r.method == "m" or r.seed == 0))
-    assert "over 3 seeds" in mixed and "Where a method has one seed: interval over test images" in mixed
+    assert "over 3 seeds" in mixed and "Where there is one seed, or seeds change nothing: over test images." in mixed
 
 
 def test_the_sequence_table_shows_its_three_figures(at):
