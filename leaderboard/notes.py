@@ -17,10 +17,13 @@ def conditions(results: Iterable[Result], axes: Collection[str] = ()) -> str:
     Returns:
         A sentence; empty where all is as usual.
     """
-    said = [_said(r) for r in results if r.role == "method"]
-    shared = [f"{name}={value}" for name, value in (said[0].items() if said else ()) if name not in axes]
-    everywhere = [text for text in shared if all(text in (f"{n}={v}" for n, v in s.items()) for s in said)]
-    return f"All merged with {', '.join(everywhere)}." if everywhere else ""
+    first, *others = [_said(r) for r in results if r.role == "method"] or [{}]
+    shared = [
+        f"{name}={value}"
+        for name, value in first.items()
+        if name not in axes and all((name, value) in said.items() for said in others)
+    ]
+    return f"All merged with {', '.join(shared)}." if shared else ""
 
 
 def _said(result: Result) -> dict[str, object]:
@@ -39,8 +42,10 @@ def failures(results: Iterable[Result]) -> tuple[str, ...]:
     for result in results:
         settings = repr(sorted(result.hyperparameters.items()))
         newest[result.method, settings, result.variant, result.seed] = result
-    return tuple(
-        f"failed: {r.method} ({f'{r.variant}, ' if r.variant else ''}seed {r.seed}): {r.error}"
-        for r in newest.values()
-        if r.status == "failed"
-    )
+    return tuple(failure(r) for r in newest.values() if r.status == "failed")
+
+
+def failure(result: Result) -> str:
+    """Which cell failed, and why, in a line."""
+    where = f"{result.variant}, " if result.variant else ""
+    return f"failed: {result.method} ({where}seed {result.seed}): {result.error}"

@@ -2,12 +2,10 @@
 
 import csv
 import io
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -15,7 +13,7 @@ from mergebench.leaderboard.formatting import percent, told_apart
 from mergebench.leaderboard.sequence import transfer
 from mergebench.leaderboard.series import Line, Score, Series, across, chosen, suite_point, values_of
 from mergebench.leaderboard.statistics import Difference, paired_difference
-from mergebench.leaderboard.table import NEEDED_WIDTH
+from mergebench.leaderboard.table import make_console
 
 WIDEST = 12  # points that still fit side by side; more are averaged axis by axis
 
@@ -211,7 +209,7 @@ def long_csv(series: Series) -> str:
 
 def print_series(series: Series) -> None:
     """Print all tables on the terminal."""
-    console = Console(width=None if sys.stdout.isatty() else NEEDED_WIDTH)
+    console = make_console()
     study = f" (study on suite {series.suite})" if series.study else ""
     console.print(f"\n{series.name}{study} on zoo {series.zoo}", style="bold", highlight=False)
     roles = dict(zip(labels(series), (line.role for line in series.lines), strict=True))

@@ -15,9 +15,14 @@ from mergebench.leaderboard.reported_numbers import agreements
 NEEDED_WIDTH = 200
 
 
+def make_console() -> Console:
+    """A console as wide as the terminal, or wide enough where there is none."""
+    return Console(width=None if sys.stdout.isatty() else NEEDED_WIDTH)
+
+
 def print_board(board: Board) -> None:
     """Print one board; where the terminal is too narrow for the tasks' columns, they are left to the page."""
-    console = Console(width=None if sys.stdout.isatty() else NEEDED_WIDTH)
+    console = make_console()
     wide = console.width >= 92 + sum(len(t) + 3 for t in board.tasks)
     images = sum(board.totals.values())
     table = Table(

@@ -102,11 +102,10 @@ class Bench:
 
     def expert(self, task: str) -> Mapping:
         """A task's expert weights, checked against the base."""
+        if self._files is None or task not in self._files:
+            return self.zoo.expert(task)
         if task not in self._experts:
-            own = self._files is not None and task in self._files
-            self._experts[task] = (
-                self.zoo.check_expert(task, SafetensorsState(self._files[task])) if own else self.zoo.expert(task)
-            )
+            self._experts[task] = self.zoo.check_expert(task, SafetensorsState(self._files[task]))
         return self._experts[task]
 
     def head(self, task: str) -> ZeroShotHead:
@@ -132,11 +131,10 @@ class Bench:
 
     def weights(self, variant: Variant) -> dict[str, str]:
         """Hashes of all weights that enter a variant's cells, the experts' own references included."""
-        evaluated = [t for t in variant.evaluate if t in self.zoo.config.tasks]
-        parts = {"base": self.zoo.base}
-        parts |= {f"experts/{t}": self.expert(t) for t in dict.fromkeys((*variant.merged, *evaluated))}
-        heads = [t for t in dict.fromkeys((*variant.merged, *variant.evaluate)) if t in self.zoo.config.tasks]
-        parts |= {f"heads/{t}": self.head(t).state_dict() for t in heads}
+        tasks = dict.fromkeys((*variant.merged, *variant.evaluate))
+        parts = {"base": self.zoo.base} | {f"experts/{t}": self.expert(t) for t in tasks}
+        # An expert from a file of one's own need not be of a task that has a head.
+        parts |= {f"heads/{t}": self.head(t).state_dict() for t in tasks if t in self.zoo.config.tasks}
         for name, state in parts.items():
             if name not in self._digests:
                 self._digests[name] = digest(state)
@@ -178,7 +176,7 @@ class Bench:
             carried: the candidate from the sequence's previous step.
         """
         ceiling = card.role == "ceiling"
-        tasks = [t for t in variant.evaluate if t in self.zoo.config.tasks] if ceiling else list(variant.merge)
+        tasks = list(variant.evaluate if ceiling else variant.merge)
         experts: dict[str, Mapping] = {t: self.expert(t) for t in tasks}
         # By name, as the pool orders experts: the order in which tasks arrive within a step must not matter.
         earlier = sorted(carried.tasks) if carried and not ceiling else []
@@ -230,7 +228,7 @@ class Bench:
             images = {t: (everything, None, part) for t, part in zip(tasks, dealt, strict=True)}
         else:
             images = {t: (arrays[config.source].images, None, chosen[config.source]) for t in tasks}
-        return {t: DrawnImages(i, labels, mean, std, t, seed, chosen) for t, (i, labels, chosen) in images.items()}
+        return {t: DrawnImages(i, labels, mean, std, t, seed, part) for t, (i, labels, part) in images.items()}
 
 
 def _beside(suite: str, study: str) -> str:

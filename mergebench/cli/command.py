@@ -14,7 +14,7 @@ from mergebench.errors import MergebenchError, nearest
 VERBS = {
     "run": "merge with every method asked for, evaluate, and write the leaderboard",
     "list": "list methods, suites, studies, zoos, tasks or corruptions",
-    "describe": "tell all about a method, suite, study, zoo or task",
+    "describe": "tell all about a method, suite, study, zoo, task or corruption",
     "merge": "merge experts into one checkpoint",
     "evaluate": "evaluate a checkpoint on a suite",
     "finetune": "train an expert from a zoo's base",

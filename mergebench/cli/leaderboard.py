@@ -10,19 +10,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def execute(config: Namespace) -> int:
-    """Show.
-
-    Raises:
-        UnknownNameError: there are no results of a suite that is named.
-    """
+    """Show."""
     from mergebench.cli.showing import show_leaderboard
-    from mergebench.errors import UnknownNameError
     from mergebench.results import ResultStore
 
-    store = ResultStore(config.out)
-    there = {r.study or r.suite for r in store.all()}
-    for name in config.suite:
-        if there and name not in there:
-            raise UnknownNameError(f"suite or study in {store.out}:", name, there)
-    show_leaderboard(store, only=config.suite)
+    show_leaderboard(ResultStore(config.out), only=config.suite)
     return 0

@@ -47,6 +47,7 @@ def execute(config: Namespace) -> int:
     """Run; 1 if a cell failed."""
     from mergebench.cli.progress import ProgressObserver
     from mergebench.cli.showing import show_leaderboard
+    from mergebench.leaderboard.notes import failure
     from mergebench.measure import set_threads
     from mergebench.plan import RunRequest, make_plan
     from mergebench.results import ResultStore
@@ -77,6 +78,5 @@ def execute(config: Namespace) -> int:
     print(f"{computed} cells computed, {summary.reused} reused, in {summary.seconds:.1f} s")
     show_leaderboard(store, only={r.study or r.suite for r in summary.results})
     for result in summary.failed:
-        where = f"{result.variant}, " if result.variant else ""
-        print(f"failed: {result.method} ({where}seed {result.seed}): {result.error}")
+        print(failure(result))
     return 1 if summary.failed else 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.results import ResultStore
 
 
@@ -12,7 +12,7 @@ def show_leaderboard(store: ResultStore, only: Collection[str] = ()) -> None:
     A suite with variants, and a study, is a series: its tables, picture and counts are written to `series/`.
 
     Raises:
-        MergebenchError: there are no results.
+        MergebenchError: there are no results, or none of a suite or study that is named.
     """
     from mergebench.leaderboard.board import make_boards
     from mergebench.leaderboard.page import write_page
@@ -26,6 +26,10 @@ def show_leaderboard(store: ResultStore, only: Collection[str] = ()) -> None:
     series = make_series(results)
     if not results:
         raise MergebenchError(f"no results in {store.out}; make some: mergebench run --methods all --out {store.out}")
+    there = {r.study or r.suite for r in results}
+    for name in only:
+        if name not in there:
+            raise UnknownNameError(f"suite or study in {store.out}:", name, there)
     for board in boards:
         if not only or board.suite in only:
             print_board(board)
