@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from mergebench import registry
-from mergebench.configuration import CalibrationConfig, SuiteConfig, read_study, read_suite, short_name
+from mergebench.configuration import CalibrationConfig, SuiteConfig
 from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.heads import ZeroShotHead, joint_head
 from mergebench.image_cache import Split, corrupted_digest, corrupted_split, load_split
@@ -20,6 +20,7 @@ from mergebench.pool import ModelPool
 from mergebench.restriction import region
 from mergebench.states import SafetensorsState, StateDict, digest
 from mergebench.variant import Variant, study_variants, suite_variants
+from mergebench.yaml_files import read_study, read_suite, short_name
 from mergebench.zoo import Zoo
 
 # The candidate that stands for all tasks merged so far, when tasks arrive in sequence.
@@ -72,11 +73,8 @@ class Bench:
         self.variants = self._variants()
 
     def _variants(self) -> list[Variant]:
-        suite, tasks = self.suite, self.zoo.config.tasks
-        if isinstance(suite.merge, int) and suite.merge > len(tasks):
-            raise MergebenchError(f"merge: the first {suite.merge} tasks, but zoo {self.zoo.name!r} has {len(tasks)}")
-        merge = tasks[: suite.merge] if isinstance(suite.merge, int) else suite.merge
-        variants = suite_variants(suite, merge, self.zoo.find)
+        suite = self.suite
+        variants = suite_variants(suite, suite.merged_of(self.zoo.config.tasks, self.zoo.name), self.zoo.find)
         if self._files is not None:
             own = {"calibration": suite.calibration, "restrict": suite.restrict}
             variants = [Variant(tuple(self._files), variants[0].evaluate, **own)]

@@ -1,16 +1,12 @@
-"""Zoos, suites and studies as they are written in YAML, checked when they are read."""
+"""Zoos, suites and studies: the fields of their YAML files, and what fits together."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mergebench import registry
-from mergebench.errors import MergebenchError, nearest
+from mergebench.errors import MergebenchError
 
-Model = TypeVar("Model", bound=BaseModel)
 REGIONS = ("early", "middle", "late")
 
 
@@ -116,6 +112,22 @@ class SuiteConfig(Strict):
     corruptions: CorruptionsConfig | None = None
     orders: dict[str | int, list[list[str]]] = {}
 
+    def merged_of(self, tasks: Sequence[str], zoo: str) -> list[str]:
+        """The tasks whose experts are merged, as the suite names them.
+
+        Args:
+            tasks: the zoo's, in its order.
+            zoo: its name, for the message.
+
+        Raises:
+            MergebenchError: the zoo has fewer than the suite asks for.
+        """
+        if not isinstance(self.merge, int):
+            return self.merge
+        if self.merge > len(tasks):
+            raise MergebenchError(f"merge: the first {self.merge} tasks, but zoo {zoo!r} has {len(tasks)}")
+        return list(tasks[: self.merge])
+
     @model_validator(mode="after")
     def _one_kind_of_variants(self) -> "SuiteConfig":
         several = [n for n in ("prefixes", "held_out", "corruptions", "orders") if getattr(self, n)]
@@ -180,83 +192,5 @@ class StudyConfig(Strict):
         return self
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error: the first would be lost without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """As SafeLoader's, but for keys that stand twice."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for place, (mark, _) in enumerate(node.value):
-            key = keys[place]
-            if key in keys[:place]:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", mark.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _read(kind: str, name: str, model: type[Model]) -> Model:
-    path = registry.config_file(kind, name)
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
-        return model.model_validate(content)
-    except (OSError, UnicodeDecodeError) as error:
-        raise MergebenchError(f"cannot read {path}: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error)
-        raise MergebenchError(f"{path} is not valid YAML: {where}") from None
-    except ValidationError as error:
-        raise MergebenchError(f"{path}: {_reason(model, error)}") from None
-
-
-def _reason(model: type[BaseModel], error: ValidationError) -> str:
-    """The first thing wrong in a file, in one line; a field that is misspelt before one that is missing for it."""
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    *section, name = first["loc"] or ("the file",)
-    where = ".".join(str(part) for part in (*section, name) if "[" not in str(part))  # pydantic's names of types
-    if first["type"] == "extra_forbidden":
-        return f"{where}: there is no such field; {nearest(str(name), list(_at(model, section).model_fields))}"
-    if first["type"] == "model_type":
-        fields = ", ".join(_at(model, first["loc"]).model_fields)
-        return f"{where}: must be a section with fields ({fields}), not {first['input']!r}"
-    # What a whole section holds would bury the reason.
-    got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
-    return f"{where}: {first['msg']}{got}"
-
-
-def _at(model: type[BaseModel], where: Sequence[str | int]) -> type[BaseModel]:
-    """The section of a file at a place; names of points and the like are no sections of their own."""
-    for name in where:
-        field = model.model_fields.get(name)
-        inner = [t for t in _types(field.annotation) if issubclass(t, BaseModel)] if field else []
-        model = inner[0] if inner else model
-    return model
-
-
-def _types(annotation: Any) -> list[type]:
-    """The classes that an annotation is made of."""
-    parts = get_args(annotation)
-    return [t for part in parts for t in _types(part)] if parts else [annotation] * isinstance(annotation, type)
-
-
-def read_suite(name: str) -> SuiteConfig:
-    """A suite by name, or from a YAML file of one's own.
-
-    Raises:
-        MergebenchError: unknown, not YAML, or a field that does not fit.
-    """
-    return _read("suites", name, SuiteConfig)
-
-
-def read_zoo(name: str) -> ZooConfig:
-    """A zoo by name, or from a YAML file of one's own; raises as `read_suite` does."""
-    return _read("zoos", name, ZooConfig)
-
-
-def read_study(name: str) -> StudyConfig:
-    """A study by name, or from a YAML file of one's own; raises as `read_suite` does."""
-    return _read("studies", name, StudyConfig)
-
-
-def short_name(name: str) -> str:
-    """The name under which a suite, study or zoo is stored: a registered name as it is, a file by its stem."""
-    return Path(name).stem if name.endswith((".yaml", ".yml")) else name
+# Kind, as the registry calls it -> the fields of one file.
+MODELS: dict[str, type[Strict]] = {"suites": SuiteConfig, "studies": StudyConfig, "zoos": ZooConfig}

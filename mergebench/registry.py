@@ -2,7 +2,7 @@
 
 import fnmatch
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,6 +16,8 @@ from mergebench.method import MethodCard
 from mergebench.task import Task
 
 FAMILIES = ("references", "data-free", "calibration", "test-time")
+# Folders of YAML files -> what one file is; also the option that takes it.
+SINGULAR = {"suites": "suite", "studies": "study", "zoos": "zoo"}
 
 Item = TypeVar("Item")
 
@@ -76,13 +78,50 @@ def get(kind: str, name: str, known: "MappingProxyType[str, Item]") -> Item:
     return known[name]
 
 
+def find_task(name: str, among: Sequence[str], where: str) -> str:
+    """A task's own name, from that name or from the CLIP task that it stands for, however that is spelt.
+
+    Args:
+        name: as a person writes it: "landcover", "eurosat", "EuroSAT".
+        among: the tasks there are.
+        where: whose they are, for the message.
+
+    Raises:
+        UnknownNameError: none of them is meant.
+    """
+    if name in among:
+        return name
+    standing = {tasks()[t].card.stands_for: t for t in among if t in tasks()}
+    spelt = {_letters(n): t for n, t in (standing | {t: t for t in among}).items()}
+    if _letters(name) not in spelt:
+        raise UnknownNameError(f"task of {where}:", name, [*among, *standing])
+    return spelt[_letters(name)]
+
+
+def _letters(name: str) -> str:
+    """A name without case and separators: "Stanford Cars" is "stanford-cars"."""
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
 def config_file(kind: str, name: str) -> Path:
-    """The YAML behind a registered name, or behind a path to a file of one's own (`./mine.yaml`)."""
-    singular = {"suites": "suite", "studies": "study", "zoos": "zoo"}[kind]
+    """The YAML behind a registered name, or behind a path to a file of one's own (`./mine.yaml`).
+
+    Raises:
+        UnknownNameError: nothing of any kind bears the name.
+        MergebenchError: it is of another kind; no such file; or one that results would call by a registered name.
+    """
+    singular = SINGULAR[kind]
     if name.endswith((".yaml", ".yml")):
-        if not Path(name).is_file():
+        path = Path(name)
+        if not path.is_file():
             raise MergebenchError(f"no such {singular} file: {name}")
-        return Path(name)
+        namesake = config_files(kind).get(path.stem)
+        if namesake and path.read_bytes() != namesake.read_bytes():
+            raise MergebenchError(f"{name}: results would call it {path.stem!r}, as a registered {singular}; rename it")
+        return path
+    other = next((k for k in SINGULAR if k != kind and name in config_files(k)), None)
+    if other and name not in config_files(kind):
+        raise MergebenchError(f"{name!r} is a {SINGULAR[other]}, not a {singular}: --{SINGULAR[other]} {name}")
     return get(singular, name, config_files(kind))
 
 

@@ -46,7 +46,7 @@ class Variant:
     @property
     def name(self) -> str:
         """The point as text: "corruption=contrast,severity=5"."""
-        return ",".join(f"{axis}={_text(value)}" for axis, value in self.point.items())
+        return ",".join(f"{axis}={as_text(value)}" for axis, value in self.point.items())
 
     @property
     def arm(self) -> str:
@@ -82,7 +82,7 @@ def suite_variants(suite: SuiteConfig, merge: Sequence[str], find: Callable[[str
 
     Args:
         suite: as read.
-        merge: `suite.merge` as task names.
+        merge: as `suite.merged_of` gives them.
         find: a task's own name in the zoo, from that or from the CLIP task it stands for.
 
     Raises:
@@ -200,6 +200,14 @@ def _updated(section: Section, changes: Section | None) -> Section:
     return section.model_copy(update=changes.model_dump(exclude_unset=True)) if changes else section
 
 
+def axes_of(variants: Sequence[Variant]) -> dict[str, dict[str, Any]]:
+    """axis -> the values that variants have there, by the text that stands for them after `--only`."""
+    found: dict[str, dict[str, Any]] = {}
+    for axis, value in (item for v in variants for item in v.point.items()):
+        found.setdefault(axis, {})[as_text(value)] = value
+    return found
+
+
 def select(variants: Sequence[Variant], wanted: Mapping[str, Sequence[str]]) -> list[Variant]:
     """Only the variants with these values.
 
@@ -210,14 +218,13 @@ def select(variants: Sequence[Variant], wanted: Mapping[str, Sequence[str]]) -> 
     Raises:
         MergebenchError: an axis or a value that none has, with the nearest; or values that no variant has together.
     """
-    axes = list(dict.fromkeys(axis for v in variants for axis in v.point))
+    axes = axes_of(variants)
     for axis, values in wanted.items():
         if axis not in axes:
             raise UnknownNameError("axis of these variants:", axis, axes)
-        there = {_text(v.point[axis]): v.point[axis] for v in variants if axis in v.point}
         for text in values:
-            if not any(_meant(value, text) for value in there.values()):
-                raise MergebenchError(f"unknown {axis} {text!r}; {nearest(text, list(there))}")
+            if not any(_meant(value, text) for value in axes[axis].values()):
+                raise MergebenchError(f"unknown {axis} {text!r}; {nearest(text, list(axes[axis]))}")
     left = [v for v in variants if all(any(_meant(v.point.get(a), t) for t in texts) for a, texts in wanted.items())]
     if not left:
         asked = " and ".join(f"{axis}={','.join(texts)}" for axis, texts in wanted.items())
@@ -232,8 +239,9 @@ def _meant(value: Any, text: str) -> bool:
             return float(text) == value
         except ValueError:
             return False
-    return _text(value) == text
+    return as_text(value) == text
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A value of an axis as it stands in a variant's name and after `--only`."""
     return "+".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

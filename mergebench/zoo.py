@@ -10,11 +10,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from mergebench import registry
-from mergebench.configuration import ZooConfig, read_zoo, short_name
+from mergebench.configuration import ZooConfig
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
 from mergebench.heads import ZeroShotHead
 from mergebench.states import SafetensorsState, check_state
 from mergebench.task import Task
+from mergebench.yaml_files import read_zoo, short_name
 
 
 class Zoo:
@@ -120,14 +121,7 @@ class Zoo:
         Raises:
             UnknownNameError: the zoo has no such task.
         """
-        if name in self.config.tasks:
-            return name
-        known = registry.tasks()
-        standing = {known[t].card.stands_for: t for t in self.config.tasks if t in known}
-        spelt = {_letters(n): t for n, t in (standing | {t: t for t in self.config.tasks}).items()}
-        if _letters(name) not in spelt:
-            raise UnknownNameError(f"task of zoo {self.name!r}:", name, [*self.config.tasks, *standing])
-        return spelt[_letters(name)]
+        return registry.find_task(name, self.config.tasks, f"zoo {self.name!r}")
 
     def _check_name(self, task: str) -> None:
         if task not in self.config.tasks:
@@ -136,11 +130,6 @@ class Zoo:
     def _file(self, kind: str, task: str) -> Path:
         self._check_name(task)
         return self.root / kind / f"{task}.safetensors"
-
-
-def _letters(name: str) -> str:
-    """A name without case and separators: "Stanford Cars" is "stanford-cars"."""
-    return "".join(c for c in name.lower() if c.isalnum())
 
 
 def _folder(location: str) -> Path:

@@ -2,13 +2,13 @@
 
 import importlib
 import os
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
+from mergebench.cli.complaints import in_plain_words
 from mergebench.errors import MergebenchError, nearest
 
 VERBS = {
@@ -26,13 +26,11 @@ VERBS = {
 class OneLineParser(ArgumentParser):
     """A parser whose errors are one line and status 2."""
 
+    options: Sequence[str] = ("--help", "--version")
+
     def error(self, message: str, exception: Exception | None = None) -> NoReturn:
-        """Print the first sentence of what is wrong, and leave."""
-        lines = [line.strip(" -") for line in str(message).splitlines() if line.strip(" -")]
-        text = re.sub(r'Parser key "([\w.]+)"(?: element \d+)?::? ?', r"\1: ", ": ".join(lines[:2])).replace(
-            "typing.", ""
-        )
-        print(f"mergebench: error: {text}", file=sys.stderr)
+        """Print what is wrong, and leave."""
+        print(f"mergebench: error: {in_plain_words(str(message), self.options)}", file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -54,8 +52,13 @@ def make_parser(verb: str | None) -> ArgumentParser:
         child = OneLineParser(description=f"{help_text[0].upper()}{help_text[1:]}.")
         if name == verb:
             _verb(name).add_arguments(child)
+            parser.options = child.options = _options(child)  # either may meet what is wrong with one of them
         subcommands.add_subcommand(name, child, help=help_text)
     return parser
+
+
+def _options(parser: ArgumentParser) -> list[str]:
+    return [name for action in parser._actions for name in action.option_strings if name.startswith("--")]  # noqa: SLF001
 
 
 def _version() -> str:

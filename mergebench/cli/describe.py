@@ -1,5 +1,6 @@
 """`mergebench describe`: all that is known of one method, suite, study, zoo, task or corruption."""
 
+import shlex
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -9,20 +10,24 @@ from mergebench.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from mergebench.configuration import PointConfig, SuiteConfig
+    from mergebench.variant import Variant
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What `describe` takes."""
-    parser.add_argument("name", type=str, help="a method (or FILE.py:FUNCTION), suite, study, zoo, task or corruption")
+    parser.add_argument(
+        "name", type=str, help="a method (or FILE.py:FUNCTION), suite, study or zoo (or FILE.yaml), task or corruption"
+    )
 
 
 def execute(config: Namespace) -> int:
     """Print whatever bears that name.
 
     Raises:
-        UnknownNameError: nothing does.
+        MergebenchError: nothing does, or the file is broken.
     """
     from mergebench import registry
+    from mergebench.yaml_files import kind_of
 
     name = config.name
     makers = {
@@ -33,7 +38,9 @@ def execute(config: Namespace) -> int:
         **dict.fromkeys(registry.tasks(), _task),
         **dict.fromkeys(registry.corruptions(), _corruption),
     }
-    if ".py" in name:
+    if name.endswith((".yaml", ".yml")):
+        makers[name] = {"suites": _suite, "studies": _study, "zoos": _zoo}[kind_of(name)]
+    elif ".py" in name:
         makers[name] = _method
     if name not in makers:
         raise UnknownNameError("method, suite, study, zoo, task or corruption", name, makers)
@@ -61,34 +68,56 @@ def _method(name: str) -> list[str]:
 
 
 def _suite(name: str) -> list[str]:
-    from mergebench.configuration import read_suite
+    from mergebench.variant import axes_of
+    from mergebench.yaml_files import read_suite
 
     suite = read_suite(name)
     merge = f"the zoo's first {suite.merge} tasks" if isinstance(suite.merge, int) else " ".join(suite.merge)
     facts = {"zoo": suite.zoo, "merge": merge, "evaluate": " ".join(suite.evaluate)}
-    facts["prefixes"] = " ".join(map(str, suite.prefixes))
-    facts["held out"] = "; ".join(" ".join(group) for group in suite.held_out)
-    if suite.corruptions:
-        facts["corruptions"] = " ".join(suite.corruptions.kinds)
-        facts["severities"] = " ".join(map(str, suite.corruptions.severities))
-    orders = {f"order {order}": " | ".join(" ".join(g) for g in groups) for order, groups in suite.orders.items()}
-    facts |= orders | _sections(suite) | _settings(suite.hyperparameters)
-    return [f"{name}: {suite.title}", *_wrapped(facts), "", f"  example: mergebench run --methods all --suite {name}"]
+    facts |= {f"order {order}": " | ".join(" ".join(g) for g in groups) for order, groups in suite.orders.items()}
+    facts |= _sections(suite) | _settings(suite.hyperparameters)
+    axes = {axis: list(values) for axis, values in axes_of(_variants(suite)).items()}
+    example = f"  example: mergebench run --methods all --suite {name}{_only(axes)}"
+    return [f"{name}: {suite.title}", *_wrapped(facts | _axes(axes)), "", example]
+
+
+def _variants(suite: "SuiteConfig") -> "list[Variant]":
+    """A suite's variants, found without any weights."""
+    from mergebench.registry import find_task
+    from mergebench.variant import suite_variants
+    from mergebench.yaml_files import read_zoo
+
+    tasks = read_zoo(suite.zoo).tasks
+    merge = suite.merged_of(tasks, suite.zoo)
+    return suite_variants(suite, merge, lambda name: find_task(name, tasks, f"zoo {suite.zoo!r}"))
+
+
+def _axes(axes: dict[str, list[str]]) -> dict[str, str]:
+    return {f"axis {axis}": " ".join(values) for axis, values in axes.items()}
+
+
+def _only(axes: dict[str, list[str]]) -> str:
+    """An example of how one variant is chosen; empty where there is but one."""
+    chosen = " ".join(shlex.quote(f"{axis}={values[-1]}") for axis, values in axes.items())
+    return f" --only {chosen}" if chosen else ""
 
 
 def _study(name: str) -> list[str]:
-    from mergebench.configuration import read_study
+    from mergebench.variant import as_text
+    from mergebench.yaml_files import read_study
 
     study = read_study(name)
     facts = {"suite": study.suite, "methods": " ".join(study.methods), "seeds": " ".join(map(str, study.seeds))}
-    facts |= {f"vary {axis}": v if v == "each" else " ".join(map(str, v)) for axis, v in study.vary.items()}
+    axes = {axis: [as_text(v) for v in values] for axis, values in study.vary.items() if values != "each"}
+    facts |= _axes(axes | {axis: ["each block, by its number"] for axis, v in study.vary.items() if v == "each"})
     for arm, point in study.points.items():
         said = point.hyperparameters | ({"methods": point.methods} if point.methods else {}) | _sections(point)
         facts[f"arm {arm}"] = ", ".join(f"{k}: {v}" for k, v in said.items()) or "as the suite"
     if study.choose_on_validation:
         facts["chosen"] = "each method's best point, by the validation split"
     facts |= _settings(study.hyperparameters)
-    return [f"{name}: {study.title}", *_wrapped(facts), "", f"  example: mergebench run --study {name}"]
+    example = f"  example: mergebench run --study {name}{_only(axes)}"
+    return [f"{name}: {study.title}", *_wrapped(facts), "", example]
 
 
 def _sections(config: "SuiteConfig | PointConfig") -> dict[str, str]:
@@ -113,7 +142,7 @@ def _wrapped(facts: dict[str, str]) -> list[str]:
 
 
 def _zoo(name: str) -> list[str]:
-    from mergebench.configuration import read_zoo
+    from mergebench.yaml_files import read_zoo
 
     zoo = read_zoo(name)
     return [

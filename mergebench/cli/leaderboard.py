@@ -6,7 +6,8 @@ from jsonargparse import ArgumentParser, Namespace
 def add_arguments(parser: ArgumentParser) -> None:
     """What `leaderboard` takes."""
     parser.add_argument("--out", type=str, default="runs", help="folder of results")
-    parser.add_argument("--suite", nargs="+", type=str, default=[], help="only these suites' and studies' tables")
+    parser.add_argument("--suite", nargs="+", type=str, default=[], help="only these suites' tables")
+    parser.add_argument("--study", nargs="+", type=str, default=[], help="only these studies' tables")
 
 
 def execute(config: Namespace) -> int:
@@ -14,5 +15,5 @@ def execute(config: Namespace) -> int:
     from mergebench.cli.showing import show_leaderboard
     from mergebench.results import ResultStore
 
-    show_leaderboard(ResultStore(config.out), only=config.suite)
+    show_leaderboard(ResultStore(config.out), only=[*config.suite, *config.study])
     return 0

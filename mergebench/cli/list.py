@@ -15,7 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def rows(what: str) -> list[tuple[str, ...]]:
     """A header and a row for every registered thing."""
     from mergebench import registry
-    from mergebench.configuration import read_study, read_suite, read_zoo
+    from mergebench.yaml_files import read_study, read_suite, read_zoo
 
     if what == "methods":
         body = [

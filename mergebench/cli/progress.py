@@ -52,11 +52,7 @@ class ProgressObserver(Observer):
 
     def start(self, plan: Plan, todo: list[Cell]) -> None:
         """Size the bar by what is left to do: per cell, one step for merging and one for every task."""
-        tasks = {t for c in plan.cells for t in c.variant.evaluate}
-        name = f"{plan.bench.study_name} on {plan.bench.name}" if plan.bench.study else plan.bench.name
-        self.console.print(
-            f"{name}: {len(plan.cells)} cells ({len(todo)} to compute), {len(tasks)} tasks, on {plan.device}"
-        )
+        self.console.print(headline(plan, todo))
         self._done = 0
         self._progress.update(self._bar, total=sum(map(_steps, todo)))
 
@@ -84,6 +80,13 @@ class ProgressObserver(Observer):
                 else f"merge {result.merge.seconds:.1f} s, evaluate {result.evaluation.seconds:.1f} s"
             )
             self.console.print(f"  {name:<28} {100 * result.average:5.1f} %   {cost}")
+
+
+def headline(plan: Plan, todo: list[Cell]) -> str:
+    """A plan in a line; the cells in `todo` are not done yet."""
+    tasks = {t for c in plan.cells for t in c.variant.evaluate}
+    name = f"{plan.bench.study_name} on {plan.bench.name}" if plan.bench.study else plan.bench.name
+    return f"{name}: {len(plan.cells)} cells ({len(todo)} to compute), {len(tasks)} tasks, on {plan.device}"
 
 
 def _steps(cell: Cell) -> int:

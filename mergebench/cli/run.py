@@ -23,6 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as METHOD.NAME=VALUE")
     parser.add_argument("--hyperparameters", type=dict[str, dict[str, Any]], default={}, help="the same, for --config")
     parser.add_argument("--out", type=str, default="runs", help="folder of results and leaderboard")
+    parser.add_argument("--dry-run", action="store_true", help="check everything and tell what would be run")
     add_device_options(parser)
 
 
@@ -45,6 +46,7 @@ def hyperparameters(config: Namespace) -> dict[str, dict[str, Any]]:
 
 def execute(config: Namespace) -> int:
     """Run; 1 if a cell failed."""
+    from mergebench.cli.dry_run import show_plan
     from mergebench.cli.progress import ProgressObserver
     from mergebench.cli.showing import show_leaderboard
     from mergebench.leaderboard.notes import failure
@@ -72,6 +74,9 @@ def execute(config: Namespace) -> int:
                 device=config.device,
             )
         )
+        if config.dry_run:
+            show_plan(plan, store)
+            return 0
         check_writable(store.out / "cells" / "any")
         summary = run(plan, store, observer)
     computed = len(summary.results) - summary.reused

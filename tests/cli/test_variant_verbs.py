@@ -1,29 +1,18 @@
 """Variants and studies: the verbs on one variant, lists and descriptions, and what is refused, each in one line."""
 
 import pytest
-import yaml
 from safetensors.torch import load_file
 
 from mergebench import registry
-from mergebench.configuration import read_study, read_suite
+from mergebench.bench import Bench
+from mergebench.variant import as_text
+from mergebench.yaml_files import read_study, read_suite
 from mergebench.zoo import Zoo
 
 SUITE = {"title": "t", "zoo": "tiny", "merge": ["landcover", "digits"]}
 STUDY = {"title": "t", "methods": ["regmean"]}
 CORRUPTED = {"corruptions": {"kinds": ["contrast"], "severities": [1, 5]}}
 ORDERED = {"orders": {0: [["landcover"], ["digits"]], 1: [["digits"], ["landcover"]]}}
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write a suite or study; gives the file's path."""
-
-    def to(name, **fields):
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(fields, sort_keys=False))
-        return path
-
-    return to
 
 
 def test_merge_and_evaluate_take_one_variant(write, command, refused, tmp_path):
@@ -183,15 +172,46 @@ def test_a_description_begins_with_the_title_and_names_all_that_varies(command, 
     if name in registry.config_files("suites"):
         suite = read_suite(name)
         assert text.startswith(f"{name}: {suite.title}")
-        parts = [t for groups in (*suite.orders.values(), suite.held_out) for group in groups for t in group]
-        parts += map(str, suite.prefixes)
+        parts = [t for groups in suite.orders.values() for group in groups for t in group]
+        parts += [as_text(value) for variant in Bench(name).variants for value in variant.point.values()]
         parts += suite.corruptions.kinds if suite.corruptions else []
     else:
         study = read_study(name)
         assert text.startswith(f"{name}: {study.title}")
         parts = [*study.methods, *study.vary, *study.points, study.suite]
-        parts += [str(v) for values in study.vary.values() for v in (values if values != "each" else [values])]
+        parts += [as_text(v) for values in study.vary.values() for v in (values if values != "each" else [values])]
     assert all(part in text for part in parts)
+
+
+def test_a_file_of_ones_own_is_described_by_what_it_holds(command, write):
+    suite = write("mine", **SUITE, held_out=[["landcover"], ["mnist"]])
+    told = command("describe", suite).out
+    assert told.startswith(f"{suite}: t\n") and "axis held_out  landcover digits" in told
+    assert f"--suite {suite} --only held_out=digits" in told
+    study = write("study", suite=suite, **STUDY, vary={"restrict.blocks": [[0, 1], "late"]})
+    assert "axis restrict.blocks  0+1 late" in command("describe", study).out
+    zoo = write("zoo", title="Z", encoder="m:f", weights="w", mean=[0, 0, 0], std=[1, 1, 1], tasks=["digits"])
+    assert command("describe", zoo).out.startswith(f"{zoo}: Z\n")
+
+
+def test_a_dry_run_counts_the_cells_and_leaves_no_trace(command, write, tmp_path):
+    suite = write("mine", **SUITE, prefixes=[1, 2])
+    study = write("study", **STUDY, suite=suite, vary={"alpha": [0.5, 0.9]})
+    asked, out = ("run", "--study", study, "--only", "tasks=1", "alpha=0.9"), ("--out", tmp_path / "out")
+    told = command("run", "--study", study, "--dry-run", *out)
+    assert told.status == 0 and not (tmp_path / "out").exists()
+    headline, *methods, variants, end = told.out.splitlines()
+    assert headline == "study on mine: 6 cells (6 to compute), 2 tasks, on cpu" and end == "nothing was run"
+    assert methods[0].split() == ["finetuned", "2", "cells", "(2", "to", "compute)"]
+    assert methods[1].split()[:8] == ["regmean", "4", "cells", "(4", "to", "compute)", "alpha=0.5,0.9", "samples=256"]
+    assert variants == "4 variants: tasks=1,alpha=0.5; tasks=2,alpha=0.5; tasks=1,alpha=0.9; tasks=2,alpha=0.9"
+    assert command(*asked, "--set", "regmean.samples=2", *out).status == 0
+    told = command(*asked, "--set", "regmean.samples=2", "--dry-run", *out)
+    assert "2 cells (0 to compute)" in told.out and "1 variant: tasks=1,alpha=0.9" in told.out
+
+
+def test_a_dry_run_refuses_what_a_run_refuses(refused, tmp_path):
+    assert "unknown alpha" in refused("run", "--study", "alpha", "--only", "alpha=2", "--dry-run", "--out", tmp_path)
 
 
 FAILING = """

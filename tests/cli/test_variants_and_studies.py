@@ -5,7 +5,6 @@ import json
 from dataclasses import replace
 
 import pytest
-import yaml
 from safetensors.torch import load_file
 
 from mergebench import registry
@@ -30,18 +29,6 @@ def few_images():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "tasks", lambda: tasks)
         yield
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write a suite or study; gives the file's path."""
-
-    def to(name, **fields):
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(fields, sort_keys=False))
-        return path
-
-    return to
 
 
 @pytest.fixture

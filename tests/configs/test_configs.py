@@ -4,9 +4,9 @@ import pytest
 
 from mergebench import discovery, hyperparameters, registry
 from mergebench.bench import Bench
-from mergebench.configuration import read_suite, read_zoo
 from mergebench.states import digest
 from mergebench.tasks.tiny import TASKS, model
+from mergebench.yaml_files import read_suite, read_zoo
 from mergebench.zoo import Zoo
 
 

@@ -8,10 +8,10 @@ import pytest
 from mergebench import discovery, hyperparameters, registry
 from mergebench.bench import Bench
 from mergebench.cli.options import wanted_variants
-from mergebench.configuration import read_study, read_suite, read_zoo
 from mergebench.results import SUITE_AXES
 from mergebench.tasks.tiny import RENDERED, TASKS
 from mergebench.variant import select
+from mergebench.yaml_files import read_study, read_suite, read_zoo
 
 SUITES, STUDIES = (list(registry.config_files(kind)) for kind in ("suites", "studies"))
 # The twenty CLIP tasks in the order in which the merging literature counts 8, 14 and 20 of them.

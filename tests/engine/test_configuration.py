@@ -4,8 +4,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from mergebench.configuration import RestrictConfig, StudyConfig, SuiteConfig, read_study, read_suite, short_name
+from mergebench.configuration import RestrictConfig, StudyConfig, SuiteConfig
 from mergebench.errors import MergebenchError
+from mergebench.yaml_files import read_study, read_suite
 
 SUITE = {"title": "t", "zoo": "tiny", "merge": ["digits", "signs"]}
 STUDY = {"title": "t", "suite": "tiny-8", "methods": ["average"], "vary": {"alpha": [0.5]}}
@@ -175,31 +176,6 @@ def test_a_file_that_is_no_section_is_refused_in_one_line(kind, text, refusal):
     refusal(kind, text=text)
 
 
-@pytest.mark.parametrize("kind", READ)
-def test_a_file_that_is_no_text_is_refused(kind, tmp_path):
-    file = tmp_path / "mine.yaml"
-    file.write_bytes(b"\xff\xfe\x00title")
-    with pytest.raises(MergebenchError, match="mine.yaml"):
-        READ[kind][0](str(file))
-
-
-@pytest.mark.parametrize(("kind", "near"), [("suite", "tiny-8"), ("study", "ridge")])
-def test_an_unknown_name_is_answered_with_the_nearest(kind, near):
-    with pytest.raises(MergebenchError, match=f"unknown {kind} '{near}x'; did you mean '{near}'"):
-        READ[kind][0](f"{near}x")
-
-
-@pytest.mark.parametrize("kind", READ)
-def test_a_file_that_is_not_there_is_named(kind, tmp_path):
-    with pytest.raises(MergebenchError, match=f"no such {kind} file: .*gone.yaml"):
-        READ[kind][0](str(tmp_path / "gone.yaml"))
-
-
-def test_a_file_is_called_by_its_stem_and_a_registered_name_is_kept():
-    names = ["tiny-8", "a/b/mine.yaml", "./my.own.yml", "seeds"]
-    assert [short_name(n) for n in names] == ["tiny-8", "mine", "my.own", "seeds"]
-
-
 @pytest.mark.parametrize(
     ("kind", "content", "message"),
     [
@@ -225,17 +201,3 @@ def test_a_file_is_called_by_its_stem_and_a_registered_name_is_kept():
 )
 def test_what_does_not_fit_is_told_with_the_remedy(kind, content, message, refusal):
     assert message in refusal(kind, content)
-
-
-def test_a_key_that_stands_twice_is_refused(tmp_path):
-    path = tmp_path / "twice.yaml"
-    path.write_text("title: t\nzoo: tiny\nmerge: [digits]\nzoo: other\n")
-    with pytest.raises(MergebenchError, match="line 4, column 1: 'zoo' stands twice"):
-        read_suite(str(path))
-
-
-def test_where_yaml_is_broken_is_told(tmp_path):
-    path = tmp_path / "broken.yaml"
-    path.write_text("title: t\n\tzoo: tiny\n")
-    with pytest.raises(MergebenchError, match="broken.yaml is not valid YAML: line 2, column 1: found character"):
-        read_suite(str(path))

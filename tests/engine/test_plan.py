@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 import mergebench.tasks.tiny as tiny
-from mergebench.configuration import read_zoo
 from mergebench.errors import HyperparameterError, MergebenchError
 from mergebench.plan import RunRequest, make_plan
+from mergebench.yaml_files import read_zoo
 
 CORRUPTIONS = {"kinds": ["contrast"], "severities": [1, 5]}
 WEIGHTS = Path(tiny.__file__).parent / "weights"
@@ -21,18 +20,6 @@ def mine(pool: ModelPool, *, weight: float = 0.5):
     """mean"""
     return pool.map_experts(lambda experts: experts.mean(0))
 '''
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Writes a YAML file and gives its path."""
-
-    def make(name, **content):
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(content))
-        return str(path)
-
-    return make
 
 
 @pytest.fixture

@@ -1,0 +1,57 @@
+"""What the parser complains of, in a user's words: the option, what it takes, what it got."""
+
+import re
+from collections.abc import Sequence
+
+from mergebench.errors import nearest
+
+# The parser's types by name -> what a person would call them.
+KINDS = {
+    "PositiveInt": "a whole number from 1",
+    "NonNegativeInt": "a whole number from 0",
+    "PositiveFloat": "a number above 0",
+    "NonNegativeFloat": "a number from 0",
+}
+
+
+def in_plain_words(message: str, options: Sequence[str]) -> str:
+    """One line for a parser's message.
+
+    Args:
+        message: as the parser gives it, possibly of several lines and in terms of Python's types.
+        options: the options there are, as `--seeds`.
+    """
+    key = re.search(r'Parser key "([\w.]+)"', message)
+    if key:
+        asked = f"--{key[1].rpartition('.')[2].replace('_', '-')}"
+        name = asked if asked in options else asked.removeprefix("--")
+        return f"{name}: {_of_value(message)}"
+    required = re.fullmatch(r"the following arguments are required: (.+)", message)
+    if required:
+        return f"{', '.join(_as_typed(item, options) for item in required[1].split(', '))}: required, but not given"
+    unknown = re.match(r"unrecognized arguments: (-\S+)|.*does not accept option '([\w.]+)'", message)
+    if unknown:
+        name = unknown[1] or f"--{unknown[2].replace('_', '-')}"
+        return f"unknown option {name!r}; {nearest(name.partition('=')[0], list(options))}"
+    return message.splitlines()[0].removeprefix("argument ")
+
+
+def _of_value(message: str) -> str:
+    """What is wrong with an option's value."""
+    kind = re.search(r"Not of type (\w+): (?:(\S+) does not conform|.*: '(.*)')?", message)
+    if kind and kind[1] in KINDS:
+        given = re.search(r"Given value: (.*)", message)
+        value = given[1] if given else kind[2] or kind[3]
+        return f"expected {KINDS[kind[1]]}, not {value}"
+    choice = re.search(r"Literal\[(.*)\]\. Got value: (.*)", message)
+    if choice:
+        known = re.findall(r"'([^']*)'", choice[1])
+        return f"cannot be {choice[2]!r}; {nearest(choice[2], known)}"
+    reason = re.sub(r'Parser key "[\w.]+"(?: element \d+)?:?\s*', "", message).splitlines()[0]
+    return re.sub(r"<class '(\w+)'>", r"\1", reason.replace("typing.", ""))
+
+
+def _as_typed(item: str, options: Sequence[str]) -> str:
+    """`merge.method` as the user types it: `--method`, or the name alone where it takes no dashes."""
+    name = item.rpartition(".")[2]
+    return f"--{name}" if f"--{name}" in options else name

@@ -1,0 +1,121 @@
+"""Reading zoos, suites and studies from YAML: what is wrong with a file is said in one line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mergebench import registry
+from mergebench.configuration import MODELS, StudyConfig, SuiteConfig, ZooConfig
+from mergebench.errors import MergebenchError, nearest
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error: the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """As SafeLoader's, but for keys that stand twice."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for place, (mark, _) in enumerate(node.value):
+            key = keys[place]
+            if key in keys[:place]:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", mark.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def kind_of(file: str) -> str:
+    """What a YAML file of one's own is: the kind (`suites`, `studies`, `zoos`) that most of its fields are of.
+
+    Raises:
+        MergebenchError: no such file, or not YAML.
+    """
+    if not Path(file).is_file():
+        raise MergebenchError(f"no such file: {file}")
+    return _likeliest(_content(Path(file)))
+
+
+def _likeliest(content: Any) -> str:
+    fields = content.keys() if isinstance(content, dict) else set()
+    return max(MODELS, key=lambda kind: len(fields & MODELS[kind].model_fields.keys()))
+
+
+def _content(path: Path) -> Any:
+    """What a YAML file holds, unchecked."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise MergebenchError(f"cannot read {path}: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error)
+        raise MergebenchError(f"{path} is not valid YAML: {where}") from None
+
+
+def _read(kind: str, name: str) -> Any:
+    path = registry.config_file(kind, name)
+    content, model = _content(path), MODELS[kind]
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        reason = _reason(model, error)
+    other = _likeliest(content)
+    if other != kind:
+        is_, wanted = registry.SINGULAR[other], registry.SINGULAR[kind]
+        reason = f"these are the fields of a {is_}, not of a {wanted}: give it as --{is_}"
+    raise MergebenchError(f"{path}: {reason}")
+
+
+def _reason(model: type[BaseModel], error: ValidationError) -> str:
+    """The first thing wrong in a file, in one line; a field that is misspelt before one that is missing for it."""
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    *section, name = first["loc"] or ("the file",)
+    where = ".".join(str(part) for part in (*section, name) if "[" not in str(part))  # pydantic's names of types
+    if first["type"] == "extra_forbidden":
+        return f"{where}: there is no such field; {nearest(str(name), list(_at(model, section).model_fields))}"
+    if first["type"] == "model_type":
+        fields = ", ".join(_at(model, first["loc"]).model_fields)
+        return f"{where}: must be a section with fields ({fields}), not {first['input']!r}"
+    # What a whole section holds would bury the reason.
+    got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
+    return f"{where}: {first['msg']}{got}"
+
+
+def _at(model: type[BaseModel], where: Sequence[str | int]) -> type[BaseModel]:
+    """The section of a file at a place; names of points and the like are no sections of their own."""
+    for name in where:
+        field = model.model_fields.get(name)
+        inner = [t for t in _types(field.annotation) if issubclass(t, BaseModel)] if field else []
+        model = inner[0] if inner else model
+    return model
+
+
+def _types(annotation: Any) -> list[type]:
+    """The classes that an annotation is made of."""
+    parts = get_args(annotation)
+    return [t for part in parts for t in _types(part)] if parts else [annotation] * isinstance(annotation, type)
+
+
+def read_suite(name: str) -> SuiteConfig:
+    """A suite by name, or from a YAML file of one's own.
+
+    Raises:
+        MergebenchError: unknown, not YAML, or a field that does not fit.
+    """
+    return _read("suites", name)
+
+
+def read_zoo(name: str) -> ZooConfig:
+    """A zoo by name, or from a YAML file of one's own; raises as `read_suite` does."""
+    return _read("zoos", name)
+
+
+def read_study(name: str) -> StudyConfig:
+    """A study by name, or from a YAML file of one's own; raises as `read_suite` does."""
+    return _read("studies", name)
+
+
+def short_name(name: str) -> str:
+    """The name under which a suite, study or zoo is stored: a registered name as it is, a file by its stem."""
+    return Path(name).stem if name.endswith((".yaml", ".yml")) else name
