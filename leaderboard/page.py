@@ -31,7 +31,8 @@ def write_page(boards: Sequence[Board], path: str | Path, series: Sequence[Serie
         loader=PackageLoader("mergebench.leaderboard", "."), autoescape=True, undefined=StrictUndefined
     )
     environment.globals.update(format=formatting, shade=_shade, span=_span, agreements=agreements, zip=zip)
-    pictured = [(one, tables(one), interval_note(one), Markup(inline_svg(draw(one)))) for one in series]
+    tabled = [(one, tables(one)) for one in series]
+    pictured = [(one, shown, interval_note(one, shown), Markup(inline_svg(draw(one)))) for one, shown in tabled]
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     text = environment.get_template("page.html").render(boards=boards, series=pictured, when=when)
     with writing(path) as temporary:

@@ -25,11 +25,13 @@ class Table:
     Args:
         title: what it shows.
         header, rows: cells; the first column names the line.
+        intervals: whether accuracies stand with half the width of their interval.
     """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    intervals: bool = False
 
 
 def tables(series: Series) -> list[Table]:
@@ -61,7 +63,7 @@ def _metric_table(series: Series, metric: str) -> Table:
         for label, line in zip(labels(series), series.lines, strict=True)
     ]
     axis = series.axes[0] if len(series.axes) == 1 else "point"
-    return Table(f"{_heading(metric)} by {axis}", header, tuple(rows))
+    return Table(f"{_heading(metric)} by {axis}", header, tuple(rows), intervals=True)
 
 
 def _axis_tables(series: Series, metric: str) -> list[Table]:
@@ -93,7 +95,8 @@ def _chosen_table(series: Series) -> Table | None:
             told = _told(difference) if difference else ("-", "-", "-")
             rows.append((label, point, percent(validated.mean), _with_interval(tested), *told))
     header = ("method", "chosen", "validation", "test, there", "against the first", "95 % t interval", "p")
-    return Table("Each method's best point, chosen on the validation split", header, tuple(rows)) if rows else None
+    title = "Each method's best point, chosen on the validation split"
+    return Table(title, header, tuple(rows), intervals=True) if rows else None
 
 
 def _transfer_table(series: Series) -> Table | None:
@@ -165,8 +168,10 @@ def _with_spread(figure: tuple[float, float | None]) -> str:
     return f"{100 * mean:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
 
 
-def interval_note(series: Series) -> str:
-    """What the intervals of a series mean."""
+def interval_note(series: Series, shown: Sequence[Table]) -> str:
+    """What the intervals in a series' tables mean."""
+    if not any(table.intervals for table in shown):
+        return "Means over several points stand without interval: the points share their test images."
     scores = [s for line in series.lines for s in line.scores[series.metrics[0]].values()]
     several = sorted({len(s.seeds) for s in scores if s.over_seeds})
     if not several:
@@ -180,9 +185,9 @@ def interval_note(series: Series) -> str:
 
 def markdown(series: Series) -> str:
     """All tables, as a Markdown page."""
-    heading = f"# {series.name} (suite {series.suite}, zoo {series.zoo})"
-    parts = [heading, f"Accuracies in %. {interval_note(series)}", *series.notes]
-    for table in tables(series):
+    heading, shown = f"# {series.name} (suite {series.suite}, zoo {series.zoo})", tables(series)
+    parts = [heading, f"Accuracies in %. {interval_note(series, shown)}", *series.notes]
+    for table in shown:
         lines = [table.header, ("---", *["---:"] * (len(table.header) - 1)), *table.rows]
         escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
         parts += [f"## {table.title}", "\n".join("| " + " | ".join(line) + " |" for line in escaped)]
@@ -209,11 +214,11 @@ def long_csv(series: Series) -> str:
 
 def print_series(series: Series) -> None:
     """Print all tables on the terminal."""
-    console = make_console()
+    console, found = make_console(), tables(series)
     study = f" (study on suite {series.suite})" if series.study else ""
     console.print(f"\n{series.name}{study} on zoo {series.zoo}", style="bold", highlight=False)
     roles = dict(zip(labels(series), (line.role for line in series.lines), strict=True))
-    for table in tables(series):
+    for table in found:
         console.print(f"\n{table.title}", highlight=False, markup=False)
         shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for number, name in enumerate(table.header):
@@ -221,5 +226,5 @@ def print_series(series: Series) -> None:
         for row in table.rows:
             shown.add_row(*map(Text, row), style="dim" if roles.get(row[0], "method") != "method" else None)
         console.print(shown)
-    for sentence in (f"Accuracies in %. {interval_note(series)}", *series.notes):
+    for sentence in (f"Accuracies in %. {interval_note(series, found)}", *series.notes):
         console.print(sentence, highlight=False, markup=False)

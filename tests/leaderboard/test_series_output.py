@@ -22,6 +22,10 @@ def one(results):
     return series
 
 
+def note(series):
+    return interval_note(series, tables(series))
+
+
 def table(series, beginning):
     (found,) = [t for t in tables(series) if t.title.startswith(beginning)]
     return {row[0]: dict(zip(found.header[1:], row[1:], strict=True)) for row in found.rows}
@@ -174,9 +178,15 @@ def test_one_seed_allows_no_difference_table(study):
 
 
 def test_the_note_says_what_the_intervals_are_over(study, scaling):
-    assert "3 seeds" in interval_note(one(study)) and "over test images; it" in interval_note(one(scaling))
-    mixed = interval_note(one(r for r in study if r.method == "m" or r.seed == 0))
+    assert "3 seeds" in note(one(study)) and "over test images; it" in note(one(scaling))
+    mixed = note(one(r for r in study if r.method == "m" or r.seed == 0))
     assert "over 3 seeds" in mixed and "Where there is one seed, or seeds change nothing: over test images." in mixed
+
+
+def test_means_over_points_stand_without_interval_and_the_note_says_so(at):
+    kinds = [{"corruption": "contrast", "severity": s} for s in range(1, 14)]
+    text = markdown(one(at("m", (5 * i, i), point, position=i) for i, point in enumerate(kinds)))
+    assert "±" not in text and "Means over several points stand without interval" in text
 
 
 def test_the_sequence_table_shows_its_three_figures(at):
