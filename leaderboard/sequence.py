@@ -13,7 +13,7 @@ class Transfer:
     """One method's three figures: each its mean over orders (and seeds) and its standard deviation, None with one run.
 
     Args:
-        final: mean accuracy over all tasks after the last step.
+        final: mean accuracy over the tasks merged, after the last step.
         backward: mean over tasks of accuracy after the last step minus that right after the task's own step.
         forgetting: mean over tasks of the best accuracy after any step from the task's own to the last but one, minus
             that after the last step.
@@ -58,7 +58,7 @@ def _figures(steps: Sequence[Result]) -> tuple[float, float, float] | None:
         return None
     backward = fmean(accuracies[-1][t] - accuracies[i][t] for t, i in earlier.items())
     forgetting = fmean(max(a[t] for a in accuracies[i:-1]) - accuracies[-1][t] for t, i in earlier.items())
-    return fmean(accuracies[-1].values()), backward, forgetting
+    return fmean(a for t, a in accuracies[-1].items() if t in arrival), backward, forgetting
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float | None]:

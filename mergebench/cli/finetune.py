@@ -10,7 +10,9 @@ from mergebench.cli.options import add_device_options
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What `finetune` takes."""
-    parser.add_argument("--task", type=str, required=True, help="a task of the zoo")
+    parser.add_argument(
+        "--task", type=str, required=True, help="a task of the zoo, or the CLIP task that it stands for"
+    )
     parser.add_argument("--output", type=str, required=True, help="the expert's checkpoint (.safetensors)")
     parser.add_argument("--zoo", type=str, default="tiny", help="a registered zoo or a YAML file")
     parser.add_argument("--zoo-root", type=str | None, default=None, help="folder that replaces the zoo's weights")
@@ -44,7 +46,8 @@ def execute(config: Namespace) -> int:
     set_threads(config.threads)
     device = resolve_device(config.device)
     zoo = Zoo(config.zoo, config.zoo_root)
-    head, train = zoo.head(config.task), load_split(zoo.task(config.task), "train")
+    task = zoo.find(config.task)
+    head, train = zoo.head(task), load_split(zoo.task(task), "train")
     settings = {k: config[k] for k in ("steps", "batch_size", "learning_rate", "weight_decay", "augment", "precision")}
     try:
         state = finetune(
@@ -62,14 +65,12 @@ def execute(config: Namespace) -> int:
         )
     except ValueError as error:
         raise MergebenchError(str(error)) from None
-    recipe = {**settings, "task": config.task, "seed": config.seed, "base": digest(zoo.base)}
+    recipe = {**settings, "task": task, "seed": config.seed, "base": digest(zoo.base)}
     save_state(state, config.output, {"recipe": json.dumps(recipe, sort_keys=True)})
-    validation = {config.task: load_split(zoo.task(config.task), "validation")}
+    validation = {task: load_split(zoo.task(task), "validation")}
     scales = {"mean": zoo.config.mean, "std": zoo.config.std, "device": device}
     for who, weights in (("base", dict(zoo.base)), ("expert", state)):
-        score = evaluate(zoo.make_empty_encoder(), weights, {config.task: head}, validation, **scales).scores[
-            config.task
-        ]
-        print(f"{who:<7} {100 * score.accuracy:5.1f} % of {score.total} validation images of {config.task}")
+        score = evaluate(zoo.make_empty_encoder(), weights, {task: head}, validation, **scales).scores[task]
+        print(f"{who:<7} {100 * score.accuracy:5.1f} % of {score.total} validation images of {task}")
     print(f"wrote {config.output}")
     return 0

@@ -10,7 +10,7 @@ from mergebench.bench import Bench
 from mergebench.cli.options import wanted_variants
 from mergebench.results import SUITE_AXES
 from mergebench.tasks.tiny import RENDERED, TASKS
-from mergebench.variant import select
+from mergebench.variant import select, suite_variants
 from mergebench.yaml_files import read_study, read_suite, read_zoo
 
 SUITES, STUDIES = (list(registry.config_files(kind)) for kind in ("suites", "studies"))
@@ -52,6 +52,14 @@ def test_a_suite_names_only_tasks_that_the_cards_stand_for(name):
     named += [t for groups in suite.orders.values() for group in groups for t in group]
     assert set(named) <= set(own_names()), set(named) - set(own_names())
     assert len(merged(suite)) == (suite.merge if isinstance(suite.merge, int) else len(set(suite.merge)))
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_a_suite_serves_any_zoo_that_has_the_clip_tasks(name):
+    suite, clip = read_suite(name), [task.card.stands_for for task in TASKS.values()]
+    merge = suite.merged_of(clip, "clip")
+    variants = suite_variants(suite, merge, lambda t: registry.find_task(t, clip, "zoo 'clip'"))
+    assert [tuple(own_names()[t] for t in v.merged) for v in variants] == [v.merged for v in Bench(name).variants]
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -134,14 +142,30 @@ def test_the_unseen_pairs_are_the_papers():
         assert set(variant.merge) == {own[t] for t in ORDER_8} - {own[t] for t in pair}
 
 
-def test_every_sequential_order_brings_all_twenty_tasks_four_at_a_time():
+# Of the paper's released scripts; every line is an order, every part a step.
+ORDERS = """
+pcam fer2013 oxford-iiit-pet rendered-sst2 | gtsrb fashion_mnist sun397 cifar100 | eurosat stanford-cars mnist stl10 \
+| dtd oxford_flowers102 cifar10 food101 | kmnist emnist_letters svhn resisc45
+cifar100 sun397 emnist_letters eurosat | resisc45 food101 oxford_flowers102 pcam \
+| rendered-sst2 stanford-cars cifar10 gtsrb | mnist dtd kmnist fashion_mnist | stl10 svhn oxford-iiit-pet fer2013
+eurosat rendered-sst2 sun397 fashion_mnist | food101 kmnist oxford-iiit-pet dtd \
+| pcam fer2013 oxford_flowers102 mnist | resisc45 stanford-cars cifar10 stl10 | gtsrb emnist_letters svhn cifar100
+emnist_letters resisc45 mnist cifar10 | fashion_mnist svhn kmnist stl10 | gtsrb eurosat sun397 pcam \
+| oxford_flowers102 fer2013 oxford-iiit-pet food101 | dtd rendered-sst2 stanford-cars cifar100
+gtsrb stanford-cars sun397 fashion_mnist | cifar10 emnist_letters svhn fer2013 \
+| oxford-iiit-pet food101 mnist rendered-sst2 | dtd cifar100 oxford_flowers102 pcam | kmnist stl10 eurosat resisc45
+"""
+
+
+def test_the_sequential_orders_are_the_papers():
     suite, own = read_suite("sequential"), own_names()
+    lines = ORDERS.strip().splitlines()
+    expected = [[[own[t] for t in step.split()] for step in line.split("|")] for line in lines]
     assert list(suite.orders) == [0, 1, 2, 3, 4]
-    for groups in suite.orders.values():
-        assert [len(group) for group in groups] == [4] * 5
-        arriving = [own[t] for group in groups for t in group]
-        assert sorted(arriving) == sorted(TASKS) == sorted(merged(suite))
-    assert len({repr(groups) for groups in suite.orders.values()}) == 5
+    assert [[[own[t] for t in step] for step in steps] for steps in suite.orders.values()] == expected
+    for steps in expected:
+        assert [len(step) for step in steps] == [4] * 5
+        assert sorted(sum(steps, [])) == sorted(TASKS) == sorted(merged(suite))
 
 
 def test_every_step_of_a_sequence_is_evaluated_on_all_twenty():
@@ -196,6 +220,22 @@ def test_images_of_one_class_are_enough_in_every_task():
         assert available[:5].min() >= needed, task
 
 
+def test_each_component_is_merged_alone_and_both_together():
+    assert read_study("component").vary == {"restrict.component": ["attention", "mlp", "all"]}
+
+
+@pytest.mark.parametrize("name", ["dependency", "seeds", "calibration-source"])
+def test_what_is_told_of_draws_is_measured_on_five_at_least(name):
+    assert len(set(read_study(name).seeds)) >= 5
+
+
+def test_seeds_varies_nothing_but_the_draw_for_all_methods_that_draw():
+    study = read_study("seeds")
+    (point,) = study.points.values()
+    assert point.model_dump(exclude_defaults=True) == {} and not study.hyperparameters
+    assert study.methods == [n for n, c in registry.methods().items() if c.needs.calibration or c.needs.test_inputs]
+
+
 def test_calibration_comes_from_three_sources_one_of_no_task():
     assert read_study("calibration-source").vary == {"calibration.source": ["own", "shuffled", "unrelated"]}
     assert "unrelated" in registry.tasks() and "unrelated" not in read_zoo("tiny").tasks
@@ -203,8 +243,9 @@ def test_calibration_comes_from_three_sources_one_of_no_task():
 
 def test_the_arms_of_dependency_differ_in_nothing_but_granularity_and_images():
     study = read_study("dependency")
-    one, other = (study.hyperparameters[m] for m in ("regmean", "regmean++"))
-    assert one.items() <= other.items() and other["final_norm"] == "average"
+    same = {"alpha": 0.95, "ridge": 0.0}
+    assert study.methods == ["regmean", "regmean++"]
+    assert study.hyperparameters == {"regmean": same, "regmean++": same | {"final_norm": "average"}}
     told = {(p.hyperparameters["granularity"], p.calibration.source if p.calibration else "own")
             for p in study.points.values()}  # fmt: skip
     assert told == set(itertools.product(("block", "linear"), ("own", "shuffled")))

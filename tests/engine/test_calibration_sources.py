@@ -24,6 +24,7 @@ from mergebench.runner import run
 TASKS = ("digits", "landcover", "signs")
 EVERYTHING = Needs(calibration=True, labels=True, test_inputs=True)
 MEAN, STD = (0.45, 0.43, 0.42), (0.29, 0.28, 0.28)
+READING = [name for name, card in registry.methods().items() if "samples" in card.hyperparameters]
 SOURCES = [{}, {"source": "unrelated"}, {"source": "shuffled"}, {"classes": [1, 3]}, {"corrupted": True}]
 
 
@@ -74,8 +75,8 @@ def merge(bench, method, seed=0, **settings):
 
 
 @pytest.mark.parametrize("samples", [1, 33])
-@pytest.mark.parametrize("calibration", SOURCES[:4])
-def test_a_method_reads_exactly_as_many_images_as_it_asks_for(samples, calibration, make, monkeypatch):
+@pytest.mark.parametrize(("method", "calibration"), [(m, {}) for m in READING] + [("regmean", s) for s in SOURCES[1:4]])
+def test_a_method_reads_exactly_as_many_images_as_it_asks_for(method, samples, calibration, make, monkeypatch):
     read, plain = Counter(), ModelPool.calibration
 
     def counted(pool, task, *arguments):
@@ -84,7 +85,7 @@ def test_a_method_reads_exactly_as_many_images_as_it_asks_for(samples, calibrati
             yield batch
 
     monkeypatch.setattr(ModelPool, "calibration", counted)
-    merged = merge(make(calibration), "regmean", samples=samples)
+    merged = merge(make(calibration), method, samples=samples)
     assert read == dict.fromkeys(TASKS, samples)
     assert merged.drawn_images == {f"{t}/calibration": samples for t in TASKS}
 

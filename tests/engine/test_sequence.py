@@ -23,6 +23,7 @@ FIRST, SECOND = ["landcover", "digits"], ["signs", "scenes"]
 ORDERS = {0: [FIRST, SECOND], 1: [["scenes", "digits"], ["landcover", "signs"]]}
 SETTINGS = {
     "average": {},
+    "task_arithmetic": {},
     "ties": {"density": 0.3},
     "regmean": {"samples": 7},
     "regmean++": {"samples": 7},
@@ -114,6 +115,19 @@ def test_the_first_step_is_a_merge_of_its_experts_alone(method, bench, tmp_path)
     first = Executor(bench, "cpu").merge(recipe(method), bench.variants[0])
     assert same(first.states, plain.states)
     assert (first.drawn, first.drawn_images) == (plain.drawn, plain.drawn_images)
+
+
+@pytest.mark.parametrize("method", ["average", "task_arithmetic", "regmean++"])
+def test_the_shipped_suites_second_order_starts_from_the_base_again(method, tmp_path):
+    sequential, made = Bench("sequential"), recipe(method)
+    executor, of_order = Executor(sequential, "cpu"), {0: [], 1: []}
+    for variant in sequential.variants:
+        if variant.point["order"] in of_order and (variant.point["order"], variant.point["step"]) <= (1, 1):
+            of_order[variant.point["order"]].append(executor.merge(made, variant).states)
+    assert [len(states) for states in of_order.values()] == [5, 1]  # all of order 0 has run before
+    first = next(v for v in sequential.variants if v.point == {"order": 1, "step": 1})
+    alone = Bench(write(tmp_path, merge=list(first.merge)))
+    assert same(of_order[1][0], Executor(alone, "cpu").merge(made, alone.variants[0]).states)
 
 
 @pytest.mark.parametrize("method", ["regmean++", "fisher"])

@@ -51,6 +51,11 @@ def test_an_example_by_hand():
     assert found.final == (pytest.approx((0.70 + 0.65 + 0.40 + 0.95) / 4), None)
 
 
+def test_only_tasks_that_have_arrived_enter_the_mean_after_the_last_step():
+    with_a_stranger = [r.model_copy(update={"tasks": {**r.tasks, "z": r.tasks["a"]}}) for r in example()]
+    assert figures(with_a_stranger) == figures(example())
+
+
 @given(
     groups=st.lists(st.integers(1, 3), min_size=2, max_size=5),
     seed=st.integers(0, 2**20),

@@ -1,4 +1,4 @@
-"""RegMean++ end to end: held to a block walk of its own, with its own forward pass, written from the paper."""
+"""RegMean++, and RegMean by layers, end to end: held to a block walk of its own, with its own forward pass."""
 
 import numpy as np
 import pytest
@@ -60,10 +60,11 @@ def gram(rows):
     return rows.T @ rows / len(rows)
 
 
-def walk(base, experts, calibration, *, depth, alpha, final_norm, granularity="block"):
-    """Section 4 of the paper: blocks in order, every one fed by the merged blocks before it."""
+def walk(base, experts, calibration, *, depth, alpha, final_norm, granularity="block", source="merged"):
+    """Section 4 of the paper: blocks in order, each fed by the merged blocks before it, or by the expert's own."""
     merged = {n: sum(e[n] for e in experts.values()) / len(experts) for n in base}
-    tokens = {t: embed(merged, torch.cat(calibration[t])) for t in experts}
+    prefixes = {t: merged if source == "merged" else e for t, e in experts.items()}
+    tokens = {t: embed(prefixes[t], torch.cat(calibration[t])) for t in experts}
     for index in range(depth):
         layers = [f"blocks.{index}.{n}" for n in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")]
         if granularity == "block":
@@ -77,7 +78,7 @@ def walk(base, experts, calibration, *, depth, alpha, final_norm, granularity="b
                 grams = [gram(block(merged, index, tokens[t])[1][layer]) for t in experts]
                 weights = [e[f"{layer}.weight"].numpy() for e in experts.values()]
                 merged[f"{layer}.weight"] = solve(grams, weights, alpha)
-        tokens = {t: block(merged, index, x)[0] for t, x in tokens.items()}
+        tokens = {t: block(prefixes[t], index, x)[0] for t, x in tokens.items()}
     if final_norm == "base":
         merged |= {n: base[n] for n in ("norm.weight", "norm.bias")}
     return merged
@@ -112,6 +113,19 @@ def test_equals_a_block_walk_written_from_the_paper(mini, alpha, final_norm, gra
     settings = {"alpha": alpha, "final_norm": final_norm, "granularity": granularity}
     merged = mergebench.merge("regmean++", base, experts, calibration=calibration, **settings)
     expected = walk(base.state_dict(), experts, calibration, depth=3, **settings)
+    for name in expected:
+        np.testing.assert_allclose(merged[name].numpy(), expected[name].numpy(), rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("granularity", ["block", "linear"])
+@pytest.mark.parametrize("alpha", [0.3, 0.95])
+def test_regmean_is_the_same_walk_behind_each_experts_own_blocks(mini, granularity, alpha):
+    base = mini.encoder(depth=3, dtype=torch.float64)
+    experts, calibration = mini.experts(base), mini.calibration(dtype=torch.float64)
+    settings = {"alpha": alpha, "granularity": granularity}
+    merged = mergebench.merge("regmean", base, experts, calibration=calibration, **settings)
+    state = base.state_dict()
+    expected = walk(state, experts, calibration, depth=3, final_norm="average", source="expert", **settings)
     for name in expected:
         np.testing.assert_allclose(merged[name].numpy(), expected[name].numpy(), rtol=1e-6, atol=1e-6, err_msg=name)
 
