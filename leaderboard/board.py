@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from mergebench.leaderboard.comparable import comparable
-from mergebench.leaderboard.notes import conditions
+from mergebench.leaderboard.notes import conditions, environments
 from mergebench.leaderboard.statistics import average_interval
 from mergebench.results import Result
 
@@ -57,7 +57,7 @@ class Board:
         totals: task -> test images.
         rows: see `Row`.
         environment: of the newest result, for the footer.
-        note: conditions that are not usual, in a sentence.
+        note: conditions that are not usual, and environments that differ, in a sentence each.
     """
 
     suite: str
@@ -77,7 +77,7 @@ def make_boards(results: Iterable[Result]) -> list[Board]:
         results: stored results, in any order.
     """
     newest: dict[tuple, Result] = {}
-    for result in sorted(results, key=lambda r: r.started):
+    for result in sorted(results, key=lambda r: r.last_asked):
         newest[(_group(result), result.method, _settings(result), result.seed)] = result
     groups: dict[tuple, list[Result]] = {}
     for (group, *_), result in newest.items():
@@ -94,7 +94,7 @@ def _settings(result: Result) -> tuple:
 
 
 def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
-    members = comparable(sorted(results, key=lambda r: r.started))
+    members = comparable(results)
     by_setting: dict[tuple, list[Result]] = {}
     for result in members:
         by_setting.setdefault((result.method, _settings(result)), []).append(result)
@@ -110,7 +110,8 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     scored = next((r for r in members if r.tasks), None)
     totals = {t: s.total for t, s in scored.tasks.items()} if scored else {}
     environment = members[-1].environment.model_dump()
-    return Board(*group, tuple(totals), totals, tuple(rows), environment, conditions(members))
+    note = " ".join(filter(None, (conditions(members), environments(members))))
+    return Board(*group, tuple(totals), totals, tuple(rows), environment, note)
 
 
 def _row(results: list[Result]) -> Row:

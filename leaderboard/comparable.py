@@ -1,19 +1,22 @@
 """Which stored results are of one experiment, so that they may stand side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from mergebench.results import Result
 
 
-def comparable(results: Sequence[Result]) -> list[Result]:
+def comparable(results: Iterable[Result]) -> list[Result]:
     """Those of the newest experiment; a suite, a checkpoint or a method may have changed under the same name.
 
     Weights must be the newest of their name, images and conditions the newest of their variant, code the newest of
-    its method: seeds of a method from before and after a change of its code are not averaged.
+    its method: seeds of a method from before and after a change of its code are not averaged. All must be from a CPU
+    or all from a GPU, which round and take their time differently. The newest is what was asked for last.
 
     Args:
-        results: of one suite or study on one zoo, the oldest first.
+        results: of one suite or study on one zoo, in any order.
     """
+    results = sorted(results, key=lambda r: r.last_asked)
+    kind = results[-1].environment.device_kind if results else ""
     # Weights bear the same names in all variants; images do not: test images may be under another corruption.
     weights = {name: digest for r in results for name, digest in r.weights.items()}
     variants = {r.variant: (r.data, r.conditions) for r in results}
@@ -24,4 +27,5 @@ def comparable(results: Sequence[Result]) -> list[Result]:
         if r.weights.items() <= weights.items()
         and (r.data, r.conditions) == variants[r.variant]
         and r.source == code[r.method]
+        and r.environment.device_kind == kind
     ]

@@ -26,6 +26,24 @@ def conditions(results: Iterable[Result], axes: Collection[str] = ()) -> str:
     return f"All merged with {', '.join(shared)}." if shared else ""
 
 
+def environments(results: Iterable[Result]) -> str:
+    """In what the environments differ in which results were measured: rounding, and what merging took, may with them.
+
+    Args:
+        results: those of a table.
+
+    Returns:
+        A sentence; empty where nothing differs.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for result in results:
+        facts = result.environment.model_dump(exclude={"git_commit", "packages"}) | result.environment.packages
+        for name, value in facts.items():
+            found.setdefault(name, {})[str(value)] = None
+    told = [f"{name} {' and '.join(values)}" for name, values in found.items() if len(values) > 1]
+    return f"Measured in several environments: {'; '.join(told)}." if told else ""
+
+
 def _said(result: Result) -> dict[str, object]:
     """The conditions of a merge that differ from the usual ones, by the names that they have in YAML."""
     sections = {section: result.conditions.get(section) or {} for section in SECTIONS}

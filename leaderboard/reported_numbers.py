@@ -39,7 +39,7 @@ def read_reported() -> list[Reported]:
     return [Reported(*key, averages) for key, averages in sets.items()]
 
 
-def rank_agreement(board: Board, reported: Reported) -> tuple[float, list[str]]:
+def rank_agreement(board: Board, reported: Reported) -> tuple[float | None, list[str]]:
     """Kendall's tau-b between a board's order of methods and a published one.
 
     Args:
@@ -48,13 +48,15 @@ def rank_agreement(board: Board, reported: Reported) -> tuple[float, list[str]]:
         reported: published.
 
     Returns:
-        tau, and the methods both have.
+        tau, None where too few methods are shared for it to say anything; and the methods both have.
     """
     measured: dict[str, float] = {}
     for row in board.rows:
         if row.average is not None and row.role != "ceiling":
             measured.setdefault(row.method, row.average)
     shared = [m for m in measured if m in reported.averages]
+    if len(shared) < FEWEST_SHARED:
+        return None, shared
     tau = kendalltau([measured[m] for m in shared], [reported.averages[m] for m in shared]).statistic
     return float(tau), shared
 
@@ -66,7 +68,7 @@ def agreements(board: Board) -> list[str]:
         if reported.tasks != len(board.tasks):
             continue
         tau, shared = rank_agreement(board, reported)
-        if len(shared) >= FEWEST_SHARED:
+        if tau is not None:
             sentences.append(
                 f"Order of methods against the published one on {reported.backbone}, {reported.tasks} tasks "
                 f"({reported.checkpoints} checkpoints): Kendall's tau {tau:.2f} over {len(shared)} methods."

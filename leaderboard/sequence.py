@@ -1,16 +1,18 @@
 """What tasks that arrive in sequence do to those before them: backward transfer and forgetting."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from mergebench.leaderboard.series import Line, Series
 from mergebench.results import SUITE_AXES, Result
 
+Figures = tuple[float, ...]  # after the last step, backward transfer, forgetting
+
 
 @dataclass(frozen=True)
 class Transfer:
-    """One method's three figures: each its mean over orders (and seeds) and its standard deviation, None with one run.
+    """One method's three figures: each its mean and standard deviation over orders (over seeds, if there is one).
 
     Args:
         final: mean accuracy over the tasks merged, after the last step.
@@ -41,16 +43,23 @@ def transfer(series: Series, line: Line) -> dict[str, Transfer]:
             arm = ",".join(f"{a}={v}" for a, v in point.items() if a not in SUITE_AXES)
             for result in line.results.get(variant, ()):
                 runs.setdefault((arm, str(point.get("order")), result.seed), {})[point["step"]] = result
-    figures: dict[str, list[tuple[float, float, float]]] = {}
-    for (arm, *_), steps in runs.items():
+    figures: dict[str, dict[str, list[Figures]]] = {}
+    for (arm, order, _), steps in runs.items():
         whole = [steps[s] for s in sorted(steps)]
         found = _figures(whole) if len(whole) == whole[0].steps > 1 else None
         if found:
-            figures.setdefault(arm, []).append(found)
-    return {arm: Transfer(*(_spread([f[i] for f in found]) for i in range(3))) for arm, found in figures.items()}
+            figures.setdefault(arm, {}).setdefault(order, []).append(found)
+    return {arm: Transfer(*map(_spread, zip(*_runs(orders), strict=True))) for arm, orders in figures.items()}
 
 
-def _figures(steps: Sequence[Result]) -> tuple[float, float, float] | None:
+def _runs(orders: Mapping[str, Sequence[Figures]]) -> list[Figures]:
+    """What a spread is taken over: orders, each its mean over seeds, which may change nothing; of one order, seeds."""
+    if len(orders) == 1:
+        return list(*orders.values())
+    return [tuple(map(fmean, zip(*seeds, strict=True))) for seeds in orders.values()]
+
+
+def _figures(steps: Sequence[Result]) -> Figures | None:
     accuracies = [{t: s.accuracy for t, s in r.tasks.items()} for r in steps]
     arrival = {t: next(i for i, r in enumerate(steps) if t in r.merged) for t in steps[-1].merged}
     earlier = {t: i for t, i in arrival.items() if i < len(steps) - 1 and t in accuracies[-1]}

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from mergebench.leaderboard.comparable import comparable
-from mergebench.leaderboard.notes import conditions, failures
+from mergebench.leaderboard.notes import conditions, environments, failures
 from mergebench.leaderboard.statistics import ROUNDING, average_interval, seed_interval
 from mergebench.results import SUITE_AXES, Result, TaskScore
 
@@ -103,7 +103,7 @@ def make_series(results: Iterable[Result]) -> list[Series]:
         results: stored results, in any order.
     """
     groups: dict[tuple[str, str, str], list[Result]] = {}
-    for result in sorted(results, key=lambda r: r.started):
+    for result in sorted(results, key=lambda r: r.last_asked):
         if result.point or result.study:
             groups.setdefault((result.suite, result.study, result.zoo), []).append(result)
     # While a study has only its references, there is no point to show them at.
@@ -135,7 +135,7 @@ def _series(group: tuple[str, str, str], results: list[Result]) -> Series:
             lines.append(Line(first.method, first.title, first.role, settings[id(first)], scores, there))
     lines.sort(key=lambda line: (line.role == "method", len(points) - len(line.results), -_mean(line, metrics[0])))
     axes = {axis for point in points.values() for axis in point}
-    notes = (conditions(members, axes), *failures(results))
+    notes = (conditions(members, axes), environments(members), *failures(results))
     return Series(*group, points, metrics, tuple(lines), tuple(filter(None, notes)))
 
 

@@ -86,7 +86,8 @@ def make_plan(request: RunRequest) -> Plan:
     cards = registry.select_methods(request.methods or (study.methods if study else ()))
     # Accuracies relative to the experts need the experts' own, so the ceiling is always measured, once.
     cards += [c for c in registry.methods().values() if c.role == "ceiling" and c not in cards]
-    cards.sort(key=lambda c: c.role != "ceiling")
+    # The first ceiling is what others are held against: the built-in one, whatever else there is.
+    cards.sort(key=lambda c: 2 if c.role != "ceiling" else c.name not in registry.methods())
     variants = select(bench.variants, request.only)
     known = registry.methods().keys() | {c.name for c in cards}
     for name in dict.fromkeys(m for v in variants for m in v.methods):

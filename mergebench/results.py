@@ -67,6 +67,11 @@ class Environment(BaseModel):
     packages: dict[str, str]
     git_commit: str
 
+    @property
+    def device_kind(self) -> str:
+        """ "cpu" or "cuda"."""
+        return self.device.split(" ")[0].partition(":")[0]
+
 
 class Result(BaseModel):
     """One cell's outcome: the schema of every stored file.
@@ -78,7 +83,8 @@ class Result(BaseModel):
     `position` is its place among them, `varied` are the hyper-parameters that the study varies. `conditions` say in
     full what a variant's name stands for: what is merged after what, from whose images, in which part of which encoder,
     and what is evaluated. `tasks` are the scores on the test split; `validation` those on the validation split, where a
-    study chooses on them.
+    study chooses on them. `asked` is when a run last measured or reused it: of two results under one name, the one
+    asked for last is what people look for.
     `average` and `average_relative` weigh all tasks the same; they are derived from the counts and stored for readers.
     """
 
@@ -116,7 +122,13 @@ class Result(BaseModel):
     evaluation: Cost | None
     environment: Environment
     started: str
+    asked: str = ""
     diagnostics: dict[str, Any] = {}
+
+    @property
+    def last_asked(self) -> tuple[str, str]:
+        """What results are ordered by, the oldest first."""
+        return self.asked or self.started, self.started
 
     @computed_field
     @property
@@ -134,7 +146,7 @@ class Result(BaseModel):
 
 @dataclass(frozen=True)
 class CellKey:
-    """The identity of a cell: two cells with the same key have the same result, bit for bit, on one machine."""
+    """The identity of a cell: with the same packages on one machine, the same key is the same result, bit for bit."""
 
     method: str
     source: str

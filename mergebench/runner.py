@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mergebench.bench import Bench
 from mergebench.errors import MergebenchError
 from mergebench.execution import Executor, Recipe
 from mergebench.measure import environment
@@ -58,6 +59,7 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None) -> Sum
     """
     observer = observer or Observer()
     start = time.perf_counter()
+    asked = datetime.now(UTC).isoformat(timespec="milliseconds")
     summary = Summary()
     executor = Executor(plan.bench, plan.device)
     found = [store.finished(cell.key) for cell in plan.cells]
@@ -66,16 +68,16 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None) -> Sum
     for cell, result in zip(plan.cells, found, strict=True):
         reused = result is not None
         ceiling = ceilings.get((cell.seed, (cell.variant.reference or cell.variant).name))
+        predictions: dict[str, np.ndarray] = {}
         if result is None:
             observer.cell(cell)
             result, predictions = run_cell(executor, cell, ceiling, lambda task, cell=cell: observer.task(cell, task))
-            store.write(cell.key, result, predictions)
-        elif ceiling and (known := _beside(result.tasks, ceiling.tasks)) != result.tasks:
-            # The experts had failed in the run that measured this cell.
-            result = result.model_copy(update={"tasks": known})
-            store.write(cell.key, result, {})
+        # A reused cell may have another place among the variants now, and the experts may have failed when it was new.
+        tasks = _beside(result.tasks, ceiling.tasks) if ceiling else result.tasks
+        result = result.model_copy(update={"asked": asked, "tasks": tasks, **_place(plan.bench, cell)})
+        store.write(cell.key, result, predictions)
         if cell.card.role == "ceiling" and result.status == "ok":
-            ceilings[cell.seed, cell.variant.name] = result
+            ceilings.setdefault((cell.seed, cell.variant.name), result)
         summary.results.append(result)
         summary.reused += reused
         observer.done(cell, result, reused)
@@ -110,7 +112,7 @@ def run_cell(
         )
         if bench.study and bench.study.choose_on_validation:
             facts["validation"] = executor.evaluate(merged.states, variant.evaluate, "validation")[0].scores
-        experts = outcome.scores if card.role == "ceiling" else ceiling.tasks if ceiling else {}
+        experts = ceiling.tasks if ceiling else outcome.scores if card.role == "ceiling" else {}
         facts["tasks"] = _beside(outcome.scores, experts)
         predictions = outcome.predictions
         status, error = "ok", None
@@ -134,20 +136,28 @@ def run_cell(
         study=bench.study_name,
         zoo=bench.zoo.name,
         variant=variant.name,
-        point=dict(variant.point),
-        position=bench.variants.index(variant) if variant in bench.variants else 0,
-        varied=sorted({n for v in bench.variants for n in v.hyperparameters} & set(cell.hyperparameters)),
         conditions=dict(cell.key.conditions),
         merged=list(variant.merged),
-        steps=variant.steps,
         seed=cell.seed,
         weights=dict(cell.key.weights),
         data=dict(cell.key.data),
         environment=environment(executor.device),
         started=started,
+        **_place(bench, cell),
         **facts,
     )
     return result, predictions
+
+
+def _place(bench: Bench, cell: Cell) -> dict[str, Any]:
+    """Where a cell stands in its suite or study, which may grow or change around it while its result stays the same."""
+    variant = cell.variant
+    return {
+        "point": dict(variant.point),
+        "position": bench.variants.index(variant) if variant in bench.variants else 0,
+        "varied": sorted({n for v in bench.variants for n in v.hyperparameters} & set(cell.hyperparameters)),
+        "steps": variant.steps,
+    }
 
 
 def _beside(scores: Mapping[str, TaskScore], experts: Mapping[str, TaskScore]) -> dict[str, TaskScore]:

@@ -42,6 +42,34 @@ def test_experts_that_failed_once_are_not_missed_for_ever(plan, tmp_path):
     assert {r.method: r.average_relative for r in store.all()} == {"finetuned": 1.0, "average": 1.0}
 
 
+def test_a_reused_cell_is_the_newest_again_and_stands_where_it_stands_now(tmp_path, plan, write):
+    def study(*alphas):
+        file = write("study", title="t", suite=str(tmp_path / "suite.yaml"), methods=["regmean"],
+                     hyperparameters={"regmean": {"samples": 2}}, vary={"alpha": list(alphas)})  # fmt: skip
+        return make_plan(RunRequest(study=file))
+
+    store = ResultStore(tmp_path / "out")
+    first = {r.variant: r for r in run(study(0.1, 0.5), store).results}
+    second = run(study(0.05, 0.1, 0.3, 0.5), store)
+    assert second.reused == 3 and [r.position for r in second.results if r.method == "regmean"] == [0, 1, 2, 3]
+    kept = {r.variant: r for r in store.all()}
+    assert [kept[f"alpha={a}"].position for a in (0.05, 0.1, 0.3, 0.5)] == [0, 1, 2, 3]
+    for name, before in first.items():
+        assert kept[name].started == before.started and kept[name].last_asked > before.last_asked
+
+
+def test_relative_accuracies_are_relative_to_the_built_in_experts_whatever_the_order(tmp_path, plan):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from mergebench import Needs, merge_method\n\n"
+        "@merge_method('mine', title='Mine', role='ceiling', needs=Needs(base=True))\n"
+        "def mine(pool):\n    return dict(pool.base)\n"
+    )
+    request = RunRequest([f"{mine}:mine", "average"], str(tmp_path / "suite.yaml"))
+    cards = [cell.card.name for cell in make_plan(request).cells]
+    assert cards == ["finetuned", "mine", "average"]
+
+
 def test_a_method_that_reports_what_cannot_be_stored_costs_its_own_cell(plan, tmp_path):
     @merge_method("odd", title="Odd", needs=Needs())
     def odd(pool: ModelPool):

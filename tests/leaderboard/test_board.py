@@ -9,6 +9,8 @@ from mergebench.leaderboard.page import write_page
 from mergebench.leaderboard.reported_numbers import Reported, rank_agreement, read_reported
 from mergebench.leaderboard.table import print_board
 
+LATER = "2026-02-01T00:00:00+00:00"
+
 
 def board_of(results):
     (board,) = make_boards(results)
@@ -128,6 +130,33 @@ def test_rows_of_one_method_are_told_apart_by_what_differs(make_result, capsys):
     print_board(board_of(results))
     out = capsys.readouterr().out
     assert "M (alpha=0.1)" in out and "M (alpha=0.9)" in out and "n=3" not in out
+
+
+def test_what_was_asked_for_last_counts_even_if_it_was_measured_first(make_result):
+    old = make_result("m", (80, 80), source="before", asked="2026-03-01T00:00:00.000+00:00")
+    new = make_result("m", (10, 10), source="after", started="2026-02-01T00:00:00+00:00")
+    (board,) = make_boards([old, new])
+    assert [r.average for r in board.rows] == [0.8]
+
+
+def test_a_cpus_results_do_not_stand_beside_a_gpus(make_result):
+    environment = make_result("m", (60, 60)).environment
+    gpu = environment.model_copy(update={"device": "cuda:0 (NVIDIA X)"})
+    on_gpu = make_result("m", (60, 60), seed=1, environment=gpu, started=LATER)
+    (board,) = make_boards([make_result("m", (80, 80)), make_result("n", (70, 70)), on_gpu])
+    assert [(r.method, r.seeds) for r in board.rows] == [("m", (1,))]
+
+
+def test_environments_that_differ_are_told(make_result):
+    environment = make_result("m", (60, 60)).environment
+    other = environment.model_copy(update={"threads": 8, "packages": {"torch": "3"}, "git_commit": "x"})
+    (board,) = make_boards([make_result("m", (80, 80)), make_result("n", (70, 70), environment=other)])
+    assert board.note == "Measured in several environments: threads 1 and 8; torch 2 and 3."
+
+
+def test_too_few_methods_in_common_have_no_agreement(make_result, recwarn):
+    (board,) = make_boards([make_result("a", (80, 80))])
+    assert rank_agreement(board, Reported("b", 2, "c", {"a": 1.0})) == (None, ["a"]) and not recwarn
 
 
 def test_rank_agreement_is_one_for_the_same_order_and_minus_one_for_the_reverse(make_result):
