@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from torch import nn
@@ -20,7 +19,7 @@ from mergebench.pool import ModelPool
 from mergebench.restriction import region
 from mergebench.states import SafetensorsState, StateDict, digest
 from mergebench.variant import Variant, study_variants, suite_variants
-from mergebench.yaml_files import read_study, read_suite, short_name
+from mergebench.yaml_files import beside, read_study, read_suite, short_name
 from mergebench.zoo import Zoo
 
 # The candidate that stands for all tasks merged so far, when tasks arrive in sequence.
@@ -61,7 +60,7 @@ class Bench:
     ) -> None:
         self.study = read_study(study) if study else None
         self.study_name = short_name(study) if study else ""
-        suite = suite or _beside(self.study.suite, study)
+        suite = suite or beside(self.study.suite, study)
         self.suite: SuiteConfig = read_suite(suite)
         self.name = short_name(suite)
         self.zoo = Zoo(zoo or self.suite.zoo, zoo_root, base)
@@ -131,8 +130,7 @@ class Bench:
         """Hashes of all weights that enter a variant's cells, the experts' own references included."""
         tasks = dict.fromkeys((*variant.merged, *variant.evaluate))
         parts = {"base": self.zoo.base} | {f"experts/{t}": self.expert(t) for t in tasks}
-        # An expert from a file of one's own need not be of a task that has a head.
-        parts |= {f"heads/{t}": self.head(t).state_dict() for t in tasks if t in self.zoo.config.tasks}
+        parts |= {f"heads/{t}": self.head(t).state_dict() for t in tasks}
         for name, state in parts.items():
             if name not in self._digests:
                 self._digests[name] = digest(state)
@@ -141,7 +139,7 @@ class Bench:
     def data(self, variant: Variant) -> dict[str, str]:
         """Hashes of all images that enter: test of what is evaluated (or adapted on), calibration of what is merged."""
         adapted = variant.corruption if variant.calibration.corrupted else None
-        found = {f"{t}/test": self._digest(t, "test", adapted) for t in variant.merged if t in self.zoo.config.tasks}
+        found = {f"{t}/test": self._digest(t, "test", adapted) for t in variant.merged}
         found |= {f"{t}/test": self._digest(t, "test", variant.corruption) for t in variant.evaluate}
         if self.study and self.study.choose_on_validation:
             found |= {f"{t}/validation": self._digest(t, "validation", None) for t in variant.evaluate}
@@ -227,12 +225,6 @@ class Bench:
         else:
             images = {t: (arrays[config.source].images, None, chosen[config.source]) for t in tasks}
         return {t: DrawnImages(i, labels, mean, std, t, seed, part) for t, (i, labels, part) in images.items()}
-
-
-def _beside(suite: str, study: str) -> str:
-    """A study's suite, where it is a file: beside the study's own, or else from the current folder."""
-    file = Path(study).parent / suite
-    return str(file) if suite.endswith((".yaml", ".yml")) and file.is_file() else suite
 
 
 def _of_classes(labels: np.ndarray, config: CalibrationConfig, task: str) -> np.ndarray:

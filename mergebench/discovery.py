@@ -95,6 +95,46 @@ def _literal(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
+def source_files(card: MethodCard) -> list[Path]:
+    """The method's file, and every file of its own package (or folder) that it imports, directly or through others.
+
+    Imports are read from the sources, inside functions too; one that is put together at run time is not seen.
+    """
+    module = card.module or ""
+    top = module.partition(".")[0]
+    # The engine is no method's own: only the package that holds the built-in methods is.
+    home = Path(importlib.util.find_spec(top).origin if top not in ("", "mergebench") else card.path).parent
+    found: dict[Path, None] = {}
+    left = [(Path(card.path), module)]
+    while left:
+        path, name = left.pop()
+        if path not in found:
+            found[path] = None
+            left += [
+                (p, n)
+                for p, n in _imported(path, name)
+                if p.is_relative_to(home) and "site-packages" not in p.relative_to(home).parts
+            ]
+    return list(found)
+
+
+def _imported(path: Path, module: str) -> Iterator[tuple[Path, str]]:
+    """The files and names of all modules that a file imports."""
+    package = module if path.stem == "__init__" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and (package or not node.level):
+            start = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            names = [start, *(f"{start}.{alias.name}" for alias in node.names)]
+        for name in names:
+            try:
+                spec = importlib.util.find_spec(name)
+            except (ImportError, ValueError, AttributeError):  # what is imported from a module need not be one
+                continue
+            if spec and spec.origin and spec.origin.endswith(".py"):
+                yield Path(spec.origin), name
+
+
 def load_function(card: MethodCard) -> Callable:
     """Import a method's file and return its function.
 

@@ -1,15 +1,12 @@
 """Evaluating encoders: one Trainer.test over the test loaders of all tasks, counts kept as integers."""
 
 import hashlib
-import logging
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from lightning import LightningDataModule, LightningModule, Trainer
+from lightning import LightningDataModule, LightningModule
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
 from torchmetrics.classification import MulticlassAccuracy
@@ -20,6 +17,7 @@ from mergebench.images import normalise
 from mergebench.merging import PerTask
 from mergebench.results import TaskScore
 from mergebench.states import StateDict
+from mergebench.trainer import interruptible, make_tester
 
 
 class SplitDataset(Dataset):
@@ -157,7 +155,8 @@ def evaluate(
         MergebenchError: the metric and the integer counts disagree (a fault of the evaluation itself).
     """
     module = MultiTaskClassifier(encoder, states, heads, mean, std, on_task)
-    logged = _trainer(device).test(module, SuiteDataModule({t: splits[t] for t in heads}), verbose=False)
+    with interruptible():
+        logged = make_tester(device).test(module, SuiteDataModule({t: splits[t] for t in heads}), verbose=False)
     measured = {k: v for part in logged for k, v in part.items()}
     scores, predictions = {}, {}
     for task in heads:
@@ -171,35 +170,3 @@ def evaluate(
         scores[task] = TaskScore(correct=correct, total=len(predicted), predictions=digest)
         predictions[task] = predicted
     return Evaluation(scores, predictions)
-
-
-def placement(device: str) -> dict[str, Any]:
-    """What a Lightning Trainer is told so that it computes on "cpu", "cuda" or "cuda:N"."""
-    cuda = device.startswith("cuda")
-    return {
-        "accelerator": "gpu" if cuda else "cpu",
-        "devices": [int(device.partition(":")[2] or 0)] if cuda else 1,
-    }
-
-
-def _trainer(device: str) -> Trainer:
-    quiet_lightning()
-    return Trainer(
-        **placement(device),
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
-def quiet_lightning() -> None:
-    """Silence notices that say nothing of a run (which devices exist, how many loader workers there are)."""
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # A frozen head is in eval mode on purpose.
-    warnings.filterwarnings("ignore", message=".*module\\(s\\) in eval mode at the start of training.*")
-    # An expert's checkpoints lie beside its settings, and a run that goes on finds them there.
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*")

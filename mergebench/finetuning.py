@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset
 
 from mergebench.states import digest
+from mergebench.trainer import interruptible
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -129,17 +130,22 @@ class FineTuning(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict:
         """AdamW with warm-up and a cosine down to zero; biases, norms and embeddings are not decayed."""
-        trained = [p for p in self.encoder.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": self.weight_decay},
-            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        optimiser = torch.optim.AdamW(groups, lr=self.learning_rate)
+        optimiser = torch.optim.AdamW(parameter_groups(self.encoder, self.weight_decay), lr=self.learning_rate)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser,
             lambda step: min(1.0, (step + 1) / max(1, self.warmup)) * 0.5 * (1 + math.cos(math.pi * step / self.steps)),
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """An optimiser's two groups: matrices, which are decayed; biases, norms, tokens and embeddings, which are not."""
+    named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+    decayed = {n for n, p in named if p.ndim >= 2 and "embed" not in n and "token" not in n}
+    return [
+        {"params": [p for n, p in named if n in decayed], "weight_decay": weight_decay},
+        {"params": [p for n, p in named if n not in decayed], "weight_decay": 0.0},
+    ]
 
 
 @contextlib.contextmanager
@@ -256,7 +262,8 @@ def finetune(
         enable_progress_bar=progress,
         enable_model_summary=False,
     )
-    trainer.fit(module, ckpt_path=resume_from)
+    with interruptible():
+        trainer.fit(module, ckpt_path=resume_from)
     return {name: tensor.detach().float().cpu().clone() for name, tensor in encoder.eval().state_dict().items()}
 
 

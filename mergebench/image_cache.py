@@ -99,12 +99,21 @@ def _complete(paths: list[Path]) -> bool:
 
 def _check(task: Task, split: str, images: np.ndarray, labels: np.ndarray) -> None:
     card = task.card
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise MergebenchError(
+            f"task {card.name!r}: split {split!r} is {images.dtype} {list(images.shape)}, not uint8 images [N, H, W, 3]"
+        )
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise MergebenchError(
+            f"task {card.name!r}: labels of {split!r} are {labels.dtype} {list(labels.shape)}, not whole numbers [N]"
+        )
     if len(images) != card.splits[split] or len(labels) != len(images):
         raise MergebenchError(
             f"task {card.name!r}: split {split!r} has {len(images)} images and {len(labels)} labels, "
             f"but its card says {card.splits[split]}"
         )
-    if labels.min() < 0 or labels.max() >= len(card.classes):
+    strange = labels[(labels < 0) | (labels >= len(card.classes))]
+    if len(strange):
         raise MergebenchError(
-            f"task {card.name!r}: split {split!r} has label {labels.max()}, but its card {len(card.classes)} classes"
+            f"task {card.name!r}: split {split!r} has label {strange[0]}, but its card {len(card.classes)} classes"
         )

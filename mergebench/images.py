@@ -35,15 +35,15 @@ class ExplicitBatches:
     def __init__(self, batches: Iterable[Tensor | tuple[Tensor, Tensor]], task: str) -> None:
         self._batches = [b if isinstance(b, (tuple, list)) else (b, None) for b in batches]
         if not self._batches:
-            raise MergebenchError(f"the calibration batches of task {task!r} are empty")
+            raise MergebenchError(f"the batches of task {task!r} are empty")
         for images, _ in self._batches:
             if not isinstance(images, Tensor) or images.ndim != 4:
                 shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-                raise MergebenchError(f"a calibration batch of task {task!r} is {shape}; expected images [B, 3, H, W]")
+                raise MergebenchError(f"a batch of task {task!r} is {shape}; expected images [B, 3, H, W]")
             if not len(images):
-                raise MergebenchError(f"a calibration batch of task {task!r} is empty")
+                raise MergebenchError(f"a batch of task {task!r} is empty")
             if images.is_floating_point() and not torch.isfinite(images).all():
-                raise MergebenchError(f"a calibration batch of task {task!r} holds values that are NaN or infinite")
+                raise MergebenchError(f"a batch of task {task!r} holds values that are NaN or infinite")
 
     def once(self, samples: int, batch_size: int) -> Iterator[Batch]:
         """All batches, in the order given."""

@@ -187,6 +187,7 @@ def merged_settings(
 
 
 def source_digest(card: MethodCard) -> str:
-    """Hash of the method's file and the engine's modules: results of changed code are never taken for this code's."""
+    """Hash of the method's files and the engine's modules: results of changed code are never taken for this code's."""
     engine = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"\0".join(p.read_bytes() for p in (Path(card.path), *engine))).hexdigest()[:16]
+    files = (*discovery.source_files(card), *engine)
+    return hashlib.sha256(b"\0".join(p.read_bytes() for p in files)).hexdigest()[:16]

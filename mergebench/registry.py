@@ -2,7 +2,7 @@
 
 import fnmatch
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -29,41 +29,42 @@ def methods() -> MappingProxyType[str, MethodCard]:
     Raises:
         MergebenchError: two methods of the same name.
     """
-    found: dict[str, MethodCard] = {}
-    for entry in entry_points(group="mergebench.methods"):
-        for card in scan_package(entry.value):
-            if card.name in found:
-                raise MergebenchError(f"two methods are named {card.name!r}: {found[card.name].path} and {card.path}")
-            found[card.name] = card
+    cards = (card for entry in entry_points(group="mergebench.methods") for card in scan_package(entry.value))
+    found = _collected("methods", ((card.path, {card.name: card}) for card in cards))
     ordered = sorted(found.values(), key=lambda c: (FAMILIES.index(c.family), c.name))
     return MappingProxyType({c.name: c for c in ordered})
 
 
 @cache
 def tasks() -> MappingProxyType[str, Task]:
-    """All registered tasks by name."""
-    found: dict[str, Task] = {}
-    for entry in entry_points(group="mergebench.tasks"):
-        found.update(entry.load())
-    return MappingProxyType(found)
+    """All registered tasks by name; raises as `methods` does."""
+    return _collected("tasks", ((entry.value, entry.load()) for entry in entry_points(group="mergebench.tasks")))
 
 
 @cache
 def corruptions() -> MappingProxyType[str, Corruption]:
-    """All registered corruptions by name."""
-    found: dict[str, Corruption] = {}
-    for entry in entry_points(group="mergebench.corruptions"):
-        found.update(entry.load())
-    return MappingProxyType(found)
+    """All registered corruptions by name; raises as `methods` does."""
+    entries = entry_points(group="mergebench.corruptions")
+    return _collected("corruptions", ((entry.value, entry.load()) for entry in entries))
 
 
 @cache
 def config_files(kind: str) -> MappingProxyType[str, Path]:
-    """YAML files of one kind (`suites`, `studies`, `zoos`) by stem, from all registered configuration packages."""
-    found: dict[str, Path] = {}
-    for entry in entry_points(group="mergebench.configs"):
-        folder = Path(importlib.import_module(entry.value).__file__).parent / kind
-        found.update({p.stem: p for p in sorted(folder.glob("*.yaml"))})
+    """YAML files of one kind (`suites`, `studies`, `zoos`) by stem, from all packages; raises as `methods` does."""
+    packages = [entry.value for entry in entry_points(group="mergebench.configs")]
+    folders = {p: Path(importlib.import_module(p).__file__).parent / kind for p in packages}
+    return _collected(kind, ((p, {f.stem: f for f in sorted(d.glob("*.yaml"))}) for p, d in folders.items()))
+
+
+def _collected(kind: str, parts: Iterable[tuple[str, Mapping[str, Item]]]) -> "MappingProxyType[str, Item]":
+    """What all packages bring, by name; of two things of one name neither may take the other's place unseen."""
+    found: dict[str, Item] = {}
+    origin: dict[str, str] = {}
+    for source, items in parts:
+        for name, item in items.items():
+            if name in found:
+                raise MergebenchError(f"two {kind} are named {name!r}: {origin[name]} and {source}")
+            found[name], origin[name] = item, source
     return MappingProxyType(found)
 
 

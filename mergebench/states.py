@@ -93,7 +93,12 @@ def check_state(state: Mapping[str, Tensor], reference: Mapping[str, Tensor], wh
     for name in state:
         if name not in reference:
             raise CheckpointError(f"{who} has {name!r} {_shape(state, name)}, which the base lacks")
-    for name in reference:
+    check_finite(state, who)
+
+
+def check_finite(state: Mapping[str, Tensor], who: str) -> None:
+    """Refuses, by a CheckpointError that names the first such tensor, weights that are NaN or infinite."""
+    for name in state:
         tensor = state[name]
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             bad = int((~torch.isfinite(tensor)).sum())
@@ -177,4 +182,4 @@ def check_writable(path: str | Path) -> None:
         raise MergebenchError(f"cannot write {path}: it is a folder; name a file in it")
     with writing(path.with_name(f".{path.name}.probe")):
         pass
-    path.with_name(f".{path.name}.probe").unlink()
+    path.with_name(f".{path.name}.probe").unlink(missing_ok=True)  # another process may have probed beside this one

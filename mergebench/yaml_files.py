@@ -17,9 +17,9 @@ class _UniqueKeys(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         """As SafeLoader's, but for keys that stand twice."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for place, (mark, _) in enumerate(node.value):
-            key = keys[place]
+        written = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]  # `<<` may stand twice
+        keys = [self.construct_object(key, deep=True) for key in written]
+        for place, (key, mark) in enumerate(zip(keys, written, strict=True)):
             if key in keys[:place]:
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", mark.start_mark)
         return super().construct_mapping(node, deep)
@@ -33,16 +33,22 @@ def kind_of(file: str) -> str:
     """
     if not Path(file).is_file():
         raise MergebenchError(f"no such file: {file}")
-    return _likeliest(_content(Path(file)))
+    return _likeliest(read_yaml(Path(file)))
 
 
-def _likeliest(content: Any) -> str:
+def _likeliest(content: Any, unless: str = "suites") -> str:
+    """The kind that has most of the fields; `unless` others have more than it."""
     fields = content.keys() if isinstance(content, dict) else set()
-    return max(MODELS, key=lambda kind: len(fields & MODELS[kind].model_fields.keys()))
+    kinds = [unless, *(kind for kind in MODELS if kind != unless)]
+    return max(kinds, key=lambda kind: len(fields & MODELS[kind].model_fields.keys()))
 
 
-def _content(path: Path) -> Any:
-    """What a YAML file holds, unchecked."""
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds, unchecked.
+
+    Raises:
+        MergebenchError: it cannot be read, or is not YAML; the message says where.
+    """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
@@ -55,12 +61,12 @@ def _content(path: Path) -> Any:
 
 def _read(kind: str, name: str) -> Any:
     path = registry.config_file(kind, name)
-    content, model = _content(path), MODELS[kind]
+    content, model = read_yaml(path), MODELS[kind]
     try:
         return model.model_validate(content)
     except ValidationError as error:
         reason = _reason(model, error)
-    other = _likeliest(content)
+    other = _likeliest(content, unless=kind)
     if other != kind:
         is_, wanted = registry.SINGULAR[other], registry.SINGULAR[kind]
         reason = f"these are the fields of a {is_}, not of a {wanted}: give it as --{is_}"
@@ -69,7 +75,9 @@ def _read(kind: str, name: str) -> Any:
 
 def _reason(model: type[BaseModel], error: ValidationError) -> str:
     """The first thing wrong in a file, in one line; a field that is misspelt before one that is missing for it."""
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    # Of a union's several complaints, one about a number's range says more than one about the other's type.
+    ranked = ("extra_forbidden", "greater_than", "greater_than_equal", "less_than", "less_than_equal")
+    first = min(error.errors(), key=lambda e: ranked.index(e["type"]) if e["type"] in ranked else len(ranked))
     *section, name = first["loc"] or ("the file",)
     where = ".".join(str(part) for part in (*section, name) if "[" not in str(part))  # pydantic's names of types
     if first["type"] == "extra_forbidden":
@@ -79,7 +87,12 @@ def _reason(model: type[BaseModel], error: ValidationError) -> str:
         return f"{where}: must be a section with fields ({fields}), not {first['input']!r}"
     # What a whole section holds would bury the reason.
     got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
-    return f"{where}: {first['msg']}{got}"
+    return f"{where}: {plain(first['msg'])}{got}"
+
+
+def plain(message: str) -> str:
+    """A validator's message without pydantic's prefix."""
+    return message.removeprefix("Value error, ")
 
 
 def _at(model: type[BaseModel], where: Sequence[str | int]) -> type[BaseModel]:
@@ -119,3 +132,9 @@ def read_study(name: str) -> StudyConfig:
 def short_name(name: str) -> str:
     """The name under which a suite, study or zoo is stored: a registered name as it is, a file by its stem."""
     return Path(name).stem if name.endswith((".yaml", ".yml")) else name
+
+
+def beside(suite: str, study: str) -> str:
+    """A study's suite, where it is a file: beside the study's own, or else from the current folder."""
+    file = Path(study).parent / suite
+    return str(file) if suite.endswith((".yaml", ".yml")) and file.is_file() else suite

@@ -13,7 +13,7 @@ from mergebench import registry
 from mergebench.configuration import ZooConfig
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
 from mergebench.heads import ZeroShotHead
-from mergebench.states import SafetensorsState, check_state
+from mergebench.states import SafetensorsState, check_finite, check_state
 from mergebench.task import Task
 from mergebench.yaml_files import read_zoo, short_name
 
@@ -42,6 +42,7 @@ class Zoo:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """All but the weights that decides what this zoo's models compute, the code of its encoder as a hash."""
+        self.make_empty_encoder()  # says so, if there is none
         module = importlib.import_module(self.config.encoder.partition(":")[0])
         source = hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:16]
         config = self.config
@@ -58,7 +59,13 @@ class Zoo:
     def make_empty_encoder(self) -> nn.Module:
         """The backbone as its factory makes it, before any weights are loaded."""
         module, _, function = self.config.encoder.partition(":")
-        return getattr(importlib.import_module(module), function)()
+        try:
+            factory = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise MergebenchError(
+                f"zoo {self.name!r}: no encoder at {self.config.encoder!r}; write module:function ({error})"
+            ) from None
+        return factory()
 
     @cached_property
     def base(self) -> Mapping[str, Tensor]:
@@ -92,19 +99,27 @@ class Zoo:
 
         Raises:
             UnknownNameError: the zoo has no such task.
-            CheckpointError: the file lacks one of its three tensors, or the class list is of another length.
+            CheckpointError: one of three tensors is missing, does not fit the card or the backbone, or is not finite.
         """
         state = SafetensorsState(self._file("heads", task))
+        who = f"head of task {task!r} ({state.path})"
         try:
             head = ZeroShotHead(state["projection"], state["text_features"], state["logit_scale"])
         except KeyError as error:
-            raise CheckpointError(f"head of task {task!r} ({state.path}) lacks {error}") from None
+            raise CheckpointError(f"{who} lacks {error}") from None
         classes = len(self.task(task).card.classes)
         if len(head.text_features) != classes:
-            raise CheckpointError(
-                f"head of task {task!r} ({state.path}) has {len(head.text_features)} classes, its card {classes}"
-            )
+            raise CheckpointError(f"{who} has {len(head.text_features)} classes, its card {classes}")
+        embed = len(head.projection)
+        if head.projection.shape != (embed, self._width) or head.text_features.shape != (classes, embed):
+            shapes = {name: list(tensor.shape) for name, tensor in head.state_dict().items()}
+            raise CheckpointError(f"{who} does not fit features of width {self._width}: {shapes}")
+        check_finite(head.state_dict(), who)
         return head.eval()
+
+    @cached_property
+    def _width(self) -> int:
+        return self.make_empty_encoder().num_features
 
     def task(self, name: str) -> Task:
         """The task's card and data.
@@ -136,4 +151,7 @@ def _folder(location: str) -> Path:
     package, colon, folder = location.partition(":")
     if not colon:
         return Path(location)
-    return Path(importlib.import_module(package).__file__).parent / folder
+    try:
+        return Path(importlib.import_module(package).__file__).parent / folder
+    except (ImportError, ValueError) as error:
+        raise MergebenchError(f"weights: no package {package!r}; write a path, or package:folder ({error})") from None

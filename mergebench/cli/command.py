@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser, Namespace
 
 from mergebench.cli.complaints import in_plain_words
+from mergebench.cli.option_file import expanded
 from mergebench.errors import MergebenchError, nearest
 
 VERBS = {
@@ -20,6 +21,13 @@ VERBS = {
     "finetune": "train an expert from a zoo's base",
     "leaderboard": "show stored results again, as table and page",
     "doctor": "say what this machine can do, and what is wrong",
+}
+
+
+# What an interrupted verb leaves behind.
+KEPT = {
+    "run": "finished cells are kept, run again to go on",
+    "finetune": "with --checkpoints, the same command goes on where it was",
 }
 
 
@@ -41,6 +49,7 @@ def _verb(name: str) -> Any:
 def make_parser(verb: str | None) -> ArgumentParser:
     """The whole command line, with the arguments of one verb; the others show their one line of help only."""
     parser = OneLineParser(
+        allow_abbrev=False,
         prog="mergebench",
         description="Benchmark of vision (CLIP ViT) model merging: every method on equal terms.",
         default_env=False,
@@ -49,7 +58,7 @@ def make_parser(verb: str | None) -> ArgumentParser:
     subcommands = parser.add_subcommands(required=True, metavar="VERB")
     for name, help_text in VERBS.items():
         # Arguments only of the verb that is asked for: the others' help is their one line.
-        child = OneLineParser(description=f"{help_text[0].upper()}{help_text[1:]}.")
+        child = OneLineParser(allow_abbrev=False, description=f"{help_text[0].upper()}{help_text[1:]}.")
         if name == verb:
             _verb(name).add_arguments(child)
             parser.options = child.options = _options(child)  # either may meet what is wrong with one of them
@@ -85,8 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb is not None and verb not in VERBS:
         print(f"mergebench: error: unknown verb {verb!r}; {nearest(verb, list(VERBS))}", file=sys.stderr)
         return 2
-    config: Namespace = make_parser(verb).parse_args(arguments)
     try:
+        config: Namespace = make_parser(verb).parse_args(expanded(arguments) if verb == "run" else arguments)
         return _verb(verb).execute(config[verb])
     except MergebenchError as error:
         print(f"mergebench: error: {error}", file=sys.stderr)
@@ -99,5 +108,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mergebench: error: {diagnose_import('torchvision', error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("mergebench: interrupted; finished cells are kept, run again to go on", file=sys.stderr)
+        print(f"mergebench: interrupted; {KEPT.get(verb, 'nothing was written')}", file=sys.stderr)
         return 130

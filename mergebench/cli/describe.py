@@ -103,12 +103,13 @@ def _only(axes: dict[str, list[str]]) -> str:
 
 
 def _study(name: str) -> list[str]:
-    from mergebench.variant import as_text
-    from mergebench.yaml_files import read_study
+    from mergebench.variant import as_text, axes_of
+    from mergebench.yaml_files import beside, read_study, read_suite
 
     study = read_study(name)
     facts = {"suite": study.suite, "methods": " ".join(study.methods), "seeds": " ".join(map(str, study.seeds))}
-    axes = {axis: [as_text(v) for v in values] for axis, values in study.vary.items() if values != "each"}
+    axes = {axis: list(values) for axis, values in axes_of(_variants(read_suite(beside(study.suite, name)))).items()}
+    axes |= {axis: ["0"] if values == "each" else list(map(as_text, values)) for axis, values in study.vary.items()}
     facts |= _axes(axes | {axis: ["each block, by its number"] for axis, v in study.vary.items() if v == "each"})
     for arm, point in study.points.items():
         said = point.hyperparameters | ({"methods": point.methods} if point.methods else {}) | _sections(point)
@@ -116,6 +117,7 @@ def _study(name: str) -> list[str]:
     if study.choose_on_validation:
         facts["chosen"] = "each method's best point, by the validation split"
     facts |= _settings(study.hyperparameters)
+    axes |= {"arm": list(study.points)} if study.points else {}
     example = f"  example: mergebench run --study {name}{_only(axes)}"
     return [f"{name}: {study.title}", *_wrapped(facts), "", example]
 

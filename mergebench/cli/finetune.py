@@ -34,11 +34,12 @@ def execute(config: Namespace) -> int:
     import torch
 
     from mergebench.errors import MergebenchError
-    from mergebench.evaluation import evaluate, placement, quiet_lightning
+    from mergebench.evaluation import evaluate
     from mergebench.finetuning import finetune
     from mergebench.image_cache import load_split
     from mergebench.measure import resolve_device, set_threads
     from mergebench.states import check_writable, digest, save_state
+    from mergebench.trainer import placement, quiet_lightning
     from mergebench.zoo import Zoo
 
     quiet_lightning()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 
 from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, wanted_variants
@@ -11,7 +11,7 @@ from mergebench.errors import HyperparameterError, MergebenchError
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What `run` takes."""
-    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these options")
+    parser.add_argument("--config", type=str, help="YAML file with any of these options, as suite: tiny-8")
     parser.add_argument(
         "--methods", nargs="+", type=str, default=[], help="all, names, wildcards, families, or FILE.py[:FUNCTION]"
     )
@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as METHOD.NAME=VALUE")
     parser.add_argument("--hyperparameters", type=dict[str, dict[str, Any]], default={}, help="the same, for --config")
     parser.add_argument("--out", type=str, default="runs", help="folder of results and leaderboard")
-    parser.add_argument("--dry-run", action="store_true", help="check everything and tell what would be run")
+    parser.add_argument("--dry-run", action="store_true", help="check what is asked for, and tell what would be run")
     add_device_options(parser)
 
 

@@ -64,18 +64,21 @@ def corpus(folder: Path) -> Corpus:
     """Draws the corpus, or reads it if `folder` already holds it."""
     import numpy as np
 
+    from mergebench.states import writing
+
     path = folder / "corpus.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with ProcessPoolExecutor(2) as pool:
             parts = list(pool.map(_draw, range(len(FAMILIES))))
-        np.savez(
-            path,
-            images=np.concatenate([p[0] for p in parts]),
-            labels=np.concatenate([p[1] for p in parts]),
-            family=np.concatenate([np.full(len(p[1]), k) for k, p in enumerate(parts)]),
-            facts=np.array(json.dumps([fact for p in parts for fact in p[2]])),
-        )
+        arrays = {
+            "images": np.concatenate([p[0] for p in parts]),
+            "labels": np.concatenate([p[1] for p in parts]),
+            "family": np.concatenate([np.full(len(p[1]), k) for k, p in enumerate(parts)]),
+            "facts": np.array(json.dumps([fact for p in parts for fact in p[2]])),
+        }
+        with writing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)
     with np.load(path) as file:
         facts = json.loads(str(file["facts"]))
         return Corpus(file["images"], file["family"], file["labels"], facts)

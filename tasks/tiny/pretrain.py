@@ -4,7 +4,6 @@ import math
 import time
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,13 +11,12 @@ from open_clip import ClipLoss, CustomTextCLIP
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mergebench.finetuning import parameter_groups
 from mergebench.heads import average_prompts
+from mergebench.states import writing
 from mergebench.tasks.tiny import TASKS, model
 from mergebench.tasks.tiny.captions import CONTEXT, OPENERS, Recipe, Vocabulary
 from mergebench.tasks.tiny.corpus import FAMILIES, Corpus
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 EMBED = 128
 TEXT = {"width": 128, "heads": 4, "layers": 2, "context_length": CONTEXT}
@@ -79,11 +77,13 @@ def pretrain(corpus: Corpus, words: Vocabulary, steps: int, seed: int, folder: P
     """
     torch.manual_seed(seed)
     pair = create_pair(words.size)
-    optimiser = torch.optim.AdamW(parameter_groups(pair), lr=RATE, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(parameter_groups(pair, WEIGHT_DECAY), lr=RATE, betas=(0.9, 0.98))
     loss_of = ClipLoss()
     path, first = folder / "pretrain.pt", 0
     if path.exists():
         saved = torch.load(path, weights_only=True)
+        if saved.get("seed", seed) != seed:
+            raise ValueError(f"{path} was begun with seed {saved['seed']}, not {seed}; choose another --work")
         pair.load_state_dict(saved["pair"])
         optimiser.load_state_dict(saved["optimiser"])
         first = saved["step"]
@@ -107,23 +107,14 @@ def pretrain(corpus: Corpus, words: Vocabulary, steps: int, seed: int, folder: P
         with torch.no_grad():
             pair.logit_scale.clamp_(0, math.log(50))
         if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == steps:
-            torch.save({"pair": pair.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}, path)
+            reached = {"pair": pair.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1, "seed": seed}
+            with writing(path) as temporary:
+                torch.save(reached, temporary)
             accuracies = zero_shot(pair, words)
             mean = sum(accuracies.values()) / len(accuracies)
             shown = ", ".join(f"{name} {100 * a:.0f}" for name, a in ({"mean": mean} | accuracies).items())
             print(f"{step + 1}: {time.monotonic() - begun:.0f} s, loss {loss.item():.3f}, {shown}", flush=True)
     return pair.eval()
-
-
-def parameter_groups(module: nn.Module) -> "Iterable[dict]":
-    """Weight decay for matrices only."""
-    named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
-    decayed = [p for n, p in named if p.ndim >= 2 and "embed" not in n and "token" not in n]
-    kept = {id(p) for p in decayed}
-    return [
-        {"params": decayed, "weight_decay": WEIGHT_DECAY},
-        {"params": [p for _, p in named if id(p) not in kept], "weight_decay": 0.0},
-    ]
 
 
 @cache

@@ -13,10 +13,11 @@ import torch
 from open_clip import ClipLoss, CustomTextCLIP
 from torch import Tensor, nn
 
+from mergebench.finetuning import parameter_groups
 from mergebench.tasks.tiny import model
 from mergebench.tasks.tiny.captions import Recipe, Vocabulary
 from mergebench.tasks.tiny.corpus import Corpus
-from mergebench.tasks.tiny.pretrain import BATCH, create_pair, parameter_groups
+from mergebench.tasks.tiny.pretrain import BATCH, WEIGHT_DECAY, create_pair
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def realign(pair: CustomTextCLIP, corpus: Corpus, words: Vocabulary, recipe: Rea
     tokens = words(corpus.captions(chosen, recipe.captions, rng))
     fresh.requires_grad_(False)
     fresh.text.requires_grad_(True)
-    optimiser = torch.optim.AdamW(parameter_groups(fresh), lr=recipe.rate, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(parameter_groups(fresh, WEIGHT_DECAY), lr=recipe.rate, betas=(0.9, 0.98))
     loss_of, scale = ClipLoss(), fresh.logit_scale.exp()
     for step in range(recipe.steps):
         for group in optimiser.param_groups:

@@ -14,7 +14,7 @@ import yaml
         ("run --methods ties --hyperparameters 3", "--hyperparameters: Expected a dict. Got value: 3"),
         ("run --methods ties --only", "--only: expected at least one argument"),
         ("run --methods ties --seed-list 1", "unknown option '--seed-list'; did you mean '--seeds'"),
-        ("run --config none.yaml", "--config: File does not exist: "),
+        ("run --config none.yaml", "--config: no such file: none.yaml"),
         ("finetune --task digits --output x --steps 1.5", "--steps: expected a whole number from 1, not 1.5"),
         ("finetune --task digits --output x --learning-rate 0", "--learning-rate: expected a number above 0, not 0"),
         ("finetune --task digits --output x --weight-decay -1", "--weight-decay: expected a number from 0, not -1"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from mergebench.yaml_files import read_zoo
 from mergebench.zoo import Zoo
 
 
@@ -69,6 +70,37 @@ def test_nan_names_file_and_tensor(refused, zoo_root, tmp_path):
     rewrite(path, lambda s: s["cls_token"].flatten()[:1].fill_(float("nan")))
     line = refused("run", "--methods", "average", "--zoo-root", zoo_root, "--out", tmp_path / "out")
     assert str(path) in line and "'cls_token'" in line and "NaN" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda s: s["text_features"].flatten()[:1].fill_(float("nan")), "'text_features' holds 1 values"),
+        (lambda s: s.update(projection=s["projection"][:, :-1].contiguous()), "does not fit features of width"),
+        (lambda s: s.update(text_features=s["text_features"][:, :-1].contiguous()), "does not fit features of width"),
+        (lambda s: s.update(text_features=s["text_features"][:-1].contiguous()), "classes, its card"),
+        (lambda s: s.pop("logit_scale"), "lacks"),
+    ],
+)
+def test_a_head_that_does_not_fit_or_is_not_finite(refused, zoo_root, tmp_path, change, told):
+    path = zoo_root / "heads" / "digits.safetensors"
+    rewrite(path, change)
+    line = refused("run", "--methods", "average", "--zoo-root", zoo_root, "--out", tmp_path / "out")
+    assert str(path) in line and told in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"weights": "nopackage:w"}, "weights: no package 'nopackage'; write a path, or package:folder"),
+        ({"encoder": "mergebench.tasks.tiny.model"}, "no encoder at 'mergebench.tasks.tiny.model'"),
+        ({"encoder": "mergebench.tasks.tiny.model:nothing"}, "write module:function"),
+        ({"encoder": "nomodule:f"}, "no encoder at 'nomodule:f'"),
+    ],
+)
+def test_a_zoo_that_names_what_is_not_there(refused, write, tmp_path, changes, told):
+    zoo = write("mine", **read_zoo("tiny").model_dump(mode="json") | changes)
+    assert told in refused("run", "--methods", "average", "--zoo", zoo, "--out", tmp_path / "out")
 
 
 def test_a_truncated_file(refused, zoo_root, tmp_path):

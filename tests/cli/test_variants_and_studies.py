@@ -2,11 +2,14 @@
 
 import csv
 import json
+import signal
 from dataclasses import replace
 
 import pytest
 from safetensors.torch import load_file
 
+import mergebench.evaluation
+import mergebench.finetuning
 from mergebench import registry
 from mergebench.results import ResultStore
 from mergebench.tasks.tiny import RENDERED
@@ -218,6 +221,20 @@ def test_an_interrupted_study_goes_on_where_it_was(run, write, stored, tmp_path,
     assert "2 cells computed, 3 reused" in run(*whole).out
     ended = counts(stored())
     assert ended == ended | kept and len(ended) == 5
+
+
+def test_an_interrupt_is_one_wherever_it_comes(command, write, tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(mergebench.evaluation.MultiTaskClassifier, "test_step", interrupted)
+    done = command("run", "--methods", "average", "--suite", write("mine", **SUITE), "--out", tmp_path / "out")
+    assert done.status == 130 and done.err.endswith("finished cells are kept, run again to go on\n")
+    monkeypatch.setattr(mergebench.finetuning.FineTuning, "training_step", interrupted)
+    done = command("finetune", "--task", "digits", "--output", tmp_path / "x.safetensors", "--steps", 2)
+    assert done.status == 130 and "with --checkpoints, the same command goes on" in done.err
+    assert signal.getsignal(signal.SIGINT) is handler and not (tmp_path / "x.safetensors").exists()
 
 
 def test_a_sequence_that_lost_a_step_computes_that_step_alone_and_the_same(run, write, stored, tmp_path):

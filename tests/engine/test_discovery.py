@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mergebench import Needs, discovery, hyperparameters, registry
 from mergebench.errors import MergebenchError
 from mergebench.method import merge_method
+from mergebench.plan import source_digest
 
 HEAD = "from mergebench import ModelPool, Needs, StateDict, merge_method\n\n\n"
 BODY = "(pool: ModelPool, *, scaling: float = 0.5, mode: str = 'a') -> StateDict:\n    '''What it does.'''\n"
@@ -29,6 +31,41 @@ def test_a_card_tells_all_without_the_file_being_run(tmp_path):
     assert card.doc == "What it does."
     assert card.hyperparameters == {"scaling": ("float", "0.5"), "mode": ("str", "'a'")}
     assert (card.path, card.module, card.role, card.family) == (str(path), None, "method", "data-free")
+
+
+def test_a_methods_source_is_its_file_and_all_of_its_own_that_it_imports(tmp_path, monkeypatch):
+    package = tmp_path / "outside_parts"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "helper.py").write_text("def f():\n    from .deeper import g\n    return g\n")
+    (package / "deeper.py").write_text("import math, outside_parts.helper\n\ng = math.pi\n")
+    (package / "other.py").write_text("")
+    path = write(package / "mine.py", ('"mine", title="T", needs=Needs()', "mine"))
+    path.write_text("from outside_parts import helper\n" + path.read_text())
+    monkeypatch.syspath_prepend(tmp_path)
+    (card,) = discovery.scan_file(path, "outside_parts.mine")
+    names = {p.name for p in discovery.source_files(card)}
+    assert names == {"mine.py", "helper.py", "deeper.py", "__init__.py"}
+    before = source_digest(card)
+    (package / "other.py").write_text("changed = True\n")
+    assert source_digest(card) == before
+    (package / "deeper.py").write_text("g = 3\n")
+    assert source_digest(card) != before
+
+
+def test_a_plug_in_files_source_holds_the_files_beside_it_that_it_imports(tmp_path, monkeypatch):
+    (tmp_path / "beside_mine.py").write_text("x = 1\n")
+    path = write(tmp_path / "mine.py", ('"mine", title="T", needs=Needs()', "mine"))
+    path.write_text("import beside_mine, torch\n" + path.read_text())
+    monkeypatch.syspath_prepend(tmp_path)
+    (card,) = discovery.scan_file(path)
+    assert [p.name for p in discovery.source_files(card)] == ["mine.py", "beside_mine.py"]
+
+
+def test_a_built_in_methods_source_is_no_other_methods():
+    for card in registry.methods().values():
+        files = {p.stem for p in discovery.source_files(card)}
+        assert "plan" not in files and files & {"ties", "fisher", "regmean"} <= {Path(card.path).stem}
 
 
 def test_the_card_that_is_read_equals_the_card_that_is_run():

@@ -109,9 +109,9 @@ def test_unknown_methods_and_hyper_parameters_show_the_nearest(mini):
     [
         ([], r"batches of task 'cars' are empty"),
         ([torch.zeros(0, 3, 32, 32)], r"'cars'.* empty"),
-        (torch.zeros(2, 3, 32, 32), r"a calibration batch of task 'cars' is \(3, 32, 32\); expected images \[B, 3, H"),
+        (torch.zeros(2, 3, 32, 32), r"a batch of task 'cars' is \(3, 32, 32\); expected images \[B, 3, H"),
         ([torch.full((1, 3, 32, 32), torch.nan)], r"batch of task 'cars' holds values that are NaN or infinite"),
-        (["cars.jpg"], r"a calibration batch of task 'cars' is str; expected images"),
+        (["cars.jpg"], r"a batch of task 'cars' is str; expected images"),
     ],
 )
 def test_calibration_that_is_no_image_batch_is_refused(mini, batches, message):

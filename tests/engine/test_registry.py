@@ -182,6 +182,26 @@ def test_two_packages_cannot_share_a_name(tmp_path, monkeypatch):
         registry.methods.__wrapped__()
 
 
+@pytest.mark.parametrize("what", ["tasks", "corruptions"])
+def test_nothing_takes_a_built_in_things_place_unseen(what, monkeypatch):
+    known = getattr(registry, what)()
+    entries = [SimpleNamespace(value=v, load=lambda: known) for v in ("one:X", "other:X")]
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries if group == f"mergebench.{what}" else [])
+    with pytest.raises(MergebenchError, match=f"two {what} are named '.*': one:X and other:X"):
+        getattr(registry, what).__wrapped__()
+
+
+def test_no_package_replaces_a_shipped_suite(tmp_path, monkeypatch):
+    (tmp_path / "outside_configs" / "suites").mkdir(parents=True)
+    (tmp_path / "outside_configs" / "__init__.py").write_text("")
+    (tmp_path / "outside_configs" / "suites" / "tiny-8.yaml").write_text("title: mine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    entries = [SimpleNamespace(value=v) for v in ("mergebench.configs", "outside_configs")]
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    with pytest.raises(MergebenchError, match="two suites are named 'tiny-8': mergebench.configs and outside_configs"):
+        registry.config_files.__wrapped__("suites")
+
+
 def test_an_entry_point_to_nowhere_is_named(monkeypatch):
     install(monkeypatch, "no_such_package_here")
     with pytest.raises(MergebenchError, match=r"names 'no_such_package_here', which cannot be imported"):

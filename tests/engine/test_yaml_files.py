@@ -61,6 +61,30 @@ def test_a_file_of_another_kind_is_told_where_it_belongs(kind, fields, other, wr
         READ[kind](write("mine", **fields))
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "told"),
+    [
+        ("study", "", "the file: must be a section"),
+        ("zoo", "", "the file: must be a section"),
+        ("study", "title: t\nsuit: tiny-8\n", "suit: there is no such field; did you mean 'suite'"),
+        ("suite", "title: t\nzoo: tiny\nmerge: 0\n", "merge.*: Input should be greater than or equal to 1 (got 0)"),
+    ],
+)
+def test_a_file_that_may_be_of_this_kind_is_told_what_is_wrong_in_it(kind, text, told, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(MergebenchError, match=told.replace("(", r"\(").replace(")", r"\)")):
+        READ[kind](str(path))
+
+
+def test_parts_of_a_file_may_be_shared_by_yamls_merge_keys(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "title: t\nzoo: tiny\nmerge: [digits]\nhyperparameters:\n  fisher: &few {samples: 4}\n  regmean: {<<: *few}\n"
+    )
+    assert read_suite(str(path)).hyperparameters["regmean"] == {"samples": 4}
+
+
 @pytest.mark.parametrize(("kind", "name", "other"), [("suite", "alpha", "study"), ("study", "tiny-8", "suite")])
 def test_a_name_of_another_kind_is_told_where_it_belongs(kind, name, other):
     with pytest.raises(MergebenchError, match=f"'{name}' is a {other}, not a {kind}: --{other} {name}"):

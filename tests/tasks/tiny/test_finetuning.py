@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from mergebench.finetuning import AUGMENTATIONS, finetune
+from mergebench.finetuning import AUGMENTATIONS, finetune, parameter_groups
 from mergebench.heads import ZeroShotHead
+from mergebench.tasks.tiny.model import create_encoder
 
 CLASSES, WIDTH, SIDE = 3, 8, 8
 
@@ -54,6 +55,14 @@ def test_the_loss_falls_and_the_head_stays(parts):
     assert all(torch.equal(tensor, parts[1].state_dict()[name]) for name, tensor in head.items())
     assert list(state) == list(parts[0].state_dict())
     assert all(tensor.dtype == torch.float32 and tensor.isfinite().all() for tensor in state.values())
+
+
+def test_matrices_alone_are_decayed():
+    decayed, others = parameter_groups(create_encoder(), 0.1)
+    names = {id(p): n for n, p in create_encoder().named_parameters()}
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+    assert all(p.ndim == 2 for p in decayed["params"]) and len(names) == len(decayed["params"]) + len(others["params"])
+    assert sum(p.ndim >= 2 for p in others["params"]) > 2  # class token, positions and the stem's kernels
 
 
 def test_the_seed_decides(parts):

@@ -1,0 +1,55 @@
+"""`run --config FILE`: a YAML file's fields as the options that they stand for."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from mergebench.errors import MergebenchError
+
+OPTION = "--config"
+
+
+def expanded(arguments: Sequence[str]) -> list[str]:
+    """A command line in which options stand in the place of every `--config FILE`; later ones win, as always.
+
+    Args:
+        arguments: as typed, after the program's name.
+
+    Raises:
+        MergebenchError: no such file, not YAML, or a field that no option can stand for.
+    """
+    left, found = list(arguments), []
+    while left:
+        word = left.pop(0)
+        name, equals, file = word.partition("=")
+        if name != OPTION or not (equals or left):
+            found.append(word)
+        else:
+            found += _options(file if equals else left.pop(0))
+    return found
+
+
+def _options(file: str) -> list[str]:
+    from pathlib import Path
+
+    from mergebench.yaml_files import read_yaml
+
+    if not Path(file).is_file():
+        raise MergebenchError(f"{OPTION}: no such file: {file}")
+    fields = read_yaml(Path(file))
+    if not isinstance(fields, dict):
+        raise MergebenchError(f"{OPTION}: {file} holds no fields; write them as suite: tiny-8")
+    return [word for name, value in fields.items() for word in _option(f"--{str(name).replace('_', '-')}", value)]
+
+
+def _option(name: str, value: Any) -> list[str]:
+    """One field as words: `seeds: [0, 1]` is `--seeds 0 1`, `only: {order: [1, 2]}` is `--only order=1,2`."""
+    if value is None or value is False:
+        return []
+    if value is True:
+        return [name]
+    if name == "--hyperparameters":
+        return [name, json.dumps(value)]
+    if isinstance(value, dict):
+        return [name, *(f"{key}={','.join(map(str, v)) if isinstance(v, list) else v}" for key, v in value.items())]
+    return [name, *map(str, value if isinstance(value, list) else [value])]
