@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from mergebench.leaderboard.series import Series, across, intervals_of, values_of
+from mergebench.leaderboard.series import Line, Series, across, intervals_of, values_of
 from mergebench.leaderboard.series_table import labels
 from mergebench.states import writing
 
@@ -21,9 +21,12 @@ MARKERS = "osD^vPX*"
 REFERENCES = {"ceiling": "--", "floor": ":"}
 FEW = 10  # numbers that may each have a tick of their own
 ASIDE = 0.08  # how far methods stand apart at a name, in distances between names
-NAME_WIDTH = 12  # letters of a name on one line
-# Numbers that span more than this factor are doublings, as numbers of samples are.
+LETTERS = 54  # that fit beside each other below a panel
+# Numbers that span more than this factor are doublings or decades, as numbers of samples are.
 LOGARITHMIC = 50
+# A reference farther from the methods than this many times their own range is told in the legend, not drawn: the
+# methods, which are what is compared, would shrink to one height.
+FAR = 1.5
 
 
 def draw(series: Series) -> "Figure":
@@ -53,6 +56,7 @@ def _panel(panel: "Axes", series: Series, metric: str) -> None:
     named = not _are_numbers(values)
     places = _places(panel, values)
     methods = [line for line in series.lines if line.role == "method"]
+    lowest, highest = _range(series, metric, methods)
     alone = len(series.axes) == 1  # only then is a point on the axis one score, with an interval
     for name, line in zip(labels(series), series.lines, strict=True):
         label = name.replace("$", r"\$")  # matplotlib reads formulas between dollars
@@ -63,7 +67,14 @@ def _panel(panel: "Axes", series: Series, metric: str) -> None:
             means = dict(sorted(means.items()))
         x, y = [places[v] for v in means], [100 * m for m in means.values()]
         if line.role != "method":
-            panel.plot(x, y, color="#6f7580", linestyle=REFERENCES[line.role], linewidth=1.3, label=label)
+            style = {"color": "#6f7580", "linestyle": REFERENCES[line.role], "linewidth": 1.3}
+            if min(y) > highest or max(y) < lowest:
+                told = f"{label}: {_from_to(y)} ({'above' if min(y) > highest else 'below'})"
+                panel.plot([], [], **style, label=told)
+            elif named:
+                panel.hlines(y, [place - 0.4 for place in x], [place + 0.4 for place in x], **style, label=label)
+            else:
+                panel.plot(x, y, **style, label=label)
             continue
         number = methods.index(line)
         colour = COLOURS[number % len(COLOURS)]
@@ -85,6 +96,21 @@ def _panel(panel: "Axes", series: Series, metric: str) -> None:
     panel.spines[["top", "right"]].set_visible(False)
 
 
+def _range(series: Series, metric: str, methods: Sequence[Line]) -> tuple[float, float]:
+    """Between which accuracies, in %, a reference stands near enough to the methods to be drawn."""
+    axis = series.axes[-1]
+    means = [100 * m for line in methods for m in across(series, line, metric, axis).values()]
+    if not means:
+        return 0.0, 100.0
+    reach = FAR * max(max(means) - min(means), 1.0)
+    return min(means) - reach, max(means) + reach
+
+
+def _from_to(values: Sequence[float]) -> str:
+    ends = dict.fromkeys(f"{end:.1f}" for end in (min(values), max(values)))
+    return " to ".join(ends)
+
+
 def _are_numbers(values: Sequence[Any]) -> bool:
     return all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values) and len(values) > 1
 
@@ -92,14 +118,24 @@ def _are_numbers(values: Sequence[Any]) -> bool:
 def _places(panel: "Axes", values: Sequence[Any]) -> dict[Any, float]:
     """Where each value stands on the axis: numbers to scale, names side by side."""
     if _are_numbers(values):
-        if min(values) > 0 and max(values) / min(values) > LOGARITHMIC:
+        positive = [v for v in values if v > 0]
+        wide = min(values) >= 0 and max(values) / min(positive) > LOGARITHMIC
+        if wide and 0 in values:  # zero stands one step before the smallest
+            panel.set_xscale("symlog", linthresh=min(positive), linscale=1)
+        elif wide:
             panel.set_xscale("log", base=2)
-            panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        elif len(values) <= FEW:
+        if len(values) <= FEW:
             panel.set_xticks(sorted(values))
+        panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        panel.minorticks_off()
         return {v: float(v) for v in values}
-    panel.set_xticks(range(len(values)), ["\n".join(wrap(str(v), NAME_WIDTH)) for v in values])
+    panel.set_xticks(range(len(values)), [_on_lines(str(v), LETTERS // len(values)) for v in values])
     return {v: float(i) for i, v in enumerate(values)}
+
+
+def _on_lines(name: str, width: int) -> str:
+    """A name on several lines, broken behind spaces, hyphens and plus signs, and within a word only if it must be."""
+    return "\n".join(part.replace("+ ", "+") for part in wrap(name.replace("+", "+ "), max(6, width)))
 
 
 def write_png(figure: "Figure", path: Path) -> None:

@@ -232,6 +232,26 @@ def test_a_picture_has_a_line_for_every_method_and_reference(scaling):
     assert set(drawn) == {"Finetuned", "M", "N"}
 
 
+def test_a_reference_far_from_the_methods_is_told_and_not_drawn(at):
+    experts = at("finetuned", (90, 91), {"x": 1}, role="ceiling"), at("finetuned", (90, 92), {"x": 2}, role="ceiling")
+    methods = [at("m", (c, c), {"x": x}, position=x) for x, c in ((1, 50), (2, 54))]
+    (panel,) = draw(one([*experts, *methods])).axes
+    lines = {x.get_label(): x.get_ydata().tolist() for x in panel.get_lines()}
+    assert lines.pop("Finetuned: 90.5 to 91.0 (above)") == []
+    assert list(lines) == ["M"] and panel.get_ylim()[1] < 70
+    (panel,) = draw(one([*experts, *methods, at("n", (70, 70), {"x": 1}), at("n", (72, 72), {"x": 2})])).axes
+    assert "Finetuned" in {x.get_label() for x in panel.get_lines()} and panel.get_ylim()[1] > 90
+
+
+def test_a_wide_axis_of_numbers_keeps_room_for_each_and_a_place_for_zero(at):
+    ridges = [0.0, 0.0001, 0.001, 0.01, 0.1, 1.0]
+    (panel,) = draw(one([at("m", (50, 50), {"ridge": r}, position=i) for i, r in enumerate(ridges)])).axes
+    places = panel.transData.transform([(r, 0.5) for r in ridges])[:, 0]
+    gaps = [b - a for a, b in zip(places, places[1:], strict=False)]
+    assert min(gaps) > 0.5 * max(gaps)
+    assert [t.get_text() for t in panel.get_xticklabels()] == ["0", "0.0001", "0.001", "0.01", "0.1", "1"]
+
+
 def test_a_picture_draws_numbers_in_rising_order_whatever_the_files(at):
     series = one(
         [at("m", (c, c), {"alpha": a}, position=i) for i, (a, c) in enumerate([(0.9, 50), (0.1, 10), (0.5, 30)])]
