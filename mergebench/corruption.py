@@ -25,6 +25,7 @@ class Corruption:
         apply: (image uint8 [H, W, 3], severity 1 to 5, generator) -> uint8 [H, W, 3]; draws the same numbers at every
             severity, so that severities differ in strength only.
         version: raise it whenever `apply` would give other pixels.
+        library: names the release of a library on which the bits depend; empty if they depend on none.
     """
 
     name: str
@@ -32,6 +33,12 @@ class Corruption:
     definition: str
     apply: Callable[["np.ndarray", int, "np.random.Generator"], "np.ndarray"]
     version: int = 1
+    library: Callable[[], str] = str
+
+    def label(self, severity: int) -> str:
+        """What tells corrupted images from all others: two of one label, of the same images, are the same bits."""
+        library = self.library()
+        return f"{self.name}-{severity}-v{self.version}" + (f"-{library}" if library else "")
 
 
 def corrupt(corruption: Corruption, images: "np.ndarray", severity: int, key: str, seed: int = 0) -> "np.ndarray":

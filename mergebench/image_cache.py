@@ -72,7 +72,7 @@ def corrupted_split(task: Task, split: str, clean: Split, corruption: Corruption
         MergebenchError: no such severity, or a cache that cannot be written.
     """
     folder = cache_root() / "images" / f"{task.card.name}-{task.fingerprint}"
-    path = folder / f"{split}.{_label(corruption, severity)}.images.npy"
+    path = folder / f"{split}.{corruption.label(severity)}.images.npy"
     # An image keeps its size, so a whole file is as long as that of the clean images.
     if not path.exists() or path.stat().st_size != (folder / f"{split}.images.npy").stat().st_size:
         images = corrupt(corruption, clean.images, severity, f"{task.card.name}/{split}")
@@ -83,11 +83,7 @@ def corrupted_split(task: Task, split: str, clean: Split, corruption: Corruption
 
 def corrupted_digest(clean: Split, corruption: Corruption, severity: int) -> str:
     """The digest of a split under a corruption, known before its images are made: they are a function of these."""
-    return hashlib.sha256(f"{clean.digest}|{_label(corruption, severity)}".encode()).hexdigest()[:16]
-
-
-def _label(corruption: Corruption, severity: int) -> str:
-    return f"{corruption.name}-{severity}-v{corruption.version}"
+    return hashlib.sha256(f"{clean.digest}|{corruption.label(severity)}".encode()).hexdigest()[:16]
 
 
 def _complete(paths: list[Path]) -> bool:

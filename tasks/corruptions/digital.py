@@ -32,10 +32,18 @@ def pixelate(image: "np.ndarray", severity: int, rng: "np.random.Generator") -> 
     return np.array(small.resize((width, height), box))
 
 
+def jpeg_library() -> str:
+    """The JPEG library that Pillow was built with: "libjpeg-turbo-3.1.0"."""
+    from PIL import features
+
+    turbo = features.version_feature("libjpeg_turbo")
+    return f"libjpeg-turbo-{turbo}" if turbo else f"libjpeg-{features.version_codec('jpg')}"
+
+
 def jpeg_compression(image: "np.ndarray", severity: int, rng: "np.random.Generator") -> "np.ndarray":
     """Encoded as JPEG at a quality, and decoded; Pillow's defaults otherwise (chroma at half the resolution).
 
-    The bits depend on Pillow's JPEG library; releases may differ by a level here and there.
+    The bits depend on Pillow's JPEG library, whose releases may differ by a level here and there.
     """
     import io
 
@@ -65,4 +73,5 @@ JPEG_COMPRESSION = Corruption(
     "JPEG compression",
     "JPEG encoded at quality q, chroma 4:2:0, and decoded; q by severity (arXiv:1903.12261)",
     jpeg_compression,
+    library=jpeg_library,
 )

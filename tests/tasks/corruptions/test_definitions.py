@@ -246,6 +246,43 @@ def test_water_adds_turquoise_light_where_it_lies(size, severity, seed):
     assert np.abs(apply("spatter", image, severity, seed) - np.minimum(image + light, 255)).max() <= 1
 
 
+def mirrored(index, size):
+    """An index beyond the border, mirrored at the border pixel's centre."""
+    index = abs(index)
+    return 2 * (size - 1) - index if index >= size else index
+
+
+def weighted(values, weights):
+    """Every pixel's 3x3 neighbourhood times the weights, summed, by loops."""
+    side = len(values)
+    found = np.zeros((side, side))
+    for row, column in np.ndindex(side, side):
+        for down, right in np.ndindex(3, 3):
+            value = values[mirrored(row + down - 1, side), mirrored(column + right - 1, side)]
+            found[row, column] += weights[down][right] * value
+    return found
+
+
+@pytest.mark.parametrize("severity", [1, 2, 3])
+def test_waters_light_is_a_lit_relief_of_distances_to_its_edges(severity):
+    """Light is in proportion to liquid times relief; the relief is made here pixel by pixel."""
+    mean, deviation, sigma, threshold, strength = WATER[32][severity - 1]
+    noise = mean + deviation * np.random.default_rng(severity).standard_normal((32, 32))
+    layer = ndimage.gaussian_filter(noise, sigma, mode="nearest")
+    layer = np.clip(255 * np.where(layer < threshold, 0, layer), 0, 255).astype(np.uint8)
+    edges = np.argwhere(canny(layer, 50, 150))
+    far = np.array([min([20, *np.hypot(*(edges - place).T)]) for place in np.ndindex(32, 32)]).reshape(32, 32)
+    height = np.floor(weighted(far, np.ones((3, 3))) / 9 + 1e-9).astype(int)
+    below = [(height <= level).sum() for level in range(256)]
+    lowest = (height == height.min()).sum()
+    equalised = np.array([round(255 * (below[h] - lowest) / (height.size - lowest)) for h in height.flat])
+    lit = weighted(equalised.reshape(32, 32), [(-2, -1, 0), (-1, 1, 1), (0, 1, 2)]).clip(0, 255)
+    light = layer * np.rint(weighted(lit, np.ones((3, 3))) / 9)
+    expected = strength * light / light.max() * 238
+    made = apply("spatter", np.zeros((32, 32, 3), dtype=np.uint8), severity, severity)
+    assert np.abs(made[..., 1] - expected).max() <= 0.5 + 1e-6 and expected.std() > 5
+
+
 @every_size
 @pytest.mark.parametrize("severity", [4, 5])
 @pytest.mark.parametrize("seed", range(3))

@@ -2,13 +2,17 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from skimage import data
 
 from mergebench.corruption import SEVERITIES, corrupt
+from mergebench.image_cache import Split, corrupted_digest
 from mergebench.tasks.corruptions import CORRUPTIONS
 from mergebench.tasks.corruptions.sheet import GAP, LABELS, sheet
 
@@ -25,6 +29,41 @@ for name, corruption in reversed(CORRUPTIONS.items()):
     made = [corrupt(corruption, images, severity, "scenes/test").tobytes() for severity in SEVERITIES]
     print(name, hashlib.sha256(b"".join(made)).hexdigest())
 """
+
+
+# Of random images at 32 pixels, two pieces of a photograph at 32 and one at 224, severity by severity.
+PINNED = {
+    "motion-blur": "51bdc3c3ca29584e",
+    "impulse-noise": "541b7dd16b7b3786",
+    "gaussian-noise": "20cc870211df0e95",
+    "pixelate": "5db5a04ab34da066",
+    "spatter": "99e327b6eb6bcbdc",
+    "contrast": "9e5d4da2932c32b5",
+}
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_bits_change_with_the_version_only(name):
+    photo, sha = data.astronaut(), hashlib.sha256()
+    pieces = np.stack([photo[30:62, 170:202], photo[100:132, 300:332]])
+    for images in (IMAGES, pieces, photo[None, :224, 100:324]):
+        for severity in SEVERITIES:
+            sha.update(corrupt(CORRUPTIONS[name], images, severity, "scenes/test").tobytes())
+    if name in PINNED:
+        found = sha.hexdigest()[:16]
+        assert found == PINNED[name], f"other pixels than those of version 1: raise the version, pin {found}"
+    else:
+        assert CORRUPTIONS[name].library(), "bits that depend on a library must name its release"
+
+
+def test_images_are_told_apart_by_corruption_severity_version_and_library():
+    jpeg = CORRUPTIONS["jpeg-compression"]
+    assert re.fullmatch(r"jpeg-compression-5-v1-libjpeg(-turbo)?-[\d.]+", jpeg.label(5))
+    other = replace(jpeg, library=lambda: "libjpeg-99")
+    clean = Split(IMAGES, np.zeros(4, dtype=np.int64), "clean")
+    kinds = [jpeg, other, replace(jpeg, version=2), CORRUPTIONS["contrast"]]
+    assert len({corrupted_digest(clean, kind, severity) for kind in kinds for severity in SEVERITIES}) == 20
+    assert CORRUPTIONS["contrast"].label(1) == "contrast-1-v1"
 
 
 def test_another_process_makes_the_same_bits():
