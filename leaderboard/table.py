@@ -25,10 +25,13 @@ def print_board(board: Board) -> None:
     console = make_console()
     wide = console.width >= 92 + sum(len(t) + 3 for t in board.tasks)
     images = sum(board.totals.values())
+    seeds = ("± seeds",) if any(row.spread is not None for row in board.rows) else ()
     table = Table(
         title=f"{board.suite} on zoo {board.zoo}: {len(board.tasks)} tasks, {images:,} test images",
         caption="Average and 95 % interval over test images, in %; relative: to each task's own expert; "
-        "references are not ranked." + ("" if wide else " Per-task accuracies are on the page."),
+        "references are not ranked."
+        + (" ± seeds: standard deviation over them." if seeds else "")
+        + ("" if wide else " Per-task accuracies are on the page."),
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         title_justify="left",
@@ -37,11 +40,12 @@ def print_board(board: Board) -> None:
     table.add_column("#", justify="right")
     table.add_column("method", no_wrap=True)
     table.add_column("needs", no_wrap=True)
-    for name in ("average", "95 %", "relative", *(board.tasks if wide else ()), "merge s", "peak MB"):
+    for name in ("average", *seeds, "95 %", "relative", *(board.tasks if wide else ()), "merge s", "peak MB"):
         table.add_column(name, justify="right", no_wrap=True)
     for row, label in zip(board.rows, formatting.labels(board.rows), strict=True):
         cells = [formatting.rank(row), label, formatting.needs(row)]
-        cells += [formatting.percent(row.average), formatting.interval(row), formatting.percent(row.relative)]
+        cells += [formatting.percent(row.average), *(formatting.percent(row.spread) for _ in seeds)]
+        cells += [formatting.interval(row), formatting.percent(row.relative)]
         cells += [formatting.percent(row.tasks.get(t)) for t in board.tasks] if wide else []
         cells += [formatting.seconds(row), formatting.megabytes(row)]
         table.add_row(*map(Text, cells), style="dim" if row.role != "method" else None)

@@ -125,6 +125,15 @@ def test_the_table_shows_rank_average_and_interval(make_result, capsys):
     assert "42.5" in line and f"{100 * low:.1f}-{100 * high:.1f}" in line
 
 
+def test_the_spread_over_seeds_has_a_column_where_there_are_several(make_result, capsys):
+    one, other = make_result("m", (40, 40)), make_result("m", (44, 44), seed=1)
+    print_board(board_of([one]))
+    assert "± seeds" not in capsys.readouterr().out
+    print_board(board_of([one, other]))
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:2] == ["1", "M"])
+    assert line.split()[3:5] == ["42.0", "2.8"]  # the root of 8
+
+
 def test_rows_of_one_method_are_told_apart_by_what_differs(make_result, capsys):
     results = [make_result("m", (40, 45), hyperparameters={"alpha": a, "n": 3}) for a in (0.1, 0.9)]
     print_board(board_of(results))
