@@ -76,12 +76,9 @@ def make_boards(results: Iterable[Result]) -> list[Board]:
     Args:
         results: stored results, in any order.
     """
-    newest: dict[tuple, Result] = {}
-    for result in sorted(results, key=lambda r: r.last_asked):
-        newest[(_group(result), result.method, _settings(result), result.seed)] = result
     groups: dict[tuple, list[Result]] = {}
-    for (group, *_), result in newest.items():
-        groups.setdefault(group, []).append(result)
+    for result in results:
+        groups.setdefault(_group(result), []).append(result)
     return [_board(group, members) for group, members in sorted(groups.items())]
 
 
@@ -94,7 +91,8 @@ def _settings(result: Result) -> tuple:
 
 
 def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
-    members = comparable(results)
+    # Of one method, setting and seed only the newest of those that may stand beside the others.
+    members = list({(r.method, _settings(r), r.seed): r for r in comparable(results)}.values())
     by_setting: dict[tuple, list[Result]] = {}
     for result in members:
         by_setting.setdefault((result.method, _settings(result)), []).append(result)

@@ -15,8 +15,9 @@ def comparable(results: Iterable[Result]) -> list[Result]:
     Args:
         results: of one suite or study on one zoo, in any order.
     """
-    results = sorted(results, key=lambda r: r.last_asked)
+    results = sorted(results, key=lambda r: (r.status == "ok", r.last_asked))
     kind = results[-1].environment.device_kind if results else ""
+    results = sorted((r for r in results if r.environment.device_kind == kind), key=lambda r: r.last_asked)
     # Weights bear the same names in all variants; images do not: test images may be under another corruption.
     weights = {name: digest for r in results for name, digest in r.weights.items()}
     variants = {r.variant: (r.data, r.conditions) for r in results}
@@ -27,5 +28,4 @@ def comparable(results: Iterable[Result]) -> list[Result]:
         if r.weights.items() <= weights.items()
         and (r.data, r.conditions) == variants[r.variant]
         and r.source == code[r.method]
-        and r.environment.device_kind == kind
     ]

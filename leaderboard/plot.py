@@ -2,12 +2,12 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from mergebench.leaderboard.series import Line, Series, across, intervals_of, values_of
+from mergebench.leaderboard.series import Series, across, intervals_of, values_of
 from mergebench.leaderboard.series_table import labels
 from mergebench.states import writing
 
@@ -43,23 +43,43 @@ def draw(series: Series) -> "Figure":
     metrics = [m for m in series.metrics if m != "validation"][:2]
     figure = Figure(figsize=(1.2 + 5.2 * len(metrics), 4.4), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
+    told = _told(series, metrics)
     for panel, metric in zip(panels, metrics, strict=True):
-        _panel(panel, series, metric)
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=9)
+        _panel(panel, series, metric, told)
+    # A line may stand in one panel and not in another.
+    shown = {name: h for panel in panels for h, name in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(shown.values(), shown, loc="outside right center", frameon=False, fontsize=9)
     return figure
 
 
-def _panel(panel: "Axes", series: Series, metric: str) -> None:
+def _told(series: Series, metrics: Sequence[str]) -> dict[str, str]:
+    """References too far from the methods to be drawn: label -> what the legend says instead."""
+    axis = series.axes[-1]
+    means: dict[str, list[float]] = {}
+    for name, line in zip(labels(series), series.lines, strict=True):
+        means[name] = [100 * m for metric in metrics for m in across(series, line, metric, axis).values()]
+    drawn = [m for name, line in zip(means, series.lines, strict=True) if line.role == "method" for m in means[name]]
+    if not drawn:
+        return {}
+    reach = FAR * max(max(drawn) - min(drawn), 1.0)
+    found = {}
+    for name, line in zip(means, series.lines, strict=True):
+        low, high = min(means[name], default=0.0), max(means[name], default=0.0)
+        if line.role != "method" and (low > max(drawn) + reach or high < min(drawn) - reach):
+            ends = " to ".join(dict.fromkeys((f"{low:.1f}", f"{high:.1f}")))
+            found[name] = f"{name}: {ends} ({'above' if low > max(drawn) else 'below'})"
+    return found
+
+
+def _panel(panel: "Axes", series: Series, metric: str, told: Mapping[str, str]) -> None:
     axis = series.axes[-1]
     values = values_of(series, axis, (across(series, line, metric, axis) for line in series.lines))
     named = not _are_numbers(values)
     places = _places(panel, values)
     methods = [line for line in series.lines if line.role == "method"]
-    lowest, highest = _range(series, metric, methods)
     alone = len(series.axes) == 1  # only then is a point on the axis one score, with an interval
     for name, line in zip(labels(series), series.lines, strict=True):
-        label = name.replace("$", r"\$")  # matplotlib reads formulas between dollars
+        label = told.get(name, name).replace("$", r"\$")  # matplotlib reads formulas between dollars
         means = across(series, line, metric, axis)
         if not means:
             continue
@@ -68,9 +88,8 @@ def _panel(panel: "Axes", series: Series, metric: str) -> None:
         x, y = [places[v] for v in means], [100 * m for m in means.values()]
         if line.role != "method":
             style = {"color": "#6f7580", "linestyle": REFERENCES[line.role], "linewidth": 1.3}
-            if min(y) > highest or max(y) < lowest:
-                told = f"{label}: {_from_to(y)} ({'above' if min(y) > highest else 'below'})"
-                panel.plot([], [], **style, label=told)
+            if name in told:
+                panel.plot([], [], **style, label=label)
             elif named:
                 panel.hlines(y, [place - 0.4 for place in x], [place + 0.4 for place in x], **style, label=label)
             else:
@@ -94,21 +113,6 @@ def _panel(panel: "Axes", series: Series, metric: str) -> None:
     panel.set_ylabel(f"accuracy in %, {metric}")
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
-
-
-def _range(series: Series, metric: str, methods: Sequence[Line]) -> tuple[float, float]:
-    """Between which accuracies, in %, a reference stands near enough to the methods to be drawn."""
-    axis = series.axes[-1]
-    means = [100 * m for line in methods for m in across(series, line, metric, axis).values()]
-    if not means:
-        return 0.0, 100.0
-    reach = FAR * max(max(means) - min(means), 1.0)
-    return min(means) - reach, max(means) + reach
-
-
-def _from_to(values: Sequence[float]) -> str:
-    ends = dict.fromkeys(f"{end:.1f}" for end in (min(values), max(values)))
-    return " to ".join(ends)
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:

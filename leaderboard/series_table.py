@@ -108,7 +108,7 @@ def _transfer_table(series: Series) -> Table | None:
             parts = (figures.final, figures.backward, figures.forgetting)
             rows.append((f"{label}, {arm}" if arm else label, *map(_with_spread, parts)))
     header = ("method", "after the last step", "backward transfer", "forgetting")
-    title = "All tasks after the last step, in points (mean and standard deviation over orders)"
+    title = "After the last step, in points (mean and standard deviation over orders; over seeds, if there is one)"
     return Table(title, header, tuple(rows)) if rows else None
 
 

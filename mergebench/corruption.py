@@ -25,7 +25,7 @@ class Corruption:
         apply: (image uint8 [H, W, 3], severity 1 to 5, generator) -> uint8 [H, W, 3]; draws the same numbers at every
             severity, so that severities differ in strength only.
         version: raise it whenever `apply` would give other pixels.
-        library: names the release of a library on which the bits depend; empty if they depend on none.
+        library: names the release of a library whose releases are known to give other bits; empty if there is none.
     """
 
     name: str

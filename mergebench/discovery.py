@@ -98,41 +98,63 @@ def _literal(node: ast.expr) -> Any:
 def source_files(card: MethodCard) -> list[Path]:
     """The method's file, and every file of its own package (or folder) that it imports, directly or through others.
 
-    Imports are read from the sources, inside functions too; one that is put together at run time is not seen.
+    Imports are read from the sources, inside functions too, and nothing is imported; a name that is put together at
+    run time is not seen. A single module's own is that module alone; the engine is no method's own.
     """
-    module = card.module or ""
-    top = module.partition(".")[0]
-    # The engine is no method's own: only the package that holds the built-in methods is.
-    home = Path(importlib.util.find_spec(top).origin if top not in ("", "mergebench") else card.path).parent
+    path, module = Path(card.path), card.module or ""
+    parts = module.split(".")
+    if not module:
+        home, package = path.parent, ""
+    elif parts[0] == "mergebench":
+        home, package = path.parent, module.rpartition(".")[0]
+    elif len(parts) > 1:
+        home, package = path.parents[len(parts) - 2], parts[0]
+    else:
+        return [path]
     found: dict[Path, None] = {}
-    left = [(Path(card.path), module)]
+    left = [(f, n) for n in _with_packages(module) for f in _files_of(n, home, package)] + [(path, module)]
     while left:
-        path, name = left.pop()
-        if path not in found:
-            found[path] = None
+        file, name = left.pop()
+        if file not in found:
+            found[file] = None
             left += [
-                (p, n)
-                for p, n in _imported(path, name)
-                if p.is_relative_to(home) and "site-packages" not in p.relative_to(home).parts
+                (f, n) for i in _imports(file, name) for n in _with_packages(i) for f in _files_of(n, home, package)
             ]
     return list(found)
 
 
-def _imported(path: Path, module: str) -> Iterator[tuple[Path, str]]:
-    """The files and names of all modules that a file imports."""
-    package = module if path.stem == "__init__" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and (package or not node.level):
-            start = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            names = [start, *(f"{start}.{alias.name}" for alias in node.names)]
-        for name in names:
-            try:
-                spec = importlib.util.find_spec(name)
-            except (ImportError, ValueError, AttributeError):  # what is imported from a module need not be one
-                continue
-            if spec and spec.origin and spec.origin.endswith(".py"):
-                yield Path(spec.origin), name
+def _with_packages(name: str) -> list[str]:
+    """A module's name and those of the packages that are run when it is imported."""
+    parts = name.split(".")
+    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+
+
+def _imports(file: Path, module: str) -> Iterator[str]:
+    """The full names of all that a file imports: modules, and what may be modules in packages."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, SyntaxError):
+        return  # whoever imports it will say so
+    package = module.split(".") if file.stem == "__init__" else module.split(".")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            start = ".".join([*above, *filter(None, [node.module])])
+            yield from (start, *(f"{start}.{alias.name}" for alias in node.names))
+
+
+def _files_of(name: str, home: Path, package: str) -> Iterator[Path]:
+    """The file of a module below `home`, the folder of `package` (or of modules without one), if it is there."""
+    inside = name.removeprefix(package).strip(".") if f"{name}.".startswith(f"{package}.") else None
+    if not package:
+        inside = name
+    if inside is None or name.partition(".")[0] == "mergebench" != package.partition(".")[0]:
+        return
+    place = home.joinpath(*inside.split(".")) if inside else home
+    files = ([place.with_name(f"{place.name}.py")] if inside else []) + [place / "__init__.py"]
+    yield from (f for f in files if f.is_file())
 
 
 def load_function(card: MethodCard) -> Callable:

@@ -38,6 +38,11 @@ class MethodError(MergebenchError):
     """A method's result breaks the contract (names, shapes, dtypes, finite values)."""
 
 
+def unprefixed(message: str) -> str:
+    """What a validator of ours says, without the prefix that pydantic puts before it."""
+    return message.removeprefix("Value error, ")
+
+
 def nearest(name: str, known: list[str]) -> str:
     """A sentence with the names nearest to `name`, or all of them if none is near."""
     lowered = {k.lower(): k for k in known}

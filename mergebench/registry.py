@@ -109,20 +109,19 @@ def config_file(kind: str, name: str) -> Path:
 
     Raises:
         UnknownNameError: nothing of any kind bears the name.
-        MergebenchError: it is of another kind; no such file; or one that results would call by a registered name.
+        MergebenchError: it is of another kind, or there is no such file.
     """
     singular = SINGULAR[kind]
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
         if not path.is_file():
             raise MergebenchError(f"no such {singular} file: {name}")
-        namesake = config_files(kind).get(path.stem)
-        if namesake and path.read_bytes() != namesake.read_bytes():
-            raise MergebenchError(f"{name}: results would call it {path.stem!r}, as a registered {singular}; rename it")
         return path
     other = next((k for k in SINGULAR if k != kind and name in config_files(k)), None)
     if other and name not in config_files(kind):
-        raise MergebenchError(f"{name!r} is a {SINGULAR[other]}, not a {singular}: --{SINGULAR[other]} {name}")
+        raise MergebenchError(
+            f"{name!r} is a {SINGULAR[other]}, not a {singular}; `run` takes it as --{SINGULAR[other]}"
+        )
     return get(singular, name, config_files(kind))
 
 

@@ -76,7 +76,7 @@ class Environment(BaseModel):
 class Result(BaseModel):
     """One cell's outcome: the schema of every stored file.
 
-    `source` is a hash of the method's file and the engine; `weights`, `data` and `drawn` are hashes of all that
+    `source` is a hash of the method's files and the engine's; `weights`, `data` and `drawn` are hashes of all that
     entered, `drawn` of the indices of the images a method was given, `drawn_images` their number. `merged` are the
     tasks whose experts entered, in sequence the earlier steps' too; `steps` is the number of all steps of the sequence.
     `variant` is the text of `point`: axis -> value, where a suite has several variants or a study varies something;

@@ -76,8 +76,9 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None) -> Sum
         tasks = _beside(result.tasks, ceiling.tasks) if ceiling else result.tasks
         result = result.model_copy(update={"asked": asked, "tasks": tasks, **_place(plan.bench, cell)})
         store.write(cell.key, result, predictions)
-        if cell.card.role == "ceiling" and result.status == "ok":
-            ceilings.setdefault((cell.seed, cell.variant.name), result)
+        # A plan's first method is the ceiling that all others, ceilings too, are held against.
+        if cell.card is plan.cells[0].card and result.status == "ok":
+            ceilings[cell.seed, cell.variant.name] = result
         summary.results.append(result)
         summary.reused += reused
         observer.done(cell, result, reused)

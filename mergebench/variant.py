@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 
 from mergebench import registry
 from mergebench.configuration import CalibrationConfig, PointConfig, RestrictConfig, StudyConfig, SuiteConfig
-from mergebench.errors import MergebenchError, UnknownNameError, nearest
-from mergebench.yaml_files import plain
+from mergebench.errors import MergebenchError, UnknownNameError, nearest, unprefixed
 
 Point = Mapping[str, Any]
 Section = TypeVar("Section", CalibrationConfig, RestrictConfig)
@@ -176,7 +175,7 @@ def _point(values: Mapping[str, Any]) -> PointConfig:
     try:
         return PointConfig(hyperparameters=hyperparameters, **given)
     except ValueError as error:
-        reason = plain(error.errors()[0]["msg"])  # a pydantic ValidationError
+        reason = unprefixed(error.errors()[0]["msg"])  # a pydantic ValidationError
         raise MergebenchError(f"vary: {', '.join(f'{a}={v!r}' for a, v in values.items())}: {reason}") from None
 
 

@@ -9,20 +9,21 @@ from pydantic import BaseModel, ValidationError
 
 from mergebench import registry
 from mergebench.configuration import MODELS, StudyConfig, SuiteConfig, ZooConfig
-from mergebench.errors import MergebenchError, nearest
+from mergebench.errors import MergebenchError, nearest, unprefixed
 
 
 class _UniqueKeys(yaml.SafeLoader):
     """YAML in which a key that stands twice is an error: the first would be lost without a word."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """As SafeLoader's, but for keys that stand twice."""
-        written = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]  # `<<` may stand twice
-        keys = [self.construct_object(key, deep=True) for key in written]
-        for place, (key, mark) in enumerate(zip(keys, written, strict=True)):
-            if key in keys[:place]:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", mark.start_mark)
-        return super().construct_mapping(node, deep)
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """As SafeLoader's, but for keys that stand twice: as written, before `<<` brings in others."""
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return node
 
 
 def kind_of(file: str) -> str:
@@ -62,6 +63,11 @@ def read_yaml(path: Path) -> Any:
 def _read(kind: str, name: str) -> Any:
     path = registry.config_file(kind, name)
     content, model = read_yaml(path), MODELS[kind]
+    namesake = registry.config_files(kind).get(path.stem)
+    if namesake and read_yaml(namesake) != content:
+        raise MergebenchError(
+            f"{name}: results would call it {path.stem!r}, as a registered {registry.SINGULAR[kind]}; rename it"
+        )
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -69,7 +75,7 @@ def _read(kind: str, name: str) -> Any:
     other = _likeliest(content, unless=kind)
     if other != kind:
         is_, wanted = registry.SINGULAR[other], registry.SINGULAR[kind]
-        reason = f"these are the fields of a {is_}, not of a {wanted}: give it as --{is_}"
+        reason = f"these are the fields of a {is_}, not of a {wanted}; `run` takes it as --{is_}"
     raise MergebenchError(f"{path}: {reason}")
 
 
@@ -87,12 +93,7 @@ def _reason(model: type[BaseModel], error: ValidationError) -> str:
         return f"{where}: must be a section with fields ({fields}), not {first['input']!r}"
     # What a whole section holds would bury the reason.
     got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
-    return f"{where}: {plain(first['msg'])}{got}"
-
-
-def plain(message: str) -> str:
-    """A validator's message without pydantic's prefix."""
-    return message.removeprefix("Value error, ")
+    return f"{where}: {unprefixed(first['msg'])}{got}"
 
 
 def _at(model: type[BaseModel], where: Sequence[str | int]) -> type[BaseModel]:

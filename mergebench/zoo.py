@@ -107,13 +107,13 @@ class Zoo:
             head = ZeroShotHead(state["projection"], state["text_features"], state["logit_scale"])
         except KeyError as error:
             raise CheckpointError(f"{who} lacks {error}") from None
-        classes = len(self.task(task).card.classes)
-        if len(head.text_features) != classes:
-            raise CheckpointError(f"{who} has {len(head.text_features)} classes, its card {classes}")
-        embed = len(head.projection)
-        if head.projection.shape != (embed, self._width) or head.text_features.shape != (classes, embed):
-            shapes = {name: list(tensor.shape) for name, tensor in head.state_dict().items()}
-            raise CheckpointError(f"{who} does not fit features of width {self._width}: {shapes}")
+        shapes = [tuple(tensor.shape) for tensor in (head.projection, head.text_features, head.logit_scale)]
+        embed, classes = (*shapes[0], 0)[0], (*shapes[1], 0)[0]
+        if shapes != [(embed, self._width), (classes, embed), ()]:
+            told = ", ".join(f"{name} {shape}" for name, shape in zip(head.state_dict(), shapes, strict=True))
+            raise CheckpointError(f"{who} does not fit features of width {self._width}: {told}")
+        if classes != len(self.task(task).card.classes):
+            raise CheckpointError(f"{who} has {classes} classes, its card {len(self.task(task).card.classes)}")
         check_finite(head.state_dict(), who)
         return head.eval()
 

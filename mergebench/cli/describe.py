@@ -2,13 +2,15 @@
 
 import shlex
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from mergebench.errors import UnknownNameError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from mergebench.configuration import PointConfig, SuiteConfig
     from mergebench.variant import Variant
 
@@ -76,9 +78,9 @@ def _suite(name: str) -> list[str]:
     facts = {"zoo": suite.zoo, "merge": merge, "evaluate": " ".join(suite.evaluate)}
     facts |= {f"order {order}": " | ".join(" ".join(g) for g in groups) for order, groups in suite.orders.items()}
     facts |= _sections(suite) | _settings(suite.hyperparameters)
-    axes = {axis: list(values) for axis, values in axes_of(_variants(suite)).items()}
-    example = f"  example: mergebench run --methods all --suite {name}{_only(axes)}"
-    return [f"{name}: {suite.title}", *_wrapped(facts | _axes(axes)), "", example]
+    variants = _variants(suite)
+    example = f"  example: mergebench run --methods all --suite {name}{_only(variants[-1].point)}"
+    return [f"{name}: {suite.title}", *_wrapped(facts | _axes(axes_of(variants))), "", example]
 
 
 def _variants(suite: "SuiteConfig") -> "list[Variant]":
@@ -92,13 +94,15 @@ def _variants(suite: "SuiteConfig") -> "list[Variant]":
     return suite_variants(suite, merge, lambda name: find_task(name, tasks, f"zoo {suite.zoo!r}"))
 
 
-def _axes(axes: dict[str, list[str]]) -> dict[str, str]:
+def _axes(axes: "Mapping[str, Iterable[str]]") -> dict[str, str]:
     return {f"axis {axis}": " ".join(values) for axis, values in axes.items()}
 
 
-def _only(axes: dict[str, list[str]]) -> str:
+def _only(point: "Mapping[str, Any]") -> str:
     """An example of how one variant is chosen; empty where there is but one."""
-    chosen = " ".join(shlex.quote(f"{axis}={values[-1]}") for axis, values in axes.items())
+    from mergebench.variant import as_text
+
+    chosen = " ".join(shlex.quote(f"{axis}={as_text(value)}") for axis, value in point.items())
     return f" --only {chosen}" if chosen else ""
 
 
@@ -108,17 +112,18 @@ def _study(name: str) -> list[str]:
 
     study = read_study(name)
     facts = {"suite": study.suite, "methods": " ".join(study.methods), "seeds": " ".join(map(str, study.seeds))}
-    axes = {axis: list(values) for axis, values in axes_of(_variants(read_suite(beside(study.suite, name)))).items()}
-    axes |= {axis: ["0"] if values == "each" else list(map(as_text, values)) for axis, values in study.vary.items()}
-    facts |= _axes(axes | {axis: ["each block, by its number"] for axis, v in study.vary.items() if v == "each"})
+    variants = _variants(read_suite(beside(study.suite, name)))
+    values = {axis: ["each block, by its number"] if v == "each" else v for axis, v in study.vary.items()}
+    facts |= _axes(axes_of(variants) | {axis: map(as_text, v) for axis, v in values.items()})
     for arm, point in study.points.items():
         said = point.hyperparameters | ({"methods": point.methods} if point.methods else {}) | _sections(point)
         facts[f"arm {arm}"] = ", ".join(f"{k}: {v}" for k, v in said.items()) or "as the suite"
     if study.choose_on_validation:
         facts["chosen"] = "each method's best point, by the validation split"
     facts |= _settings(study.hyperparameters)
-    axes |= {"arm": list(study.points)} if study.points else {}
-    example = f"  example: mergebench run --study {name}{_only(axes)}"
+    point = {axis: 0 if v == "each" else v[-1] for axis, v in study.vary.items()}
+    point |= {"arm": list(study.points)[-1]} if study.points else {}
+    example = f"  example: mergebench run --study {name}{_only({**variants[-1].point, **point})}"
     return [f"{name}: {study.title}", *_wrapped(facts), "", example]
 
 

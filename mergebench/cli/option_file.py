@@ -39,17 +39,22 @@ def _options(file: str) -> list[str]:
     fields = read_yaml(Path(file))
     if not isinstance(fields, dict):
         raise MergebenchError(f"{OPTION}: {file} holds no fields; write them as suite: tiny-8")
+    if "config" in fields:
+        raise MergebenchError(f"{OPTION}: {file} names another file of options; give both on the command line")
     return [word for name, value in fields.items() for word in _option(f"--{str(name).replace('_', '-')}", value)]
 
 
 def _option(name: str, value: Any) -> list[str]:
     """One field as words: `seeds: [0, 1]` is `--seeds 0 1`, `only: {order: [1, 2]}` is `--only order=1,2`."""
-    if value is None or value is False:
+    from mergebench.variant import as_text
+
+    if value is None or value is False or value in ([], {}):
         return []
     if value is True:
         return [name]
     if name == "--hyperparameters":
-        return [name, json.dumps(value)]
+        return [name, json.dumps(value, default=str)]
     if isinstance(value, dict):
-        return [name, *(f"{key}={','.join(map(str, v)) if isinstance(v, list) else v}" for key, v in value.items())]
+        listed = {key: v if isinstance(v, list) else [v] for key, v in value.items()}
+        return [name, *(f"{key}={','.join(map(as_text, values))}" for key, values in listed.items())]
     return [name, *map(str, value if isinstance(value, list) else [value])]

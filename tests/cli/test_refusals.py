@@ -79,6 +79,8 @@ def test_nan_names_file_and_tensor(refused, zoo_root, tmp_path):
         (lambda s: s.update(projection=s["projection"][:, :-1].contiguous()), "does not fit features of width"),
         (lambda s: s.update(text_features=s["text_features"][:, :-1].contiguous()), "does not fit features of width"),
         (lambda s: s.update(text_features=s["text_features"][:-1].contiguous()), "classes, its card"),
+        (lambda s: s.update(logit_scale=torch.ones(128)), "does not fit features of width"),
+        (lambda s: s.update(projection=torch.ones(())), "does not fit features of width"),
         (lambda s: s.pop("logit_scale"), "lacks"),
     ],
 )

@@ -33,7 +33,7 @@ def test_a_card_tells_all_without_the_file_being_run(tmp_path):
     assert (card.path, card.module, card.role, card.family) == (str(path), None, "method", "data-free")
 
 
-def test_a_methods_source_is_its_file_and_all_of_its_own_that_it_imports(tmp_path, monkeypatch):
+def test_a_methods_source_is_its_file_and_all_of_its_own_that_it_imports(tmp_path):
     package = tmp_path / "outside_parts"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -42,10 +42,11 @@ def test_a_methods_source_is_its_file_and_all_of_its_own_that_it_imports(tmp_pat
     (package / "other.py").write_text("")
     path = write(package / "mine.py", ('"mine", title="T", needs=Needs()', "mine"))
     path.write_text("from outside_parts import helper\n" + path.read_text())
-    monkeypatch.syspath_prepend(tmp_path)
     (card,) = discovery.scan_file(path, "outside_parts.mine")
+    (package / "broken.py").write_text("raise OSError('it was run')\n")
+    path.write_text("def lazy():\n    from outside_parts.broken import x\n" + path.read_text())
     names = {p.name for p in discovery.source_files(card)}
-    assert names == {"mine.py", "helper.py", "deeper.py", "__init__.py"}
+    assert names == {"mine.py", "helper.py", "deeper.py", "__init__.py", "broken.py"}
     before = source_digest(card)
     (package / "other.py").write_text("changed = True\n")
     assert source_digest(card) == before
@@ -53,13 +54,27 @@ def test_a_methods_source_is_its_file_and_all_of_its_own_that_it_imports(tmp_pat
     assert source_digest(card) != before
 
 
-def test_a_plug_in_files_source_holds_the_files_beside_it_that_it_imports(tmp_path, monkeypatch):
+def test_a_plug_in_files_source_holds_the_files_beside_it_that_it_imports(tmp_path):
     (tmp_path / "beside_mine.py").write_text("x = 1\n")
     path = write(tmp_path / "mine.py", ('"mine", title="T", needs=Needs()', "mine"))
-    path.write_text("import beside_mine, torch\n" + path.read_text())
-    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mergebench.py").write_text("the engine is no method's own\n")
+    path.write_text("import beside_mine, torch, dataclasses, mergebench\n" + path.read_text())
     (card,) = discovery.scan_file(path)
     assert [p.name for p in discovery.source_files(card)] == ["mine.py", "beside_mine.py"]
+
+
+def test_a_package_without_init_and_a_single_module_have_their_files_too(tmp_path):
+    (tmp_path / "acme" / "merging").mkdir(parents=True)
+    (tmp_path / "acme" / "merging" / "part.py").write_text("")
+    (tmp_path / "beside.py").write_text("")
+    for path, module, expected in (
+        (tmp_path / "acme" / "merging" / "mine.py", "acme.merging.mine", ["mine.py", "part.py"]),
+        (tmp_path / "single.py", "single", ["single.py"]),
+    ):
+        write(path, ('"mine", title="T", needs=Needs()', "mine"))
+        path.write_text("import beside\nfrom acme.merging import part\n" + path.read_text())
+        (card,) = discovery.scan_file(path, module)
+        assert [p.name for p in discovery.source_files(card)] == expected
 
 
 def test_a_built_in_methods_source_is_no_other_methods():

@@ -58,16 +58,31 @@ def test_a_reused_cell_is_the_newest_again_and_stands_where_it_stands_now(tmp_pa
         assert kept[name].started == before.started and kept[name].last_asked > before.last_asked
 
 
-def test_relative_accuracies_are_relative_to_the_built_in_experts_whatever_the_order(tmp_path, plan):
+def test_relative_accuracies_are_relative_to_the_built_in_experts_whatever_the_order(tmp_path, plan, monkeypatch):
     mine = tmp_path / "mine.py"
     mine.write_text(
         "from mergebench import Needs, merge_method\n\n"
         "@merge_method('mine', title='Mine', role='ceiling', needs=Needs(base=True))\n"
         "def mine(pool):\n    return dict(pool.base)\n"
     )
-    request = RunRequest([f"{mine}:mine", "average"], str(tmp_path / "suite.yaml"))
-    cards = [cell.card.name for cell in make_plan(request).cells]
-    assert cards == ["finetuned", "mine", "average"]
+    scores = iter([8, 4, 2])  # of the experts, of the other ceiling, of averaging
+
+    def evaluate(encoder, states, heads, splits, **options):
+        score = TaskScore(correct=next(scores), total=9, predictions="")
+        return Evaluation(dict.fromkeys(heads, score), {t: [0] for t in heads})
+
+    monkeypatch.setattr(mergebench.execution, "evaluate", evaluate)
+    asked = make_plan(RunRequest([f"{mine}:mine", "average"], str(tmp_path / "suite.yaml")))
+    results = run(asked, ResultStore(tmp_path / "out")).results
+    assert [(r.method, r.average_relative) for r in results] == [("finetuned", 1), ("mine", 0.5), ("average", 0.25)]
+
+    def fails(pool):
+        raise OSError("disk full")
+
+    scores = iter([4, 2])
+    again = run(with_function(asked, "finetuned", fails), ResultStore(tmp_path / "other"))
+    assert [r.status for r in again.results] == ["failed", "ok", "ok"]
+    assert again.results[2].average_relative is None
 
 
 def test_a_method_that_reports_what_cannot_be_stored_costs_its_own_cell(plan, tmp_path):

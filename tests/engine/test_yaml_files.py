@@ -57,7 +57,7 @@ def test_every_registered_file_is_recognised_as_what_it_is(folder):
 
 @pytest.mark.parametrize(("kind", "fields", "other"), [("suite", STUDY, "study"), ("study", SUITE, "suite")])
 def test_a_file_of_another_kind_is_told_where_it_belongs(kind, fields, other, write):
-    with pytest.raises(MergebenchError, match=f"fields of a {other}, not of a {kind}: give it as --{other}"):
+    with pytest.raises(MergebenchError, match=f"fields of a {other}, not of a {kind}; `run` takes it as --{other}"):
         READ[kind](write("mine", **fields))
 
 
@@ -83,11 +83,16 @@ def test_parts_of_a_file_may_be_shared_by_yamls_merge_keys(tmp_path):
         "title: t\nzoo: tiny\nmerge: [digits]\nhyperparameters:\n  fisher: &few {samples: 4}\n  regmean: {<<: *few}\n"
     )
     assert read_suite(str(path)).hyperparameters["regmean"] == {"samples": 4}
+    path.write_text(
+        "title: t\nzoo: tiny\nmerge: [digits]\n"
+        "hyperparameters: {fisher: &f {samples: 4}, regmean: &r {<<: *f, samples: 8}, regmean++: {<<: *r}}\n"
+    )
+    assert read_suite(str(path)).hyperparameters["regmean++"] == {"samples": 8}
 
 
 @pytest.mark.parametrize(("kind", "name", "other"), [("suite", "alpha", "study"), ("study", "tiny-8", "suite")])
 def test_a_name_of_another_kind_is_told_where_it_belongs(kind, name, other):
-    with pytest.raises(MergebenchError, match=f"'{name}' is a {other}, not a {kind}: --{other} {name}"):
+    with pytest.raises(MergebenchError, match=f"'{name}' is a {other}, not a {kind}; `run` takes it as --{other}"):
         READ[kind](name)
 
 

@@ -148,6 +148,23 @@ def test_what_was_asked_for_last_counts_even_if_it_was_measured_first(make_resul
     assert [r.average for r in board.rows] == [0.8]
 
 
+def test_a_change_that_is_undone_shows_the_old_numbers_again(make_result):
+    told = [("m", 80, "one"), ("n", 70, "one"), ("m", 10, "two"), ("n", 60, "one")]
+    (board,) = make_boards(
+        make_result(m, (c, c), weights=w, started=f"2026-03-0{day}T00:00:00+00:00")
+        for day, (m, c, w) in enumerate(told, start=1)
+    )
+    assert [(r.method, r.average) for r in board.rows] == [("m", 0.8), ("n", 0.6)]
+
+
+def test_a_failure_elsewhere_does_not_take_a_boards_place(make_result):
+    gpu = make_result("m", (60, 60)).environment.model_copy(update={"device": "cuda:0 (NVIDIA X)"})
+    nothing = {"status": "failed", "error": "no memory", "tasks": {}, "merge": None, "evaluation": None}
+    failed = make_result("n", (0, 0), environment=gpu, started=LATER, **nothing)
+    (board,) = make_boards([make_result("m", (80, 80)), failed])
+    assert [(r.method, r.average) for r in board.rows] == [("m", 0.8)]
+
+
 def test_a_cpus_results_do_not_stand_beside_a_gpus(make_result):
     environment = make_result("m", (60, 60)).environment
     gpu = environment.model_copy(update={"device": "cuda:0 (NVIDIA X)"})

@@ -194,7 +194,7 @@ def test_the_sequence_table_shows_its_three_figures(at):
     results = [
         at("m", c, {"order": 0, "step": n}, merged=m, position=n, steps=2) for n, (c, m) in enumerate(rows, start=1)
     ]
-    shown = table(one(results), "All tasks after the last step")["M"]
+    shown = table(one(results), "After the last step")["M"]
     assert shown == {"after the last step": "55.0", "backward transfer": "-20.0", "forgetting": "20.0"}
 
 
@@ -241,6 +241,16 @@ def test_a_reference_far_from_the_methods_is_told_and_not_drawn(at):
     assert list(lines) == ["M"] and panel.get_ylim()[1] < 70
     (panel,) = draw(one([*experts, *methods, at("n", (70, 70), {"x": 1}), at("n", (72, 72), {"x": 2})])).axes
     assert "Finetuned" in {x.get_label() for x in panel.get_lines()} and panel.get_ylim()[1] > 90
+
+
+def test_a_reference_near_the_methods_in_one_panel_is_drawn_in_both(at):
+    points = ({"held_out": "b"}, {"held_out": "a"})
+    results = [at("pretrained", (10, 52), points[0], role="floor", merged=["a"])]
+    results += [at("pretrained", (52, 10), points[1], role="floor", merged=["b"])]
+    results += [at("m", (60, 50), points[0], merged=["a"]), at("m", (52, 62), points[1], merged=["b"])]
+    figure = draw(one(results))
+    assert [x.get_text() for x in figure.legends[0].get_texts()] == ["Pretrained", "M"]
+    assert len(figure.axes) == 2 and all(len(panel.collections) > 1 for panel in figure.axes)
 
 
 def test_a_wide_axis_of_numbers_keeps_room_for_each_and_a_place_for_zero(at):

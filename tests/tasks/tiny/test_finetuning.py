@@ -58,11 +58,14 @@ def test_the_loss_falls_and_the_head_stays(parts):
 
 
 def test_matrices_alone_are_decayed():
-    decayed, others = parameter_groups(create_encoder(), 0.1)
-    names = {id(p): n for n, p in create_encoder().named_parameters()}
+    encoder = create_encoder()
+    decayed, others = parameter_groups(encoder, 0.1)
+    names = {id(p): n for n, p in encoder.named_parameters()}
+    layers = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    matrices = {f"blocks.{i}.{layer}.weight" for i in range(len(encoder.blocks)) for layer in layers}
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
-    assert all(p.ndim == 2 for p in decayed["params"]) and len(names) == len(decayed["params"]) + len(others["params"])
-    assert sum(p.ndim >= 2 for p in others["params"]) > 2  # class token, positions and the stem's kernels
+    assert {names[id(p)] for p in decayed["params"]} == matrices
+    assert {names[id(p)] for p in others["params"]} == set(names.values()) - matrices
 
 
 def test_the_seed_decides(parts):
