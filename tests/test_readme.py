@@ -55,6 +55,21 @@ def test_the_suites_and_studies_of_the_protocols_are_valid(tmp_path):
     assert len(list(tmp_path.iterdir())) == len(blocks) + 2 == 6
 
 
+def test_the_results_page_has_tables_of_every_suite_and_study():
+    text = (ROOT / "docs/results.md").read_text()
+    names = {*registry.config_files("suites"), *registry.config_files("studies")} - {"tiny-8", "dependency"}
+    parts = dict(re.findall(r"<!-- ([\w-]+) -->\n(.*?)<!-- /\1 -->", text, re.DOTALL))
+    assert parts.keys() == names
+    assert all(part.count("\n| RegMean++ | ") + part.count(" | RegMean++ | ") >= 1 for part in parts.values())
+
+
+def test_the_suites_table_tells_what_there_is():
+    table = re.search(r"<!-- suites -->(.*?)<!-- /suites -->", TEXTS["README.md"], re.DOTALL)[1]
+    first = [cell.strip() for cell in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)]
+    named = {name for cell in first for name in cell.split("; ")} - {"suite", "study"}
+    assert named == {*registry.config_files("suites"), *registry.config_files("studies")}
+
+
 def test_every_verb_is_shown():
     assert {words[1] for words in commands()} == set(VERBS)
 
