@@ -43,7 +43,8 @@ def main() -> None:
         for name, table in tables(list(ResultStore(folder).all())).items():
             marks = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)", re.DOTALL)
             if not marks.search(text):
-                raise SystemExit(f"{PAGE} has no marks for {name!r}: write <!-- {name} --> and <!-- /{name} -->")
+                print(f"{name}: left out; to have it, write <!-- {name} --> and <!-- /{name} --> on the page")
+                continue
             text = marks.sub(lambda found, table=table: f"{found[1]}\n{table}\n\n{found[2]}", text)
             print(f"{name}: from {folder}")
     PAGE.write_text(text, encoding="utf-8")
