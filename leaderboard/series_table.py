@@ -131,11 +131,12 @@ def _difference_table(series: Series) -> Table | None:
         difference = paired_difference(score.seeds, theirs.seeds) if reference != name else None
         if difference:
             rows.append((name, reference, str(difference.pairs), *_told(difference)))
+    if not rows:
+        return None
     if len(first) > 1:
-        return Table("Differences, in points, paired by seed", ("arm", "from", *told), tuple(rows)) if rows else None
-    title = f"Difference from {arms[0][0]}, in points, paired by seed" if rows else ""
-    rows = [(name, *rest) for name, _, *rest in rows]
-    return Table(title, ("arm", *told), tuple(rows)) if rows else None
+        return Table("Differences, in points, paired by seed", ("arm", "from", *told), tuple(rows))
+    title = f"Difference from {arms[0][0]}, in points, paired by seed"
+    return Table(title, ("arm", *told), tuple((name, *rest) for name, _, *rest in rows))
 
 
 def _by_name(series: Series) -> list[tuple[str, Line]]:

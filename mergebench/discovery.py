@@ -147,11 +147,10 @@ def _imports(file: Path, module: str) -> Iterator[str]:
 
 def _files_of(name: str, home: Path, package: str) -> Iterator[Path]:
     """The file of a module below `home`, the folder of `package` (or of modules without one), if it is there."""
-    inside = name.removeprefix(package).strip(".") if f"{name}.".startswith(f"{package}.") else None
-    if not package:
-        inside = name
-    if inside is None or name.partition(".")[0] == "mergebench" != package.partition(".")[0]:
+    own = f"{name}.".startswith(f"{package}.") if package else name.partition(".")[0] != "mergebench"
+    if not own:
         return
+    inside = name.removeprefix(package).strip(".")
     place = home.joinpath(*inside.split(".")) if inside else home
     files = ([place.with_name(f"{place.name}.py")] if inside else []) + [place / "__init__.py"]
     yield from (f for f in files if f.is_file())

@@ -69,7 +69,7 @@ class Environment(BaseModel):
 
     @property
     def device_kind(self) -> str:
-        """ "cpu" or "cuda"."""
+        """The device without its number and name: cpu or cuda."""
         return self.device.split(" ")[0].partition(":")[0]
 
 

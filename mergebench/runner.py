@@ -71,7 +71,7 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None) -> Sum
         predictions: dict[str, np.ndarray] = {}
         if result is None:
             observer.cell(cell)
-            result, predictions = run_cell(executor, cell, ceiling, lambda task, cell=cell: observer.task(cell, task))
+            result, predictions = run_cell(executor, cell, lambda task, cell=cell: observer.task(cell, task))
         # A reused cell may have another place among the variants now, and the experts may have failed when it was new.
         tasks = _beside(result.tasks, ceiling.tasks) if ceiling else result.tasks
         result = result.model_copy(update={"asked": asked, "tasks": tasks, **_place(plan.bench, cell)})
@@ -87,18 +87,18 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None) -> Sum
 
 
 def run_cell(
-    executor: Executor, cell: Cell, ceiling: Result | None, on_task: Callable[[str], None] = lambda task: None
+    executor: Executor, cell: Cell, on_task: Callable[[str], None] = lambda task: None
 ) -> tuple[Result, dict[str, np.ndarray]]:
     """Merge and evaluate one cell.
 
     Args:
         executor: merges and evaluates.
         cell: what to run.
-        ceiling: the experts' own result, for relative accuracies; None while that one is itself measured.
         on_task: called as each task has been evaluated.
 
     Returns:
-        The result (failed, with the reason, if the method raised) and the predictions.
+        The result (failed, with the reason, if the method raised) and the predictions. Its place among the variants,
+        and the experts' counts beside a method's, are for `run` to add, as it does for results that are reused.
     """
     bench, variant, card = executor.bench, cell.variant, cell.card
     started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -113,8 +113,7 @@ def run_cell(
         )
         if bench.study and bench.study.choose_on_validation:
             facts["validation"] = executor.evaluate(merged.states, variant.evaluate, "validation")[0].scores
-        experts = ceiling.tasks if ceiling else outcome.scores if card.role == "ceiling" else {}
-        facts["tasks"] = _beside(outcome.scores, experts)
+        facts["tasks"] = _beside(outcome.scores, outcome.scores if card.role == "ceiling" else {})
         predictions = outcome.predictions
         status, error = "ok", None
     # A method is other people's code: whatever it raises must cost its own cell alone.
@@ -144,7 +143,6 @@ def run_cell(
         data=dict(cell.key.data),
         environment=environment(executor.device),
         started=started,
-        **_place(bench, cell),
         **facts,
     )
     return result, predictions

@@ -64,7 +64,7 @@ def _read(kind: str, name: str) -> Any:
     path = registry.config_file(kind, name)
     content, model = read_yaml(path), MODELS[kind]
     namesake = registry.config_files(kind).get(path.stem)
-    if namesake and read_yaml(namesake) != content:
+    if namesake not in (None, path) and read_yaml(namesake) != content:
         raise MergebenchError(
             f"{name}: results would call it {path.stem!r}, as a registered {registry.SINGULAR[kind]}; rename it"
         )

@@ -2,9 +2,10 @@
 
 import hashlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
@@ -42,8 +43,7 @@ class Zoo:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """All but the weights that decides what this zoo's models compute, the code of its encoder as a hash."""
-        self.make_empty_encoder()  # says so, if there is none
-        module = importlib.import_module(self.config.encoder.partition(":")[0])
+        module, _ = self._encoder()
         source = hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:16]
         config = self.config
         return {
@@ -58,14 +58,19 @@ class Zoo:
 
     def make_empty_encoder(self) -> nn.Module:
         """The backbone as its factory makes it, before any weights are loaded."""
-        module, _, function = self.config.encoder.partition(":")
+        _, factory = self._encoder()
+        return factory()
+
+    def _encoder(self) -> tuple[ModuleType, Callable[[], nn.Module]]:
+        """The module of the backbone's factory, and the factory."""
+        name, _, function = self.config.encoder.partition(":")
         try:
-            factory = getattr(importlib.import_module(module), function)
+            module = importlib.import_module(name)
+            return module, getattr(module, function)
         except (ImportError, AttributeError, ValueError) as error:
             raise MergebenchError(
                 f"zoo {self.name!r}: no encoder at {self.config.encoder!r}; write module:function ({error})"
             ) from None
-        return factory()
 
     @cached_property
     def base(self) -> Mapping[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mergebench.errors import MergebenchError
@@ -30,8 +31,6 @@ def expanded(arguments: Sequence[str]) -> list[str]:
 
 
 def _options(file: str) -> list[str]:
-    from pathlib import Path
-
     from mergebench.yaml_files import read_yaml
 
     if not Path(file).is_file():
@@ -46,8 +45,6 @@ def _options(file: str) -> list[str]:
 
 def _option(name: str, value: Any) -> list[str]:
     """One field as words: `seeds: [0, 1]` is `--seeds 0 1`, `only: {order: [1, 2]}` is `--only order=1,2`."""
-    from mergebench.variant import as_text
-
     if value is None or value is False or value in ([], {}):
         return []
     if value is True:
@@ -55,6 +52,8 @@ def _option(name: str, value: Any) -> list[str]:
     if name == "--hyperparameters":
         return [name, json.dumps(value, default=str)]
     if isinstance(value, dict):
+        from mergebench.variant import as_text
+
         listed = {key: v if isinstance(v, list) else [v] for key, v in value.items()}
         return [name, *(f"{key}={','.join(map(as_text, values))}" for key, values in listed.items())]
     return [name, *map(str, value if isinstance(value, list) else [value])]
