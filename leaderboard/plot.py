@@ -55,16 +55,14 @@ def draw(series: Series) -> "Figure":
 def _told(series: Series, metrics: Sequence[str]) -> dict[str, str]:
     """References too far from the methods to be drawn: label -> what the legend says instead."""
     axis = series.axes[-1]
-    means: dict[str, list[float]] = {}
-    for name, line in zip(labels(series), series.lines, strict=True):
-        means[name] = [100 * m for metric in metrics for m in across(series, line, metric, axis).values()]
-    drawn = [m for name, line in zip(means, series.lines, strict=True) if line.role == "method" for m in means[name]]
+    means = [[100 * m for metric in metrics for m in across(series, x, metric, axis).values()] for x in series.lines]
+    drawn = [m for line, own in zip(series.lines, means, strict=True) if line.role == "method" for m in own]
     if not drawn:
         return {}
     reach = FAR * max(max(drawn) - min(drawn), 1.0)
     found = {}
-    for name, line in zip(means, series.lines, strict=True):
-        low, high = min(means[name], default=0.0), max(means[name], default=0.0)
+    for name, line, own in zip(labels(series), series.lines, means, strict=True):
+        low, high = min(own, default=0.0), max(own, default=0.0)
         if line.role != "method" and (low > max(drawn) + reach or high < min(drawn) - reach):
             ends = " to ".join(dict.fromkeys((f"{low:.1f}", f"{high:.1f}")))
             found[name] = f"{name}: {ends} ({'above' if low > max(drawn) else 'below'})"

@@ -253,6 +253,11 @@ def test_a_reference_near_the_methods_in_one_panel_is_drawn_in_both(at):
     assert len(figure.axes) == 2 and all(len(panel.collections) > 1 for panel in figure.axes)
 
 
+def test_two_methods_of_one_title_are_both_drawn(at):
+    (panel,) = draw(one(at(m, (c, c), {"x": x}, title="M") for m, c in (("m", 40), ("n", 60)) for x in (1, 2))).axes
+    assert [x.get_ydata().tolist() for x in panel.get_lines()] == [pytest.approx([60, 60]), pytest.approx([40, 40])]
+
+
 def test_a_wide_axis_of_numbers_keeps_room_for_each_and_a_place_for_zero(at):
     ridges = [0.0, 0.0001, 0.001, 0.01, 0.1, 1.0]
     (panel,) = draw(one([at("m", (50, 50), {"ridge": r}, position=i) for i, r in enumerate(ridges)])).axes
