@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mergebench.merging import PerTask, merge
+    from mergebench.merging import PerTask, merge, start_from
     from mergebench.method import Needs, merge_method
     from mergebench.pool import ModelPool
     from mergebench.states import StateDict
@@ -20,9 +20,10 @@ _HOMES = {
     "StateDict": "mergebench.states",
     "merge": "mergebench.merging",
     "merge_method": "mergebench.method",
+    "start_from": "mergebench.merging",
 }
 
-__all__ = ["ModelPool", "Needs", "PerTask", "StateDict", "merge", "merge_method"]
+__all__ = ["ModelPool", "Needs", "PerTask", "StateDict", "merge", "merge_method", "start_from"]
 
 
 def __getattr__(name: str) -> object:

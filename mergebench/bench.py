@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -15,7 +16,7 @@ from mergebench.image_cache import Split, corrupted_digest, corrupted_split, loa
 from mergebench.images import DrawnImages, ImageSource, MixedImages
 from mergebench.layout import Layout
 from mergebench.method import MethodCard, Needs
-from mergebench.pool import ModelPool
+from mergebench.pool import Earlier, ModelPool
 from mergebench.restriction import region
 from mergebench.states import SafetensorsState, StateDict, digest
 from mergebench.variant import Variant, study_variants, suite_variants
@@ -28,10 +29,11 @@ SO_FAR = "merged-so-far"
 
 @dataclass(frozen=True)
 class Carried:
-    """What a sequence's next step takes over: the merged model so far and the tasks in it."""
+    """What a sequence's next step takes over: the merged model so far, the tasks in it, and the method's report."""
 
     state: StateDict
     tasks: tuple[str, ...]
+    report: Mapping[str, Any]
 
 
 class Bench:
@@ -200,6 +202,7 @@ class Bench:
             test_inputs=given["test"],
             heads=heads,
             region=region(variant.restrict, self.layout),
+            earlier=Earlier(SO_FAR, len(earlier), carried.report) if earlier else None,
             seed=seed,
             device=device,
         )

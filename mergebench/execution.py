@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mergebench import registry
 from mergebench.bench import Bench, Carried
 from mergebench.evaluation import Evaluation, evaluate
 from mergebench.measure import measure
@@ -81,12 +82,13 @@ class Executor:
         if self._last is None or self._last[0] != identity:
             carried = None
             if variant.previous and card.role == "method":
-                carried = Carried(self.merge(recipe, variant.previous).states, variant.previous.merged)
+                before = self.merge(recipe, variant.previous)
+                carried = Carried(before.states, variant.previous.merged, before.diagnostics)
             self._last = identity, self._merge(recipe, variant, carried)
         return self._last[1]
 
     def _merge(self, recipe: Recipe, variant: Variant, carried: Carried | None) -> Merged:
-        needs = recipe.card.needs_for(recipe.hyperparameters)
+        needs = registry.needs_of(recipe.card, recipe.hyperparameters)
         pool, sources = self.bench.pool(recipe.card, needs, recipe.seed, self.device, variant, carried)
         with measure(self.device) as merging:
             states = run_method(recipe.function, pool, recipe.hyperparameters)

@@ -51,6 +51,11 @@ class Layout:
         self.fused = {f"{n}.weight": 3 for b in self.blocks for n in b.linears if n.endswith(".attn.qkv")}
 
     @property
+    def floating(self) -> tuple[str, ...]:
+        """Names of all that can be merged: parameters and buffers but for integer ones."""
+        return tuple(n for n, d in self.dtypes.items() if d.is_floating_point)
+
+    @property
     def precision(self) -> torch.dtype:
         """The dtype of the first floating-point parameter."""
         return next(d for d in self.dtypes.values() if d.is_floating_point)

@@ -56,6 +56,29 @@ def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any])
     return result
 
 
+def start_from(pool: ModelPool, method: str, settings: Mapping[str, Any] | None = None) -> StateDict:
+    """Another method's result on the same inputs, for a method whose card declares `starts`.
+
+    Args:
+        pool: the inputs.
+        method: a registered name, or `path/to/file.py:function`.
+        settings: its hyper-parameters; the others have their defaults.
+
+    Returns:
+        Its merged state; what it reported stands under `start` in the pool's report.
+
+    Raises:
+        MergebenchError: no such method, settings that do not fit, or needs that the card does not cover.
+    """
+    card = registry.method(method)
+    function = discovery.load_function(card)
+    resolved = hyperparameters.resolve(function, settings or {})
+    lent = pool.lent_to(card.name, registry.needs_of(card, resolved))
+    state = run_method(function, lent, resolved)
+    pool.report(start=lent.diagnostics)
+    return state
+
+
 def _outside_averaged(state: StateDict, pool: ModelPool) -> StateDict:
     """The state with the experts' average outside the pool's region."""
     if all(map(pool.inside, state)):
@@ -111,7 +134,7 @@ def merge(
     unlabelled = {t: ExplicitBatches(b, t) for t, b in test_inputs.items()} if test_inputs is not None else explicit
     pool = ModelPool(
         card.name,
-        card.needs_for(resolved),
+        registry.needs_of(card, resolved),
         base,
         base_state,
         experts,

@@ -8,6 +8,8 @@ from typing import Any
 from mergebench.errors import MergebenchError
 
 ROLES = ("method", "floor", "ceiling")
+# What a method's formula and defaults follow, where there is something to follow.
+FIDELITIES = ("", "paper", "released code", "re-derived")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class Needs:
     labels: bool = False
     test_inputs: bool = False
     heads: bool = False
+
+    def __or__(self, other: "Needs") -> "Needs":
+        return Needs(*(getattr(self, f.name) or getattr(other, f.name) for f in fields(self)))
 
     def names(self) -> list[str]:
         """The declared needs, in the order of the fields."""
@@ -51,6 +56,15 @@ class MethodCard:
         needs: what it reads.
         needs_when: (hyper-parameter, value) -> needs that hold instead when that value is chosen.
         role: `method`, or a reference: `floor` (the base itself) or `ceiling` (each expert on its own task).
+        year: of the paper; 0 if there is none.
+        fidelity: what formula and defaults follow: `paper`, `released code`, or `re-derived` from a stated objective
+            where no formula is public.
+        cost: what a merge holds and does, in tensors (or models) and passes, for people.
+        idempotent: whether copies of one expert give that expert, with the defaults.
+        experts: the exact number of experts that it merges; None for any.
+        ranges: hyper-parameter -> (lowest, highest) or the values that `tune` searches unless told otherwise.
+        starts: the hyper-parameter that names another method, from whose result this one starts; its needs are added.
+            `{starts}_settings`, if there is one, holds that method's hyper-parameters.
         doc: the function's docstring.
         hyperparameters: name -> (annotation, default), as text.
         path: the file that holds it.
@@ -64,6 +78,13 @@ class MethodCard:
     needs: Needs = Needs()
     needs_when: Mapping[tuple[str, Any], Needs] = field(default_factory=dict)
     role: str = "method"
+    year: int = 0
+    fidelity: str = ""
+    cost: str = ""
+    idempotent: bool = False
+    experts: int | None = None
+    ranges: Mapping[str, tuple] = field(default_factory=dict)
+    starts: str = ""
     doc: str = ""
     hyperparameters: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     path: str = ""
@@ -71,7 +92,7 @@ class MethodCard:
     function: str = ""
 
     def needs_for(self, hyperparameters: Mapping[str, Any]) -> Needs:
-        """The needs under these (resolved) hyper-parameters."""
+        """Its own needs under these (resolved) hyper-parameters; `registry.needs_of` adds those of a start."""
         for (name, value), needs in self.needs_when.items():
             if hyperparameters.get(name) == value:
                 return needs
@@ -91,6 +112,13 @@ def merge_method(
     needs: Needs = Needs(),  # noqa: B008 (frozen)
     needs_when: Mapping[tuple[str, Any], Needs] | None = None,
     role: str = "method",
+    year: int = 0,
+    fidelity: str = "",
+    cost: str = "",
+    idempotent: bool = False,
+    experts: int | None = None,
+    ranges: Mapping[str, tuple] | None = None,
+    starts: str = "",
 ) -> Callable[[Callable], Callable]:
     """Make `function(pool, *, hyper=default, ...) -> StateDict` a merge method.
 
@@ -98,24 +126,32 @@ def merge_method(
     listing methods imports none of them.
 
     Args:
-        name, title, paper, needs, needs_when, role: see `MethodCard`.
+        name, title, paper, needs, needs_when, role, year, fidelity, cost, idempotent, experts, ranges, starts: see
+            `MethodCard`.
 
     Returns:
         The decorator; it leaves the function as it is, with its card in `function.card`.
 
     Raises:
-        MergebenchError: a role that does not exist, or a hyper-parameter that is positional or has no type or default.
+        MergebenchError: a role or fidelity that does not exist, `ranges` or `starts` of no hyper-parameter, or a
+            hyper-parameter that is positional or has no type or default.
     """
 
     def decorate(function: Callable) -> Callable:
         if role not in ROLES:
             raise MergebenchError(f"method {name!r}: role={role!r} is not one of {', '.join(ROLES)}")
+        if fidelity not in FIDELITIES:
+            known = ", ".join(f for f in FIDELITIES if f)
+            raise MergebenchError(f"method {name!r}: fidelity={fidelity!r} is not one of {known}")
         for parameter in list(inspect.signature(function).parameters.values())[1:]:
             unset = inspect.Parameter.empty in (parameter.annotation, parameter.default)
             if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or unset:
                 raise MergebenchError(
                     f"method {name!r}: {parameter.name!r} must be a keyword-only argument with a type and a default"
                 )
+        for named in [*(ranges or {}), *([starts] if starts else [])]:
+            if named not in inspect.signature(function).parameters:
+                raise MergebenchError(f"method {name!r}: its card speaks of {named!r}, which is no hyper-parameter")
         function.card = MethodCard(
             name=name,
             title=title,
@@ -123,6 +159,13 @@ def merge_method(
             needs=needs,
             needs_when=needs_when or {},
             role=role,
+            year=year,
+            fidelity=fidelity,
+            cost=cost,
+            idempotent=idempotent,
+            experts=experts,
+            ranges=ranges or {},
+            starts=starts,
             doc=inspect.getdoc(function) or "",
             function=function.__name__,
         )

@@ -121,7 +121,7 @@ def make_plan(request: RunRequest) -> Plan:
                 data=bench.data(variant),
                 device=device.partition(":")[0],
             )
-            needs = card.needs_for(settings)
+            needs = registry.needs_of(card, settings)
             cells.append(Cell(card, functions[card.name], settings, needs, seed, variant, key))
     return Plan(bench, cells, device)
 

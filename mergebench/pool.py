@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +17,21 @@ from mergebench.states import StateDict
 
 # Gradients and activations of one batch must fit beside the models.
 PASS_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a step of a sequence knows of the steps before it.
+
+    Args:
+        name: the expert that stands for all that was merged so far.
+        tasks: how many tasks that is.
+        report: what the method reported at the step before.
+    """
+
+    name: str
+    tasks: int
+    report: Mapping[str, Any]
 
 
 class ReadOnlyState(Mapping[str, Tensor]):
@@ -51,6 +67,7 @@ class ModelPool:
         calibration, test_inputs: task -> images.
         heads: task -> zero-shot classifier.
         region: names of the parameters that are merged; the others become the experts' average. All, if None.
+        earlier: in a sequence, what is known of the steps before.
         seed: of everything random.
         device: where tensors are handed out.
 
@@ -70,6 +87,7 @@ class ModelPool:
         test_inputs: Mapping[str, ImageSource] | None = None,
         heads: Mapping[str, nn.Module] | None = None,
         region: Collection[str] | None = None,
+        earlier: Earlier | None = None,
         seed: int = 0,
         device: str | torch.device = "cpu",
     ) -> None:
@@ -82,6 +100,7 @@ class ModelPool:
         # What is computed in: the base's precision, but no less than float32.
         self.dtype = torch.promote_types(self.layout.precision, torch.float32)
         self.diagnostics: dict[str, Any] = {}
+        self.earlier = earlier
         self._region = region
         self._method, self._needs, self._architecture = method, needs, architecture
         self._base = ReadOnlyState(base, self.device)
@@ -98,6 +117,18 @@ class ModelPool:
         Methods need not ask. One that feeds on its own result, layer by layer, should.
         """
         return self._region is None or name in self._region
+
+    def lent_to(self, method: str, needs: Needs) -> "ModelPool":
+        """The same inputs for another method, from whose result this one starts; its report is its own.
+
+        Raises:
+            NeedsError: it needs what this method did not declare.
+        """
+        for need in needs.names():
+            self._require(need)
+        lent = copy.copy(self)
+        lent._method, lent._needs, lent.diagnostics = method, needs, {}
+        return lent
 
     def _require(self, need: str) -> None:
         if not getattr(self._needs, need):
@@ -188,28 +219,40 @@ class ModelPool:
             raise MethodError(f"method {self._method!r}: its result lacks {lacking!r}")
         return {n: state[n].detach().to("cpu", d, copy=True) for n, d in self.layout.dtypes.items()}
 
+    def vectors(self, name: str) -> Tensor:
+        """One parameter's task vectors [T, *shape], theta_t - theta_0, in the order of `tasks`; needs `base`."""
+        base = self.base[name]
+        return self._stacked(name) - base
+
+    def map_names(self, merge: Callable[[str], Tensor]) -> StateDict:
+        """Merge parameter by parameter; what `merge` reads of the others is its own affair.
+
+        Args:
+            merge: a parameter's name -> merged [*shape]. Integer buffers are taken from one expert, unasked.
+        """
+        merged: StateDict = {}
+        for name, dtype in self.layout.dtypes.items():
+            if dtype.is_floating_point:
+                merged[name] = merge(name).detach().to("cpu", dtype, copy=True)
+            else:
+                merged[name] = next(iter(self._experts.values()))[name].cpu()
+        return merged
+
     def map_experts(self, merge: Callable[[Tensor], Tensor]) -> StateDict:
         """Merge tensor by tensor; only one tensor of each expert is held at a time.
 
         Args:
             merge: experts' tensors stacked [T, *shape] -> merged [*shape]. Integer buffers are taken from one expert.
         """
-        return self._map(lambda name, experts: merge(experts))
+        return self.map_names(lambda name: merge(self._stacked(name)))
 
     def map_tensors(self, merge: Callable[[Tensor, Tensor], Tensor]) -> StateDict:
         """As `map_experts`, with the base's tensor: merge(base [*shape], experts [T, *shape]); needs `base`."""
         base = self.base
-        return self._map(lambda name, experts: merge(base[name], experts))
+        return self.map_names(lambda name: merge(base[name], self._stacked(name)))
 
-    def _map(self, merge: Callable[[str, Tensor], Tensor]) -> StateDict:
-        merged: StateDict = {}
-        for name, dtype in self.layout.dtypes.items():
-            if dtype.is_floating_point:
-                stacked = torch.stack([e[name] for e in self._experts.values()])
-                merged[name] = merge(name, stacked).detach().to("cpu", dtype, copy=True)
-            else:
-                merged[name] = next(iter(self._experts.values()))[name].cpu()
-        return merged
+    def _stacked(self, name: str) -> Tensor:
+        return torch.stack([expert[name] for expert in self._experts.values()])
 
     def generator(self, *key: object) -> torch.Generator:
         """A CPU random generator of its own for every key, decided by the pool's seed."""

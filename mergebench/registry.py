@@ -1,5 +1,6 @@
 """The registry: what methods, tasks, zoos and suites there are, built in or brought by others, by name."""
 
+import ast
 import fnmatch
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,12 +8,12 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mergebench.corruption import Corruption
 from mergebench.discovery import scan_file, scan_package
 from mergebench.errors import MergebenchError, UnknownNameError
-from mergebench.method import MethodCard
+from mergebench.method import MethodCard, Needs
 from mergebench.task import Task
 
 FAMILIES = ("references", "data-free", "calibration", "test-time")
@@ -167,6 +168,34 @@ def method(name: str) -> MethodCard:
     if len(cards) != 1:
         raise MergebenchError(f"{name} holds {len(cards)} methods; say which: {name}:{cards[0].function}")
     return cards[0]
+
+
+def needs_of(card: MethodCard, hyperparameters: Mapping[str, Any]) -> Needs:
+    """What a method reads under these hyper-parameters, with what the method reads that it starts from.
+
+    Args:
+        card: the method.
+        hyperparameters: those that differ from the defaults, or all of them. Where `starts` is "start", that names the
+            other method and "start_settings" holds what is set of it.
+
+    Raises:
+        MergebenchError: it starts from a method that does not exist, from itself, or from one model per task.
+    """
+    needs = card.needs_for(hyperparameters)
+    start = start_of(card, hyperparameters)
+    if start is None:
+        return needs
+    return needs | needs_of(start, hyperparameters.get(f"{card.starts}_settings") or {})
+
+
+def start_of(card: MethodCard, hyperparameters: Mapping[str, Any]) -> MethodCard | None:
+    """The method from whose result another one starts, if it starts from one; raises as `needs_of` does."""
+    if not card.starts:
+        return None
+    start = method(hyperparameters.get(card.starts) or ast.literal_eval(card.hyperparameters[card.starts][1]))
+    if start.role == "ceiling" or start.name == card.name:
+        raise MergebenchError(f"method {card.name!r} cannot start from {start.name!r}")
+    return start
 
 
 def _from_file(pattern: str, known: "MappingProxyType[str, MethodCard]") -> list[MethodCard]:

@@ -1,6 +1,7 @@
 """TIES: trim small changes, elect a sign per entry, combine the changes that agree."""
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -42,6 +43,30 @@ def combine_agreeing(trimmed: Tensor, majority: float, combine: str) -> Tensor:
     return total if combine == "sum" else total / (agreeing != 0).sum(0).clamp(min=1)
 
 
+def merge_by_signs(
+    pool: ModelPool, vector: Callable[[str, str], Tensor], *, scaling: float, density: float, combine: str = "sum"
+) -> StateDict:
+    """TIES on any task vectors.
+
+    Args:
+        pool: needs `base`.
+        vector: (task, parameter's name) -> [*shape]; asked three times for each, the same every time.
+        scaling, density, combine: as `ties` has them.
+    """
+    names = pool.layout.floating
+    thresholds = torch.stack(
+        [magnitude_threshold(torch.cat([vector(t, n).flatten() for n in names]), density) for t in pool.tasks]
+    )
+
+    def trimmed(name: str) -> Tensor:
+        return trim(torch.stack([vector(task, name) for task in pool.tasks]), thresholds)
+
+    # The majority is over all parameters, so it takes a pass of its own before any entry can be decided.
+    signs = sum(int(trimmed(name).sum(0).sign().sum()) for name in names)
+    majority = float((signs > 0) - (signs < 0))
+    return pool.map_names(lambda name: pool.base[name] + scaling * combine_agreeing(trimmed(name), majority, combine))
+
+
 @merge_method("ties", title="TIES-Merging", paper="arXiv:2306.01708", needs=Needs(base=True))
 def ties(
     pool: ModelPool,
@@ -62,23 +87,10 @@ def ties(
         density: fraction of the entries of a task vector to keep.
         combine: sum or mean of the entries that agree.
     """
-    names = [n for n, d in pool.layout.dtypes.items() if d.is_floating_point]
-    thresholds = torch.stack(
-        [
-            magnitude_threshold(torch.cat([(expert[n] - pool.base[n]).flatten() for n in names]), density)
-            for expert in pool.experts.values()
-        ]
-    )
-
-    def trimmed(base: Tensor, experts: Tensor) -> Tensor:
-        return trim(experts - base, thresholds)
-
-    # The majority is over all parameters, so it takes a pass of its own before any entry can be decided.
-    signs = 0
-    for name in names:
-        experts = torch.stack([e[name] for e in pool.experts.values()])
-        signs += int(trimmed(pool.base[name], experts).sum(0).sign().sum())
-    majority = float((signs > 0) - (signs < 0))
-    return pool.map_tensors(
-        lambda base, experts: base + scaling * combine_agreeing(trimmed(base, experts), majority, combine)
+    return merge_by_signs(
+        pool,
+        lambda task, name: pool.experts[task][name] - pool.base[name],
+        scaling=scaling,
+        density=density,
+        combine=combine,
     )

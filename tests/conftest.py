@@ -129,7 +129,7 @@ class Miniature:
         resolved = hyperparameters.resolve(function, given)
         pool = ModelPool(
             function.card.name,
-            function.card.needs_for(resolved),
+            registry.needs_of(function.card, resolved),
             base,
             base.state_dict(),
             experts,

@@ -76,7 +76,7 @@ def drawn(bench, split, task, seed):
 
 def by_hand(bench, made, first):
     """The second step without the bench: three candidates, their images and heads put together here."""
-    tasks, needs = (*FIRST, *SECOND), made.card.needs_for(made.hyperparameters)
+    tasks, needs = (*FIRST, *SECOND), registry.needs_of(made.card, made.hyperparameters)
     samples, images = made.hyperparameters.get("samples", 0), {}
     if needs.calibration:  # what stands for the first two gives half of each, by name, the odd one of digits
         counts = dict(zip(tasks, (samples // 2, samples - samples // 2, samples, samples), strict=True))
