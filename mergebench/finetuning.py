@@ -1,9 +1,10 @@
-"""Makes an expert: fine-tunes an encoder on one task while the task's zero-shot head stays frozen."""
+"""Makes an expert: fine-tunes an encoder while its task's zero-shot head stays frozen; or on several tasks at once."""
 
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +45,35 @@ def affine(images: Tensor, generator: torch.Generator) -> Tensor:
 AUGMENTATIONS: dict[str, Augmentation] = {"none": lambda images, generator: images, "shift": shift, "affine": affine}
 
 
-class _Batches(Dataset):
-    """Step number -> batch. A function of the seed and the step alone, so that a resumed run loses and repeats none."""
+@dataclass(frozen=True)
+class TrainingSet:
+    """One task to train on.
 
-    def __init__(self, images: Tensor, labels: Tensor, batch_size: int, seed: int, first: int, count: int) -> None:
-        self.images, self.labels = images, labels
-        self.batch_size, self.seed, self.first, self.count = batch_size, seed, first, count
+    Args:
+        head: its frozen classifier, features [B, width] -> logits [B, classes].
+        images: uint8 [N, H, W, C].
+        labels: int64 [N].
+    """
 
-    def __len__(self) -> int:
-        return self.count
+    head: nn.Module
+    images: Tensor
+    labels: Tensor
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
-        if index >= self.count:
-            raise IndexError(index)
-        position = (self.first + index) * self.batch_size
+
+class _Shuffled:
+    """An endless stream of shuffled passes over one task, read at any place.
+
+    A function of the seed and the place alone, so that a resumed run loses and repeats no image.
+    """
+
+    def __init__(self, data: TrainingSet, batch_size: int, seed: int) -> None:
+        self.images, self.labels, self.batch_size, self.seed = data.images, data.labels, batch_size, seed
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """The images and labels of a step."""
+        position = step * self.batch_size
         chosen = [self._drawn(position + k) for k in range(self.batch_size)]
-        return self.images[chosen], self.labels[chosen], self.first + index
+        return self.images[chosen], self.labels[chosen]
 
     def _drawn(self, position: int) -> int:
         """The image at a position of an endless stream of shuffled passes over the data."""
@@ -70,12 +84,27 @@ class _Batches(Dataset):
         return self._order[place]
 
 
+class _Batches(Dataset):
+    """Step number -> a batch of every task, and the step."""
+
+    def __init__(self, streams: Sequence[_Shuffled], first: int, count: int) -> None:
+        self.streams, self.first, self.count = streams, first, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[list[tuple[Tensor, Tensor]], int]:
+        if index >= self.count:
+            raise IndexError(index)
+        return [stream.batch(self.first + index) for stream in self.streams], self.first + index
+
+
 class FineTuning(lightning.LightningModule):
-    """An encoder in training behind a frozen head.
+    """An encoder in training behind frozen heads.
 
     Args:
         encoder: images [B, C, H, W] -> features [B, width]; trained in place.
-        head: features -> logits; never changed.
+        sets: the tasks; their heads are never changed.
         mean, std: per channel, of images in [0, 1].
         steps: length of the cosine schedule.
         See `finetune` for the rest.
@@ -84,9 +113,7 @@ class FineTuning(lightning.LightningModule):
     def __init__(
         self,
         encoder: nn.Module,
-        head: nn.Module,
-        images: Tensor,
-        labels: Tensor,
+        sets: Sequence[TrainingSet],
         mean: tuple[float, ...],
         std: tuple[float, ...],
         *,
@@ -101,10 +128,13 @@ class FineTuning(lightning.LightningModule):
         steps_per_epoch: int,
     ) -> None:
         super().__init__()
-        self.encoder, self.head = encoder, head.requires_grad_(False).eval()
-        self.data = (images, labels)  # a tuple: no buffer, so not in the checkpoint
+        self.encoder = encoder
+        self.heads = nn.ModuleList(one.head for one in sets).requires_grad_(False).eval()
+        shares = [batch_size // len(sets) + (i < batch_size % len(sets)) for i in range(len(sets))]
+        # Tasks of one size must not be gone through in one order, which the first would otherwise lend to all.
+        self.streams = [_Shuffled(one, n, seed + 7919 * i) for i, (one, n) in enumerate(zip(sets, shares, strict=True))]
         self.mean, self.std = torch.tensor(mean)[:, None, None], torch.tensor(std)[:, None, None]
-        self.steps, self.batch_size, self.seed, self.steps_per_epoch = steps, batch_size, seed, steps_per_epoch
+        self.steps, self.seed, self.steps_per_epoch = steps, seed, steps_per_epoch
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
         self.augment = AUGMENTATIONS[augment]
         self.frozen = frozen
@@ -115,16 +145,20 @@ class FineTuning(lightning.LightningModule):
         """The batches of the current epoch."""
         first = self.current_epoch * self.steps_per_epoch
         count = min(self.steps_per_epoch, self.steps - first)
-        return DataLoader(_Batches(*self.data, self.batch_size, self.seed, first, count), batch_size=None)
+        return DataLoader(_Batches(self.streams, first, count), batch_size=None)
 
-    def training_step(self, batch: tuple[Tensor, Tensor, int], batch_index: int) -> Tensor:
-        """Cross-entropy of one augmented batch."""
-        images, labels, step = batch
+    def training_step(self, batch: tuple[list[tuple[Tensor, Tensor]], int], batch_index: int) -> Tensor:
+        """Cross-entropy of one augmented batch, every task weighing the same."""
+        parts, step = batch
+        images = torch.cat([images for images, _ in parts])
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         pixels = self.augment(images.permute(0, 3, 1, 2).float().cpu() / 255, generator)
         pixels = ((pixels - self.mean) / self.std).to(self.device)
         with _attention(self.device):
-            loss = nn.functional.cross_entropy(self.head(self.encoder(pixels)).float(), labels)
+            features = self.encoder(pixels).split([len(labels) for _, labels in parts])
+            told = zip(self.heads, features, parts, strict=True)
+            losses = [nn.functional.cross_entropy(head(f).float(), labels) for head, f, (_, labels) in told]
+            loss = torch.stack(losses).mean()
         self.log("loss", loss, prog_bar=True)
         return loss
 
@@ -160,9 +194,7 @@ def _attention(device: torch.device) -> Iterator[None]:
 
 def finetune(
     encoder: nn.Module,
-    head: nn.Module,
-    images: Tensor,
-    labels: Tensor,
+    sets: Sequence[TrainingSet],
     *,
     mean: tuple[float, ...],
     std: tuple[float, ...],
@@ -180,16 +212,14 @@ def finetune(
     checkpoint_dir: Path | None = None,
     progress: bool = False,
 ) -> dict[str, Tensor]:
-    """Fine-tunes an encoder on one task.
+    """Fine-tunes an encoder on one task, or on several together: traditional multi-task learning.
 
     Args:
         encoder: holds the base weights; trained in place. Images [B, C, H, W] -> features [B, width].
-        head: the task's frozen classifier, features [B, width] -> logits [B, classes].
-        images: uint8 [N, H, W, C], the training split.
-        labels: int64 [N].
+        sets: the training split of each task, with its frozen head.
         mean, std: per channel, of images in [0, 1].
         steps: optimiser steps.
-        batch_size: images per step.
+        batch_size: images per step, dealt out evenly to the tasks.
         learning_rate: AdamW's peak rate; linear warm-up, then a cosine to zero.
         weight_decay: AdamW's decoupled decay of matrices.
         warmup: steps of linear warm-up.
@@ -203,21 +233,25 @@ def finetune(
         progress: show a progress bar.
 
     Returns:
-        The expert's state dict in float32 on the CPU, without the head.
+        The encoder's state dict in float32 on the CPU.
 
     Raises:
         ValueError: an unknown augmentation, sizes that do not match, or a checkpoint of another training.
     """
     if augment not in AUGMENTATIONS:
         raise ValueError(f"unknown augmentation {augment!r}; there are {', '.join(AUGMENTATIONS)}")
-    if len(images) != len(labels):
-        raise ValueError(f"{len(images)} images but {len(labels)} labels")
+    for one in sets:
+        if len(one.images) != len(one.labels):
+            raise ValueError(f"{len(one.images)} images but {len(one.labels)} labels")
+    for prefix in frozen:
+        if not any(name.startswith(prefix) for name, _ in encoder.named_parameters()):
+            raise ValueError(f"frozen: no parameter's name begins with {prefix!r}")
+    if batch_size < len(sets):
+        raise ValueError(f"batch_size={batch_size}, but there are {len(sets)} tasks; each needs an image in every step")
     steps_per_epoch = max(1, math.ceil(steps / 10))
     module = FineTuning(
         encoder.train(),
-        head,
-        images,
-        labels,
+        sets,
         mean,
         std,
         steps=steps,
@@ -246,8 +280,8 @@ def finetune(
                 "seed": seed,
                 "precision": precision,
                 "base": digest(encoder.state_dict()),
-                "head": digest(head.state_dict()),
-                "training data": digest({"images": images, "labels": labels}),
+                "heads": [digest(one.head.state_dict()) for one in sets],
+                "training data": [digest({"images": one.images, "labels": one.labels}) for one in sets],
             },
         )
     trainer = lightning.Trainer(

@@ -1,26 +1,37 @@
-"""`mergebench finetune`: an expert of one task, from a zoo's base, its zero-shot head frozen."""
+"""`mergebench finetune`: an expert of one task, or one model of several, from a zoo's base, zero-shot heads frozen."""
 
 import json
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mergebench.cli.options import add_device_options
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mergebench.zoo import Zoo
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What `finetune` takes."""
     parser.add_argument(
-        "--task", type=str, required=True, help="a task of the zoo, or the CLIP task that it stands for"
+        "--task",
+        nargs="+",
+        type=str,
+        required=True,
+        help="tasks of the zoo, or the CLIP tasks that they stand for; several are learnt together",
     )
     parser.add_argument("--output", type=str, required=True, help="the expert's checkpoint (.safetensors)")
     parser.add_argument("--zoo", type=str, default="tiny", help="a registered zoo or a YAML file")
     parser.add_argument("--zoo-root", type=str | None, default=None, help="folder that replaces the zoo's weights")
     parser.add_argument("--steps", type=PositiveInt, default=1000, help="optimiser steps")
-    parser.add_argument("--batch-size", type=PositiveInt, default=64, help="images per step")
+    parser.add_argument("--batch-size", type=PositiveInt, default=64, help="images per step, of all tasks together")
     parser.add_argument("--learning-rate", type=PositiveFloat, default=1e-4, help="AdamW's peak rate")
     parser.add_argument("--weight-decay", type=NonNegativeFloat, default=0.0, help="AdamW's decay of matrices")
     parser.add_argument("--augment", type=str, default="none", help="none, shift or affine")
+    parser.add_argument("--frozen", nargs="+", type=str, default=[], help="beginnings of names that stay the base's")
     parser.add_argument("--precision", type=str, default="32-true", help="Lightning's, e.g. bf16-mixed")
     parser.add_argument("--checkpoints", type=str | None, default=None, help="folder to resume from after a break")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of image order and augmentation")
@@ -31,11 +42,9 @@ def execute(config: Namespace) -> int:
     """Train, then evaluate on the validation split, and write."""
     from pathlib import Path
 
-    import torch
-
     from mergebench.errors import MergebenchError
     from mergebench.evaluation import evaluate
-    from mergebench.finetuning import finetune
+    from mergebench.finetuning import TrainingSet, finetune
     from mergebench.image_cache import load_split
     from mergebench.measure import resolve_device, set_threads
     from mergebench.states import check_writable, digest, save_state
@@ -47,18 +56,17 @@ def execute(config: Namespace) -> int:
     set_threads(config.threads)
     device = resolve_device(config.device)
     zoo = Zoo(config.zoo, config.zoo_root)
-    task = zoo.find(config.task)
-    head, train = zoo.head(task), load_split(zoo.task(task), "train")
-    settings = {k: config[k] for k in ("steps", "batch_size", "learning_rate", "weight_decay", "augment", "precision")}
+    tasks = sorted({zoo.find(name) for name in config.task})
+    heads = {task: zoo.head(task) for task in tasks}
+    names = ("steps", "batch_size", "learning_rate", "weight_decay", "augment", "frozen", "precision")
+    settings = {name: config[name] for name in names}
     try:
         state = finetune(
             zoo.make_encoder(),
-            head,
-            torch.tensor(train.images),
-            torch.from_numpy(train.labels),
+            [TrainingSet(heads[task], *_training_split(zoo, task)) for task in tasks],
             mean=zoo.config.mean,
             std=zoo.config.std,
-            **settings,
+            **settings | {"frozen": tuple(config.frozen)},
             seed=config.seed,
             **placement(device),
             checkpoint_dir=Path(config.checkpoints) if config.checkpoints else None,
@@ -66,12 +74,25 @@ def execute(config: Namespace) -> int:
         )
     except ValueError as error:
         raise MergebenchError(str(error)) from None
-    recipe = {**settings, "task": task, "seed": config.seed, "base": digest(zoo.base)}
+    # What is evaluated is what is written.
+    state = {name: tensor.to(zoo.base[name].dtype) for name, tensor in state.items()}
+    recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base)}
     save_state(state, config.output, {"recipe": json.dumps(recipe, sort_keys=True)})
-    validation = {task: load_split(zoo.task(task), "validation")}
+    validation = {task: load_split(zoo.task(task), "validation") for task in tasks}
     scales = {"mean": zoo.config.mean, "std": zoo.config.std, "device": device}
-    for who, weights in (("base", dict(zoo.base)), ("expert", state)):
-        score = evaluate(zoo.make_empty_encoder(), weights, {task: head}, validation, **scales).scores[task]
-        print(f"{who:<7} {100 * score.accuracy:5.1f} % of {score.total} validation images of {task}")
+    for who, weights in (("base", dict(zoo.base)), ("expert" if len(tasks) == 1 else "joint", state)):
+        scores = evaluate(zoo.make_empty_encoder(), weights, heads, validation, **scales).scores
+        for task, score in scores.items():
+            print(f"{who:<7} {100 * score.accuracy:5.1f} % of {score.total} validation images of {task}")
     print(f"wrote {config.output}")
     return 0
+
+
+def _training_split(zoo: "Zoo", task: str) -> "tuple[Tensor, Tensor]":
+    """A task's training images and labels."""
+    import torch
+
+    from mergebench.image_cache import load_split
+
+    train = load_split(zoo.task(task), "train")
+    return torch.tensor(train.images), torch.from_numpy(train.labels)

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mergebench.finetuning import finetune
+from mergebench.finetuning import TrainingSet, finetune
 from mergebench.heads import ZeroShotHead
 from mergebench.tasks.tiny import TASKS, model
 from mergebench.tasks.tiny.captions import Vocabulary
@@ -99,9 +99,7 @@ def build_expert(task: str, work: Path, out: Path, seed: int) -> None:
     images, labels = (torch.from_numpy(array) for array in TASKS[task].load("train"))
     state = finetune(
         encoder,
-        head,
-        images,
-        labels,
+        [TrainingSet(head, images, labels)],
         mean=model.MEAN,
         std=model.STD,
         seed=seed,

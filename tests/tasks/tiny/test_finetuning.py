@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mergebench.finetuning import AUGMENTATIONS, finetune, parameter_groups
+from mergebench.finetuning import AUGMENTATIONS, TrainingSet, finetune, parameter_groups
 from mergebench.heads import ZeroShotHead
 from mergebench.tasks.tiny.model import create_encoder
 
@@ -38,7 +38,8 @@ def parts():
 def run(parts, **options):
     encoder, head, images, labels = parts
     settings = {"steps": 40, "batch_size": 16, "learning_rate": 1e-2, "accelerator": "cpu"} | options
-    return finetune(copy.deepcopy(encoder), head, images, labels, mean=(0.5,) * 3, std=(0.25,) * 3, **settings)
+    sets = [TrainingSet(head, images, labels)]
+    return finetune(copy.deepcopy(encoder), sets, mean=(0.5,) * 3, std=(0.25,) * 3, **settings)
 
 
 def loss(parts, state):
@@ -140,4 +141,38 @@ def test_what_cannot_work_is_named(parts):
         run(parts, augment="mixup")
     encoder, head, images, labels = parts
     with pytest.raises(ValueError, match="48 images but 47 labels"):
-        finetune(encoder, head, images, labels[:-1], mean=(0.5,) * 3, std=(0.2,) * 3)
+        finetune(encoder, [TrainingSet(head, images, labels[:-1])], mean=(0.5,) * 3, std=(0.2,) * 3)
+    with pytest.raises(ValueError, match="no parameter's name begins with 'steam'"):
+        run(parts, frozen=("steam",))
+    with pytest.raises(ValueError, match="batch_size=1, but there are 2 tasks"):
+        sets = [TrainingSet(head, images, labels)] * 2
+        finetune(encoder, sets, mean=(0.5,) * 3, std=(0.2,) * 3, batch_size=1)
+
+
+def test_several_tasks_are_learnt_together_and_weigh_the_same(parts):
+    """The second task is the first with its classes turned; one encoder must serve both heads."""
+    encoder, head, images, labels = parts
+    other = ZeroShotHead(torch.randn(6, WIDTH), nn.functional.normalize(torch.randn(CLASSES, 6)), torch.tensor(10.0))
+    sets = [TrainingSet(head, images, labels), TrainingSet(other, images[:30], (labels[:30] + 1) % CLASSES)]
+    settings = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "accelerator": "cpu", "learning_rate": 1e-2}
+    state = finetune(copy.deepcopy(encoder), sets, steps=60, batch_size=17, **settings)
+    for one in sets:
+        task = (encoder, one.head, one.images, one.labels)
+        assert loss(task, state) < 0.5 * loss(task, encoder.state_dict())
+
+
+def test_the_first_joint_step_is_the_mean_of_the_tasks_gradients(parts):
+    from mergebench.finetuning import FineTuning
+
+    encoder, head, images, labels = parts
+    sets = [TrainingSet(head, images, labels), TrainingSet(copy.deepcopy(head), images, labels.roll(5))]
+    options = {"steps": 4, "learning_rate": 1e-2, "weight_decay": 0.0, "warmup": 0, "augment": "none"}
+    options |= {"frozen": (), "seed": 3, "steps_per_epoch": 4, "mean": (0.5,) * 3, "std": (0.25,) * 3}
+    module = FineTuning(encoder, sets, batch_size=11, **options)
+    module.log = lambda *args, **kwargs: None
+    shares, step = module.train_dataloader().dataset[0]
+    assert [len(y) for _, y in shares] == [6, 5] and step == 0
+    expected = 0.0
+    for x, y in shares:
+        expected += loss((encoder, head, x, y), encoder.state_dict()) / 2
+    assert module.training_step((shares, step), 0).item() == pytest.approx(expected, rel=1e-5)
