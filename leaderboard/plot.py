@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which people of all kinds of colour vision can tell apart; grey is for references.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#8C6D31")
 MARKERS = "osD^vPX*"
-REFERENCES = {"ceiling": "--", "floor": ":"}
+REFERENCES = {"ceiling": "--", "joint": "-.", "floor": ":"}
 FEW = 10  # numbers that may each have a tick of their own
 ASIDE = 0.08  # how far methods stand apart at a name, in distances between names
 LETTERS = 54  # that fit beside each other below a panel

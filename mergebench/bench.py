@@ -69,6 +69,7 @@ class Bench:
         self._files = experts
         self._experts: dict[str, Mapping] = {}
         self._heads: dict[str, ZeroShotHead] = {}
+        self._joint: dict[tuple[str, ...], SafetensorsState | None] = {}
         self._digests: dict[str, str] = {}
         self._splits: dict[tuple, Split] = {}
         self.variants = self._variants()
@@ -107,6 +108,18 @@ class Bench:
             self._experts[task] = self.zoo.check_expert(task, SafetensorsState(self._files[task]))
         return self._experts[task]
 
+    def joint(self, variant: Variant) -> SafetensorsState | None:
+        """The model trained on all of a variant's tasks together, if the zoo has one."""
+        if variant.merged not in self._joint:
+            self._joint[variant.merged] = self.zoo.joint(variant.merged)
+        return self._joint[variant.merged]
+
+    def lacks(self, card: MethodCard, variant: Variant) -> str:
+        """Why a method cannot be run on a variant; empty if it can."""
+        if card.needs.joint and self.joint(variant) is None:
+            return f"zoo {self.zoo.name!r} has no model trained on these {len(variant.merged)} tasks together"
+        return "" if card.role == "ceiling" else card.lacks(len(variant.merge) + bool(variant.previous))
+
     def head(self, task: str) -> ZeroShotHead:
         """A task's classifier."""
         if task not in self._heads:
@@ -128,11 +141,13 @@ class Bench:
                 self._splits[key] = corrupted_split(card, name, clean, registry.corruptions()[kind], severity)
         return self._splits[key]
 
-    def weights(self, variant: Variant) -> dict[str, str]:
+    def weights(self, variant: Variant, needs: Needs = Needs()) -> dict[str, str]:  # noqa: B008 (frozen)
         """Hashes of all weights that enter a variant's cells, the experts' own references included."""
         tasks = dict.fromkeys((*variant.merged, *variant.evaluate))
         parts = {"base": self.zoo.base} | {f"experts/{t}": self.expert(t) for t in tasks}
         parts |= {f"heads/{t}": self.head(t).state_dict() for t in tasks}
+        if needs.joint:
+            parts[f"joint/{len(variant.merged)}"] = self.joint(variant)
         for name, state in parts.items():
             if name not in self._digests:
                 self._digests[name] = digest(state)
@@ -201,6 +216,7 @@ class Bench:
             calibration=given["calibration"],
             test_inputs=given["test"],
             heads=heads,
+            joint=self.joint(variant) if needs.joint else None,
             region=region(variant.restrict, self.layout),
             earlier=Earlier(SO_FAR, len(earlier), carried.report) if earlier else None,
             seed=seed,

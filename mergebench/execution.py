@@ -15,6 +15,7 @@ from mergebench.merging import PerTask, run_method
 from mergebench.method import MethodCard
 from mergebench.results import Cost, TaskScore
 from mergebench.states import StateDict, digest
+from mergebench.time_limit import time_limit
 from mergebench.variant import Variant
 
 
@@ -62,10 +63,12 @@ class Executor:
     Args:
         bench: the suite with its zoo and images.
         device: where to compute.
+        timeout: seconds that one merge may take; None for no limit.
     """
 
     bench: Bench
     device: str
+    timeout: float | None = None
     _last: tuple[str, Merged] | None = None
     _scores: dict[tuple[str, str, str], tuple[TaskScore, np.ndarray]] = field(default_factory=dict)
 
@@ -90,7 +93,7 @@ class Executor:
     def _merge(self, recipe: Recipe, variant: Variant, carried: Carried | None) -> Merged:
         needs = registry.needs_of(recipe.card, recipe.hyperparameters)
         pool, sources = self.bench.pool(recipe.card, needs, recipe.seed, self.device, variant, carried)
-        with measure(self.device) as merging:
+        with measure(self.device) as merging, time_limit(self.timeout, "merging"):
             states = run_method(recipe.function, pool, recipe.hyperparameters)
         used = {name: s for name, s in sources.items() if len(s.drawn)}
         return Merged(

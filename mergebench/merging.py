@@ -32,6 +32,8 @@ def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any])
         MethodError: the result breaks the contract; the message names the tensor.
     """
     name = function.card.name
+    if function.card.lacks(len(pool.tasks)):
+        raise MethodError(function.card.lacks(len(pool.tasks)))
     # Methods that draw from torch's global generator are reproducible too, and leave the caller's as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(pool.generator().initial_seed())
@@ -95,6 +97,7 @@ def merge(
     calibration: Mapping[str, Iterable[Tensor | tuple[Tensor, Tensor]]] | None = None,
     heads: Mapping[str, nn.Module] | None = None,
     test_inputs: Mapping[str, Iterable[Tensor]] | None = None,
+    joint: Mapping[str, Tensor] | None = None,
     seed: int = 0,
     device: str = "cpu",
     **given: Any,
@@ -109,6 +112,7 @@ def merge(
             labels. Every batch is used, in the order given; a method's `samples` and `batch_size` do not apply.
         heads: task -> classifier, features [B, width] -> logits [B, classes], where the method needs it.
         test_inputs: task -> unlabelled batches for test-time methods; the calibration batches if not given.
+        joint: weights of one model trained on all tasks, for the reference that shows it.
         seed: of everything random: same seed, same bits.
         device: where to compute.
         **given: the method's hyper-parameters.
@@ -141,6 +145,7 @@ def merge(
         calibration=explicit,
         test_inputs=unlabelled,
         heads=heads,
+        joint=joint,
         seed=seed,
         device=device,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from mergebench.errors import MergebenchError
 
-ROLES = ("method", "floor", "ceiling")
+ROLES = ("method", "floor", "ceiling", "joint")
 # What a method's formula and defaults follow, where there is something to follow.
 FIDELITIES = ("", "paper", "released code", "re-derived")
 
@@ -22,6 +22,7 @@ class Needs:
         labels: the labels of those calibration images.
         test_inputs: unlabelled images of the test split, as test-time methods use.
         heads: the tasks' frozen zero-shot classifiers.
+        joint: the zoo's one model that was trained on all of the tasks together; for the reference that shows it.
     """
 
     base: bool = False
@@ -29,6 +30,7 @@ class Needs:
     labels: bool = False
     test_inputs: bool = False
     heads: bool = False
+    joint: bool = False
 
     def __or__(self, other: "Needs") -> "Needs":
         return Needs(*(getattr(self, f.name) or getattr(other, f.name) for f in fields(self)))
@@ -55,7 +57,8 @@ class MethodCard:
         paper: arXiv number or other citation.
         needs: what it reads.
         needs_when: (hyper-parameter, value) -> needs that hold instead when that value is chosen.
-        role: `method`, or a reference: `floor` (the base itself) or `ceiling` (each expert on its own task).
+        role: `method`, or a reference: `floor` (the base itself), `ceiling` (each expert on its own task) or `joint`
+            (one model trained on all tasks).
         year: of the paper; 0 if there is none.
         fidelity: what formula and defaults follow: `paper`, `released code`, or `re-derived` from a stated objective
             where no formula is public.
@@ -97,6 +100,12 @@ class MethodCard:
             if hyperparameters.get(name) == value:
                 return needs
         return self.needs
+
+    def lacks(self, experts: int) -> str:
+        """Why it cannot merge this many experts; empty if it can."""
+        if self.experts in (None, experts):
+            return ""
+        return f"{self.name} merges {self.experts} experts, not {experts}"
 
     @property
     def family(self) -> str:

@@ -66,11 +66,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells of a run on one bench, the ceiling first (the others' relative accuracies need it)."""
+    """All cells of a run on one bench, the ceiling first (the others' relative accuracies need it).
+
+    Args:
+        bench, cells, device: what is run, and where.
+        left_out: a sentence for every method that cannot be run on some of the variants.
+    """
 
     bench: Bench
     cells: list[Cell]
     device: str
+    left_out: tuple[str, ...] = ()
 
 
 def make_plan(request: RunRequest) -> Plan:
@@ -96,8 +102,11 @@ def make_plan(request: RunRequest) -> Plan:
     given = merged_settings(bench, cards, request.hyperparameters)
     functions = {c.name: discovery.load_function(c) for c in cards}
     device = resolve_device(request.device)
-    sources = {c.name: source_digest(c) for c in cards}
+    sources: dict[tuple[str, str], str] = {}
     planned = [(card, v) for card in cards for v in _of_method(card, variants)]
+    lacking = [(card, v, bench.lacks(card, v)) for card, v in planned]
+    planned = [(card, v) for card, v, lack in lacking if not lack]
+    left_out = _left_out(lacking, request.methods)
     resolved = [
         _resolve(card, functions[card.name], given[card.name], v, request.hyperparameters) for card, v in planned
     ]
@@ -107,9 +116,14 @@ def make_plan(request: RunRequest) -> Plan:
     cells = []
     for seed in dict.fromkeys(request.seeds or (study.seeds if study else (0,))):
         for (card, variant), settings in zip(planned, resolved, strict=True):
+            # Of what is set, only the method that it starts from, and what that is told, decides whose code runs.
+            coded = (card.name, repr([settings.get(n) for n in (card.starts, f"{card.starts}_settings")]))
+            if coded not in sources:
+                sources[coded] = source_digest(card, settings)
+            needs = registry.needs_of(card, settings)
             key = CellKey(
                 method=card.name,
-                source=sources[card.name],
+                source=sources[coded],
                 hyperparameters=settings,
                 suite=bench.name,
                 study=bench.study_name,
@@ -117,13 +131,33 @@ def make_plan(request: RunRequest) -> Plan:
                 variant=variant.name,
                 conditions=variant.identity | {"zoo": bench.zoo.identity},
                 seed=seed,
-                weights=bench.weights(variant),
+                weights=bench.weights(variant, needs),
                 data=bench.data(variant),
                 device=device.partition(":")[0],
             )
-            needs = registry.needs_of(card, settings)
             cells.append(Cell(card, functions[card.name], settings, needs, seed, variant, key))
-    return Plan(bench, cells, device)
+    return Plan(bench, cells, device, left_out)
+
+
+def _left_out(lacking: Sequence[tuple[MethodCard, Variant, str]], asked: Sequence[str]) -> tuple[str, ...]:
+    """What is told of methods that cannot be run on some variants.
+
+    Args:
+        lacking: method, variant, and why it cannot be run there, empty if it can.
+        asked: the patterns of methods; one that was asked for by its own name must be able to run somewhere.
+    """
+    reasons: dict[str, list[str]] = {}
+    for card, _, lack in lacking:
+        reasons.setdefault(card.name, []).append(lack)
+    for name, told in reasons.items():
+        if all(told) and (name in asked or name not in registry.methods()):
+            raise MergebenchError(f"nothing to run for {name!r}: {told[0]}")
+    partly = {name: [lack for lack in told if lack] for name, told in reasons.items()}
+    return tuple(
+        f"{name} is left out{'' if len(lacks) == len(reasons[name]) else f' of {len(lacks)} variants'}: {lacks[0]}"
+        for name, lacks in partly.items()
+        if lacks
+    )
 
 
 def _of_method(card: MethodCard, variants: Sequence[Variant]) -> list[Variant]:
@@ -186,8 +220,23 @@ def merged_settings(
     return {n: {**suite.get(n, {}), **study.get(n, {}), **given.get(n, {})} for n in names}
 
 
-def source_digest(card: MethodCard) -> str:
-    """Hash of the method's files and the engine's modules: results of changed code are never taken for this code's."""
+def source_digest(card: MethodCard, hyperparameters: Mapping[str, Any] | None = None) -> str:
+    """Hash of the method's files and the engine's modules: results of changed code are never taken for this code's.
+
+    Args:
+        card: the method.
+        hyperparameters: they may name another method that it starts from.
+    """
+    files = dict.fromkeys(_method_files(card, hyperparameters or {}))
     engine = sorted(Path(__file__).parent.glob("*.py"))
-    files = (*discovery.source_files(card), *engine)
-    return hashlib.sha256(b"\0".join(p.read_bytes() for p in files)).hexdigest()[:16]
+    return hashlib.sha256(b"\0".join(p.read_bytes() for p in (*files, *engine))).hexdigest()[:16]
+
+
+def _method_files(card: MethodCard, hyperparameters: Mapping[str, Any]) -> list[Path]:
+    files = discovery.source_files(card)
+    start = registry.start_of(card, hyperparameters)
+    if start is None:
+        return files
+    # All of the registered ones, whichever it starts from: a method has one code, with whatever settings, on a table.
+    known = [f for c in registry.methods().values() for f in discovery.source_files(c)]
+    return [*files, *known, *_method_files(start, hyperparameters.get(f"{card.starts}_settings") or {})]

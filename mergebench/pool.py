@@ -66,6 +66,7 @@ class ModelPool:
         experts: task -> weights (a `SafetensorsState` is read lazily).
         calibration, test_inputs: task -> images.
         heads: task -> zero-shot classifier.
+        joint: the weights of one model trained on all tasks.
         region: names of the parameters that are merged; the others become the experts' average. All, if None.
         earlier: in a sequence, what is known of the steps before.
         seed: of everything random.
@@ -86,6 +87,7 @@ class ModelPool:
         calibration: Mapping[str, ImageSource] | None = None,
         test_inputs: Mapping[str, ImageSource] | None = None,
         heads: Mapping[str, nn.Module] | None = None,
+        joint: Mapping[str, Tensor] | None = None,
         region: Collection[str] | None = None,
         earlier: Earlier | None = None,
         seed: int = 0,
@@ -110,6 +112,9 @@ class ModelPool:
             lacking = [t for t in self.tasks if t not in (given or {})]
             if getattr(needs, need) and lacking:
                 raise NeedsError(f"method {method!r} needs {need}: give {need}= for task {', '.join(lacking)}")
+        if needs.joint and joint is None:
+            raise NeedsError(f"method {method!r} needs a model trained on {', '.join(self.tasks)} together")
+        self._joint = joint
 
     def inside(self, name: str) -> bool:
         """Whether a parameter is to be merged; those outside the region will be the average, whatever a method says.
@@ -147,6 +152,12 @@ class ModelPool:
     def experts(self) -> Mapping[str, Mapping[str, Tensor]]:
         """task -> fine-tuned weights (copies, at least float32), ordered by task name."""
         return self._experts
+
+    @property
+    def joint(self) -> Mapping[str, Tensor]:
+        """The weights of one model trained on all tasks (copies, at least float32); needs `joint`."""
+        self._require("joint")
+        return ReadOnlyState(self._joint, self.device)
 
     @property
     def heads(self) -> dict[str, nn.Module]:

@@ -46,13 +46,14 @@ class Observer:
         """A cell is stored."""
 
 
-def run(plan: Plan, store: ResultStore, observer: Observer | None = None) -> Summary:
+def run(plan: Plan, store: ResultStore, observer: Observer | None = None, timeout: float | None = None) -> Summary:
     """Run all cells that are not done; a cell that fails is recorded and costs itself alone.
 
     Args:
         plan: the cells.
         store: where results are.
         observer: told of progress.
+        timeout: seconds that one merge may take; what takes longer has failed.
 
     Raises:
         MergebenchError: the store cannot be written.
@@ -61,7 +62,7 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None) -> Sum
     start = time.perf_counter()
     asked = datetime.now(UTC).isoformat(timespec="milliseconds")
     summary = Summary()
-    executor = Executor(plan.bench, plan.device)
+    executor = Executor(plan.bench, plan.device, timeout)
     found = [store.finished(cell.key) for cell in plan.cells]
     observer.start(plan, [c for c, r in zip(plan.cells, found, strict=True) if r is None])
     ceilings: dict[tuple[int, str], Result] = {}

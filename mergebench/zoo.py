@@ -2,7 +2,8 @@
 
 import hashlib
 import importlib
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -98,6 +99,26 @@ class Zoo:
         """Any checkpoint, held to this zoo's base; raises as `expert` does."""
         check_state(state, self.base, f"expert {task!r} ({state.path})")
         return state
+
+    def joint(self, tasks: Iterable[str]) -> SafetensorsState | None:
+        """The model that was trained on exactly these tasks together, if the zoo has one.
+
+        It is a file in the folder `joint`, as `finetune` writes it for several tasks: the header says which.
+
+        Raises:
+            CheckpointError: its weights do not fit the base, or are not finite.
+        """
+        wanted = sorted(tasks)
+        for path in sorted((self.root / "joint").glob("*.safetensors")):
+            state = SafetensorsState(path)
+            try:
+                trained_on = json.loads(state.metadata["recipe"])["tasks"]
+            except (KeyError, TypeError, ValueError):
+                raise CheckpointError(f"{path}: its header does not say which tasks it was trained on") from None
+            if trained_on == wanted:
+                check_state(state, self.base, f"the joint model ({path})")
+                return state
+        return None
 
     def head(self, task: str) -> ZeroShotHead:
         """A task's zero-shot classifier.

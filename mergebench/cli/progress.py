@@ -53,6 +53,8 @@ class ProgressObserver(Observer):
     def start(self, plan: Plan, todo: list[Cell]) -> None:
         """Size the bar by what is left to do: per cell, one step for merging and one for every task."""
         self.console.print(headline(plan, todo))
+        for sentence in plan.left_out:
+            self.console.print(f"  {sentence}")
         self._done = 0
         self._progress.update(self._bar, total=sum(map(_steps, todo)))
 

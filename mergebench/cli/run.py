@@ -3,7 +3,7 @@
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import NonNegativeInt
+from jsonargparse.typing import NonNegativeInt, PositiveFloat
 
 from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, wanted_variants
 from mergebench.errors import HyperparameterError, MergebenchError
@@ -23,6 +23,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as METHOD.NAME=VALUE")
     parser.add_argument("--hyperparameters", type=dict[str, dict[str, Any]], default={}, help="the same, for --config")
     parser.add_argument("--out", type=str, default="runs", help="folder of results and leaderboard")
+    parser.add_argument(
+        "--timeout",
+        type=PositiveFloat | None,
+        default=None,
+        help="seconds that one merge may take; longer is a failure",
+    )
     parser.add_argument("--dry-run", action="store_true", help="check what is asked for, and tell what would be run")
     add_device_options(parser)
 
@@ -78,7 +84,7 @@ def execute(config: Namespace) -> int:
             show_plan(plan, store)
             return 0
         check_writable(store.out / "cells" / "any")
-        summary = run(plan, store, observer)
+        summary = run(plan, store, observer, config.timeout)
     computed = len(summary.results) - summary.reused
     print(f"{computed} cells computed, {summary.reused} reused, in {summary.seconds:.1f} s")
     show_leaderboard(store, only={r.study or r.suite for r in summary.results})

@@ -6,19 +6,21 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from mergebench import registry
 from mergebench.cli import main
 
+QUICK = {"samples": 8, "steps": 2}
 MINI = {
     "title": "two tasks, few samples",
     "zoo": "tiny",
     "merge": ["landcover", "digits"],
     "hyperparameters": {
-        "fisher": {"samples": 2},
-        "adamerging": {"steps": 2},
-        "regmean": {"samples": 8},
-        "regmean++": {"samples": 8},
-    },
+        name: {n: v for n, v in QUICK.items() if n in card.hyperparameters} for name, card in registry.methods().items()
+    }
+    | {"fisher": {"samples": 2}},
 }
+# The zoo has no model trained on these two tasks together.
+IN_MINI = set(registry.methods()) - {"multitask"}
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +37,12 @@ def mini_run(mini_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     out = tmp_path_factory.mktemp("run")
     assert main(["run", "--methods", "all", "--suite", str(mini_suite), "--out", str(out)]) == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def in_mini() -> set[str]:
+    """The names of all methods that the miniature suite runs."""
+    return IN_MINI
 
 
 @pytest.fixture

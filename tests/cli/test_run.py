@@ -25,6 +25,15 @@ def diverging(pool):
 def peeking(pool):
     return dict(pool.base)
 
+@merge_method("raising", title="Raising", needs=Needs())
+def raising(pool):
+    return {}[pool.tasks]
+
+@merge_method("endless", title="Endless", needs=Needs())
+def endless(pool):
+    while True:
+        pool.map_experts(lambda experts: experts.mean(0))
+
 @merge_method("mine", title="Mine", needs=Needs(base=True))
 def mine(pool, *, weight: float = 0.5):
     return pool.map_tensors(lambda base, experts: base + weight * (experts.mean(0) - base))
@@ -35,9 +44,9 @@ def stored(out):
     return {r.method: r for r in ResultStore(out).all()}
 
 
-def test_all_methods_are_measured_and_stored(mini_run):
+def test_all_methods_are_measured_and_stored(mini_run, in_mini):
     results = stored(mini_run)
-    assert set(results) == set(registry.methods())
+    assert set(results) == in_mini
     assert all(r.status == "ok" for r in results.values())
 
 
@@ -75,11 +84,11 @@ def measured(out):
     return {p: json.loads(p.read_text()) | {"asked": ""} for p in out.glob("cells/*/*.json")}
 
 
-def test_run_again_computes_nothing(mini_run, mini_suite, command):
+def test_run_again_computes_nothing(mini_run, mini_suite, command, in_mini):
     before = measured(mini_run)
     again = command("run", "--methods", "all", "--suite", mini_suite, "--out", mini_run)
     assert again.status == 0
-    assert f"0 cells computed, {len(registry.methods())} reused" in again.out
+    assert f"0 cells computed, {len(in_mini)} reused" in again.out
     assert measured(mini_run) == before
 
 
@@ -95,7 +104,8 @@ def test_a_damaged_result_is_computed_again(mini_suite, command, tmp_path):
 
 
 def test_killed_in_the_middle_it_goes_on_where_it_was(mini_suite, command, tmp_path):
-    arguments = ["run", "--methods", "all", "--suite", str(mini_suite), "--out", str(tmp_path)]
+    names = {"finetuned", "average", "task_arithmetic", "ties", "regmean", "regmean++"}
+    arguments = ["run", "--methods", *sorted(names), "--suite", str(mini_suite), "--out", str(tmp_path)]
     process = subprocess.Popen(
         [sys.executable, "-m", "mergebench", *arguments], stdout=subprocess.DEVNULL, start_new_session=True
     )
@@ -105,11 +115,11 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(mini_suite, command, tmp_p
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     kept = measured(tmp_path)
-    assert 0 < len(kept) < len(registry.methods())
+    assert 0 < len(kept) < len(names)
     done = command(*arguments)
     assert done.status == 0 and f"{len(kept)} reused" in done.out
     assert measured(tmp_path).items() >= kept.items()
-    assert set(stored(tmp_path)) == set(registry.methods())
+    assert set(stored(tmp_path)) == names
 
 
 def test_other_hyperparameters_and_seeds_are_other_cells(mini_suite, command, tmp_path):
@@ -140,11 +150,14 @@ def test_a_config_file_says_the_same_as_options(mini_suite, command, tmp_path):
 def test_a_failing_method_costs_its_own_cell_alone(mini_suite, command, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(DIVERGING)
-    done = command("run", "--methods", plugin, "average", "--suite", mini_suite, "--out", tmp_path / "out")
+    arguments = ("--methods", plugin, "average", "--suite", mini_suite, "--out", tmp_path / "out", "--timeout", 3)
+    done = command("run", *arguments)
     assert done.status == 1
     results = stored(tmp_path / "out")
     assert "NaN or infinite" in results["diverging"].error
     assert "peeking" in results["peeking"].error and "needs=Needs(base=True)" in results["peeking"].error
+    assert results["raising"].error == "KeyError: ('digits', 'landcover')"
+    assert results["endless"].error == "merging was stopped after 3 s, the limit set by --timeout"
     assert results["mine"].status == results["average"].status == "ok"
     page = (tmp_path / "out" / "leaderboard.html").read_text()
     assert "Mine" in page and "NaN or infinite" in page

@@ -22,7 +22,8 @@ def inputs(mini, dtype=torch.float32, expert_dtype=None):
         experts = {t: {n: v.to(expert_dtype) for n, v in e.items()} for t, e in experts.items()}
     images = mini.calibration(SIZES, dtype)
     labelled = {t: [(b, torch.arange(len(b)) % 3) for b in batches] for t, batches in images.items()}
-    return {"base": base, "experts": experts, "calibration": labelled, "test_inputs": images, "heads": mini.heads()}
+    given = {"base": base, "experts": experts, "calibration": labelled, "test_inputs": images, "heads": mini.heads()}
+    return given | {"joint": mini.expert(base, 99)}
 
 
 def merge(name, given, **other):
@@ -134,5 +135,6 @@ def test_what_is_declared_is_enough(mini, name):
 @pytest.mark.parametrize("name", METHODS)
 def test_one_expert_alone_is_merged(mini, name):
     given = inputs(mini)
-    alone = {k: {"cars": v["cars"]} if isinstance(v, dict) else v for k, v in given.items()}
+    alone = {k: {"cars": v["cars"]} if "cars" in v else v for k, v in given.items() if k != "base"}
+    alone["base"] = given["base"]
     assert tensors(merge(name, alone))
