@@ -1,6 +1,6 @@
 """How long every suite and study takes: each as one command on an empty output folder, with the image cache shared.
 
-Usage: python benchmarks/suite_cost.py --out build/protocols [--suites tiny-20 unseen] [--studies alpha]
+Usage: python benchmarks/suite_cost.py --out build/protocols [--suites tiny-20 unseen] [--studies alpha] [--methods ...]
 
 Results are kept in the folder, one subfolder each, so that tables can be looked at afterwards.
 """
@@ -13,6 +13,9 @@ from run_cost import timed
 
 from mergebench.registry import config_files
 
+# The average of one expert is that expert: for the experts x tasks matrix other methods have nothing to add.
+ENOUGH = {"experts": ["average"]}
+
 
 def main() -> None:
     """Run what was asked for and print a Markdown table of minutes and peak memory."""
@@ -20,9 +23,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for results; a used one is refused")
     parser.add_argument("--suites", nargs="*", default=list(config_files("suites")))
     parser.add_argument("--studies", nargs="*", default=list(config_files("studies")))
+    parser.add_argument("--methods", nargs="+", default=["all"], help="of the suites; studies bring their own")
     options = parser.parse_args()
     cache = os.environ.get("MERGEBENCH_CACHE", str(options.out / "cache"))
-    runs = {name: ["--methods", "all", "--suite", name] for name in options.suites}
+    runs = {n: ["--methods", *ENOUGH.get(n, options.methods), "--suite", n] for n in options.suites}
     runs |= {name: ["--study", name] for name in options.studies}
     print("| command | minutes | peak MB |\n|---|---:|---:|", flush=True)
     for name, arguments in runs.items():

@@ -7,7 +7,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from mergebench.leaderboard.series import Series, across, intervals_of, values_of
+from mergebench.leaderboard.matrix import draw_matrix, matrices
+from mergebench.leaderboard.series import Line, Series, across, intervals_of, values_of
 from mergebench.leaderboard.series_table import labels
 from mergebench.states import writing
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which people of all kinds of colour vision can tell apart; grey is for references.
+# With more methods than colours, each further round of them has another kind of line.
+ROUNDS = ("-", "--", ":", "-.")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#8C6D31")
 MARKERS = "osD^vPX*"
 REFERENCES = {"ceiling": "--", "joint": "-.", "floor": ":"}
@@ -40,6 +43,9 @@ def draw(series: Series) -> "Figure":
     """
     from matplotlib.figure import Figure
 
+    found = matrices(series)
+    if found:
+        return _matrices(found)
     metrics = [m for m in series.metrics if m != "validation"][:2]
     figure = Figure(figsize=(1.2 + 5.2 * len(metrics), 4.4), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
@@ -49,6 +55,17 @@ def draw(series: Series) -> "Figure":
     # A line may stand in one panel and not in another.
     shown = {name: h for panel in panels for h, name in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(shown.values(), shown, loc="outside right center", frameon=False, fontsize=9)
+    return figure
+
+
+def _matrices(found: Sequence[tuple[Line, Mapping[str, Mapping[str, float]]]]) -> "Figure":
+    """A heat map for every method."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.8 * len(found)), layout="constrained")
+    panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
+    for panel, (line, matrix) in zip(panels, found, strict=True):
+        draw_matrix(panel, f"{line.title} of one expert", matrix)
     return figure
 
 
@@ -94,8 +111,13 @@ def _panel(panel: "Axes", series: Series, metric: str, told: Mapping[str, str]) 
                 panel.plot(x, y, **style, label=label)
             continue
         number = methods.index(line)
-        colour = COLOURS[number % len(COLOURS)]
-        style = {"color": colour, "marker": MARKERS[number % len(MARKERS)], "markersize": 5, "label": label}
+        colour, round_ = COLOURS[number % len(COLOURS)], ROUNDS[number // len(COLOURS) % len(ROUNDS)]
+        style = {
+            "color": colour,
+            "marker": MARKERS[(number + number // len(COLOURS)) % len(MARKERS)],
+            "markersize": 5,
+            "label": label,
+        }
         intervals = intervals_of(series, line, metric) if alone else {}
         low, high = ([100 * intervals[v][i] for v in means if alone] for i in (0, 1))
         if named:  # there is nothing between two names that a line could lead through
@@ -104,7 +126,7 @@ def _panel(panel: "Axes", series: Series, metric: str, told: Mapping[str, str]) 
             if alone:
                 panel.vlines(aside, low, high, color=colour, linewidth=1.2)
             continue
-        panel.plot(x, y, linewidth=1.6, **style)
+        panel.plot(x, y, linewidth=1.6, linestyle=round_, **style)
         if alone:
             panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
     panel.set_xlabel(axis)

@@ -10,6 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from mergebench.leaderboard.formatting import percent, told_apart
+from mergebench.leaderboard.matrix import matrices
 from mergebench.leaderboard.sequence import transfer
 from mergebench.leaderboard.series import Line, Score, Series, across, chosen, suite_point, values_of
 from mergebench.leaderboard.statistics import Difference, paired_difference
@@ -36,7 +37,7 @@ class Table:
 
 def tables(series: Series) -> list[Table]:
     """All tables of a series: its metrics, then what is special to sequences and to studies over several seeds."""
-    found = []
+    found = _matrix_tables(series)
     for metric in series.metrics:
         if metric != "validation":
             by_axis = _axis_tables(series, metric) if len(series.axes) > 1 else []
@@ -80,6 +81,15 @@ def _axis_tables(series: Series, metric: str) -> list[Table]:
             for label, column in zip(labels(series), columns, strict=True)
         ]
         found.append(Table(title, ("method", *map(str, values)), tuple(rows)))
+    return found
+
+
+def _matrix_tables(series: Series) -> list[Table]:
+    found = []
+    for line, matrix in matrices(series):
+        tasks = list(next(iter(matrix.values())))
+        rows = tuple((expert, *(percent(row[t]) for t in tasks)) for expert, row in matrix.items())
+        found.append(Table(f"Every expert on every task ({line.title} of one expert)", ("expert of", *tasks), rows))
     return found
 
 

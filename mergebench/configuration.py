@@ -84,7 +84,7 @@ class SuiteConfig(Strict):
     """Which experts are merged and what the merged model is evaluated on.
 
     Tasks are named as in the zoo, or by the CLIP task that they stand for, so that one suite serves every zoo. At most
-    one of `prefixes`, `held_out`, `corruptions` and `orders` makes several variants of a suite.
+    one of `prefixes`, `held_out`, `corruptions`, `orders` and `alone` makes several variants of a suite.
 
     Args:
         title: for people.
@@ -98,6 +98,7 @@ class SuiteConfig(Strict):
         held_out: merge all of `merge` but these, for each group, and evaluate on all.
         corruptions: evaluate under corruptions.
         orders: order -> groups of tasks that arrive one after the other; each starts from the base again.
+        alone: merge each expert by itself, and evaluate it on all tasks: the experts x tasks matrix.
     """
 
     title: str
@@ -111,6 +112,7 @@ class SuiteConfig(Strict):
     held_out: list[Annotated[list[str], Field(min_length=1)]] = []
     corruptions: CorruptionsConfig | None = None
     orders: dict[str | int, list[list[str]]] = {}
+    alone: bool = False
 
     def merged_of(self, tasks: Sequence[str], zoo: str) -> list[str]:
         """The tasks whose experts are merged, as the suite names them.
@@ -130,7 +132,7 @@ class SuiteConfig(Strict):
 
     @model_validator(mode="after")
     def _one_kind_of_variants(self) -> "SuiteConfig":
-        several = [n for n in ("prefixes", "held_out", "corruptions", "orders") if getattr(self, n)]
+        several = [n for n in ("prefixes", "held_out", "corruptions", "orders", "alone") if getattr(self, n)]
         if len(several) > 1:
             raise ValueError(f"{' and '.join(several)} cannot be in one suite; make a suite of each")
         if not self.merge:

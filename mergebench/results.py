@@ -14,7 +14,7 @@ from mergebench.states import writing
 
 SCHEMA_VERSION = 1
 # The axes of a suite's own variants; any other axis of a point is a study's.
-SUITE_AXES = ("tasks", "held_out", "corruption", "severity", "order", "step")
+SUITE_AXES = ("tasks", "held_out", "corruption", "severity", "order", "step", "expert")
 
 
 class TaskScore(BaseModel):

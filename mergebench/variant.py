@@ -99,6 +99,8 @@ def suite_variants(suite: SuiteConfig, merge: Sequence[str], find: Callable[[str
             raise MergebenchError(f"prefixes: {max(suite.prefixes)} tasks, but merge names {len(everything)}")
         parts = {n: everything[:n] for n in suite.prefixes}
         return [replace(plain, merge=part, evaluate=part, point={"tasks": n}) for n, part in parts.items()]
+    if suite.alone:
+        return [replace(plain, merge=(task,), point={"expert": task}) for task in everything]
     if suite.held_out:
         return [_held_out(plain, tuple(map(find, group))) for group in suite.held_out]
     if suite.corruptions:

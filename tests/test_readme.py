@@ -60,6 +60,7 @@ def test_the_results_page_has_tables_of_every_suite_and_study():
     names = {*registry.config_files("suites"), *registry.config_files("studies")} - {"tiny-8", "dependency"}
     parts = dict(re.findall(r"<!-- ([\w-]+) -->\n(.*?)<!-- /\1 -->", text, re.DOTALL))
     assert parts.keys() == names
+    assert parts.pop("experts").count("| scenes | ") >= 1
     assert all(part.count("\n| RegMean++ | ") + part.count(" | RegMean++ | ") >= 1 for part in parts.values())
 
 

@@ -48,6 +48,16 @@ def test_a_suite_without_axes_is_one_nameless_variant():
     assert (only.name, only.merged, only.previous, only.corruption) == ("", OWN, None, None)
 
 
+def test_experts_alone_are_merged_one_at_a_time_and_evaluated_on_all():
+    found = suite(["digits", "numbers"], evaluate=["scenes", "digits"], alone=True)
+    assert [(v.merge, v.evaluate, v.name) for v in found] == [
+        (("digits",), ("scenes", "digits"), "expert=digits"),
+        (("numbers",), ("scenes", "digits"), "expert=numbers"),
+    ]
+    with pytest.raises(ValueError, match="prefixes and alone cannot be in one suite"):
+        suite(alone=True, prefixes=[1])
+
+
 def test_what_is_evaluated_may_differ_from_what_is_merged():
     (only,) = suite(["digits", "numbers"], evaluate=["scenes"])
     assert (only.merge, only.evaluate) == (("digits", "numbers"), ("scenes",))

@@ -1,0 +1,55 @@
+"""The experts x tasks matrix: what a model made of one expert alone keeps of every task."""
+
+from collections.abc import Mapping
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from mergebench.leaderboard.series import Line, Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+AXIS = "expert"
+
+
+def matrices(series: Series) -> list[tuple[Line, dict[str, dict[str, float]]]]:
+    """Every method's matrix, where experts are merged one at a time.
+
+    Returns:
+        line, and expert -> task -> accuracy (mean over seeds); both in the order of the points.
+    """
+    if series.axes != (AXIS,):
+        return []
+    return [(line, _of(series, line)) for line in series.lines if line.role == "method"]
+
+
+def _of(series: Series, line: Line) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for variant, point in series.points.items():
+        results = line.results.get(variant, ())
+        tasks = results[0].tasks if results else ()
+        found[point[AXIS]] = {t: fmean(r.tasks[t].accuracy for r in results) for t in tasks}
+    return {expert: row for expert, row in found.items() if row}
+
+
+def draw_matrix(panel: "Axes", title: str, matrix: Mapping[str, Mapping[str, float]]) -> None:
+    """A heat map with the numbers in it; colour is relative to each task's best, so that hard tasks show too.
+
+    Args:
+        panel: where.
+        title: above it.
+        matrix: expert -> task -> accuracy.
+    """
+    tasks = list(next(iter(matrix.values())))
+    best = {t: max(row[t] for row in matrix.values()) for t in tasks}
+    shade = [[row[t] / best[t] if best[t] else 0.0 for t in tasks] for row in matrix.values()]
+    panel.imshow(shade, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
+    for i, row in enumerate(matrix.values()):
+        for j, task in enumerate(tasks):
+            dark = shade[i][j] > 0.8
+            panel.text(j, i, f"{100 * row[task]:.0f}", ha="center", va="center", fontsize=8, color="w" if dark else "k")
+    panel.set_xticks(range(len(tasks)), tasks, rotation=45, ha="right")
+    panel.set_yticks(range(len(matrix)), list(matrix))
+    panel.set_xlabel("accuracy in % on task")
+    panel.set_ylabel("expert of task")
+    panel.set_title(title, fontsize=10)
