@@ -52,21 +52,9 @@ def execute(config: Namespace) -> int:
 
 def _method(name: str) -> list[str]:
     from mergebench import registry
+    from mergebench.cli.method_card import method_card
 
-    card = registry.method(name)
-    lines = [
-        f"{card.name}: {card.title}",
-        f"  paper   {card.paper or '-'}",
-        f"  family  {card.family}",
-        f"  needs   {', '.join(card.needs.names()) or 'only the experts'}",
-    ]
-    for (hyper, value), needs in card.needs_when.items():
-        lines.append(f"          with {hyper}={value}: {', '.join(needs.names()) or 'only the experts'}")
-    lines += ["", textwrap.indent(card.doc, "  "), "", "  hyper-parameters:"]
-    lines += [f"    {n}: {kind} = {default}" for n, (kind, default) in card.hyperparameters.items()] or ["    none"]
-    example = next(iter(card.hyperparameters.items()), None)
-    setting = f" --set {card.name}.{example[0]}={example[1][1].strip(chr(39))}" if example else ""
-    return [*lines, "", f"  example: mergebench run --methods {name} --suite tiny-8{setting}"]
+    return method_card(registry.method(name), name)
 
 
 def _suite(name: str) -> list[str]:

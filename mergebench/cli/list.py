@@ -19,10 +19,10 @@ def rows(what: str) -> list[tuple[str, ...]]:
 
     if what == "methods":
         body = [
-            (c.name, c.family, " ".join(c.needs.names()) or "-", c.paper or "-", c.title)
+            (c.name, c.family, " ".join(c.needs.names()) or "-", str(c.year or "-"), c.paper or "-", c.title)
             for c in registry.methods().values()
         ]
-        return [("name", "family", "needs", "paper", "title"), *body]
+        return [("name", "family", "needs", "year", "paper", "title"), *body]
     if what == "tasks":
         cards = [t.card for t in registry.tasks().values()]
         body = [(c.name, c.stands_for, str(len(c.classes)), str(c.splits["test"]), c.title) for c in cards]

@@ -58,9 +58,11 @@ def test_describe_tells_needs_formula_and_hyperparameters(command):
     for part in (
         "arXiv:2508.03121",
         "base, calibration",
-        "with final_norm=average: calibration",
+        "final_norm=average  calibration",
         "W^T = ",
-        "alpha: ",
-        "= 0.95",
+        "alpha            0.95",
+        "a number from 0 to 1",
+        "block or linear",
+        "factor on the off-diagonal entries",
     ):
         assert part in out

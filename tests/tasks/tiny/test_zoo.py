@@ -78,4 +78,15 @@ def test_the_text_tower_makes_the_heads_again():
 
 
 def test_the_files_are_small():
-    assert sum(file.stat().st_size for file in WEIGHTS.rglob("*.safetensors")) < 41e6
+    assert sum(file.stat().st_size for file in WEIGHTS.rglob("*.safetensors")) < 42e6
+
+
+def test_the_joint_model_serves_all_tasks_of_tiny_8_nearly_as_well_as_the_experts(base):
+    bench = Bench("tiny-8")
+    joint = dict(bench.joint(bench.variants[0]))
+    assert all(t.dtype == torch.float16 for t in joint.values())
+    assert all(torch.equal(joint[n], base[n]) for n in base if n.startswith("patch_embed"))
+    tasks = bench.variants[0].merge
+    experts = {t: load_file(WEIGHTS / "experts" / f"{t}.safetensors") for t in tasks}
+    lead = [accuracy(experts[t], t, 200) - accuracy(joint, t, 200) for t in tasks]
+    assert abs(sum(lead) / len(lead)) < 0.05

@@ -1,0 +1,109 @@
+"""A method's card as text: where it is from, what it reads, holds and gives, its equation, every hyper-parameter."""
+
+import ast
+import re
+import textwrap
+from typing import TYPE_CHECKING
+
+from mergebench.cli.complaints import KINDS
+
+if TYPE_CHECKING:
+    from mergebench.method import MethodCard, Needs
+
+TYPES = KINDS | {
+    "ClosedUnitInterval": "a number from 0 to 1",
+    "OpenUnitInterval": "a number between 0 and 1",
+    "float": "a number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "str": "text",
+    "None": "nothing",
+}
+FOLLOWS = {
+    "paper": "formula and defaults are the paper's",
+    "released code": "formula and defaults are the released code's",
+    "re-derived": "derived here from the stated objective; no formula is public",
+}
+
+
+def method_card(card: "MethodCard", name: str) -> list[str]:
+    """All lines that describe a method.
+
+    Args:
+        card: what is known of it without importing it.
+        name: how it was asked for, for the examples.
+    """
+    year = f" ({card.year})" if card.year else ""
+    facts = {
+        "paper": f"{card.paper or '-'}{year}",
+        "family": card.family,
+        "needs": _needs(card.needs),
+        **{f"  {hyper}={value}": _needs(needs) for (hyper, value), needs in card.needs_when.items()},
+        "starts": f"from the method that {card.starts!r} names, whose needs are added" if card.starts else "",
+        "experts": f"exactly {card.experts}" if card.experts else "any number",
+        "fidelity": f"{card.fidelity}: {FOLLOWS[card.fidelity]}" if card.fidelity else "",
+        "cost": card.cost,
+        "copies": "of one expert give that expert" if card.idempotent else "",
+    }
+    told = [f"  {fact:<{max(map(len, facts))}}  {text}" for fact, text in facts.items() if text]
+    body, described = _parts(card.doc)
+    setting = next(((n, default) for n, (_, default) in card.hyperparameters.items() if default != "None"), None)
+    example = f" --set {card.name}.{setting[0]}={_plain(setting[1])}" if setting else ""
+    lines = [f"{card.name}: {card.title}", *told, "", textwrap.indent(body, "  "), ""]
+    lines += _table(card, described) if card.hyperparameters else ["  no hyper-parameters"]
+    lines += ["", f"  example: mergebench run --methods {name} --suite tiny-8{example}"]
+    return lines
+
+
+def _needs(needs: "Needs") -> str:
+    return ", ".join(needs.names()) or "only the experts"
+
+
+def _parts(doc: str) -> tuple[str, dict[str, str]]:
+    """A docstring without its list of arguments, and that list: name -> what it is."""
+    body, _, arguments = doc.partition("\nArgs:\n")
+    arguments = re.split(r"\n\n?(?=\S)", arguments)[0]  # what follows at the margin is another section
+    described: dict[str, str] = {}
+    for entry in re.split(r"\n(?=    \w)", f"\n{arguments.rstrip()}"):
+        names, colon, text = entry.strip().partition(":")
+        if colon:
+            described |= dict.fromkeys((n.strip() for n in names.split(",")), " ".join(text.split()))
+    return body.rstrip(), described
+
+
+def _table(card: "MethodCard", described: dict[str, str]) -> list[str]:
+    """A line for every hyper-parameter: default, type, the range that is searched; below it what it is."""
+    rows = [("hyper-parameter", "default", "type", "searched by tune")]
+    for name, (kind, default) in card.hyperparameters.items():
+        rows.append((name, _plain(default), _in_words(kind), _range(card.ranges.get(name, ()))))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    lines = []
+    for row in rows:
+        lines.append("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        if row[0] in described:
+            layout = {"width": 118, "initial_indent": "      ", "subsequent_indent": "      "}
+            lines.append(textwrap.fill(described[row[0]], **layout))
+    return lines
+
+
+def _plain(default: str) -> str:
+    """A default as it is written on the command line."""
+    try:
+        value = ast.literal_eval(default)
+    except (ValueError, SyntaxError):  # an expression: as it stands
+        return default
+    return "-" if value is None else str(value)
+
+
+def _in_words(annotation: str) -> str:
+    """A type in a user's words."""
+    if annotation.startswith("Literal["):
+        return " or ".join(str(v) for v in ast.literal_eval(f"[{annotation.removeprefix('Literal[')}"))
+    parts = [part.strip() for part in annotation.split("|")]
+    return " or ".join(TYPES.get(part, part) for part in parts)
+
+
+def _range(values: tuple) -> str:
+    if values and isinstance(values[0], str):
+        return ", ".join(values)
+    return " to ".join(f"{v:g}" for v in values)
