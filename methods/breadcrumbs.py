@@ -34,12 +34,12 @@ def breadcrumbs(
 
     A layer is one parameter tensor. The settings are the first that the released code tries; the paper fits them to
     validation data. That code masks every row of a tensor (its last dimension) by itself.
-    Source: Davari and Belilovsky, "Model Breadcrumbs: scaling multi-task model merging with sparse masks", section 3.
+    Source: Davari and Belilovsky, "Model Breadcrumbs: scaling multi-task model merging with sparse masks".
 
     Args:
         scaling: s.
-        density: fraction of the entries to keep (the paper's 1 - beta).
-        outliers: fraction of largest entries to drop (the paper's 1 - gamma).
+        density: fraction of the entries to keep (beta in the released code).
+        outliers: fraction of largest entries to drop (gamma there).
         granularity: what is masked by itself: a "layer" (paper) or a "row" (released code).
     """
 

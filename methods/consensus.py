@@ -50,7 +50,7 @@ def consensus_ta(
 
     With fewer than k tasks, all of them have to agree. The paper fits s, and for every task a lambda out of 0.2 to 0.6,
     to validation data; without any, the middle of these and task arithmetic's s stand here.
-    Source: Wang et al., "Localizing task information for improved model merging and compression", sections 4 and 5.
+    Source: Wang et al., "Localizing task information for improved model merging and compression".
 
     Args:
         scaling: s.

@@ -26,7 +26,7 @@ def magmax(pool: ModelPool, *, scaling: float = 0.5) -> StateDict:
         m = argmax_t |tau_t|, entry by entry;   theta = theta_0 + s tau_m
 
     Of equal magnitudes the first task's by name counts; in the released code, the last one's in the order of training.
-    Source: Marczak et al., "MagMax: leveraging model merging for seamless continual learning", section 4.
+    Source: Marczak et al., "MagMax: leveraging model merging for seamless continual learning".
 
     Args:
         scaling: s; 0.5 is what the released code uses on the 8 CLIP tasks.

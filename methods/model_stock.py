@@ -41,7 +41,7 @@ def model_stock(pool: ModelPool) -> StateDict:
     For T > 2 the paper has one angle for all pairs; here cos is the mean over the pairs. Where it is negative, t would
     point away from the experts or be without bound: t = 0, the base. One expert alone comes back (t = 1), and so do
     copies. A task vector of zeros counts as orthogonal to the others. All t are reported.
-    Source: Jang et al., "Model Stock: all we need is just a few fine-tuned models", section 4.
+    Source: Jang et al., "Model Stock: all we need is just a few fine-tuned models".
     """
     ratios: dict[str, float] = {}
 

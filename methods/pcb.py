@@ -105,7 +105,7 @@ def pcb(
 
     All of least, most, quantile and softmax are over a task's parameters together. The released code (for CLIP; its
     other scripts differ in tanh's argument) first pulls the 1 % largest and smallest |tau_t| in to the next ones.
-    Source: Du et al., "Parameter competition balancing for model merging", section 3, and its code for CLIP.
+    Source: Du et al., "Parameter competition balancing for model merging", and its code for CLIP.
 
     Args:
         scaling: s; 1.2 is the released code's value.

@@ -54,8 +54,7 @@ def slerp(
 
         theta = sin((1 - w) phi) / sin(phi) theta_1 + sin(w phi) / sin(phi) theta_2,   cos(phi) = cos(theta_1, theta_2)
 
-    and (1 - w) theta_1 + w theta_2 where the two are parallel or opposite, |cos(phi)| > 0.9995. Weights fine-tuned from
-    one base mostly are that near to parallel; their task vectors are not.
+    and (1 - w) theta_1 + w theta_2 where the two are parallel or opposite, |cos(phi)| > 0.9995, or one of them is zero.
     Source: Shoemake, "Animating rotation with quaternion curves"; its use for merging, with this bound, in mergekit.
 
     Args:
