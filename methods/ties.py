@@ -1,6 +1,5 @@
 """TIES: trim small changes, elect a sign per entry, combine the changes that agree."""
 
-import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -9,20 +8,7 @@ from jsonargparse.typing import ClosedUnitInterval
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-
-
-def magnitude_threshold(vector: Tensor, density: float) -> Tensor:
-    """The k-th largest magnitude of a vector [n], with k = floor(density n), at least 1; infinite if density is 0."""
-    if density == 0:
-        return torch.tensor(math.inf, dtype=vector.dtype)
-    # Rounding first: 0.1 * 30 is 3.0000000000000004 in binary, and 0.29 * 100 is 28.999999999999996.
-    kept = max(1, math.floor(round(density * vector.numel(), 6)))
-    return vector.abs().kthvalue(vector.numel() - kept + 1).values
-
-
-def trim(vectors: Tensor, thresholds: Tensor) -> Tensor:
-    """Zero the entries of each task vector [T, *shape] whose magnitude is below its threshold [T]."""
-    return torch.where(vectors.abs() >= thresholds.view(-1, *[1] * (vectors.ndim - 1)), vectors, 0)
+from mergebench.methods.sparsify import magnitude_threshold, trim
 
 
 def combine_agreeing(trimmed: Tensor, majority: float, combine: str) -> Tensor:
@@ -43,15 +29,18 @@ def combine_agreeing(trimmed: Tensor, majority: float, combine: str) -> Tensor:
     return total if combine == "sum" else total / (agreeing != 0).sum(0).clamp(min=1)
 
 
-def merge_by_signs(
-    pool: ModelPool, vector: Callable[[str, str], Tensor], *, scaling: float, density: float, combine: str = "sum"
-) -> StateDict:
-    """TIES on any task vectors.
+def merged_vector(
+    pool: ModelPool, vector: Callable[[str, str], Tensor], *, density: float, combine: str = "sum"
+) -> Callable[[str], Tensor]:
+    """What TIES makes of any task vectors, parameter by parameter.
 
     Args:
-        pool: needs `base`.
+        pool: its tasks and the parameters' names.
         vector: (task, parameter's name) -> [*shape]; asked three times for each, the same every time.
-        scaling, density, combine: as `ties` has them.
+        density, combine: as `ties` has them.
+
+    Returns:
+        parameter's name -> [*shape].
     """
     names = pool.layout.floating
     thresholds = torch.stack(
@@ -64,10 +53,27 @@ def merge_by_signs(
     # The majority is over all parameters, so it takes a pass of its own before any entry can be decided.
     signs = sum(int(trimmed(name).sum(0).sign().sum()) for name in names)
     majority = float((signs > 0) - (signs < 0))
-    return pool.map_names(lambda name: pool.base[name] + scaling * combine_agreeing(trimmed(name), majority, combine))
+    return lambda name: combine_agreeing(trimmed(name), majority, combine)
 
 
-@merge_method("ties", title="TIES-Merging", paper="arXiv:2306.01708", needs=Needs(base=True))
+def merge_by_signs(
+    pool: ModelPool, vector: Callable[[str, str], Tensor], *, scaling: float, density: float, combine: str = "sum"
+) -> StateDict:
+    """TIES on any task vectors: theta_0 + scaling * `merged_vector`; needs `base`."""
+    merged = merged_vector(pool, vector, density=density, combine=combine)
+    return pool.map_names(lambda name: pool.base[name] + scaling * merged(name))
+
+
+@merge_method(
+    "ties",
+    title="TIES-Merging",
+    paper="arXiv:2306.01708",
+    needs=Needs(base=True),
+    year=2023,
+    fidelity="released code",
+    cost="one model and T + 1 tensors; no passes",
+    ranges={"scaling": (0.1, 1.0), "density": (0.05, 0.5)},
+)
 def ties(
     pool: ModelPool,
     *,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mergebench
-from mergebench.methods.ties import combine_agreeing, magnitude_threshold, trim
+from mergebench.methods.ties import combine_agreeing
 
 # Three task vectors, zero but for six entries in two tensors: a, c, d of cls_token and b, e, g of norm.bias.
 #
@@ -117,20 +117,6 @@ def test_the_mean_of_copies_is_one_of_them(mini):
     merged = mergebench.merge("ties", base, copies, density=0.3, scaling=1, combine="mean")
     for name in alone:
         torch.testing.assert_close(merged[name], alone[name], rtol=1e-12, atol=1e-13)
-
-
-@pytest.mark.parametrize(("density", "size", "kept"), [(0.1, 30, 3), (0.29, 100, 29), (0.2, 14, 2), (0.01, 7, 1)])
-def test_exactly_floor_of_density_times_size_entries_are_kept(density, size, kept):
-    vector = torch.randperm(size, generator=torch.Generator().manual_seed(size)).double() - size / 3 + 0.1
-    threshold = magnitude_threshold(vector, density)
-    assert int((vector.abs() >= threshold).sum()) == kept
-    assert int((trim(vector[None], threshold[None]) != 0).sum()) == kept
-
-
-def test_entries_as_large_as_the_last_kept_one_are_kept_too():
-    vector = torch.tensor([3.0, -2.0, 2.0, 2.0, 1.0])
-    threshold = magnitude_threshold(vector, 0.4)
-    assert trim(vector[None], threshold[None]).tolist() == [[3.0, -2.0, 2.0, 2.0, 0.0]]
 
 
 ROWS = st.integers(1, 5)

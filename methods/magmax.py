@@ -1,0 +1,34 @@
+"""MagMax: of every entry, the change that is largest."""
+
+from torch import Tensor
+
+from mergebench import ModelPool, Needs, StateDict, merge_method
+
+
+def largest_changes(vectors: Tensor) -> Tensor:
+    """The entry of largest magnitude among the task vectors: [T, *shape] -> [*shape]; of equal ones, the first."""
+    return vectors.gather(0, vectors.abs().argmax(0, keepdim=True))[0]
+
+
+@merge_method(
+    "magmax",
+    title="MagMax",
+    paper="arXiv:2407.06322",
+    needs=Needs(base=True),
+    year=2024,
+    fidelity="released code",
+    cost="T + 2 tensors at a time; no passes",
+    ranges={"scaling": (0.1, 1.0)},
+)
+def magmax(pool: ModelPool, *, scaling: float = 0.5) -> StateDict:
+    """Of every entry, the task vectors' value of largest magnitude.
+
+        m = argmax_t |tau_t|, entry by entry;   theta = theta_0 + s tau_m
+
+    Of equal magnitudes the first task's by name counts; in the released code, the last one's in the order of training.
+    Source: Marczak et al., "MagMax: leveraging model merging for seamless continual learning".
+
+    Args:
+        scaling: s; 0.5 is what the released code uses on the 8 CLIP tasks.
+    """
+    return pool.map_names(lambda name: pool.base[name] + scaling * largest_changes(pool.vectors(name)))

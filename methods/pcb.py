@@ -1,0 +1,140 @@
+"""PCB-Merging: entries compete for their place, within each task vector and between task vectors."""
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import torch
+from jsonargparse.typing import ClosedUnitInterval
+from torch import Tensor
+
+from mergebench import ModelPool, Needs, StateDict, merge_method
+from mergebench.methods.sparsify import entries, per_task
+
+# The released code pulls in this fraction of the smallest magnitudes, and of the largest.
+EXTREMES = 0.01
+# In place of the sum of the weights where no entry has any.
+FLOOR = 1e-12
+
+
+def ranked(values: Tensor, below: int) -> Tensor:
+    """The entry of a vector [n] that has so many entries below it; the largest, if there are no more."""
+    return values.kthvalue(min(below, len(values) - 1) + 1).values
+
+
+def magnitude_bounds(pool: ModelPool, task: str) -> Tensor:
+    """Between which magnitudes the released code keeps a task vector: (low, high)."""
+    vectors = [pool.experts[task][name] - pool.base[name] for name in pool.layout.floating]
+    magnitudes = torch.cat([vector.abs().flatten() for vector in vectors])
+    places = entries(EXTREMES, len(magnitudes)), max(0, entries(1 - EXTREMES, len(magnitudes)) - 1)
+    return torch.stack([ranked(magnitudes, place) for place in places])
+
+
+def unit_range(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Values [T, *shape] on the scale that has low at 0 and high at 1 (each [T]); 0 where the two are one."""
+    span = torch.where(high > low, high - low, torch.inf)
+    return (values - per_task(low, values)) / per_task(span, values)
+
+
+def bounded(vectors: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Task vectors [T, *shape] whose magnitudes are pulled into [low, high] (each [T]); zeros stay zeros."""
+    return vectors.sign() * vectors.abs().clamp(per_task(low, vectors), per_task(high, vectors))
+
+
+def released_scores(vectors: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The score of every entry of the task vectors [T, *shape] in the released code; low, high: as `bounded`."""
+    magnitudes = vectors.abs().clamp(per_task(low, vectors), per_task(high, vectors))
+    size = unit_range(magnitudes, low, high)
+    # The code leaves the -1 out, which makes one factor for all of a task's scores, and no room for many tasks.
+    within = torch.exp(len(vectors) * (size**2 - 1))
+    return within * torch.tanh(vectors * (vectors.sign() * size).sum(0))
+
+
+def paper_scores(vectors: Callable[[str], Tensor], names: Iterable[str], tasks: int) -> dict[str, Tensor]:
+    """The score of every entry in the paper, up to one factor that is common to all.
+
+    Args:
+        vectors: parameter's name -> task vectors [T, *shape].
+        names: all parameters: norms and softmaxes run over all of them together.
+        tasks: T.
+
+    Returns:
+        name -> [T, *shape].
+    """
+    scores: dict[str, list[Tensor]] = {}
+    for task in range(tasks):
+        products = {name: (v := vectors(name)) * v[task] for name in names}
+        low = torch.stack([p.flatten(1).amin(1) for p in products.values()]).amin(0)
+        high = torch.stack([p.flatten(1).amax(1) for p in products.values()]).amax(0)
+        # Less 1, which no softmax can tell: from 1/e to 1, whose T-th power stays finite.
+        powers = {name: (unit_range(p, low, high) - 1).exp_() for name, p in products.items()}
+        del products
+        within = sum((p[task] ** tasks).sum() for p in powers.values())
+        between = sum(p.flatten(1).sum(1) for p in powers.values())
+        # Means instead of sums below the line: a softmax over all parameters is too small for single precision.
+        size = sum(p[0].numel() for p in powers.values())
+        for name, p in powers.items():
+            score = p[task] ** tasks / (within / size) * (p / per_task(between / size, p)).sum(0)
+            scores.setdefault(name, []).append(score)
+    return {name: torch.stack(rows) for name, rows in scores.items()}
+
+
+@merge_method(
+    "pcb",
+    title="PCB-Merging",
+    paper="arXiv:2410.02396",
+    needs=Needs(base=True),
+    year=2024,
+    fidelity="released code",
+    cost="T + 2 models (as in the paper: 2 T + 2); no passes",
+    ranges={"scaling": (0.6, 2.2), "ratio": (0.02, 0.4)},
+)
+def pcb(
+    pool: ModelPool,
+    *,
+    scaling: float = 1.2,
+    ratio: ClosedUnitInterval = 0.05,
+    formula: Literal["released", "paper"] = "released",
+) -> StateDict:
+    """The mean of the task vectors, weighted entry by entry with scores in which the entries compete.
+
+        theta = theta_0 + s sum_t w_t tau_t / sum_t w_t
+        released: b_t = exp(T n_t^2) tanh(tau_t sum_u sign(tau_u) n_u),   n_t = |tau_t|, 0 at its least, 1 at its most
+                  w_t = b_t, 0 at its (1 - r)-quantile and below, 1 at its most
+        paper:    b_t = softmax(T N(tau_t tau_t)) sum_u softmax(N(tau_t tau_u)),   N: 0 at the least, 1 at the most
+                  w_t = b_t among the r largest, else 0
+
+    All of least, most, quantile and softmax are over a task's parameters together. The released code (for CLIP; its
+    other scripts differ in tanh's argument) first pulls the 1 % largest and smallest |tau_t| in to the next ones.
+    Source: Du et al., "Parameter competition balancing for model merging", and its code for CLIP.
+
+    Args:
+        scaling: s; 1.2 is the released code's value.
+        ratio: r; 0.05 is the released code's value.
+        formula: whose formula.
+    """
+    names = pool.layout.floating
+    if formula == "paper":
+        values = pool.vectors
+        scores = paper_scores(pool.vectors, names, len(pool.tasks))
+    else:
+        low, high = torch.stack([magnitude_bounds(pool, task) for task in pool.tasks], dim=1)
+
+        def values(name: str) -> Tensor:
+            return bounded(pool.vectors(name), low, high)
+
+        scores = {name: released_scores(pool.vectors(name), low, high) for name in names}
+    ends = []
+    for i in range(len(pool.tasks)):
+        flat = torch.cat([scores[name][i].flatten() for name in names])
+        ends.append(torch.stack([ranked(flat, entries(1 - ratio, len(flat))), flat.max()]))
+    least, most = torch.stack(ends, dim=1)
+
+    def merged(name: str) -> Tensor:
+        score, bar = scores[name], per_task(least, scores[name])
+        if formula == "paper":
+            share = torch.where(score >= bar, score, 0)
+        else:
+            share = unit_range(score.clamp(min=bar), least, most)
+        return pool.base[name] + scaling * (values(name) * share).sum(0) / share.sum(0).clamp(min=FLOOR)
+
+    return pool.map_names(merged)

@@ -1,0 +1,58 @@
+"""Thinning task vectors: by magnitude, at random, and between the largest magnitudes and the small ones."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def entries(fraction: float, size: int) -> int:
+    """floor(fraction * size), as on paper."""
+    # Rounding first: 0.1 * 30 is 3.0000000000000004 in binary, and 0.29 * 100 is 28.999999999999996.
+    return math.floor(round(fraction * size, 6))
+
+
+def per_task(values: Tensor, vectors: Tensor) -> Tensor:
+    """One number per task [T], shaped so that it meets every entry of its task vector [T, *shape]."""
+    return values.view(-1, *[1] * (vectors.ndim - 1))
+
+
+def magnitude_threshold(vector: Tensor, density: float) -> Tensor:
+    """The k-th largest magnitude of a vector [n], with k = floor(density n), at least 1; infinite if density is 0."""
+    if density == 0:
+        return vector.new_tensor(math.inf)
+    kept = max(1, entries(density, vector.numel()))
+    return vector.abs().kthvalue(vector.numel() - kept + 1).values
+
+
+def trim(vectors: Tensor, thresholds: Tensor) -> Tensor:
+    """Zero the entries of each task vector [T, *shape] whose magnitude is below its threshold [T]."""
+    return torch.where(vectors.abs() >= per_task(thresholds, vectors), vectors, 0)
+
+
+def keep_middle(vectors: Tensor, density: float, outliers: float) -> Tensor:
+    """Zero the largest magnitudes of each row [..., n], and all but the next largest.
+
+    Args:
+        vectors: its last dimension is ranked, every row by itself.
+        density: the fraction to keep, less where too few are left.
+        outliers: the fraction of largest magnitudes that is dropped first.
+
+    Returns:
+        [..., n]; entries as large as the first or the last kept one are kept too.
+    """
+    size = vectors.shape[-1]
+    left = size - entries(outliers, size)
+    kept = min(entries(density, size), left)
+    if kept == 0:
+        return torch.zeros_like(vectors)
+    magnitudes = vectors.abs()
+    highest = magnitudes.kthvalue(left, dim=-1, keepdim=True).values
+    lowest = magnitudes.kthvalue(left - kept + 1, dim=-1, keepdim=True).values
+    return torch.where((magnitudes >= lowest) & (magnitudes <= highest), vectors, 0)
+
+
+def drop_at_random(vector: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+    """Zero each entry of a task vector with probability `rate`; divide the others by 1 - rate."""
+    kept = torch.rand(vector.shape, generator=generator, dtype=torch.float64) >= rate
+    return torch.where(kept.to(vector.device), vector / (1 - rate), 0)
