@@ -7,7 +7,6 @@ from jsonargparse.typing import ClosedUnitInterval
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.errors import MethodError
 
 # With a cosine beyond this, of either sign, arc and line are taken to be one.
 PARALLEL = 0.9995
@@ -60,12 +59,7 @@ def slerp(
     Args:
         weight: w, of the second expert in the order of the tasks' names.
         between: the arc's ends: the experts' weights, or their task vectors (their arc is then added to the base).
-
-    Raises:
-        MethodError: one expert, or more than two.
     """
-    if len(pool.tasks) != 2:
-        raise MethodError(f"slerp merges two experts, not {len(pool.tasks)}; give it two")
     if between == "weights":
         return pool.map_experts(lambda experts: spherical(*experts, weight))
     return pool.map_names(lambda name: pool.base[name] + spherical(*pool.vectors(name), weight))
