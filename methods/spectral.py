@@ -59,7 +59,7 @@ def triplets(matrix: Tensor, count: int | None = None) -> tuple[Tensor, Tensor, 
         [..., m, count], [..., count] and [..., count, n].
     """
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    rounding = torch.finfo(matrix.dtype).eps * max(matrix.shape[-2:]) ** 0.5
+    rounding = 10 * torch.finfo(matrix.dtype).eps * max(matrix.shape[-2:]) ** 0.5
     real = values > rounding * values[..., :1]
     left, values, right = left * real[..., None, :], values * real, right * real[..., None]
     return left[..., :count], values[..., :count], right[..., :count, :]

@@ -77,7 +77,8 @@ def svc(
         theta = theta_0 + gamma tau_start,   gamma = sum_t max(alpha, s_t) / sum_t max(alpha, s_t)^2
 
     Only the weights of linear layers are calibrated, as in the released code; the rest is as the start has it. A task
-    without a response, to rounding, has s = 0.
+    without a response, to rounding, has s = 0. Where the start's singular values are all equal (Iso-C, Iso-CTS) its
+    directions, and with them the result, are decided by rounding.
     Source: Li et al., "When shared knowledge hurts: spectral over-accumulation in model merging", algorithm 1.
 
     Args:
