@@ -5,8 +5,11 @@ import pytest
 import torch
 
 import mergebench
-from mergebench.methods.iso import common_and_specific
+from mergebench.errors import MergebenchError
+from mergebench.methods.iso import common_and_specific, flattened_sum
 from mergebench.methods.spectral import polar_factor
+from mergebench.methods.spectral import triplets as spectral_triplets
+from mergebench.methods.tsv_m import decorrelated_sum
 
 
 def polar(matrix):
@@ -74,23 +77,6 @@ def test_every_matrix_is_merged_by_itself_and_query_key_and_value_are_three(case
     assert matrices == 4 * len(base.blocks) + 1  # the linear layers, and the positions
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_fused_matrix_gives_what_three_of_their_own_give(mini, case, method):
-    start, experts, base = case
-    merged = mergebench.merge(method, base, experts)
-    name = "blocks.0.attn.qkv.weight"
-    for third in range(3):
-        # An encoder whose projection holds one of the three in all places: what is merged must not know its place.
-        def only(state, third=third):
-            part = state[name].chunk(3)[third]
-            return dict(state, **{name: torch.cat([part] * 3)})
-
-        alone = mini.load(base, only(start))
-        again = mergebench.merge(method, alone, {t: only(e) for t, e in experts.items()})
-        for part in again[name].chunk(3):
-            torch.testing.assert_close(part, merged[name].chunk(3)[third], rtol=1e-9, atol=1e-11)
-
-
 def test_the_spectrum_of_iso_is_flat_and_keeps_its_mean(case):
     start, experts, base = case
     merged = mergebench.merge("iso_c", base, experts, scaling=1.0)
@@ -120,6 +106,89 @@ def test_the_polar_factor_is_orthonormal_and_leaves_what_is(shape):
     torch.testing.assert_close(short, torch.eye(min(shape), dtype=torch.float64))
     torch.testing.assert_close(polar_factor(factor), factor)
     np.testing.assert_allclose(factor.numpy(), polar(matrix.numpy()), rtol=1e-9, atol=1e-12)
+
+
+PER_MATRIX = {
+    "tsv_m": decorrelated_sum,
+    "iso_c": flattened_sum,
+    "iso_cts": lambda vectors: common_and_specific(vectors, 0.5),
+}
+
+
+def task_matrices(count, rows=9, columns=6, seed=0):
+    return torch.randn(count, rows, columns, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", PER_MATRIX)
+@pytest.mark.parametrize("where", [(slice(None), 4), (slice(None), slice(None), 2)])
+def test_rows_and_columns_that_no_task_changed_stay_as_they_were(name, where):
+    vectors = task_matrices(2)
+    vectors[where] = 0
+    merged = PER_MATRIX[name](vectors)
+    assert merged.abs().max() > 0.1
+    assert merged[where[1:]].abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("name", PER_MATRIX)
+def test_where_no_task_changed_anything_nothing_is_added(name):
+    assert torch.equal(PER_MATRIX[name](torch.zeros(3, 5, 7)), torch.zeros(5, 7))
+
+
+def test_a_task_that_left_a_matrix_alone_does_not_turn_the_directions_of_the_others():
+    one, two = task_matrices(2)
+    together = decorrelated_sum(torch.stack([one, two, torch.zeros_like(one)]))
+    share = [triplets(v.numpy(), 2) for v in (one, two)]
+    lefts, rights = np.hstack([s[0] for s in share]), np.vstack([s[2] for s in share])
+    expected = polar(lefts) @ np.diag(np.concatenate([s[1] for s in share])) @ polar(rights)
+    np.testing.assert_allclose(together.numpy(), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_copies_of_one_expert_give_its_leading_triplets_to_tsv_m():
+    (vector,) = task_matrices(1)
+    left, values, right = triplets(vector.numpy(), 2)
+    merged = decorrelated_sum(torch.stack([vector] * 3))
+    np.testing.assert_allclose(merged.numpy(), left @ np.diag(values) @ right, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("shape", "tasks", "kept"), [((9, 6), 1, 6), ((9, 6), 4, 1), ((6, 9), 2, 3), ((3, 4), 5, 1)])
+def test_tsv_m_keeps_the_share_rounded_down_but_at_least_one(shape, tasks, kept):
+    rank = torch.linalg.matrix_rank(decorrelated_sum(task_matrices(tasks, *shape)))
+    assert rank == min(tasks * kept, *shape)
+
+
+def test_common_directions_take_up_what_does_not_divide():
+    # r = 6, k = int(0.5 * 6) = 3: the other 3 dealt to 4 tasks are round(3 / 4) = 1 each, which leaves 2 to the sum.
+    vectors = task_matrices(4)
+    left = np.linalg.svd(vectors.sum(0).numpy())[0][:, :2]
+    merged = common_and_specific(vectors, 0.5).numpy()
+    specific = [triplets(v - left @ left.T @ v, 1) for v in vectors.numpy()]
+    spectrum = [*np.linalg.svd(vectors.sum(0).numpy(), compute_uv=False)[:2], *(s[1][0] for s in specific)]
+    np.testing.assert_allclose(np.linalg.svd(merged, compute_uv=False), np.full(6, np.mean(spectrum)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_triplets_rebuild_a_matrix_and_are_none_beyond_its_rank(dtype):
+    tall, wide = task_matrices(1, 40, 3)[0].to(dtype), task_matrices(1, 3, 30, seed=1)[0].to(dtype)
+    left, values, right = spectral_triplets(tall @ wide)
+    torch.testing.assert_close(left * values @ right, tall @ wide)
+    assert torch.equal(left[:, 3:], torch.zeros(40, 27, dtype=dtype))
+    assert torch.equal(right[3:], torch.zeros(27, 30, dtype=dtype))
+    assert (values > 0).sum() == 3
+    torch.testing.assert_close(left[:, :3].T @ left[:, :3], torch.eye(3, dtype=dtype))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_scaling_holds_for_all_parameters_alike(case, method):
+    start, experts, base = case
+    once, twice = (mergebench.merge(method, base, experts, scaling=s) for s in (1, 2))
+    for name, value in start.items():
+        torch.testing.assert_close(twice[name] - value, 2 * (once[name] - value), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_negative_scaling_is_refused(mini, method):
+    with pytest.raises(MergebenchError, match="scaling=-1"):
+        mergebench.merge(method, mini.encoder(), mini.experts(mini.encoder()), scaling=-1)
 
 
 def test_one_expert_alone_comes_back_from_tsv_m(mini):

@@ -1,0 +1,91 @@
+"""OPCM: tasks are merged one after the other, each without what it shares with the directions merged before."""
+
+import torch
+from jsonargparse.typing import ClosedUnitInterval
+from torch import Tensor
+
+from mergebench import ModelPool, Needs, StateDict, merge_method
+from mergebench.methods.spectral import by_matrix, triplets
+
+
+def without_merged_directions(vector: Tensor, merged: Tensor, share: float) -> Tensor:
+    """A task matrix without its part along the merged matrix's own directions.
+
+    Args:
+        vector: [m, n].
+        merged: [m, n] = U S V^T.
+        share: the leading directions are as many as have no more than this share of the sum of S.
+
+    Returns:
+        [m, n]: U^T vector V has a zero diagonal, and zeros among the leading directions.
+    """
+    left, values, right = triplets(merged)
+    reached = values.cumsum(0)
+    leading = int((reached <= share * reached[-1]).sum())
+    along = left.T @ vector @ right.T
+    taken = torch.diag(along.diagonal())
+    taken[:leading, :leading] = along[:leading, :leading]
+    return vector - left @ taken @ right
+
+
+def accumulated(vectors: Tensor, share: float) -> Tensor:
+    """The sum of matrices [K, m, n] in their order, each without the directions of the sum before it: [m, n]."""
+    total = vectors[0]
+    for vector in vectors[1:]:
+        total = total + without_merged_directions(vector, total, share)
+    return total
+
+
+@merge_method(
+    "opcm",
+    title="OPCM",
+    paper="arXiv:2501.09522",
+    needs=Needs(base=True),
+    year=2025,
+    fidelity="released code",
+    cost="1 model and T + 5 tensors at a time; T - 1 SVDs a matrix; no passes",
+    ranges={"alpha": (0.0, 1.0)},
+)
+def opcm(pool: ModelPool, *, alpha: ClosedUnitInterval = 0.5) -> StateDict:
+    """Task vectors added one by one, in the order of the tasks' names, each projected off those before it.
+
+        A_1 = tau_1;   A_t = A_(t-1) + P_t(tau_t);   theta = theta_0 + A_t / lambda_t
+        P_t(X) = U M V^T, with A_(t-1) = U S V^T and M = U^T X V but M_ii = 0, and M_ij = 0 for i, j <= k
+        lambda_t = ||A_t|| / (1/t sum_i ||tau_i||), norms over all parameters
+
+    Only the weights of linear layers are projected: elsewhere P_t(X) = X. k is the number of singular values whose
+    cumulative sum is no more than alpha of the whole. Only A_t = lambda_t (theta - theta_0) and the mean norm need to
+    be remembered: in a sequence of arriving tasks a step goes on where the step before stopped.
+    Source: Tang et al., "Merging models on the fly without retraining", section 4, with its released code's reading of
+    k and of the norms; there the order of the tasks is random.
+
+    Args:
+        alpha: the share of the spectrum whose directions are closed to later tasks; at 0 only the diagonal is.
+    """
+    earlier = pool.earlier
+    carried = [] if earlier is None else [pool.tasks.index(earlier.name)]
+    order = [*carried, *(i for i in range(len(pool.tasks)) if i not in carried)]
+    scaling, length = 1.0, 0.0
+    if earlier is not None:
+        # What a method reported that was itself the start of another one stands one level deeper.
+        report = earlier.report.get("start", earlier.report)
+        scaling, length = report["scaling"], report["mean_norm"] * earlier.tasks
+    weights = set(pool.layout.linear_weights)
+    squares, sums = torch.zeros(len(order), dtype=torch.float64), {}
+    # What lies outside the region will be the average, and must not enter the norms.
+    for name in filter(pool.inside, pool.layout.floating):
+        vectors = pool.vectors(name)[order]
+        vectors[: len(carried)] *= scaling
+        squares += torch.linalg.vector_norm(vectors.flatten(1), dim=1, dtype=torch.float64).square().cpu()
+        if name in weights:
+            sums[name] = by_matrix(pool.layout, name, vectors, lambda stack: accumulated(stack, alpha))
+        else:
+            sums[name] = vectors.sum(0)
+    length += squares[len(carried) :].sqrt().sum().item()
+    mean_norm = length / (len(order) if earlier is None else len(order) - 1 + earlier.tasks)
+    norm = sum(torch.linalg.vector_norm(total, dtype=torch.float64).square() for total in sums.values()).sqrt().item()
+    scaling = norm / mean_norm if norm > 0 else 1.0
+    pool.report(scaling=scaling, mean_norm=mean_norm)
+    return pool.map_names(
+        lambda name: pool.base[name] + (sums[name] / scaling if name in sums else pool.vectors(name).mean(0))
+    )
