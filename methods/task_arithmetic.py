@@ -19,7 +19,13 @@ def add_task_vectors(base: Tensor, experts: Tensor, scaling: float) -> Tensor:
     return base + scaling * (experts - base).sum(0)
 
 
-@merge_method("task_arithmetic", title="Task Arithmetic", paper="arXiv:2212.04089", needs=Needs(base=True))
+@merge_method(
+    "task_arithmetic",
+    title="Task Arithmetic",
+    paper="arXiv:2212.04089",
+    needs=Needs(base=True),
+    ranges={"scaling": (0.05, 1.0)},
+)
 def task_arithmetic(pool: ModelPool, *, scaling: float = 0.3) -> StateDict:
     """The base plus the scaled sum of the task vectors.
 

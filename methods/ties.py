@@ -67,7 +67,13 @@ def merge_by_signs(
     return pool.map_names(lambda name: pool.base[name] + scaling * combine_agreeing(trimmed(name), majority, combine))
 
 
-@merge_method("ties", title="TIES-Merging", paper="arXiv:2306.01708", needs=Needs(base=True))
+@merge_method(
+    "ties",
+    title="TIES-Merging",
+    paper="arXiv:2306.01708",
+    needs=Needs(base=True),
+    ranges={"scaling": (0.1, 1.5), "density": (0.05, 0.5)},
+)
 def ties(
     pool: ModelPool,
     *,
