@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from mergebench.leaderboard.comparable import comparable
-from mergebench.leaderboard.notes import conditions, environments
+from mergebench.leaderboard.notes import conditions, environments, searches
 from mergebench.leaderboard.statistics import average_interval
 from mergebench.results import Result
 
@@ -26,6 +26,7 @@ class Row:
         tasks: task -> accuracy, mean over seeds.
         seconds, peak_bytes: of merging; mean time and largest peak over seeds.
         error: why it failed, if it did.
+        tuned: how a search chose the hyper-parameters, as the newest result that bears a record says; empty without.
     """
 
     rank: int | None
@@ -45,6 +46,7 @@ class Row:
     seconds: float | None
     peak_bytes: int | None
     error: str | None
+    tuned: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Board:
         totals: task -> test images.
         rows: see `Row`.
         environment: of the newest result, for the footer.
-        note: conditions that are not usual, and environments that differ, in a sentence each.
+        note: conditions that are not usual, environments that differ, and how rows were tuned, in a sentence each.
     """
 
     suite: str
@@ -108,7 +110,8 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     scored = next((r for r in members if r.tasks), None)
     totals = {t: s.total for t, s in scored.tasks.items()} if scored else {}
     environment = members[-1].environment.model_dump()
-    note = " ".join(filter(None, (conditions(members), environments(members))))
+    tuned = searches((r.title, r.hyperparameters, r.tuned, "") for r in rows)
+    note = " ".join(filter(None, (conditions(members), environments(members), tuned)))
     return Board(*group, tuple(totals), totals, tuple(rows), environment, note)
 
 
@@ -124,6 +127,7 @@ def _row(results: list[Result]) -> Row:
         "family": first.family,
         "needs": tuple(first.needs),
         "hyperparameters": first.hyperparameters,
+        "tuned": max(results, key=lambda r: (bool(r.tuned), r.last_asked)).tuned,
     }
     error = next((r.error for r in results if r.status == "failed"), None)
     if not good:

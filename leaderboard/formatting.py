@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mergebench.leaderboard.board import Row
+from mergebench.leaderboard.notes import searched
 
 
 def percent(value: float | None) -> str:
@@ -37,20 +38,21 @@ def rank(row: Row) -> str:
 
 
 def labels(rows: tuple[Row, ...]) -> list[str]:
-    """One label per row: the title, with the hyper-parameters in which rows of the same method differ."""
-    return told_apart([(r.method, r.title, r.hyperparameters) for r in rows])
+    """One label per row: the title, with the hyper-parameters that were tuned or differ in rows of the same method."""
+    return told_apart([(r.method, r.title, r.hyperparameters, r.tuned) for r in rows])
 
 
-def told_apart(entries: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
-    """Titles, each with the settings in which entries of the same method differ.
+def told_apart(entries: Sequence[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
+    """Titles, each with the settings that a search has chosen, and those in which entries of the same method differ.
 
     Args:
-        entries: method, title and settings of each.
+        entries: method, title, settings and record of the search (empty where there was none) of each.
     """
     found = []
-    for method, title, settings in entries:
-        twins = [theirs for name, _, theirs in entries if name == method]
+    for method, title, settings, tuned in entries:
+        twins = [theirs for name, _, theirs, _ in entries if name == method]
         differing = [k for k in settings if len({repr(theirs.get(k)) for theirs in twins}) > 1]
-        told = ", ".join(f"{k}={settings[k]}" for k in differing)
+        named = dict.fromkeys([*searched(settings, tuned), *differing])
+        told = "tuned: " * bool(tuned) + ", ".join(f"{k}={settings[k]}" for k in named)
         found.append(f"{title} ({told})" if told else title)
     return found

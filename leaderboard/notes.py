@@ -1,6 +1,7 @@
 """What must stand beside a table so that it is not misread: unusual conditions, and cells that failed."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from mergebench.results import Result
 
@@ -42,6 +43,31 @@ def environments(results: Iterable[Result]) -> str:
             found.setdefault(name, {})[str(value)] = None
     told = [f"{name} {' and '.join(values)}" for name, values in found.items() if len(values) > 1]
     return f"Measured in several environments: {'; '.join(told)}." if told else ""
+
+
+def searched(settings: Mapping[str, Any], tuned: Mapping[str, Any]) -> list[str]:
+    """The hyper-parameters that a search has chosen, of those in `settings`; none without a record of one."""
+    return [name for name in tuned.get("space", {}) if name in settings]
+
+
+def searches(entries: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any], str]]) -> str:
+    """How the hyper-parameters of tuned rows were chosen, in a sentence.
+
+    Args:
+        entries: title, settings, record of the search (empty where there was none) and variant of each.
+
+    Returns:
+        A sentence; empty where nothing was tuned.
+    """
+    told = []
+    for title, settings, tuned, variant in entries:
+        if tuned:
+            values = ", ".join(f"{name}={settings[name]}" for name in searched(settings, tuned))
+            default = "failed" if tuned["default"] is None else f"{100 * tuned['default']:.1f} %"
+            where = f" at {variant}" if variant else ""
+            gave = f"{100 * tuned['best']:.1f} % there, the default {default}"
+            told.append(f"{title} ({values}){where} with {tuned['trials']} trials ({gave})")
+    return f"Tuned rows chose their hyper-parameters on the validation split: {'; '.join(told)}." if told else ""
 
 
 def _said(result: Result) -> dict[str, object]:

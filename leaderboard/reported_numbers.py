@@ -43,8 +43,8 @@ def rank_agreement(board: Board, reported: Reported) -> tuple[float | None, list
     """Kendall's tau-b between a board's order of methods and a published one.
 
     Args:
-        board: measured; of a method's rows only the first (its best) counts. The ceiling is left out: it is above all
-            others by construction, on both sides.
+        board: measured; of a method's rows only the first (its best) counts. Tuned rows are left out, which nothing
+            published stands against, and the ceiling, which is above all others by construction, on both sides.
         reported: published.
 
     Returns:
@@ -52,7 +52,7 @@ def rank_agreement(board: Board, reported: Reported) -> tuple[float | None, list
     """
     measured: dict[str, float] = {}
     for row in board.rows:
-        if row.average is not None and row.role != "ceiling":
+        if row.average is not None and row.role != "ceiling" and not row.tuned:
             measured.setdefault(row.method, row.average)
     shared = [m for m in measured if m in reported.averages]
     if len(shared) < FEWEST_SHARED:

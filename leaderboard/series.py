@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from mergebench.leaderboard.comparable import comparable
-from mergebench.leaderboard.notes import conditions, environments, failures
+from mergebench.leaderboard.notes import conditions, environments, failures, searches
 from mergebench.leaderboard.statistics import ROUNDING, average_interval, seed_interval
 from mergebench.results import SUITE_AXES, Result, TaskScore
 
@@ -58,6 +58,11 @@ class Line:
     settings: Mapping[str, Any]
     scores: Mapping[str, Mapping[str, Score]]
     results: Mapping[str, Sequence[Result]]
+
+    @property
+    def tuned(self) -> dict[str, Mapping[str, Any]]:
+        """variant -> how a search chose the hyper-parameters there; empty where none did."""
+        return {r.variant: r.tuned for results in self.results.values() for r in results if r.tuned}
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,8 @@ def _series(group: tuple[str, str, str], results: list[Result]) -> Series:
             lines.append(Line(first.method, first.title, first.role, settings[id(first)], scores, there))
     lines.sort(key=lambda line: (line.role == "method", len(points) - len(line.results), -_mean(line, metrics[0])))
     axes = {axis for point in points.values() for axis in point}
-    notes = (conditions(members, axes), environments(members), *failures(results))
+    tuned = searches((x.title, x.settings, record, where) for x in lines for where, record in x.tuned.items())
+    notes = (conditions(members, axes), environments(members), tuned, *failures(results))
     return Series(*group, points, metrics, tuple(lines), tuple(filter(None, notes)))
 
 

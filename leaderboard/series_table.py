@@ -48,8 +48,9 @@ def tables(series: Series) -> list[Table]:
 
 
 def labels(series: Series) -> list[str]:
-    """One label per line: the title, with the settings in which lines of the same method differ."""
-    return told_apart([(line.method, line.title, line.settings) for line in series.lines])
+    """One label per line: the title, with the settings that were tuned or differ in lines of the same method."""
+    lines = series.lines
+    return told_apart([(x.method, x.title, x.settings, next(iter(x.tuned.values()), {})) for x in lines])
 
 
 def _point_label(variant: str, axes: Sequence[str]) -> str:

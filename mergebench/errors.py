@@ -38,6 +38,11 @@ class MethodError(MergebenchError):
     """A method's result breaks the contract (names, shapes, dtypes, finite values)."""
 
 
+def in_words(error: Exception) -> str:
+    """Why something failed: our own errors say it by themselves, others' names say half of it."""
+    return str(error) if isinstance(error, MergebenchError) else f"{type(error).__name__}: {error}"
+
+
 def unprefixed(message: str) -> str:
     """What a validator of ours says, without the prefix that pydantic puts before it."""
     return message.removeprefix("Value error, ")

@@ -53,6 +53,7 @@ class Cell:
         seed: of everything random.
         variant: what is merged and evaluated, and under which conditions.
         key: the cell's identity.
+        tuned: how its hyper-parameters were chosen, where a search has chosen them.
     """
 
     card: MethodCard
@@ -62,6 +63,7 @@ class Cell:
     seed: int
     variant: Variant
     key: CellKey
+    tuned: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,10 @@ class Result(BaseModel):
     `position` is its place among them, `varied` are the hyper-parameters that the study varies. `conditions` say in
     full what a variant's name stands for: what is merged after what, from whose images, in which part of which encoder,
     and what is evaluated. `tasks` are the scores on the test split; `validation` those on the validation split, where a
-    study chooses on them. `asked` is when a run last measured or reused it: of two results under one name, the one
-    asked for last is what people look for.
+    study chooses on them. `tuned` says how a search chose the hyper-parameters, if one did: in how many trials, over
+    which space, what the default and the chosen ones gave on the validation split. It is no part of the cell's
+    identity: a cell that is there already gains it, and keeps it when it is reused. `asked` is when a run last measured
+    or reused it: of two results under one name, the one asked for last is what people look for.
     `average` and `average_relative` weigh all tasks the same; they are derived from the counts and stored for readers.
     """
 
@@ -114,6 +116,7 @@ class Result(BaseModel):
     seed: int
     tasks: dict[str, TaskScore]
     validation: dict[str, TaskScore] = {}
+    tuned: dict[str, Any] = {}
     weights: dict[str, str]
     data: dict[str, str]
     drawn: dict[str, str]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mergebench.bench import Bench
-from mergebench.errors import MergebenchError
+from mergebench.errors import in_words
 from mergebench.execution import Executor, Recipe
 from mergebench.measure import environment
 from mergebench.plan import Cell, Plan
@@ -75,7 +75,10 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None, timeou
             result, predictions = run_cell(executor, cell, lambda task, cell=cell: observer.task(cell, task))
         # A reused cell may have another place among the variants now, and the experts may have failed when it was new.
         tasks = _beside(result.tasks, ceiling.tasks) if ceiling else result.tasks
-        result = result.model_copy(update={"asked": asked, "tasks": tasks, **_place(plan.bench, cell)})
+        facts = {"asked": asked, "tasks": tasks, **_place(plan.bench, cell)}
+        # Whoever asks for it, a result goes on telling that a search chose its hyper-parameters.
+        facts |= {"tuned": dict(cell.tuned)} if cell.tuned else {}
+        result = result.model_copy(update=facts)
         store.write(cell.key, result, predictions)
         # A plan's first method is the ceiling that all others, ceilings too, are held against.
         if cell.card is plan.cells[0].card and result.status == "ok":
@@ -119,9 +122,7 @@ def run_cell(
         status, error = "ok", None
     # A method is other people's code: whatever it raises must cost its own cell alone.
     except Exception as exception:  # noqa: BLE001
-        status, error = "failed", f"{type(exception).__name__}: {exception}"
-        if isinstance(exception, MergebenchError):
-            error = str(exception)
+        status, error = "failed", in_words(exception)
     result = Result(
         status=status,
         error=error,

@@ -234,6 +234,23 @@ def select(variants: Sequence[Variant], wanted: Mapping[str, Sequence[str]]) -> 
     return left
 
 
+def select_one(variants: Sequence[Variant], wanted: Mapping[str, Sequence[str]], suite: str) -> Variant:
+    """The one variant with these values.
+
+    Args:
+        variants, wanted: as `select` takes them.
+        suite: whose they are, for the message.
+
+    Raises:
+        MergebenchError: as `select`; or several are left.
+    """
+    left = select(variants, wanted)
+    if len(left) != 1:
+        axes = " ".join(f"{axis}={as_text(value)}" for axis, value in variants[0].point.items())
+        raise MergebenchError(f"suite {suite!r}: {len(left)} variants left; choose one, as --only {axes}")
+    return left[0]
+
+
 def _meant(value: Any, text: str) -> bool:
     """Whether a text names a value; a number may be written in any way: 1, 1.0, 1e0."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):

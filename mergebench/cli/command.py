@@ -14,6 +14,7 @@ from mergebench.errors import MergebenchError, nearest
 
 VERBS = {
     "run": "merge with every method asked for, evaluate, and write the leaderboard",
+    "tune": "search a method's hyper-parameters on validation data, and measure what was chosen",
     "list": "list methods, suites, studies, zoos, tasks or corruptions",
     "describe": "tell all about a method, suite, study, zoo, task or corruption",
     "merge": "merge experts into one checkpoint",
@@ -27,6 +28,7 @@ VERBS = {
 # What an interrupted verb leaves behind.
 KEPT = {
     "run": "finished cells are kept, run again to go on",
+    "tune": "finished trials are kept, run again to go on",
     "finetune": "with --checkpoints, the same command goes on where it was",
 }
 

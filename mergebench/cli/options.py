@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_SUITE = "tiny-8"
+TIMEOUT_HELP = "seconds that one merge may take; longer is a failure"
 
 
 def add_suite_options(parser: ArgumentParser) -> None:
@@ -46,13 +47,9 @@ def one_variant(bench: "Bench", items: list[str]) -> "Variant":
     Raises:
         MergebenchError: it leaves several, or none.
     """
-    from mergebench.variant import select
+    from mergebench.variant import select_one
 
-    left = select(bench.variants, wanted_variants(items))
-    if len(left) != 1:
-        axes = " ".join(f"{axis}={value}" for axis, value in bench.variants[0].point.items())
-        raise MergebenchError(f"suite {bench.name!r}: {len(left)} variants left; choose one, as --only {axes}")
-    return left[0]
+    return select_one(bench.variants, wanted_variants(items), bench.name)
 
 
 def add_device_options(parser: ArgumentParser) -> None:

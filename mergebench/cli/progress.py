@@ -33,7 +33,7 @@ class ProgressObserver(Observer):
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("method x task"),
+            TextColumn("{task.fields[unit]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -41,7 +41,7 @@ class ProgressObserver(Observer):
             transient=True,
             disable=not self.console.is_terminal,
         )
-        self._bar = self._progress.add_task("reading weights and images", total=None)
+        self._bar = self._progress.add_task("reading weights and images", total=None, unit="method x task")
 
     def __enter__(self) -> "ProgressObserver":
         self._progress.start()

@@ -5,7 +5,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveFloat
 
-from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, wanted_variants
+from mergebench.cli.options import DEFAULT_SUITE, TIMEOUT_HELP, add_device_options, add_suite_options, wanted_variants
 from mergebench.errors import HyperparameterError, MergebenchError
 
 
@@ -23,12 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as METHOD.NAME=VALUE")
     parser.add_argument("--hyperparameters", type=dict[str, dict[str, Any]], default={}, help="the same, for --config")
     parser.add_argument("--out", type=str, default="runs", help="folder of results and leaderboard")
-    parser.add_argument(
-        "--timeout",
-        type=PositiveFloat | None,
-        default=None,
-        help="seconds that one merge may take; longer is a failure",
-    )
+    parser.add_argument("--timeout", type=PositiveFloat | None, default=None, help=TIMEOUT_HELP)
     parser.add_argument("--dry-run", action="store_true", help="check what is asked for, and tell what would be run")
     add_device_options(parser)
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "lightning", "timm", "torchvision", "open_clip")
+HEAVY = ("torch", "lightning", "timm", "torchvision", "open_clip", "optuna")
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,7 @@ HEAVY = ("torch", "lightning", "timm", "torchvision", "open_clip")
     [
         ["--help"],
         ["run", "--help"],
+        ["tune", "--help"],
         ["list", "methods"],
         ["list", "suites"],
         ["list", "zoos"],

@@ -1,0 +1,62 @@
+"""Progress of a search: a line for every trial, the best so far marked; then the cells of what was chosen."""
+
+from mergebench.cli.progress import ProgressObserver
+from mergebench.plan import Cell, Plan
+from mergebench.tuning import Search, SearchObserver, Trial
+
+
+class SearchProgress(ProgressObserver, SearchObserver):
+    """A bar over trials, then over what is left to measure, and a line for each trial and cell that ends."""
+
+    def search(self, search: Search, trials: int) -> None:
+        """Tell what is searched, and size the bar."""
+        stored = min(len(search.trials), trials)
+        where = f"{search.bench.name}{', ' * bool(search.variant.name)}{search.variant.name}"
+        self.console.print(
+            f"{search.card.name} on {where}: {trials} trials ({stored} stored), "
+            f"validation split of {len(search.variant.evaluate)} tasks, on {search.device}"
+        )
+        for name, part in search.space.items():
+            self.console.print(f"  {name}: {part}, default {search.default[name]}")
+        self._best: float | None = None
+        self._progress.update(self._bar, total=trials, completed=0, unit="trials", description="trial 0")
+
+    def trial(self, search: Search, trial: Trial, stored: bool) -> None:
+        """A line for the trial."""
+        label = f"  {trial.number:>3}  {settings(trial):<40}"
+        if trial.value is None:
+            told = f"failed: {trial.error}"
+        else:
+            best = self._best is None or trial.value > self._best
+            self._best = trial.value if best else self._best
+            told = f"{100 * trial.value:6.2f} %  {_source(trial, stored):>8}{'  best so far' if best else ''}"
+        self.console.print(f"{label} {told}")
+        self._progress.update(self._bar, advance=1, description=f"trial {trial.number + 1}")
+
+    def chosen(self, search: Search, best: Trial, trials: int) -> None:
+        """What the search has found, on the split that it saw."""
+        record = search.record(trials)
+        default = "failed" if record["default"] is None else f"{100 * record['default']:.2f} %"
+        found = "nothing better than the default" if best.number == 0 else f"{settings(best)} (trial {best.number})"
+        self.console.print(
+            f"chosen on validation: {found}, {100 * record['best']:.2f} %; default {default}; "
+            f"{trials} trials, {record['failed']} failed, {record['seconds']:.1f} s"
+        )
+        self._progress.update(self._bar, total=None, unit="method x task", description="reading weights and images")
+
+    def start(self, plan: Plan, todo: list[Cell]) -> None:
+        """From here on the bar counts what is left to measure."""
+        self._progress.update(self._bar, completed=0)
+        super().start(plan, todo)
+
+
+def settings(trial: Trial) -> str:
+    """A trial's settings, as `--set` takes them."""
+    return " ".join(f"{name}={value}" for name, value in trial.settings.items())
+
+
+def _source(trial: Trial, stored: bool) -> str:
+    """Where its counts come from."""
+    if stored:
+        return "stored"
+    return f"as {trial.repeats}" if trial.repeats is not None else f"{trial.seconds:.1f} s"

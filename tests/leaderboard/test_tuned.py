@@ -1,0 +1,80 @@
+"""Rows whose hyper-parameters a search has chosen: told from the others, with what the search saw."""
+
+import pytest
+
+from mergebench.leaderboard.board import make_boards
+from mergebench.leaderboard.page import write_page
+from mergebench.leaderboard.series import make_series
+from mergebench.leaderboard.series_table import labels as line_labels
+from mergebench.leaderboard.series_table import markdown
+from mergebench.leaderboard.table import print_board
+
+RECORD = {
+    "trials": 20,
+    "failed": 1,
+    "seed": 0,
+    "space": {"alpha": {"low": 0.1, "high": 1.0, "log": True}, "kind": ["a", "b"]},
+    "default": 0.4,
+    "best": 0.4567,
+}
+DEFAULT, CHOSEN = {"alpha": 0.3, "n": 3, "kind": "a"}, {"alpha": 0.7, "n": 3, "kind": "a"}
+NOTE = (
+    "Tuned rows chose their hyper-parameters on the validation split: "
+    "M (alpha=0.7, kind=a) with 20 trials (45.7 % there, the default 40.0 %)."
+)
+
+
+def test_a_tuned_row_stands_beside_the_default_one_and_says_what_was_chosen(make_result, capsys, tmp_path):
+    results = [
+        make_result("m", (40, 45), hyperparameters=DEFAULT),
+        make_result("m", (50, 55), hyperparameters=CHOSEN, tuned=RECORD),
+        make_result("other", (10, 10)),
+    ]
+    boards = make_boards(results)
+    print_board(boards[0])
+    for text in (capsys.readouterr().out, write_page(boards, tmp_path / "page.html").read_text()):
+        assert "M (tuned: alpha=0.7, kind=a)" in text and "M (alpha=0.3)" in text
+        assert NOTE in text and "Other (" not in text
+
+
+def test_a_tuned_row_alone_says_so_too_and_what_else_differs(make_result):
+    tuned = make_result("m", (50, 55), hyperparameters=CHOSEN, tuned=RECORD)
+    (board,) = make_boards([tuned])
+    assert board.rows[0].tuned == RECORD and board.note == NOTE
+    fixed = make_result("m", (60, 60), hyperparameters=CHOSEN | {"n": 4}, tuned=RECORD)
+    (board,) = make_boards([tuned, fixed])
+    from mergebench.leaderboard.formatting import labels
+
+    assert labels(board.rows) == ["M (tuned: alpha=0.7, kind=a, n=4)", "M (tuned: alpha=0.7, kind=a, n=3)"]
+
+
+def test_without_a_search_nothing_is_said_of_one(make_result):
+    (board,) = make_boards([make_result("m", (40, 45), hyperparameters=DEFAULT)])
+    assert board.rows[0].tuned == {} and board.note == ""
+
+
+def test_one_seed_with_a_record_makes_the_row_a_tuned_one_and_the_newest_record_counts(make_result):
+    later = {"trials": 40}
+    results = [
+        make_result("m", (50, 55), hyperparameters=CHOSEN, tuned=RECORD, seed=0),
+        make_result("m", (50, 57), hyperparameters=CHOSEN, seed=1, started="2026-03-01T00:00:00+00:00"),
+        make_result("m", (50, 59), hyperparameters=CHOSEN, tuned=RECORD | later, seed=2, asked="2026-02-01"),
+    ]
+    (row,) = make_boards(results)[0].rows
+    assert row.seeds == (0, 1, 2) and row.tuned == RECORD | later
+
+
+def test_a_default_that_failed_in_the_search_is_told(make_result):
+    (board,) = make_boards([make_result("m", (5, 5), hyperparameters=CHOSEN, tuned=RECORD | {"default": None})])
+    assert "(45.7 % there, the default failed)" in board.note
+
+
+@pytest.mark.parametrize("tuned", [{}, RECORD])
+def test_a_suite_with_variants_tells_at_which_of_them_a_line_was_tuned(at, tuned):
+    results = [at("m", (40, 45), {"tasks": n}, hyperparameters=DEFAULT, position=n) for n in (2, 4)]
+    results += [at("m", (50, 55), {"tasks": 4}, hyperparameters=CHOSEN, tuned=tuned, position=4)]
+    (series,) = make_series(results)
+    label = "M (tuned: alpha=0.7, kind=a)" if tuned else "M (alpha=0.7)"
+    assert set(line_labels(series)) == {"M (alpha=0.3)", label}
+    where = NOTE.replace("kind=a)", "kind=a) at tasks=4")
+    assert (where in series.notes) is (where in markdown(series)) is bool(tuned)
