@@ -86,7 +86,8 @@ def test_an_interrupt_keeps_what_is_done(toward, command, tmp_path, monkeypatch)
     ("arguments", "told"),
     [
         ("tiess", "unknown method 'tiess'; did you mean 'ties'"),
-        ("average", "method 'average' has no ranges to search: it has none left"),
+        ("model_stock", "method 'model_stock' has no ranges to search: it has none left"),
+        ("slerp", "nothing to tune: slerp merges 2 experts, not 8"),
         ("fisher", "method 'fisher' has no ranges to search: say what, as --space NAME=LOW:HIGH, with NAME of"),
         ("finetuned", "no ranges to search"),
         ("ties --space densty=0.1:0.2", "no hyper-parameter 'densty'; did you mean 'density'"),
