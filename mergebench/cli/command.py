@@ -17,6 +17,7 @@ VERBS = {
     "tune": "search a method's hyper-parameters on validation data, and measure what was chosen",
     "list": "list methods, suites, studies, zoos, tasks or corruptions",
     "describe": "tell all about a method, suite, study, zoo, task or corruption",
+    "check": "hold methods, built in or your own, to what every method must keep",
     "merge": "merge experts into one checkpoint",
     "evaluate": "evaluate a checkpoint on a suite",
     "finetune": "train an expert from a zoo's base",

@@ -14,6 +14,7 @@ HEAVY = ("torch", "lightning", "timm", "torchvision", "open_clip", "optuna")
         ["--help"],
         ["run", "--help"],
         ["tune", "--help"],
+        ["check", "--help"],
         ["list", "methods"],
         ["list", "suites"],
         ["list", "zoos"],

@@ -1,0 +1,76 @@
+"""`mergebench check`: any method, held to what every method must keep, on random miniature models."""
+
+import time
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeInt
+
+from mergebench.errors import HyperparameterError, nearest
+
+if TYPE_CHECKING:
+    from mergebench.candidate import Candidate
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What `check` takes."""
+    parser.add_argument("methods", nargs="+", type=str, help="all, names, wildcards, families, or FILE.py[:FUNCTION]")
+    parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as [METHOD.]NAME=VALUE")
+    parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of the miniature models and of the methods")
+
+
+def settings_of(method: str, given: dict[str, Any], among: Collection[str]) -> dict[str, Any]:
+    """What `--set` sets of one method: what is said of it, or of all that are checked.
+
+    Raises:
+        HyperparameterError: something is said of a method that is not checked.
+    """
+    settings = {}
+    for key, value in given.items():
+        whose, _, name = key.rpartition(".")
+        if whose and whose not in among:
+            raise HyperparameterError(f"--set {key}: {whose!r} is not checked; {nearest(whose, list(among))}")
+        if whose in ("", method):
+            settings[name] = value
+    return settings
+
+
+def execute(config: Namespace) -> int:
+    """Check; 1 if a property of a method does not hold."""
+    from mergebench import hyperparameters, registry
+    from mergebench.candidate import Candidate
+
+    cards = registry.select_methods(config.methods)
+    given, names = hyperparameters.parse_assignments(config.set), [card.name for card in cards]
+    # Whatever is wrong with what was asked for shows before anything is checked.
+    candidates = [Candidate(card, settings_of(card.name, given, names), config.seed) for card in cards]
+    start = time.perf_counter()
+    failed = [c.card.name for c in candidates if not conforms(c)]
+    if len(candidates) > 1:
+        seconds = time.perf_counter() - start
+        passed = len(candidates) - len(failed)
+        verdict = f"{passed} of {len(candidates)} methods conform; not {', '.join(failed)}"
+        print(f"{verdict if failed else f'all {passed} methods conform'} ({seconds:.1f} s)")
+    return 1 if failed else 0
+
+
+def conforms(candidate: "Candidate") -> bool:
+    """Check one method, printing a line per property as it becomes known and one with the verdict."""
+    from mergebench.conformance import check
+
+    start = time.perf_counter()
+    card = candidate.card
+    print(f"{card.name}: {card.title}", flush=True)
+    found, told = [], set()
+    for finding in check(candidate):
+        # A method that always fails would say the same thing a dozen times.
+        detail = "as above" if finding.status == "FAIL" and finding.detail in told else finding.detail
+        told.add(finding.detail)
+        print(f"  {finding.status:<6}{finding.title}{f': {detail}' if detail else ''}", flush=True)
+        found.append(finding.status)
+    counts = [(found.count("ok"), "ok"), (found.count("FAIL"), "failed"), (found.count("-"), "not applicable")]
+    verdict = "does not conform" if "FAIL" in found else "conforms"
+    said = ", ".join(f"{count} {what}" for count, what in counts if count)
+    print(f"{card.name} {verdict}: {said} ({time.perf_counter() - start:.1f} s)", flush=True)
+    return "FAIL" not in found
