@@ -19,8 +19,8 @@ from mergebench.miniature import Inputs, make_inputs
 from mergebench.pool import ModelPool
 from mergebench.states import StateDict
 
-# Makes a method long -> what it is lowered to, unless it is set.
-SHORT = {"steps": 2, "samples": 4}
+# What makes a method long, by the last word of its name (`shift_steps`) -> what it is lowered to, unless it is set.
+SHORT = {"steps": 2, "iterations": 2, "epochs": 2, "samples": 4}
 
 Result = StateDict | PerTask
 
@@ -107,15 +107,20 @@ class Candidate:
         return run_method(self._function, pool, resolved), pool.read
 
 
+def lengthens(name: str) -> bool:
+    """Whether a hyper-parameter is a number of steps, images or the like."""
+    return name.rpartition("_")[2] in SHORT
+
+
 def shortened(card: MethodCard, given: Mapping[str, Any]) -> dict[str, Any]:
     """All hyper-parameters of a method: those given, and the defaults, lowered where they make it long.
 
     The method that it starts from, if any, is shortened too.
     """
     resolved = hyperparameters.resolve(discovery.load_function(card), given)
-    for name in SHORT.keys() & (resolved.keys() - given.keys()):
+    for name in filter(lengthens, resolved.keys() - given.keys()):
         if type(resolved[name]) is int:
-            resolved[name] = min(resolved[name], SHORT[name])
+            resolved[name] = min(resolved[name], SHORT[name.rpartition("_")[2]])
     start, settings = registry.start_of(card, resolved), f"{card.starts}_settings"
     if start is not None and settings in resolved:
         resolved[settings] = shortened(start, resolved[settings] or {})

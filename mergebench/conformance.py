@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from mergebench.candidate import (
-    SHORT,
     Candidate,
     Result,
     generator_states,
     generators_kept,
+    lengthens,
     quiet,
     set_generators,
     tensors,
@@ -263,28 +263,36 @@ def nothing_else_read(candidate: Candidate) -> None:
 
 
 @promises("what the card declares is read")
-def needs_read(candidate: Candidate) -> None:
+def needs_read(candidate: Candidate) -> str | None:
     if not any(candidate.needs(**settings).names() for settings in candidate.conditions()):
         raise DoesNotApply("it declares no needs")
-    for settings in candidate.conditions():
-        _, read = candidate.run(candidate.inputs().copy(), **settings)
-        for need in candidate.needs(**settings).names():
-            if need not in read:
-                told = f" {_as_text(settings)}" if settings else ""
-                raise Broken(f"{need} is declared, but never read{told}: the leaderboard would show it")
+    usual, *others = ((settings, *_unread(candidate, settings)) for settings in candidate.conditions())
+    if usual[1:]:
+        raise Broken(f"{', '.join(usual[1:])} is declared, but never read: the leaderboard would show it")
+    # Needs that depend on two hyper-parameters cannot be declared exactly, so this is no failure.
+    return "; ".join(f"{_as_text(s)}, {', '.join(unread)} is not" for s, *unread in others if unread) or None
+
+
+def _unread(candidate: Candidate, settings: Mapping[str, Any]) -> list[str]:
+    """Which of the needs declared under these settings a merge makes no use of."""
+    _, read = candidate.run(candidate.inputs().copy(), **settings)
+    return [need for need in candidate.needs(**settings).names() if need not in read]
 
 
 @promises("copies of one expert give that expert")
 def idempotent(candidate: Candidate) -> None:
     if not candidate.card.idempotent:
         raise DoesNotApply("the card does not say idempotent=True")
-    inputs = candidate.inputs()
-    for state, where in (
-        (next(iter(inputs.experts.values())), "in every expert"),
-        (inputs.base.state_dict(), "in every expert and the base"),
-    ):
-        result = candidate.merge(inputs.alike(state))
-        _hold(tensors(result), _of_each(result, state), where, ROUNDING)
+    state = next(iter(candidate.inputs().experts.values()))
+    result = candidate.merge(candidate.inputs().alike(state))
+    _hold(tensors(result), _of_each(result, state), "in every expert", ROUNDING)
+
+
+@promises("experts that are all the base give the base")
+def nothing_changed(candidate: Candidate) -> None:
+    base = candidate.inputs().base.state_dict()
+    result = candidate.merge(candidate.inputs().alike(base))
+    _hold(tensors(result), _of_each(result, base), "in base and experts", ROUNDING)
 
 
 @promises("experts and base may be in half, bfloat16 or double precision")
@@ -312,10 +320,10 @@ def any_number(candidate: Candidate) -> str | None:
 def frozen_stays(candidate: Candidate) -> None:
     inputs = candidate.inputs()
     base = inputs.base.state_dict()
-    for names in (*((n,) for n in FROZEN), tuple(base)):
-        with _under(candidate, "all experts equal to the base" if len(names) > 1 else f"{names[0]} frozen"):
-            result = candidate.merge(inputs.frozen(names))
-            _hold(tensors(result), _of_each(result, {n: base[n] for n in names}), "in base and experts", ROUNDING)
+    for name in FROZEN:
+        with _under(candidate, f"{name} frozen"):
+            result = candidate.merge(inputs.frozen(name))
+            _hold(tensors(result), _of_each(result, {name: base[name]}), "in base and experts", ROUNDING)
 
 
 @promises("every end of the card's ranges gives a finite result")
@@ -327,7 +335,7 @@ def ranges_hold(candidate: Candidate) -> None:
         for value in values:
             with _under(candidate, f"{name}={value}"):
                 # The ends of what makes a method long are held to their type alone.
-                if name in SHORT:
+                if lengthens(name):
                     candidate.resolve(**{name: value})
                 else:
                     candidate.merge(candidate.inputs(), **{name: value})

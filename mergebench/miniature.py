@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -82,10 +81,10 @@ class Inputs:
         turns = zip(self.experts.items(), itertools.cycle(dtypes), strict=False)
         return replace(self, experts={t: {n: v.to(dtype) for n, v in e.items()} for (t, e), dtype in turns})
 
-    def frozen(self, names: Collection[str]) -> "Inputs":
-        """With experts that agree with the base in these parameters."""
-        base = self.base.state_dict()
-        return replace(self, experts={t: {**e, **{n: base[n].clone() for n in names}} for t, e in self.experts.items()})
+    def frozen(self, name: str) -> "Inputs":
+        """With experts that agree with the base in one parameter."""
+        value = self.base.state_dict()[name]
+        return replace(self, experts={t: {**e, name: value.clone()} for t, e in self.experts.items()})
 
     def alike(self, state: StateDict) -> "Inputs":
         """With copies of one state for experts."""

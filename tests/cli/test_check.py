@@ -44,10 +44,11 @@ def test_a_built_in_method_conforms(command):
 
 def test_a_method_that_does_not_gives_status_1_and_says_what_is_wrong(command, plugin):
     done = command("check", f"{plugin}:half_mine")
-    (failed,) = [line for line in done.out.splitlines() if line.startswith("  FAIL")]
-    assert failed.startswith("  FAIL  what no expert changed stays the base's: blocks.0.attn.qkv.weight frozen: 'blo")
+    failed, last = [line for line in done.out.splitlines() if line.startswith("  FAIL")]
+    assert failed.startswith("  FAIL  experts that are all the base give the base: 'cls_token'[")
+    assert last.startswith("  FAIL  what no expert changed stays the base's: blocks.0.attn.qkv.weight frozen: 'blo")
     assert (done.status, done.err) == (1, "")
-    assert re.search(r"^half_mine does not conform: \d+ ok, 1 failed, \d+ not applicable \(", done.out, re.MULTILINE)
+    assert re.search(r"^half_mine does not conform: \d+ ok, 2 failed, \d+ not applicable \(", done.out, re.MULTILINE)
 
 
 def test_several_methods_are_summed_up_and_their_own_words_are_not_heard(command, plugin):
