@@ -119,7 +119,7 @@ def _under(candidate: Candidate, condition: str) -> Iterator[None]:
 
 def _as_text(settings: Mapping[str, Any]) -> str:
     """A condition in words."""
-    return "with " + ", ".join(f"{n}={v}" for n, v in settings.items()) if settings else "as asked for"
+    return "with " + ", ".join(f"{n}={v}" for n, v in settings.items())
 
 
 def _hold(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str, tolerance: float = 0.0) -> None:
