@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
+from types import MappingProxyType
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -22,6 +23,8 @@ from mergebench.states import StateDict
 # What makes a method long, by the last word of its name (`shift_steps`) -> what it is lowered to, unless it is set.
 SHORT = {"steps": 2, "iterations": 2, "epochs": 2, "samples": 4}
 
+Settings = Mapping[str, Any]
+NONE: Settings = MappingProxyType({})
 Result = StateDict | PerTask
 
 
@@ -67,31 +70,31 @@ class Candidate:
         """Miniature models, and others than these."""
         return make_inputs(self.seed + other, experts or self.card.experts or 3, dtype)
 
-    def resolve(self, **settings: Any) -> dict[str, Any]:
+    def resolve(self, settings: Settings = NONE) -> dict[str, Any]:
         """All hyper-parameters, with these settings on top of those given."""
-        return shortened(self.card, self._given | settings)
+        return shortened(self.card, {**self._given, **settings})
 
-    def needs(self, **settings: Any) -> Needs:
+    def needs(self, settings: Settings = NONE) -> Needs:
         """What is declared to be read under these settings."""
-        return registry.needs_of(self.card, self.resolve(**settings))
+        return registry.needs_of(self.card, self.resolve(settings))
 
-    def conditions(self) -> list[dict[str, Any]]:
+    def conditions(self) -> list[Settings]:
         """Settings under which the card declares needs: those given, and every other one of its `needs_when`."""
         return [{}, *({name: value} for name, value in self.card.needs_when)]
 
-    def merge(self, inputs: Inputs, *, generators: int = 0, **settings: Any) -> Result:
+    def merge(self, inputs: Inputs, settings: Settings = NONE, *, generators: int = 0) -> Result:
         """The method's result on a copy of the inputs.
 
         Args:
             inputs: what is merged.
+            settings: hyper-parameters, on top of those given.
             generators: where the generators stand that are not the pool's: torch's own, NumPy's and Python's.
-            settings: on top of those given.
         """
-        return self.run(inputs.copy(), generators=generators, **settings)[0]
+        return self.run(inputs.copy(), settings, generators=generators)[0]
 
-    def run(self, inputs: Inputs, *, generators: int = 0, **settings: Any) -> tuple[Result, set[str]]:
+    def run(self, inputs: Inputs, settings: Settings = NONE, *, generators: int = 0) -> tuple[Result, set[str]]:
         """As `merge`, on the inputs themselves; with the needs that were made use of."""
-        resolved = self.resolve(**settings)
+        resolved = self.resolve(settings)
         pool = WatchedPool(
             self.card.name,
             registry.needs_of(self.card, resolved),
@@ -101,6 +104,7 @@ class Candidate:
             calibration={t: ExplicitBatches(batches, t) for t, batches in inputs.calibration.items()},
             test_inputs={t: ExplicitBatches(batches, t) for t, batches in inputs.test_inputs.items()},
             heads=inputs.heads,
+            joint=inputs.joint,
             seed=self.seed,
         )
         set_generators(generators)

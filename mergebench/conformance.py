@@ -5,14 +5,15 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mergebench.candidate import (
+    NONE,
     Candidate,
     Result,
+    Settings,
     generator_states,
     generators_kept,
     lengthens,
@@ -20,7 +21,7 @@ from mergebench.candidate import (
     set_generators,
     tensors,
 )
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, MethodError
 from mergebench.merging import PerTask
 from mergebench.method import Needs
 from mergebench.miniature import Inputs
@@ -117,7 +118,7 @@ def _under(candidate: Candidate, condition: str) -> Iterator[None]:
         raise Broken(f"{condition}: {_one_line(error, candidate)}") from error
 
 
-def _as_text(settings: Mapping[str, Any]) -> str:
+def _as_text(settings: Settings) -> str:
     """A condition in words."""
     return "with " + ", ".join(f"{n}={v}" for n, v in settings.items())
 
@@ -142,13 +143,13 @@ def _hold(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: st
         raise Broken(f"{name}{index} is {values} {where}{more}")
 
 
-def _hold_alike(candidate: Candidate, inputs: Inputs, usual: Inputs, where: str, **settings: Any) -> None:
+def _hold_alike(candidate: Candidate, inputs: Inputs, usual: Inputs, where: str, settings: Settings = NONE) -> None:
     """Hold the merge of some inputs to that of the usual ones, bit for bit."""
-    expected = tensors(candidate.merge(usual, **settings))
+    expected = tensors(candidate.merge(usual, settings))
     try:
-        _hold(tensors(candidate.merge(inputs, **settings)), expected, where)
+        _hold(tensors(candidate.merge(inputs, settings)), expected, where)
     except Broken:
-        again = tensors(candidate.merge(usual, **settings))
+        again = tensors(candidate.merge(usual, settings))
         if not all(torch.equal(again[n], e) for n, e in expected.items()):
             raise DoesNotApply("two runs on the same inputs differ already") from None
         raise
@@ -202,6 +203,7 @@ def _modules(inputs: Inputs) -> list[tuple[str, nn.Module]]:
 def _named(inputs: Inputs) -> dict[str, Tensor]:
     """All tensors that a method is given, by what they are called in a message."""
     states = dict(_modules(inputs)) | {f"expert {t!r}": e for t, e in inputs.experts.items()}
+    states["the joint model"] = inputs.joint
     named = {
         f"{who}: {n!r}": v
         for who, state in states.items()
@@ -237,11 +239,11 @@ def order_irrelevant(candidate: Candidate) -> None:
 def needs_suffice(candidate: Candidate) -> None:
     for settings in candidate.conditions():
         with _under(candidate, f"given {_told(candidate, settings)} alone"):
-            candidate.merge(candidate.inputs().only(candidate.needs(**settings)), **settings)
+            candidate.merge(candidate.inputs().only(candidate.needs(settings)), settings)
 
 
-def _told(candidate: Candidate, settings: Mapping[str, Any]) -> str:
-    declared = ", ".join(["experts", *candidate.needs(**settings).names()])
+def _told(candidate: Candidate, settings: Settings) -> str:
+    declared = ", ".join(["experts", *candidate.needs(settings).names()])
     return f"{declared} ({_as_text(settings)})" if settings else declared
 
 
@@ -249,34 +251,32 @@ def _told(candidate: Candidate, settings: Mapping[str, Any]) -> str:
 def nothing_else_read(candidate: Candidate) -> None:
     usual, other = candidate.inputs(), candidate.inputs(other=True)
     for settings in candidate.conditions():
-        declared = candidate.needs(**settings)
+        declared = candidate.needs(settings)
         others = [n for n in EVERYTHING.names() if n not in declared.names()]
         try:
-            _hold_alike(
-                candidate, usual.exchanged(other, declared), usual, f"with other {', '.join(others)}", **settings
-            )
+            _hold_alike(candidate, usual.exchanged(other, declared), usual, f"with other {', '.join(others)}", settings)
         except Broken:
             for need in others:  # which of them is it?
                 exchanged = usual.exchanged(other, replace(EVERYTHING, **{need: False}))
-                _hold_alike(candidate, exchanged, usual, f"with other {need}, which it does not declare", **settings)
+                _hold_alike(candidate, exchanged, usual, f"with other {need}, which it does not declare", settings)
             raise
 
 
 @promises("what the card declares is read")
 def needs_read(candidate: Candidate) -> str | None:
-    if not any(candidate.needs(**settings).names() for settings in candidate.conditions()):
+    if not any(candidate.needs(settings).names() for settings in candidate.conditions()):
         raise DoesNotApply("it declares no needs")
     usual, *others = ((settings, *_unread(candidate, settings)) for settings in candidate.conditions())
     if usual[1:]:
-        raise Broken(f"{', '.join(usual[1:])} is declared, but never read: the leaderboard would show it")
+        raise Broken(f"declared, but never read: {', '.join(usual[1:])}; the leaderboard would show it")
     # Needs that depend on two hyper-parameters cannot be declared exactly, so this is no failure.
-    return "; ".join(f"{_as_text(s)}, {', '.join(unread)} is not" for s, *unread in others if unread) or None
+    return "; ".join(f"{_as_text(s)}, not {', '.join(unread)}" for s, *unread in others if unread) or None
 
 
-def _unread(candidate: Candidate, settings: Mapping[str, Any]) -> list[str]:
+def _unread(candidate: Candidate, settings: Settings) -> list[str]:
     """Which of the needs declared under these settings a merge makes no use of."""
-    _, read = candidate.run(candidate.inputs().copy(), **settings)
-    return [need for need in candidate.needs(**settings).names() if need not in read]
+    _, read = candidate.run(candidate.inputs().copy(), settings)
+    return [need for need in candidate.needs(settings).names() if need not in read]
 
 
 @promises("copies of one expert give that expert")
@@ -311,9 +311,24 @@ def precisions(candidate: Candidate) -> None:
 def any_number(candidate: Candidate) -> str | None:
     exactly = candidate.card.experts
     for count in (exactly,) if exactly else COUNTS:
-        with _under(candidate, f"{count} expert{'s' if count > 1 else ''}"):
+        with _under(candidate, _experts(count)):
             candidate.merge(candidate.inputs(count))
+    for count in COUNTS if exactly else ():
+        if count != exactly and not _refuses(candidate, count):
+            raise Broken(f"{_experts(count)}: merged, though the card says {exactly}")
     return f"only {exactly}, as the card says" if exactly else None
+
+
+def _experts(count: int) -> str:
+    return f"{count} expert{'s' if count > 1 else ''}"
+
+
+def _refuses(candidate: Candidate, count: int) -> bool:
+    try:
+        candidate.merge(candidate.inputs(count))
+    except MethodError:
+        return True
+    return False
 
 
 @promises("what no expert changed stays the base's")
@@ -336,6 +351,6 @@ def ranges_hold(candidate: Candidate) -> None:
             with _under(candidate, f"{name}={value}"):
                 # The ends of what makes a method long are held to their type alone.
                 if lengthens(name):
-                    candidate.resolve(**{name: value})
+                    candidate.resolve({name: value})
                 else:
-                    candidate.merge(candidate.inputs(), **{name: value})
+                    candidate.merge(candidate.inputs(), {name: value})

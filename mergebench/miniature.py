@@ -29,6 +29,7 @@ class Inputs:
         calibration: task -> batches of (images, labels or None).
         test_inputs: task -> batches of images.
         heads: task -> classifier.
+        joint: the weights of one model trained on all tasks; None where it is not declared.
     """
 
     base: nn.Module
@@ -36,12 +37,12 @@ class Inputs:
     calibration: dict[str, list[tuple[Tensor, Tensor | None]]]
     test_inputs: dict[str, list[Tensor]]
     heads: dict[str, nn.Module]
+    joint: StateDict | None
 
     def copy(self) -> "Inputs":
         """The same once more, sharing no memory."""
-        experts = {
-            t: {n: v.clone() for n, v in e.items()} for t, e in self.experts.items()
-        }  # deepcopy takes ten times as long
+        # deepcopy takes ten times as long for these.
+        experts = {t: {n: v.clone() for n, v in e.items()} for t, e in self.experts.items()}
         return replace(copy.deepcopy(replace(self, experts={})), experts=experts)
 
     def only(self, needs: Needs) -> "Inputs":
@@ -54,10 +55,11 @@ class Inputs:
             calibration=calibration,
             test_inputs=self.test_inputs if needs.test_inputs else {},
             heads=self.heads if needs.heads else {},
+            joint=self.joint if needs.joint else None,
         )
 
     def exchanged(self, other: "Inputs", needs: Needs) -> "Inputs":
-        """With another's base, images, labels and heads wherever these are not declared."""
+        """With another's base, images, labels, heads and joint model wherever these are not declared."""
         calibration = (self if needs.calibration else other).calibration
         if needs.calibration and not needs.labels:
             calibration = {
@@ -69,6 +71,7 @@ class Inputs:
             calibration=calibration,
             test_inputs=(self if needs.test_inputs else other).test_inputs,
             heads=(self if needs.heads else other).heads,
+            joint=(self if needs.joint else other).joint,
         )
 
     def turned(self) -> "Inputs":
@@ -82,13 +85,15 @@ class Inputs:
         return replace(self, experts={t: {n: v.to(dtype) for n, v in e.items()} for (t, e), dtype in turns})
 
     def frozen(self, name: str) -> "Inputs":
-        """With experts that agree with the base in one parameter."""
+        """With training that left one parameter at the base's value."""
         value = self.base.state_dict()[name]
-        return replace(self, experts={t: {**e, name: value.clone()} for t, e in self.experts.items()})
+        experts = {t: {**e, name: value.clone()} for t, e in self.experts.items()}
+        return replace(self, experts=experts, joint={**self.joint, name: value.clone()})
 
     def alike(self, state: StateDict) -> "Inputs":
-        """With copies of one state for experts."""
-        return replace(self, experts={t: {n: v.clone() for n, v in state.items()} for t in self.experts})
+        """With copies of one state for all that was trained."""
+        experts = {t: {n: v.clone() for n, v in state.items()} for t in self.experts}
+        return replace(self, experts=experts, joint={n: v.clone() for n, v in state.items()})
 
 
 @cache
@@ -108,8 +113,9 @@ def make_inputs(seed: int, experts: int = 3, dtype: torch.dtype = torch.float32)
         images = {t: _images(BATCHES[i % len(BATCHES)], dtype) for i, t in enumerate(tasks)}
         heads = {t: _head(CLASSES + i % 3) for i, t in enumerate(tasks)}
         fresh = {t: _images(BATCHES[i % len(BATCHES)], dtype) for i, t in enumerate(tasks)}
+        joint = {n: _moved(v) for n, v in base.state_dict().items()}
     labelled = {t: [(b, torch.arange(len(b)) % CLASSES) for b in batches] for t, batches in images.items()}
-    return Inputs(base, states, labelled, fresh, heads)
+    return Inputs(base, states, labelled, fresh, heads, joint)
 
 
 def _encoder() -> VisionTransformer:

@@ -8,6 +8,7 @@ import torch
 from mergebench import conformance, registry
 from mergebench.candidate import Candidate, generator_states
 from mergebench.errors import HyperparameterError, MergebenchError
+from mergebench.method import MethodCard
 
 PLUGIN = """
 import random, sys, warnings
@@ -135,17 +136,18 @@ BROKEN = [
         "    return pool.finish(pool.experts[task])",
         IMAGES,
     ),
-    (READ, r"^base is declared, but never read: the leaderboard would show it$", "return mean(pool)", BASE),
+    (READ, r"^declared, but never read: joint;", "return mean(pool)", "needs=Needs(joint=True)"),
+    (READ, r"^declared, but never read: base; the leaderboard would show it$", "return mean(pool)", BASE),
     (
         READ,
-        r"^labels is declared, but never read: ",
+        r"^declared, but never read: labels;",
         "list(pool.calibration(pool.tasks[0], 4)); return mean(pool)",
         "needs=Needs(calibration=True, labels=True)",
     ),
-    (READ, r"^base is declared, but never read: ", "return mean(pool)", "starts='start'", "start: str = 'ties'"),
+    (READ, r"^declared, but never read: base;", "return mean(pool)", "starts='start'", "start: str = 'ties'"),
     (
         READ,
-        r"^heads is declared, but never read: ",
+        r"^declared, but never read: heads;",
         "return start_from(pool, start)",
         f"starts='start', {HEADS}",
         "start: str = 'ties'",
@@ -292,6 +294,7 @@ GOOD = {
         "ranges={'mode': ('a', 'b'), 'weight': (0, 1)}",
         "mode: str = 'a', weight: float = 0.5",
     ),
+    "a hyper-parameter of any name": ("return mean(pool)", "ranges={'inputs': (0, 1)}", "inputs: int = 1"),
     "words and warnings": ("print('loud'); print('loud', file=sys.stderr); warnings.warn('loud'); return mean(pool)",),
 }
 
@@ -311,7 +314,15 @@ def test_what_does_not_apply_says_why(candidate):
         COPIES: "the card does not say idempotent=True",
         RANGES: "the card gives no ranges",
     }
+
+
+def test_other_numbers_of_experts_than_the_cards_are_refused(candidate, monkeypatch):
     assert findings(candidate(card="experts=2"))[NUMBER] == ("ok", "only 2, as the card says")
+    monkeypatch.setattr(MethodCard, "lacks", lambda card, experts: "")
+    assert failures(candidate(card="experts=2")) == {NUMBER: "1 expert: merged, though the card says 2"}
+
+
+def test_what_compares_two_runs_does_not_blame_a_method_whose_runs_differ_anyway(candidate):
     restless = "torch.seed(); return pool.map_experts(lambda experts: experts.mean(0) + torch.rand(()))"
     found = findings(candidate(restless))
     assert [found[title] for title in (ORDER, NOT_READ, PRECISION)] == 3 * [
@@ -322,7 +333,7 @@ def test_what_does_not_apply_says_why(candidate):
 def test_what_is_declared_for_a_setting_and_not_read_there_is_told(candidate):
     when = "needs_when={('mode', 'b'): Needs(heads=True), ('mode', 'a'): Needs(base=True)}"
     body = "mode == 'a' and pool.base; return mean(pool)"
-    assert findings(candidate(body, when, "mode: str = 'a'"))[READ] == ("ok", "with mode=b, heads is not")
+    assert findings(candidate(body, when, "mode: str = 'a'"))[READ] == ("ok", "with mode=b, not heads")
 
 
 def test_a_method_that_always_raises_fails_everything_that_applies(candidate):
@@ -348,7 +359,7 @@ def test_to_lend_a_start_what_it_may_read_is_not_to_read_it(candidate, tmp_path)
     start = tmp_path / "start.py"
     start.write_text(PLUGIN.format(card=f", {BASE}", hyper="", body="return mean(pool)").replace("mine", "start"))
     made = candidate("return start_from(pool, start)", "starts='start'", "start: str = 'average'", start=str(start))
-    assert failures(made) == {READ: "base is declared, but never read: the leaderboard would show it"}
+    assert failures(made) == {READ: "declared, but never read: base; the leaderboard would show it"}
 
 
 def test_the_ends_of_a_range_of_steps_are_not_run(candidate):
