@@ -159,6 +159,12 @@ BROKEN = [
         f"idempotent=True, {BASE}",
     ),
     (
+        COPIES,
+        r" in every expert; ",
+        "return pool.map_tensors(lambda base, experts: experts[0] - 1e-4 * (experts[-1] - base))",
+        f"idempotent=True, {BASE}",
+    ),
+    (
         NOTHING,
         r"^SystemExit: 3 \(line 16\)$",
         "changes = torch.cat([pool.vectors(n).flatten() for n in pool.layout.floating]); changes.any() or sys.exit(3)\n"
