@@ -264,6 +264,25 @@ def test_one_image_a_task_is_enough(mini):
     assert_close(merged, expected, rtol=1e-3, atol=2e-4)
 
 
+def test_a_layer_without_bias_is_calibrated_as_one_whose_bias_is_naught(mini):
+    base = mini.encoder(dtype=torch.float64)
+    experts, calibration = mini.experts(base), mini.calibration(dtype=torch.float64)
+    names = [f"blocks.{i}.attn.qkv.bias" for i in range(2)]
+    bare = mini.load(base, base.state_dict())
+    for block in bare.blocks:
+        block.attn.qkv.bias = None
+    without = {t: {n: v for n, v in e.items() if n not in names} for t, e in experts.items()}
+    settings = {"calibration": calibration, "start": "average", "teacher": 0.0}
+    merged = mergebench.merge("featcal", bare, without, **settings)
+    # Only up to the first block, where the bias that the other one calibrates is not yet seen.
+    zero = {n: torch.zeros_like(base.state_dict()[n]) for n in names}
+    base.load_state_dict(dict(base.state_dict(), **zero))
+    full = mergebench.merge("featcal", base, {t: e | zero for t, e in experts.items()}, **settings)
+    assert set(full) - set(merged) == set(names)
+    torch.testing.assert_close(merged["blocks.0.attn.qkv.weight"], full["blocks.0.attn.qkv.weight"])
+    torch.testing.assert_close(merged["blocks.0.mlp.fc2.bias"], full["blocks.0.mlp.fc2.bias"])
+
+
 @pytest.mark.parametrize("wrong", [{"ridge": -0.1}, {"teacher": 1.5}, {"patch_weight": -1}, {"samples": 0}])
 def test_values_out_of_range_are_refused(mini, wrong):
     base = mini.encoder()
