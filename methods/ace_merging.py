@@ -55,7 +55,8 @@ def merge_by_estimated_covariance(vectors: Tensor, *, epsilon: float, threshold:
         covariances += covariance
         floor += epsilon / scale
         weighted += centred @ covariance + epsilon / scale * centred
-        drawn += vector @ covariance
+        if uneven:  # the refinement alone asks for it
+            drawn += vector @ covariance
     power = vectors.square().sum((1, 2)).mean().item() + TINY
     prior = 1 / (width * power) if uneven else 1 / width
     folded = prior / (1 + prior * width)
