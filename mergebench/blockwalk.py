@@ -10,7 +10,7 @@ Within a block, granularity "block" runs the expert's own block; "linear" puts e
 place first, so that dependencies inside the block enter as well (an ablation).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -48,7 +48,7 @@ def walk_blocks(
     layout = pool.layout
     merged = pool.map_experts(lambda experts: experts.mean(0))
     runner = pool.encoder()
-    streams = embed_tasks(pool, runner, merged if source == "merged" else None, samples)
+    (streams,) = embed_tasks(pool, [(runner, merged if source == "merged" else None)], samples)
     conditions: dict[str, float] = {}
     for index, block in enumerate(layout.blocks):
         module = runner.blocks[index]
@@ -75,13 +75,27 @@ def walk_blocks(
     return merged
 
 
-def embed_tasks(pool: ModelPool, runner: nn.Module, merged: StateDict | None, samples: int) -> dict[str, list[Tensor]]:
-    """Tokens of every task's calibration images, through the merged embedding or (None) each expert's own."""
-    streams = {}
+def embed_tasks(
+    pool: ModelPool, through: Sequence[tuple[nn.Module, StateDict | None]], samples: int
+) -> list[dict[str, list[Tensor]]]:
+    """Tokens of every task's calibration images, which are read once.
+
+    Args:
+        pool: needs `calibration`.
+        through: the models to send them through, each with the merged weights, or None for every expert's own.
+        samples: images per task.
+
+    Returns:
+        For each of `through`: task -> batches [B, N, D].
+    """
+    streams: list[dict[str, list[Tensor]]] = [{task: [] for task in pool.tasks} for _ in through]
     for task in pool.tasks:
-        load_part(runner, merged or pool.experts[task], pool.layout.embedding)
+        for runner, merged in through:
+            load_part(runner, merged or pool.experts[task], pool.layout.embedding)
         with torch.no_grad():
-            streams[task] = [embed_images(runner, images) for images in pool.calibration(task, samples)]
+            for images in pool.calibration(task, samples):
+                for stream, (runner, _) in zip(streams, through, strict=True):
+                    stream[task].append(embed_images(runner, images))
     return streams
 
 

@@ -137,7 +137,7 @@ def featcal(
     average = pool.map_experts(lambda experts: experts.mean(0))
     state = {n: begun[n] if pool.inside(n) else average[n] for n in layout.shapes}
     student, expert = pool.encoder(), pool.encoder()
-    own, theirs = embed_tasks(pool, student, state, samples), embed_tasks(pool, expert, None, samples)
+    own, theirs = embed_tasks(pool, [(student, state), (expert, None)], samples)
 
     def anchored(name: str) -> Tensor:
         started = state[name].to(pool.device, pool.dtype)
