@@ -1,4 +1,4 @@
-"""One walk through the blocks that serves every method solving linear layers on activations, RegMean and RegMean++.
+"""One walk through the blocks that serves RegMean and RegMean++; its steps serve others that solve on activations.
 
 Block by block, each expert's block is run on its stream of tokens, the Gram of every linear layer's inputs is taken,
 and the layer's merged weight is solved. What the streams carry is the only difference between the methods:
@@ -10,7 +10,7 @@ Within a block, granularity "block" runs the expert's own block; "linear" puts e
 place first, so that dependencies inside the block enter as well (an ablation).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -48,7 +48,7 @@ def walk_blocks(
     layout = pool.layout
     merged = pool.map_experts(lambda experts: experts.mean(0))
     runner = pool.encoder()
-    streams = _embed(pool, runner, merged if source == "merged" else None, samples)
+    (streams,) = embed_tasks(pool, [(runner, merged if source == "merged" else None)], samples)
     conditions: dict[str, float] = {}
     for index, block in enumerate(layout.blocks):
         module = runner.blocks[index]
@@ -70,22 +70,36 @@ def walk_blocks(
                 merged[f"{name}.weight"] = solution.weight.to("cpu", layout.dtypes[f"{name}.weight"])
                 conditions[name] = solution.condition
         if index + 1 < len(layout.blocks):
-            _advance(pool, runner, index, parameters, merged if source == "merged" else None, streams)
+            advance(pool, runner, index, parameters, merged if source == "merged" else None, streams)
     pool.report(condition=conditions)
     return merged
 
 
-def _embed(pool: ModelPool, runner: nn.Module, merged: StateDict | None, samples: int) -> dict[str, list[Tensor]]:
-    """Tokens of every task's calibration images, through the merged embedding or each expert's own."""
-    streams = {}
+def embed_tasks(
+    pool: ModelPool, through: Sequence[tuple[nn.Module, StateDict | None]], samples: int
+) -> list[dict[str, list[Tensor]]]:
+    """Tokens of every task's calibration images, which are read once.
+
+    Args:
+        pool: needs `calibration`.
+        through: the models to send them through, each with the merged weights, or None for every expert's own.
+        samples: images per task.
+
+    Returns:
+        For each of `through`: task -> batches [B, N, D].
+    """
+    streams: list[dict[str, list[Tensor]]] = [{task: [] for task in pool.tasks} for _ in through]
     for task in pool.tasks:
-        load_part(runner, merged or pool.experts[task], pool.layout.embedding)
+        for runner, merged in through:
+            load_part(runner, merged or pool.experts[task], pool.layout.embedding)
         with torch.no_grad():
-            streams[task] = [embed_images(runner, images) for images in pool.calibration(task, samples)]
+            for images in pool.calibration(task, samples):
+                for stream, (runner, _) in zip(streams, through, strict=True):
+                    stream[task].append(embed_images(runner, images))
     return streams
 
 
-def _advance(
+def advance(
     pool: ModelPool,
     runner: nn.Module,
     index: int,
@@ -93,7 +107,7 @@ def _advance(
     merged: StateDict | None,
     streams: dict[str, list[Tensor]],
 ) -> None:
-    """Send every stream through block `index`: the merged one, or each expert's own; in place."""
+    """Send every stream through block `index`: the merged one, or (None) each expert's own; in place."""
     for task, tokens in streams.items():
         load_part(runner, merged or pool.experts[task], parameters)
         with torch.no_grad():
@@ -124,7 +138,22 @@ def _grams(module: nn.Module, block: Block, group: tuple[str, ...], stream: list
 
 
 @contextmanager
-def _hooks(layers: dict[str, nn.Module], observe: Callable[[str], Callable]) -> Iterator[None]:
+def recorded_inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """What each module was fed in the last forward pass, by the names that `modules` gives them; updated in place."""
+    seen: dict[str, Tensor] = {}
+
+    def observe(name: str) -> Callable:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            seen[name] = inputs[0]
+
+        return hook
+
+    with _hooks(modules, observe):
+        yield seen
+
+
+@contextmanager
+def _hooks(layers: Mapping[str, nn.Module], observe: Callable[[str], Callable]) -> Iterator[None]:
     handles = [layer.register_forward_pre_hook(observe(name)) for name, layer in layers.items()]
     try:
         yield

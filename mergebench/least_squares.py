@@ -38,6 +38,10 @@ class GramSum:
         self._sum += rows.T @ rows
         self.rows += len(rows)
 
+    def total(self) -> Tensor:
+        """X^T X of all rows [d, d], float64."""
+        return self._sum.clone()
+
     def mean(self) -> Tensor:
         """The Gram per row [d, d], float64."""
         return self._sum / max(self.rows, 1)
@@ -64,7 +68,7 @@ class LayerRegression:
     direction unseen it falls back to the average there instead of to zero, and equal experts come back exactly.
 
     Args:
-        average: mean of the experts' weights [out, d].
+        average: mean of the experts' weights [out, d]; or whatever else unseen directions are to fall back to.
         alpha: factor on each Gram's off-diagonal entries.
         ridge: weight of ||W - A||^2, relative to the mean of the summed Gram's diagonal.
     """
@@ -77,7 +81,7 @@ class LayerRegression:
         self._targets = torch.zeros(width, average.shape[0], dtype=torch.float64, device=average.device)
 
     def add(self, gram: Tensor, weight: Tensor) -> None:
-        """Add an expert: its Gram per row [d, d] and its weight [out, d]."""
+        """Add an expert: its Gram, per row or of all rows [d, d], and its weight [out, d]."""
         shrunk = shrink_off_diagonal(gram.double(), self._alpha)
         self._grams += shrunk
         self._targets += shrunk @ (weight.double() - self._average).T

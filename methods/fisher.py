@@ -68,7 +68,16 @@ def batch_fisher(model: nn.Module, state: StateDict, batches: Iterable[Tensor]) 
     return {n: t / images_seen for n, t in totals.items()}
 
 
-@merge_method("fisher", title="Fisher Merging", paper="arXiv:2111.09832", needs=Needs(calibration=True, heads=True))
+@merge_method(
+    "fisher",
+    title="Fisher Merging",
+    paper="arXiv:2111.09832",
+    needs=Needs(calibration=True, heads=True),
+    year=2021,
+    fidelity="paper",
+    cost="3 models and the gradients of 4 images for every class; a backward pass a class over 256 images a task",
+    idempotent=True,
+)
 def fisher(
     pool: ModelPool,
     *,

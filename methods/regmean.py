@@ -8,7 +8,17 @@ from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.blockwalk import walk_blocks
 
 
-@merge_method("regmean", title="RegMean", paper="arXiv:2212.09849", needs=Needs(calibration=True))
+@merge_method(
+    "regmean",
+    title="RegMean",
+    paper="arXiv:2212.09849",
+    needs=Needs(calibration=True),
+    year=2022,
+    fidelity="paper",
+    cost="2 models, one block's Grams, the tokens of all images; 2 passes over 256 images a task; a solve a layer",
+    idempotent=True,
+    ranges={"alpha": (0.0, 1.0), "ridge": (0.0, 1.0)},
+)
 def regmean(
     pool: ModelPool,
     *,
@@ -39,6 +49,10 @@ def regmean(
     paper="arXiv:2508.03121",
     needs=Needs(base=True, calibration=True),
     needs_when={("final_norm", "average"): Needs(calibration=True)},
+    year=2025,
+    fidelity="released code",
+    cost="2 models, one block's Grams, the tokens of all images; 2 passes over 256 images a task; a solve a layer",
+    ranges={"alpha": (0.0, 1.0), "ridge": (0.0, 1.0)},
 )
 def regmean_plus_plus(
     pool: ModelPool,

@@ -59,6 +59,10 @@ def test_gram_is_x_transposed_x_per_row_over_all_batches():
     rows = np.concatenate([b.numpy().reshape(-1, 4) for b in batches])
     assert gram.rows == len(rows) == 27
     np.testing.assert_allclose(gram.mean().numpy(), rows.T @ rows / 27, rtol=1e-12)
+    total = gram.total()
+    np.testing.assert_allclose(total.numpy(), rows.T @ rows, rtol=1e-12)
+    gram.add(batches[0])
+    np.testing.assert_allclose(total.numpy(), rows.T @ rows, rtol=1e-12)
 
 
 def test_gram_of_nothing_is_zero():

@@ -1,0 +1,94 @@
+"""LOT Merging: in every layer the task vector that moves the experts' features least, in closed form."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from jsonargparse.typing import PositiveInt
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mergebench import ModelPool, Needs, StateDict, merge_method
+from mergebench.blockwalk import recorded_inputs
+from mergebench.layout import Layout, embed_images, load_part
+from mergebench.least_squares import GramSum, LayerRegression
+
+Stage = tuple[tuple[str, ...], Callable[[Tensor], Tensor]]
+
+
+def stages(encoder: VisionTransformer, layout: Layout) -> Iterator[Stage]:
+    """The forward pass in pieces: (names of the parameters, what it computes) of the embedding, the blocks, the end."""
+    yield layout.embedding, lambda images: embed_images(encoder, images)
+    for block, module in zip(layout.blocks, encoder.blocks, strict=True):
+        yield tuple(n for n in layout.shapes if n.startswith(block.name + ".")), module
+    # Features are those that are read: where that is the class token, the others' drift is nobody's.
+    read = slice(1) if encoder.global_pool == "token" else slice(None)
+    ending = (*layout.embedding, *layout.final_norm)  # a pooling layer's own parameters count as embedding
+    yield ending, lambda tokens: encoder.forward_head(encoder.norm(tokens[:, read]), pre_logits=True)
+
+
+def features(module: nn.Module, inputs: Tensor) -> Tensor:
+    """What a module's weight multiplies: its inputs, normalised if it is a norm."""
+    if isinstance(module, nn.LayerNorm):
+        return F.layer_norm(inputs, module.normalized_shape, eps=module.eps)
+    return inputs
+
+
+@merge_method(
+    "lot_merging",
+    title="LOT Merging",
+    paper="arXiv:2505.23859",
+    needs=Needs(base=True, calibration=True),
+    year=2025,
+    fidelity="re-derived",
+    cost="one model, one block's Grams, the tokens of all images; 1 pass over 64 images a task; a solve a layer",
+)
+def lot_merging(pool: ModelPool, *, samples: PositiveInt = 64) -> StateDict:
+    """Layer by layer the task vector whose features are nearest to all experts', each on its own inputs.
+
+        min_T sum_t ||X_t (T - T_t)||^2,   X_t: the layer's input rows in expert t's own forward pass, T_t = tau_t^T
+
+        linear weight  T = (sum_t X_t^T X_t)^+ sum_t X_t^T X_t T_t
+        norm's scale   T = sum_t z_t T_t / sum_t z_t,   z_t: per channel, the sum of squares of the normalised inputs
+        bias, shift    T = mean_t T_t (its features do not depend on the inputs)
+
+    The first line is the zero of the gradient, 2 sum_t X_t^T X_t (T - T_t); a scale is a layer whose X is diagonal, a
+    bias one whose X is constant. The pseudo-inverse leaves the base's weight along directions that no input takes.
+    Norms in front of and behind the blocks count; embeddings get the mean task vector.
+    Source: Sun et al., "Towards minimizing feature drift in model merging: layer-wise task vector fusion for adaptive
+    knowledge integration"; derived from its objective, with its pseudo-inverse on task vectors.
+
+    Args:
+        samples: calibration images per task (16 to 64 in the paper).
+    """
+    layout, encoder = pool.layout, pool.encoder()
+    layers = {n: m for n, m in encoder.named_modules() if isinstance(m, (nn.Linear, nn.LayerNorm))}
+    merged = pool.map_tensors(lambda base, experts: base + (experts - base).mean(0))
+    streams = {task: pool.calibration(task, samples) for task in pool.tasks}
+    conditions: dict[str, float] = {}
+    for parameters, run in stages(encoder, layout):
+        here = {n: m for n, m in layers.items() if f"{n}.weight" in parameters and pool.inside(f"{n}.weight")}
+        regressions: dict[str, LayerRegression] = {}
+        for task in pool.tasks:
+            expert = pool.experts[task]
+            load_part(encoder, expert, parameters)
+            grams: dict[str, GramSum] = {}
+            passed = []
+            with recorded_inputs(here) as seen, torch.no_grad():
+                for batch in streams[task]:
+                    passed.append(run(batch))
+                    for name, inputs in seen.items():
+                        gram = grams.setdefault(name, GramSum(inputs.shape[-1], pool.device))
+                        gram.add(features(here[name], inputs))
+            streams[task] = passed
+            for name, gram in grams.items():
+                # Only the diagonal of its Gram acts on a scale, which multiplies every channel by itself.
+                alpha = 0.0 if isinstance(here[name], nn.LayerNorm) else 1.0
+                base, weight = (torch.atleast_2d(state[f"{name}.weight"]) for state in (pool.base, expert))
+                regressions.setdefault(name, LayerRegression(base, alpha)).add(gram.total(), weight)
+        for name, regression in regressions.items():
+            key, solution = f"{name}.weight", regression.solve()
+            merged[key] = solution.weight.reshape(layout.shapes[key])
+            conditions[name] = solution.condition
+    pool.report(condition=conditions)
+    return pool.finish(merged)
