@@ -16,7 +16,7 @@ START = 0.1
 def straight_through(scores: Tensor, temperature: float) -> Tensor:
     """1 where a score is positive, else 0; the gradient is that of sigmoid(score / temperature)."""
     soft = (scores / temperature).sigmoid()
-    return soft + ((scores > 0).to(soft.dtype) - soft).detach()
+    return (scores > 0).to(soft.dtype) + (soft - soft.detach())
 
 
 class Components(NamedTuple):

@@ -11,7 +11,7 @@ from mergebench import PerTask, registry
 METHODS = sorted(registry.methods())
 SIZES = {"birds": (3, 2), "cars": (4,), "digits": (2, 2, 1)}
 # Short versions of the long ones; everything else runs with its defaults.
-QUICK = {"steps": 2}
+QUICK = {"steps": 2, "shift_steps": 2}
 
 
 def inputs(mini, dtype=torch.float32, expert_dtype=None):
