@@ -50,7 +50,7 @@ def calibrated_whole(merged: Tensor, vectors: Tensor, alpha: float) -> Tensor:
     needs=Needs(base=True),
     year=2026,
     fidelity="paper",
-    cost="what its start costs, then 2 T + 6 tensors at a time; 1 SVD a matrix",
+    cost="what its start costs, then 2 T + 6 tensors at a time; 1 SVD a matrix; no passes of its own",
     ranges={"alpha": (0.05, 1.0), "mode": ("singular", "layer")},
     starts="start",
 )

@@ -1,6 +1,6 @@
 """TIES: trim small changes, elect a sign per entry, combine the changes that agree."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -29,35 +29,42 @@ def combine_agreeing(trimmed: Tensor, majority: float, combine: str) -> Tensor:
     return total if combine == "sum" else total / (agreeing != 0).sum(0).clamp(min=1)
 
 
-def merged_vector(
-    pool: ModelPool, vector: Callable[[str, str], Tensor], *, density: float, combine: str = "sum"
-) -> Callable[[str], Tensor]:
-    """What TIES makes of any task vectors, parameter by parameter.
+Vectors = Callable[[str, str], Tensor]  # (task, parameter's name) -> task vector [*shape]; the same every time
+
+
+def trimmed_and_majority(
+    vector: Vectors, tasks: Sequence[str], names: Sequence[str], density: float
+) -> tuple[Callable[[str], Tensor], float]:
+    """What TIES has made of task vectors before it decides any entry.
 
     Args:
-        pool: its tasks and the parameters' names.
-        vector: (task, parameter's name) -> [*shape]; asked three times for each, the same every time.
-        density, combine: as `ties` has them.
+        vector: asked three times for each task and parameter.
+        tasks, names: of all task vectors.
+        density: as `ties` has it.
 
     Returns:
-        parameter's name -> [*shape].
+        parameter's name -> trimmed vectors [T, *shape]; and the majority of their signs over all parameters.
     """
-    names = pool.layout.floating
     thresholds = torch.stack(
-        [magnitude_threshold(torch.cat([vector(t, n).flatten() for n in names]), density) for t in pool.tasks]
+        [magnitude_threshold(torch.cat([vector(t, n).flatten() for n in names]), density) for t in tasks]
     )
 
     def trimmed(name: str) -> Tensor:
-        return trim(torch.stack([vector(task, name) for task in pool.tasks]), thresholds)
+        return trim(torch.stack([vector(task, name) for task in tasks]), thresholds)
 
     # The majority is over all parameters, so it takes a pass of its own before any entry can be decided.
     signs = sum(int(trimmed(name).sum(0).sign().sum()) for name in names)
-    majority = float((signs > 0) - (signs < 0))
+    return trimmed, float((signs > 0) - (signs < 0))
+
+
+def merged_vector(pool: ModelPool, vector: Vectors, *, density: float, combine: str = "sum") -> Callable[[str], Tensor]:
+    """What TIES makes of any task vectors: parameter's name -> [*shape]; arguments as `ties` has them."""
+    trimmed, majority = trimmed_and_majority(vector, pool.tasks, pool.layout.floating, density)
     return lambda name: combine_agreeing(trimmed(name), majority, combine)
 
 
 def merge_by_signs(
-    pool: ModelPool, vector: Callable[[str, str], Tensor], *, scaling: float, density: float, combine: str = "sum"
+    pool: ModelPool, vector: Vectors, *, scaling: float, density: float, combine: str = "sum"
 ) -> StateDict:
     """TIES on any task vectors: theta_0 + scaling * `merged_vector`; needs `base`."""
     merged = merged_vector(pool, vector, density=density, combine=combine)

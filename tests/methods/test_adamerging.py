@@ -6,7 +6,7 @@ import torch
 from scipy.stats import entropy
 
 import mergebench
-from mergebench.methods.adamerging import combine, mean_entropy
+from mergebench.methods.adaptation import combine, mean_entropy
 
 SIZES = {"birds": (5, 3), "cars": (6,), "digits": (4, 4, 2)}
 

@@ -1,0 +1,195 @@
+"""DOGE: one shift of all task vectors, found by projected gradient descent, before they are merged."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from mergebench import ModelPool, Needs, StateDict, merge_method
+from mergebench.methods.adaptation import learn_coefficients
+from mergebench.methods.sparsify import magnitude_threshold
+
+
+def task_weights(vectors: Tensor, eta: float) -> Tensor:
+    """eta / ||tau_t|| of task matrices [T, m, n]: [T], zero for a task that changed nothing."""
+    norms = torch.linalg.matrix_norm(vectors)
+    return torch.where(norms > 0, eta / norms, 0)
+
+
+def shared_subspace(vectors: Tensor, rank: int) -> Tensor:
+    """The leading directions of all tasks' leading left singular vectors.
+
+    Args:
+        vectors: task matrices [T, m, n]; each has its share of min(m, n) / T directions, at least one.
+        rank: of the subspace.
+
+    Returns:
+        Orthonormal columns [m, k], k = `rank`, or fewer if the tasks have not as many directions.
+    """
+    tasks, *shape = vectors.shape
+    share = max(1, min(shape) // tasks)
+    left, values, _ = torch.linalg.svd(vectors, full_matrices=False)
+    # Where a matrix has no singular value, its singular vector is whatever the library made up.
+    resolution = max(shape) * torch.finfo(values.dtype).eps
+    left = torch.where((values > resolution * values[:, :1])[:, None], left, 0)
+    basis, weights, _ = torch.linalg.svd(torch.cat(list(left[:, :, :share]), dim=1), full_matrices=False)
+    return basis[:, :rank][:, weights[:rank] > resolution * weights[0]]
+
+
+def shift(vectors: Tensor, weights: Tensor, subspace: Tensor, *, steps: int, lr: float) -> Tensor:
+    """The shift that brings the merged matrix's rows near each task's, by Adam on gradients outside a subspace.
+
+        min_D  sum_t sum_rows <tau_t, tau_t - sum_i lambda_i (tau_i + D)>^2
+
+    Args:
+        vectors: task matrices [T, m, n].
+        weights: lambda [T].
+        subspace: orthonormal columns [m, k], which the gradients are freed of.
+        steps, lr: of Adam.
+
+    Returns:
+        D [m, n].
+    """
+    total = float(weights.sum())
+    rows = vectors.transpose(0, 1).contiguous()  # [m, T, n]
+    gaps = (vectors * (vectors - torch.tensordot(weights, vectors, dims=1))).sum(2).T[:, None]  # [m, 1, T]
+    moved = torch.zeros_like(vectors[0], requires_grad=True)
+    optimizer = torch.optim.Adam([moved], lr=lr)
+    with torch.no_grad():
+        for _ in range(steps):
+            remaining = torch.baddbmm(gaps, moved[:, None], rows.transpose(1, 2), alpha=-total)
+            gradient = -2 * total * (remaining @ rows)[:, 0]
+            moved.grad = gradient - subspace @ (subspace.T @ gradient)
+            optimizer.step()
+    return moved.detach()
+
+
+def shifted_vectors(
+    pool: ModelPool, *, eta: float, density: float, subspace: int, steps: int, lr: float
+) -> Callable[[str], tuple[Tensor, Tensor]]:
+    """The task vectors of linear layers, shifted, and cut to where they were largest before.
+
+    Args:
+        pool: needs `base`.
+        eta, density, subspace, steps, lr: as `doge_ta` has them.
+
+    Returns:
+        Name of a linear layer's weight -> task matrices [P, T, m, n], and weights lambda [P, T]; P = 3 for a fused
+        query, key and value, each of which is shifted by itself.
+    """
+    names = pool.layout.linear_weights
+
+    def threshold(task: str) -> Tensor:
+        changes = [(pool.experts[task][n] - pool.base[n]).flatten() for n in names]
+        return magnitude_threshold(torch.cat(changes), density)
+
+    thresholds = torch.stack([threshold(task) for task in pool.tasks]).to(pool.device)[:, None, None]
+
+    def of(name: str) -> tuple[Tensor, Tensor]:
+        parts = zip(*(pool.layout.matrices(name, vector) for vector in pool.vectors(name)), strict=True)
+        shifted, weights = [], []
+        for vectors in map(torch.stack, parts):
+            rank = min(vectors.shape[1:]) // (subspace or len(pool.tasks))
+            weights.append(task_weights(vectors, eta))
+            common = shift(vectors, weights[-1], shared_subspace(vectors, rank), steps=steps, lr=lr)
+            # An entry that a task left alone stays so, even if fewer than `density` of all were changed.
+            kept = (vectors.abs() >= thresholds) & (vectors != 0)
+            shifted.append(torch.where(kept, vectors + common, 0))
+        return torch.stack(shifted), torch.stack(weights)
+
+    return of
+
+
+@merge_method(
+    "doge_ta",
+    title="DOGE TA",
+    paper="arXiv:2501.01230",
+    needs=Needs(base=True),
+    year=2025,
+    fidelity="released code",
+    cost="2 T + 8 tensors at a time, or one expert's linear layers; an SVD a task and matrix; no passes",
+    ranges={"eta": (0.02, 0.2), "density": (0.1, 0.9), "subspace": (2, 16), "lr": (1e-5, 1e-3)},
+)
+def doge_ta(
+    pool: ModelPool,
+    *,
+    eta: PositiveFloat = 0.07,
+    density: ClosedUnitInterval = 0.3,
+    subspace: NonNegativeInt = 6,
+    steps: PositiveInt = 400,
+    lr: PositiveFloat = 1e-4,
+) -> StateDict:
+    """Task arithmetic on task vectors that share a shift, which keeps the merged rows near each task's own.
+
+        lambda_t = eta / ||tau_t||;   min_D  sum_t sum_rows <tau_t, tau_t - sum_i lambda_i (tau_i + D)>^2
+        gradients G - U U^T G,   U: the first r / k left singular vectors of [U_1 ... U_T], U_t the first r / T of tau_t
+        theta = theta_0 + sum_t lambda_t m_t (tau_t + D),   m_t: the largest magnitudes of tau_t over all these layers
+
+    Each matrix of the blocks' linear layers by itself (query, key and value are three; r is its full rank); all other
+    parameters stay the base's.
+    Source: Wei et al., "Modeling multi-task model merging as adaptive projective gradient descent"; formula and
+    settings as in its public code. Directions in which no task changed anything are left out of U.
+
+    Args:
+        eta: of the tasks' weights.
+        density: fraction of the entries of a task vector to keep.
+        subspace: k; 0 for the number of tasks.
+        steps: Adam steps.
+        lr: Adam's rate.
+    """
+    of = shifted_vectors(pool, eta=eta, density=density, subspace=subspace, steps=steps, lr=lr)
+
+    def merged(name: str) -> Tensor:
+        vectors, weights = of(name)
+        return pool.base[name] + (weights[:, :, None, None] * vectors).sum(1).flatten(0, 1)
+
+    return pool.finish({**pool.base, **{name: merged(name) for name in pool.layout.linear_weights}})
+
+
+@merge_method(
+    "doge_am",
+    title="DOGE AM",
+    paper="arXiv:2501.01230",
+    needs=Needs(base=True, test_inputs=True, heads=True),
+    needs_when={("adapt_on", "calibration"): Needs(base=True, calibration=True, heads=True)},
+    year=2025,
+    fidelity="released code",
+    cost="T + 5 models; an SVD a task and matrix; a forward and a backward pass over 16 images a task and step",
+    ranges={"density": (0.1, 0.9), "subspace": (0, 16), "lr": (1e-4, 1e-2), "init": (0.1, 0.5)},
+)
+def doge_am(
+    pool: ModelPool,
+    *,
+    eta: PositiveFloat = 0.07,
+    density: ClosedUnitInterval = 0.3,
+    subspace: NonNegativeInt = 0,
+    shift_steps: PositiveInt = 400,
+    shift_lr: PositiveFloat = 1e-4,
+    steps: PositiveInt = 1000,
+    lr: PositiveFloat = 1e-3,
+    init: float = 0.3,
+    batch_size: PositiveInt = 16,
+    adapt_on: Literal["test", "calibration"] = "test",
+) -> StateDict:
+    """DOGE's shifted and masked task vectors with AdaMerging's coefficients.
+
+        theta(lambda) = theta_0 + sum_t lambda_t m_t (tau_t + D),   one lambda per task and linear layer
+
+    D and m_t are those of DOGE TA, lambda is learnt as in AdaMerging. Other parameters stay the base's.
+    Source: as DOGE TA. Its public code learns a shift of each task's own; all of them take the same steps, for their
+    gradients differ by a factor alone, which Adam takes out.
+
+    Args:
+        eta, density: as in DOGE TA.
+        subspace: as in DOGE TA, where the public code has 6; here it has the number of tasks.
+        shift_steps, shift_lr: Adam steps and rate of the shift.
+        steps, lr: Adam steps and rate of the coefficients.
+        init: every coefficient's first value.
+        batch_size: images per task and step.
+        adapt_on: the split whose unlabelled images are used.
+    """
+    of = shifted_vectors(pool, eta=eta, density=density, subspace=subspace, steps=shift_steps, lr=shift_lr)
+    vectors = {n: of(n)[0].transpose(0, 1).flatten(1, 2) for n in pool.layout.linear_weights}
+    return learn_coefficients(pool, vectors, init=init, steps=steps, lr=lr, batch_size=batch_size, adapt_on=adapt_on)

@@ -1,0 +1,118 @@
+"""What adapts to unlabelled images: the gradient against finite differences, and a plain loop of torch's own."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import entropy
+
+from mergebench.images import ExplicitBatches
+from mergebench.method import Needs
+from mergebench.methods.adaptation import learn_coefficients, lower_entropy
+from mergebench.pool import ModelPool
+
+SIZES = {"birds": (5, 3), "cars": (6,), "digits": (4, 4, 2)}
+
+
+@pytest.fixture
+def case(mini):
+    base = mini.encoder(depth=1, dtype=torch.float64)
+    images, heads = mini.calibration(SIZES, torch.float64), mini.heads()
+    sources = {t: ExplicitBatches(b, t) for t, b in images.items()}
+    needs = Needs(base=True, test_inputs=True, heads=True)
+    pool = ModelPool("any", needs, base, base.state_dict(), mini.experts(base), test_inputs=sources, heads=heads)
+    return base, pool, images, heads
+
+
+def total_entropy(encoder, heads, batches):
+    """SciPy's, from softmax probabilities in NumPy."""
+    total = 0.0
+    with torch.no_grad():
+        for task, images in batches.items():
+            logits = heads[task](encoder(images)).numpy()
+            p = np.exp(logits - logits.max(1, keepdims=True))
+            total += entropy(p / p.sum(1, keepdims=True), axis=1).mean()
+    return total
+
+
+def test_a_step_goes_down_the_gradient_that_finite_differences_show(case, mini):
+    # Behind a slope this small Adam's first step, lr * g / (|g| + eps), is eps-limited: it tells g, not its sign alone.
+    base, pool, images, heads = case
+    name = "blocks.0.mlp.fc1.weight"
+    direction = torch.randn_like(base.state_dict()[name])
+    scale, lr, eps = 1e-9, 1.0, 1e-8
+    learnt = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    value = lower_entropy(
+        pool, pool.base, lambda: {name: pool.base[name] + scale * learnt * direction}, [learnt],
+        steps=1, lr=lr, batch_size=16, adapt_on="test",
+    )  # fmt: skip
+    batches = {t: b[0] for t, b in images.items()}
+
+    def at(distance):
+        state = dict(base.state_dict())
+        state[name] = state[name] + distance * direction
+        return total_entropy(mini.load(base, state), heads, batches)
+
+    assert value == pytest.approx(at(0), rel=1e-9)
+    slope = scale * (at(1e-4) - at(-1e-4)) / 2e-4
+    assert learnt.item() == pytest.approx(-lr * slope / (abs(slope) + eps), rel=1e-5)
+    assert abs(learnt.item()) < 0.9 * lr  # the slope is seen
+
+
+@pytest.mark.parametrize("clamp", [False, True])
+@pytest.mark.parametrize("granularity", ["task", "layer"])
+def test_coefficients_are_those_of_a_plain_loop(case, mini, granularity, clamp):
+    base, pool, images, heads = case
+    lr, steps, init = 0.05, 4, 0.03  # with a clamp, some want to go below zero
+    chosen = [n for n in base.state_dict() if "norm" not in n]
+    vectors = {n: pool.vectors(n) for n in chosen}
+    state = learn_coefficients(
+        pool, vectors, granularity=granularity, init=init, clamp=clamp,
+        steps=steps, lr=lr, batch_size=16, adapt_on="test",
+    )  # fmt: skip
+
+    parameters = {
+        (t, n if granularity == "layer" else ""): torch.tensor(init, dtype=torch.float64, requires_grad=True)
+        for t in pool.tasks
+        for n in chosen
+    }
+    optimizer = torch.optim.Adam(parameters.values(), lr=lr)
+
+    def used(task, name):
+        value = parameters[task, name if granularity == "layer" else ""]
+        return value.clip(0, 1) if clamp else value
+
+    for step in range(steps):
+        encoder = copy.deepcopy(base).requires_grad_(False)
+        weights = {}
+        for name in chosen:
+            weights[name] = base.state_dict()[name].clone()
+            for t, task in enumerate(pool.tasks):
+                weights[name] = weights[name] + used(task, name) * vectors[name][t]
+            owner, _, leaf = name.rpartition(".")
+            module = encoder.get_submodule(owner)
+            del module._parameters[leaf]
+            setattr(module, leaf, weights[name])
+        loss = 0
+        for task in pool.tasks:
+            p = heads[task].double()(encoder(images[task][step % len(images[task])])).softmax(1)
+            loss = loss - (p * p.log()).sum() / len(p)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    names = chosen if granularity == "layer" else [""]
+    reported = pool.diagnostics["coefficients"]
+    for task in pool.tasks:
+        expected = [parameters[task, n].detach().clip(*((0, 1) if clamp else (-9, 9))).item() for n in names]
+        np.testing.assert_allclose(reported[task], expected, rtol=1e-6, atol=1e-8)
+    if clamp:
+        raw = torch.stack([p.detach() for p in parameters.values()])
+        assert raw.min() < 0
+        assert min(min(v) for v in reported.values()) == 0
+    for name, value in base.state_dict().items():
+        expected = value.clone()
+        if name in chosen:
+            expected += sum(used(task, name).detach() * vectors[name][t] for t, task in enumerate(pool.tasks))
+        torch.testing.assert_close(state[name], expected, rtol=1e-7, atol=1e-9)
