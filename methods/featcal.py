@@ -17,10 +17,18 @@ from mergebench.methods.features import LinearCalibration, NormCalibration, Sums
 Part = tuple[slice, Tensor]
 
 
-def parts_of(pool: ModelPool, block: Block, module: nn.Module, weights: Tensor) -> dict[str, list[Part]]:
+def settled(pool: ModelPool, state: Mapping[str, Tensor], name: str) -> bool:
+    """Whether a parameter of the start is every expert's own, as one is that fine-tuning left alone."""
+    return all(torch.equal(expert[name], state[name].to(expert[name])) for expert in pool.experts.values())
+
+
+def parts_of(
+    pool: ModelPool, state: Mapping[str, Tensor], block: Block, module: nn.Module, weights: Tensor
+) -> dict[str, list[Part]]:
     """The linear layers and norms of a block that are to be merged, by name inside it, in parts.
 
-    A layer is one part, but for keys and values, which are made of every token, whichever are read afterwards.
+    A layer is one part, but for keys and values, which are made of every token, whichever are read afterwards. A layer
+    is left out whose weight is settled, and a norm of which anything is.
     """
     shapes = pool.layout.shapes
     parts: dict[str, list[Part]] = {}
@@ -28,6 +36,8 @@ def parts_of(pool: ModelPool, block: Block, module: nn.Module, weights: Tensor) 
         own = {f"{block.name}.{name}.{n}" for n in ("weight", "bias")} & shapes.keys()
         solvable = isinstance(layer, nn.Linear) or (isinstance(layer, nn.LayerNorm) and len(own) == 2)
         if not solvable or not all(map(pool.inside, own)):
+            continue
+        if any(settled(pool, state, n) for n in own if isinstance(layer, nn.LayerNorm) or n.endswith(".weight")):
             continue
         parts[name] = [(slice(None), weights)]
         if name == "attn.qkv":
@@ -118,7 +128,7 @@ def featcal(
 
     An anchor is theta_0 + rho (theta_start - theta_0). Where only the class token of the last block is read, other
     tokens weigh `patch_weight` in that block (keys and values excepted). What lies in front of and behind the blocks
-    stays the start's.
+    stays the start's, and so does a parameter that is the same in the start and all experts: it was not fine-tuned.
     Source: Gu et al., "FeatCal: feature calibration for post-merging models", section 4, appendices F to H, as its
     released code computes it; the paper states rho = 2 and alpha = 0.3, the code behind its figures 2.2 and 0.25.
 
@@ -149,11 +159,12 @@ def featcal(
         weights = torch.ones(own[pool.tasks[0]][0].shape[1], device=pool.device)
         if last and student.global_pool == "token":
             weights[1:] = patch_weight
-        parts = parts_of(pool, block, student.blocks[index], weights)
+        parts = parts_of(pool, state, block, student.blocks[index], weights)
         flat = [(f"{block.name}.{name}", rows) for name in parts for rows, _ in parts[name]]
+        parameters = tuple(n for n in layout.shapes if n.startswith(block.name + "."))
+        kept = {n for n in parameters if n.endswith(".bias") and settled(pool, state, n)}
         anchors = {n: anchored(n) for n in layout.floating if n.startswith(block.name + ".")}
         solvers = [solver_of(*rows_of(anchors, *part), ridge, teacher) for part in flat]
-        parameters = tuple(n for n in layout.shapes if n.startswith(block.name + "."))
         load_part(student, state, parameters)
         for task in pool.tasks:
             load_part(expert, pool.experts[task], parameters)
@@ -163,7 +174,7 @@ def featcal(
         for (name, rows), solver in zip(flat, solvers, strict=True):
             weight, bias, condition = solver.solve()
             state[f"{name}.weight"][rows] = weight.to(state[f"{name}.weight"])
-            if bias is not None:
+            if bias is not None and f"{name}.bias" not in kept:
                 state[f"{name}.bias"][rows] = bias.to(state[f"{name}.bias"])
             conditions[name] = max(conditions.get(name, 0.0), condition)
         if not last:
