@@ -7,6 +7,7 @@ import yaml
 
 from mergebench import ModelPool, discovery, hyperparameters, registry
 from mergebench.bench import Bench
+from mergebench.candidate import shortened
 from mergebench.configuration import RestrictConfig
 from mergebench.errors import MergebenchError
 from mergebench.execution import Executor, Recipe
@@ -35,8 +36,7 @@ MLP = ("mlp.fc1.weight", "mlp.fc1.bias", "mlp.fc2.weight", "mlp.fc2.bias")
 NORMS = ("norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias")
 PARTS = {"all": ATTENTION + MLP + NORMS, "attention": ATTENTION, "mlp": MLP}
 OUTSIDE = {"cls_token", "pos_embed", "norm.weight", "norm.bias"}
-METHODS = [c.name for c in registry.methods().values() if c.role == "method"]
-FEW = {"adamerging": {"steps": 2, "batch_size": 3}}
+METHODS = [c.name for c in registry.methods().values() if c.role == "method" and c.experts is None]
 SETTINGS = {
     "late": RestrictConfig(blocks="late"),
     "middle+early": RestrictConfig(blocks="middle+early"),
@@ -51,13 +51,13 @@ def named(blocks, component="all"):
 
 def run(mini, method, base, experts, inside=None, calibration=None, **given):
     """A registered method on miniature models, its pool restricted to the names `inside`."""
-    function = discovery.load_function(registry.method(method))
-    resolved = hyperparameters.resolve(function, FEW.get(method, {}) | given)
+    card = registry.method(method)
+    function, resolved = discovery.load_function(card), shortened(card, given)
     images = calibration or mini.calibration(dtype=base.cls_token.dtype)
     sources = {t: ExplicitBatches(b, t) for t, b in images.items()}
     pool = ModelPool(
         method,
-        registry.method(method).needs_for(resolved),
+        registry.needs_of(card, resolved),
         base,
         base.state_dict(),
         experts,
@@ -125,7 +125,7 @@ def test_outside_is_the_average_bit_for_bit_and_inside_what_the_method_gives(min
     mean = average(experts)
     assert list(restricted) == list(base.state_dict())
     assert all(torch.equal(restricted[n], mean[n]) for n in mean if n not in inside)
-    if method not in ("regmean++", "featcal"):  # which see the averaged part of their own result
+    if method not in ("regmean++", "featcal", "opcm"):  # which heed what will be averaged
         assert all(torch.equal(restricted[n], whole[n]) for n in inside)
     if method != "average":
         assert any(not torch.equal(restricted[n], mean[n]) for n in inside)
