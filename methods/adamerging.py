@@ -30,7 +30,8 @@ def keep_agreeing(
     )
 
     def trimmed(name: str) -> Tensor:
-        return trim(torch.stack([vector(task, name) for task in tasks]), thresholds)
+        stacked = torch.stack([vector(task, name) for task in tasks])
+        return trim(stacked, thresholds.to(stacked.device))
 
     signs = sum(int(trimmed(name).sum(0).sign().sum()) for name in names)
     majority = float((signs > 0) - (signs < 0))

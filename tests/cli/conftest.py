@@ -15,6 +15,10 @@ MINI = {
     "hyperparameters": {
         "fisher": {"samples": 2},
         "adamerging": {"steps": 2},
+        "adamerging++": {"steps": 2},
+        "adarank": {"steps": 2},
+        "doge_ta": {"steps": 2},
+        "doge_am": {"steps": 2, "shift_steps": 2},
         "regmean": {"samples": 8},
         "regmean++": {"samples": 8},
     },

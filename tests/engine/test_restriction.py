@@ -36,7 +36,10 @@ NORMS = ("norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias")
 PARTS = {"all": ATTENTION + MLP + NORMS, "attention": ATTENTION, "mlp": MLP}
 OUTSIDE = {"cls_token", "pos_embed", "norm.weight", "norm.bias"}
 METHODS = [c.name for c in registry.methods().values() if c.role == "method"]
-FEW = {"adamerging": {"steps": 2, "batch_size": 3}}
+FEW = {m: {"steps": 2, "batch_size": 3} for m in ("adamerging", "adamerging++", "adarank")} | {
+    "doge_ta": {"steps": 2},
+    "doge_am": {"steps": 2, "shift_steps": 2, "batch_size": 3},
+}
 SETTINGS = {
     "late": RestrictConfig(blocks="late"),
     "middle+early": RestrictConfig(blocks="middle+early"),
