@@ -178,8 +178,8 @@ def doge_am(
         theta(lambda) = theta_0 + sum_t lambda_t m_t (tau_t + D),   one lambda per task and linear layer
 
     D and m_t are those of DOGE TA, lambda is learnt as in AdaMerging. Other parameters stay the base's.
-    Source: as DOGE TA. Its public code learns a shift of each task's own; all of them take the same steps, for their
-    gradients differ by a factor alone, which Adam takes out.
+    Source: as DOGE TA. Its public code learns a shift of each task's own; all of them take the same steps (but for
+    Adam's epsilon), for their gradients differ by a factor alone.
 
     Args:
         eta, density: as in DOGE TA.

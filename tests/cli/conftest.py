@@ -9,7 +9,7 @@ import yaml
 from mergebench import registry
 from mergebench.cli import main
 
-QUICK = {"samples": 8, "steps": 2}
+QUICK = {"samples": 8, "steps": 2, "shift_steps": 2}
 MINI = {
     "title": "two tasks, few samples",
     "zoo": "tiny",
