@@ -87,7 +87,7 @@ def test_relative_accuracies_are_relative_to_the_built_in_experts_whatever_the_o
 
 def test_a_method_that_reports_what_cannot_be_stored_costs_its_own_cell(plan, tmp_path):
     @merge_method("odd", title="Odd", needs=Needs())
-    def odd(pool: ModelPool):
+    def odd(pool: ModelPool, *, weights: None = None):
         pool.report(model=object())
 
     ceiling, average = run(with_function(plan, "average", odd), ResultStore(tmp_path)).results
