@@ -44,7 +44,7 @@ def rank_agreement(board: Board, reported: Reported) -> tuple[float | None, list
 
     Args:
         board: measured; of a method's rows only the first (its best) counts. Tuned rows are left out, which nothing
-            published stands against, and the ceiling, which is above all others by construction, on both sides.
+            published stands against, and the experts and the joint model, which are above all others by construction.
         reported: published.
 
     Returns:
@@ -52,7 +52,7 @@ def rank_agreement(board: Board, reported: Reported) -> tuple[float | None, list
     """
     measured: dict[str, float] = {}
     for row in board.rows:
-        if row.average is not None and row.role != "ceiling" and not row.tuned:
+        if row.average is not None and row.role in ("method", "floor") and not row.tuned:
             measured.setdefault(row.method, row.average)
     shared = [m for m in measured if m in reported.averages]
     if len(shared) < FEWEST_SHARED:

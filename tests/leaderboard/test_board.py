@@ -198,4 +198,17 @@ def test_published_sets_name_registered_methods_only():
 
     for reported in read_reported():
         assert set(reported.averages) <= set(registry.methods())
-        assert reported.averages["pretrained"] < reported.averages["regmean"] < reported.averages["finetuned"]
+        assert reported.averages["pretrained"] == min(reported.averages.values())
+        assert reported.averages.get("finetuned", 100) >= max(reported.averages.values())
+    assert {(r.tasks, r.checkpoints) for r in read_reported()} >= {(8, "fusionbench-hf"), (20, "tall-drive")}
+
+
+def test_the_joint_model_and_tuned_rows_do_not_enter_the_agreement(make_result):
+    names = "abcd"
+    results = [make_result(n, (10 * i, 10 * i)) for i, n in enumerate(names, start=1)]
+    results.append(make_result("j", (70, 70), role="joint"))
+    record = {"trials": 2, "default": 0.1, "best": 0.2, "space": {"x": [0, 1]}}
+    results.append(make_result("a", (90, 90), hyperparameters={"x": 1}, tuned=record))
+    (board,) = make_boards(results)
+    same = Reported("x", 2, "y", {"a": 1, "b": 2, "c": 3, "d": 4, "j": 0})
+    assert rank_agreement(board, same) == (pytest.approx(1), ["d", "c", "b", "a"])
