@@ -17,6 +17,8 @@ TYPES = KINDS | {
     "int": "a whole number",
     "bool": "true or false",
     "str": "text",
+    "dict[str, float]": "{name: number, ...}",
+    "dict[str, Any]": "{name: value, ...}",
     "None": "nothing",
 }
 FOLLOWS = {
@@ -52,6 +54,8 @@ def method_card(card: "MethodCard", name: str) -> list[str]:
     lines = [f"{card.name}: {card.title}", *told, "", textwrap.indent(body, "  "), ""]
     lines += _table(card, described) if card.hyperparameters else ["  no hyper-parameters"]
     lines += ["", f"  example: mergebench run --methods {name} --suite tiny-8{example}"]
+    if card.ranges:
+        lines.append(f"  search:  mergebench tune {name} --suite tiny-8")
     return lines
 
 
