@@ -12,15 +12,20 @@ if TYPE_CHECKING:
 AXIS = "expert"
 
 
-def matrices(series: Series) -> list[tuple[Line, dict[str, dict[str, float]]]]:
+def matrices(series: Series) -> dict[int, dict[str, dict[str, float]]]:
     """Every method's matrix, where experts are merged one at a time.
 
     Returns:
-        line, and expert -> task -> accuracy (mean over seeds); both in the order of the points.
+        place among the series' lines -> expert -> task -> accuracy (mean over seeds), in the order of the points.
     """
     if series.axes != (AXIS,):
-        return []
-    return [(line, _of(series, line)) for line in series.lines if line.role == "method"]
+        return {}
+    return {i: _of(series, line) for i, line in enumerate(series.lines) if line.role == "method"}
+
+
+def tasks_of(matrix: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The columns: every task that any expert was evaluated on; an unfinished run may lack some in some rows."""
+    return list(dict.fromkeys(task for row in matrix.values() for task in row))
 
 
 def _of(series: Series, line: Line) -> dict[str, dict[str, float]]:
@@ -40,14 +45,15 @@ def draw_matrix(panel: "Axes", title: str, matrix: Mapping[str, Mapping[str, flo
         title: above it.
         matrix: expert -> task -> accuracy.
     """
-    tasks = list(next(iter(matrix.values())))
-    best = {t: max(row[t] for row in matrix.values()) for t in tasks}
-    shade = [[row[t] / best[t] if best[t] else 0.0 for t in tasks] for row in matrix.values()]
+    tasks = tasks_of(matrix)
+    best = {t: max(row.get(t, 0.0) for row in matrix.values()) for t in tasks}
+    shade = [[row.get(t, 0.0) / best[t] if best[t] else 0.0 for t in tasks] for row in matrix.values()]
     panel.imshow(shade, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
     for i, row in enumerate(matrix.values()):
         for j, task in enumerate(tasks):
             dark = shade[i][j] > 0.8
-            panel.text(j, i, f"{100 * row[task]:.0f}", ha="center", va="center", fontsize=8, color="w" if dark else "k")
+            told = f"{100 * row[task]:.0f}" if task in row else "-"
+            panel.text(j, i, told, ha="center", va="center", fontsize=8, color="w" if dark else "k")
     panel.set_xticks(range(len(tasks)), tasks, rotation=45, ha="right")
     panel.set_yticks(range(len(matrix)), list(matrix))
     panel.set_xlabel("accuracy in % on task")

@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from mergebench.leaderboard.matrix import draw_matrix, matrices
-from mergebench.leaderboard.series import Line, Series, across, intervals_of, values_of
+from mergebench.leaderboard.series import Series, across, intervals_of, values_of
 from mergebench.leaderboard.series_table import labels
 from mergebench.states import writing
 
@@ -23,6 +23,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 MARKERS = "osD^vPX*"
 REFERENCES = {"ceiling": "--", "joint": "-.", "floor": ":"}
 FEW = 10  # numbers that may each have a tick of their own
+CROWDED = 0.8  # how much of that distance all methods together may take
+LEGEND_LINE = 0.2  # inches
 ASIDE = 0.08  # how far methods stand apart at a name, in distances between names
 LETTERS = 54  # that fit beside each other below a panel
 # Numbers that span more than this factor are doublings or decades, as numbers of samples are.
@@ -45,9 +47,11 @@ def draw(series: Series) -> "Figure":
 
     found = matrices(series)
     if found:
-        return _matrices(found)
+        return _matrices({labels(series)[place]: matrix for place, matrix in found.items()})
     metrics = [m for m in series.metrics if m != "validation"][:2]
-    figure = Figure(figsize=(1.2 + 5.2 * len(metrics), 4.4), layout="constrained")
+    # The legend names every line, and must not be cut off.
+    height = max(4.4, 0.4 + LEGEND_LINE * len(series.lines))
+    figure = Figure(figsize=(1.2 + 5.2 * len(metrics), height), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
     told = _told(series, metrics)
     for panel, metric in zip(panels, metrics, strict=True):
@@ -58,14 +62,14 @@ def draw(series: Series) -> "Figure":
     return figure
 
 
-def _matrices(found: Sequence[tuple[Line, Mapping[str, Mapping[str, float]]]]) -> "Figure":
+def _matrices(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> "Figure":
     """A heat map for every method."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.8 * len(found)), layout="constrained")
     panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
-    for panel, (line, matrix) in zip(panels, found, strict=True):
-        draw_matrix(panel, f"{line.title} of one expert", matrix)
+    for panel, (label, matrix) in zip(panels, found.items(), strict=True):
+        draw_matrix(panel, _plain(f"{label} of one expert"), matrix)
     return figure
 
 
@@ -94,7 +98,7 @@ def _panel(panel: "Axes", series: Series, metric: str, told: Mapping[str, str]) 
     methods = [line for line in series.lines if line.role == "method"]
     alone = len(series.axes) == 1  # only then is a point on the axis one score, with an interval
     for name, line in zip(labels(series), series.lines, strict=True):
-        label = told.get(name, name).replace("$", r"\$")  # matplotlib reads formulas between dollars
+        label = _plain(told.get(name, name))
         means = across(series, line, metric, axis)
         if not means:
             continue
@@ -121,7 +125,8 @@ def _panel(panel: "Axes", series: Series, metric: str, told: Mapping[str, str]) 
         intervals = intervals_of(series, line, metric) if alone else {}
         low, high = ([100 * intervals[v][i] for v in means if alone] for i in (0, 1))
         if named:  # there is nothing between two names that a line could lead through
-            aside = [place + ASIDE * (number - (len(methods) - 1) / 2) for place in x]
+            apart = min(ASIDE, CROWDED / len(methods))
+            aside = [place + apart * (number - (len(methods) - 1) / 2) for place in x]
             panel.plot(aside, y, linestyle="", **style)
             if alone:
                 panel.vlines(aside, low, high, color=colour, linewidth=1.2)
@@ -133,6 +138,11 @@ def _panel(panel: "Axes", series: Series, metric: str, told: Mapping[str, str]) 
     panel.set_ylabel(f"accuracy in %, {metric}")
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _plain(text: str) -> str:
+    """A text as it is: matplotlib reads formulas between dollars."""
+    return text.replace("$", r"\$")
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:

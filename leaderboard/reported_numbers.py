@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from scipy.stats import kendalltau
 
-from mergebench.leaderboard.board import Board
+from mergebench.leaderboard.board import Board, Row
 
 FEWEST_SHARED = 4  # below that an order of methods says nothing
 
@@ -39,6 +39,11 @@ def read_reported() -> list[Reported]:
     return [Reported(*key, averages) for key, averages in sets.items()]
 
 
+def searched_for(row: Row) -> bool:
+    """Whether a search has chosen a row's settings, and not the default."""
+    return bool(row.tuned) and row.tuned.get("trial") != 0
+
+
 def rank_agreement(board: Board, reported: Reported) -> tuple[float | None, list[str]]:
     """Kendall's tau-b between a board's order of methods and a published one.
 
@@ -52,7 +57,7 @@ def rank_agreement(board: Board, reported: Reported) -> tuple[float | None, list
     """
     measured: dict[str, float] = {}
     for row in board.rows:
-        if row.average is not None and row.role in ("method", "floor") and not row.tuned:
+        if row.average is not None and row.role in ("method", "floor") and not searched_for(row):
             measured.setdefault(row.method, row.average)
     shared = [m for m in measured if m in reported.averages]
     if len(shared) < FEWEST_SHARED:

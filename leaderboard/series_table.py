@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from mergebench.leaderboard.formatting import percent, told_apart
-from mergebench.leaderboard.matrix import matrices
+from mergebench.leaderboard.matrix import matrices, tasks_of
 from mergebench.leaderboard.sequence import transfer
 from mergebench.leaderboard.series import Line, Score, Series, across, chosen, suite_point, values_of
 from mergebench.leaderboard.statistics import Difference, paired_difference
@@ -87,10 +87,11 @@ def _axis_tables(series: Series, metric: str) -> list[Table]:
 
 def _matrix_tables(series: Series) -> list[Table]:
     found = []
-    for line, matrix in matrices(series):
-        tasks = list(next(iter(matrix.values())))
-        rows = tuple((expert, *(percent(row[t]) for t in tasks)) for expert, row in matrix.items())
-        found.append(Table(f"Every expert on every task ({line.title} of one expert)", ("expert of", *tasks), rows))
+    for place, matrix in matrices(series).items():
+        tasks = tasks_of(matrix)
+        rows = tuple((expert, *(percent(row.get(t)) for t in tasks)) for expert, row in matrix.items())
+        title = f"Every expert on every task ({labels(series)[place]} of one expert)"
+        found.append(Table(title, ("expert of", *tasks), rows))
     return found
 
 

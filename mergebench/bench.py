@@ -114,11 +114,18 @@ class Bench:
             self._joint[variant.merged] = self.zoo.joint(variant.merged)
         return self._joint[variant.merged]
 
-    def lacks(self, card: MethodCard, variant: Variant) -> str:
-        """Why a method cannot be run on a variant; empty if it can."""
+    def lacks(self, card: MethodCard, variant: Variant, settings: Mapping[str, Any]) -> str:
+        """Why a method cannot be run on a variant with these hyper-parameters; empty if it can."""
         if card.needs.joint and self.joint(variant) is None:
             return f"zoo {self.zoo.name!r} has no model trained on these {len(variant.merged)} tasks together"
-        return "" if card.role == "ceiling" else card.lacks(len(variant.merge) + bool(variant.previous))
+        if card.role == "ceiling":
+            return ""
+        start = registry.start_of(card, settings)
+        reasons = [card.lacks(len(variant.merge) + bool(variant.previous))]
+        reasons += [self.lacks(start, variant, settings.get(f"{card.starts}_settings") or {})] if start else []
+        if variant.previous and card.role == "method":  # which continues that one's result
+            reasons.append(self.lacks(card, variant.previous, settings))
+        return next(filter(None, reasons), "")
 
     def head(self, task: str) -> ZeroShotHead:
         """A task's classifier."""
@@ -147,7 +154,7 @@ class Bench:
         parts = {"base": self.zoo.base} | {f"experts/{t}": self.expert(t) for t in tasks}
         parts |= {f"heads/{t}": self.head(t).state_dict() for t in tasks}
         if needs.joint:
-            parts[f"joint/{len(variant.merged)}"] = self.joint(variant)
+            parts[f"joint/{'+'.join(sorted(variant.merged))}"] = self.joint(variant)
         for name, state in parts.items():
             if name not in self._digests:
                 self._digests[name] = digest(state)

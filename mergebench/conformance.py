@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
+from mergebench import discovery
 from mergebench.candidate import (
     NONE,
     Candidate,
@@ -25,6 +26,7 @@ from mergebench.errors import MergebenchError, MethodError
 from mergebench.merging import PerTask
 from mergebench.method import Needs
 from mergebench.miniature import Inputs
+from mergebench.space import make_space
 
 # Of a tensor's largest magnitude: a few dozen roundings of float32.
 ROUNDING = 1e-5
@@ -297,6 +299,8 @@ def nothing_changed(candidate: Candidate) -> None:
 
 @promises("experts and base may be in half, bfloat16 or double precision")
 def precisions(candidate: Candidate) -> None:
+    with _under(candidate, "experts in float64, the base in float32"):
+        candidate.merge(candidate.inputs().with_experts(torch.float64))
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         with _under(candidate, f"experts, base and images in {str(dtype).removeprefix('torch.')}"):
             candidate.merge(candidate.inputs(dtype=dtype))
@@ -354,3 +358,4 @@ def ranges_hold(candidate: Candidate) -> None:
                     candidate.resolve({name: value})
                 else:
                     candidate.merge(candidate.inputs(), {name: value})
+    make_space(discovery.load_function(candidate.card), {}, ())  # what `tune` would refuse

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mergebench.errors import MergebenchError
-from mergebench.method import MethodCard, Needs, merge_method
+from mergebench.method import MethodCard, Needs, check_card, merge_method
 
 
 def scan_package(name: str) -> Iterator[MethodCard]:
@@ -77,7 +77,7 @@ def _card(node: ast.FunctionDef, decorator: ast.Call, path: Path, module: str | 
         a.arg: (ast.unparse(a.annotation) if a.annotation else "", ast.unparse(d) if d else "")
         for a, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
     }
-    return MethodCard(
+    card = MethodCard(
         **bound,
         doc=ast.get_docstring(node) or "",
         hyperparameters=hyper,
@@ -85,6 +85,8 @@ def _card(node: ast.FunctionDef, decorator: ast.Call, path: Path, module: str | 
         module=module,
         function=node.name,
     )
+    check_card(card.name, card.role, card.fidelity, [*card.ranges, *([card.starts] if card.starts else [])], hyper)
+    return card
 
 
 def _literal(node: ast.expr) -> Any:

@@ -1,5 +1,6 @@
 """Merging and evaluating a cell: what another cell has already merged or measured is not done again."""
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from mergebench.merging import PerTask, run_method
 from mergebench.method import MethodCard
 from mergebench.results import Cost, TaskScore
 from mergebench.states import StateDict, digest
-from mergebench.time_limit import time_limit
+from mergebench.time_limit import within
 from mergebench.variant import Variant
 
 
@@ -70,6 +71,7 @@ class Executor:
     device: str
     timeout: float | None = None
     _last: tuple[str, Merged] | None = None
+    _failed: dict[str, BaseException] = field(default_factory=dict)
     _scores: dict[tuple[str, str, str], tuple[TaskScore, np.ndarray]] = field(default_factory=dict)
 
     def merge(self, recipe: Recipe, variant: Variant) -> Merged:
@@ -82,19 +84,30 @@ class Executor:
         # A ceiling is not merged at all: what it gives depends only on which tasks are evaluated.
         what = sorted(variant.evaluate) if card.role == "ceiling" else variant.merge_identity
         identity = json.dumps([card.name, card.path, recipe.hyperparameters, recipe.seed, what], default=str)
+        if identity in self._failed:
+            raise self._failed[identity]
         if self._last is None or self._last[0] != identity:
             carried = None
-            if variant.previous and card.role == "method":
-                before = self.merge(recipe, variant.previous)
-                carried = Carried(before.states, variant.previous.merged, before.diagnostics)
-            self._last = identity, self._merge(recipe, variant, carried)
+            try:
+                if variant.previous and card.role == "method":
+                    before = self.merge(recipe, variant.previous)
+                    carried = Carried(before.states, variant.previous.merged, copy.deepcopy(before.diagnostics))
+                self._last = identity, self._merge(recipe, variant, carried)
+            except (Exception, SystemExit) as error:
+                # The suite's other variants may share this merge, and would wait for it to fail again.
+                self._failed[identity] = error
+                raise
         return self._last[1]
+
+    def forget_scores(self) -> None:
+        """Let go of all scores and predictions: weights that will not come again need none."""
+        self._scores.clear()
 
     def _merge(self, recipe: Recipe, variant: Variant, carried: Carried | None) -> Merged:
         needs = registry.needs_of(recipe.card, recipe.hyperparameters)
         pool, sources = self.bench.pool(recipe.card, needs, recipe.seed, self.device, variant, carried)
-        with measure(self.device) as merging, time_limit(self.timeout, "merging"):
-            states = run_method(recipe.function, pool, recipe.hyperparameters)
+        with measure(self.device) as merging:
+            states = within(self.timeout, "merging", lambda: run_method(recipe.function, pool, recipe.hyperparameters))
         used = {name: s for name, s in sources.items() if len(s.drawn)}
         return Merged(
             states,

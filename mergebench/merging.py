@@ -35,7 +35,7 @@ def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any])
     if function.card.lacks(len(pool.tasks)):
         raise MethodError(function.card.lacks(len(pool.tasks)))
     # Methods that draw from torch's global generator are reproducible too, and leave the caller's as it was.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[pool.device] if pool.device.type == "cuda" else []):
         torch.manual_seed(pool.generator().initial_seed())
         result = function(pool, **resolved)
     states = result if isinstance(result, PerTask) else {"": result}
@@ -73,6 +73,8 @@ def start_from(pool: ModelPool, method: str, settings: Mapping[str, Any] | None 
         MergebenchError: no such method, settings that do not fit, or needs that the card does not cover.
     """
     card = registry.method(method)
+    if card.role == "ceiling":
+        raise MethodError(f"{method!r} is one model per task: nothing can start from it")
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, settings or {})
     lent = pool.lent_to(card.name, registry.needs_of(card, resolved))

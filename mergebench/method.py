@@ -1,7 +1,7 @@
 """A merge method is one function: the decorator, the card it makes, and the needs it declares."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -113,6 +113,22 @@ class MethodCard:
         return "references" if self.role != "method" else self.needs.family
 
 
+def check_card(name: str, role: str, fidelity: str, named: Iterable[str], hyperparameters: Collection[str]) -> None:
+    """Refuses, by a MergebenchError, a role or fidelity that does not exist, or a name that is no hyper-parameter's."""
+    if role not in ROLES:
+        raise MergebenchError(f"method {name!r}: role={role!r} is not one of {', '.join(ROLES)}")
+    if fidelity not in FIDELITIES:
+        known = ", ".join(f for f in FIDELITIES if f)
+        raise MergebenchError(f"method {name!r}: fidelity={fidelity!r} is not one of {known}")
+    for other in named:
+        if other not in hyperparameters:
+            raise MergebenchError(f"method {name!r}: its card speaks of {other!r}, which is no hyper-parameter")
+
+
+def _names(function: Callable) -> list[str]:
+    return list(inspect.signature(function).parameters)[1:]
+
+
 def merge_method(
     name: str,
     *,
@@ -147,20 +163,13 @@ def merge_method(
     """
 
     def decorate(function: Callable) -> Callable:
-        if role not in ROLES:
-            raise MergebenchError(f"method {name!r}: role={role!r} is not one of {', '.join(ROLES)}")
-        if fidelity not in FIDELITIES:
-            known = ", ".join(f for f in FIDELITIES if f)
-            raise MergebenchError(f"method {name!r}: fidelity={fidelity!r} is not one of {known}")
+        check_card(name, role, fidelity, [*(ranges or {}), *([starts] if starts else [])], _names(function))
         for parameter in list(inspect.signature(function).parameters.values())[1:]:
             unset = inspect.Parameter.empty in (parameter.annotation, parameter.default)
             if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or unset:
                 raise MergebenchError(
                     f"method {name!r}: {parameter.name!r} must be a keyword-only argument with a type and a default"
                 )
-        for named in [*(ranges or {}), *([starts] if starts else [])]:
-            if named not in inspect.signature(function).parameters:
-                raise MergebenchError(f"method {name!r}: its card speaks of {named!r}, which is no hyper-parameter")
         function.card = MethodCard(
             name=name,
             title=title,

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from mergebench.measure import resolve_device
 from mergebench.method import MethodCard, Needs
 from mergebench.results import CellKey
 from mergebench.variant import Variant, select
+
+# Parts of the engine that only look at what others compute: they cannot change a result.
+APART = ("candidate", "conformance", "miniature", "space", "tuning")
 
 
 @dataclass(frozen=True)
@@ -106,12 +110,13 @@ def make_plan(request: RunRequest) -> Plan:
     device = resolve_device(request.device)
     sources: dict[tuple[str, str], str] = {}
     planned = [(card, v) for card in cards for v in _of_method(card, variants)]
-    lacking = [(card, v, bench.lacks(card, v)) for card, v in planned]
-    planned = [(card, v) for card, v, lack in lacking if not lack]
-    left_out = _left_out(lacking, request.methods)
     resolved = [
         _resolve(card, functions[card.name], given[card.name], v, request.hyperparameters) for card, v in planned
     ]
+    lacking = [(card, v, bench.lacks(card, v, s)) for (card, v), s in zip(planned, resolved, strict=True)]
+    left_out = _left_out(lacking, request.methods)
+    runnable = [not lack for _, _, lack in lacking]
+    planned, resolved = list(compress(planned, runnable)), list(compress(resolved, runnable))
     _check_axes(variants, cards)
     for variant in variants:
         bench.check_classes(variant)
@@ -186,7 +191,17 @@ def _resolve(
     clash = next((n for n in varied if n in asked.get(card.name, {})), None)
     if clash:
         raise HyperparameterError(f"{card.name}.{clash} is what the study varies; choose its values with --only")
-    return hyperparameters.resolve(function, {**given, **varied})
+    settings = hyperparameters.resolve(function, {**given, **varied})
+    check_start(card, settings)
+    return settings
+
+
+def check_start(card: MethodCard, settings: Mapping[str, Any]) -> None:
+    """Refuses, by a MergebenchError, settings that name no method to start from, or none that it has."""
+    start = registry.start_of(card, settings)
+    if start is not None:
+        given = settings.get(f"{card.starts}_settings") or {}
+        check_start(start, hyperparameters.resolve(discovery.load_function(start), given))
 
 
 def _check_axes(variants: Sequence[Variant], cards: Sequence[MethodCard]) -> None:
@@ -230,7 +245,7 @@ def source_digest(card: MethodCard, hyperparameters: Mapping[str, Any] | None = 
         hyperparameters: they may name another method that it starts from.
     """
     files = dict.fromkeys(_method_files(card, hyperparameters or {}))
-    engine = sorted(Path(__file__).parent.glob("*.py"))
+    engine = sorted(p for p in Path(__file__).parent.glob("*.py") if p.stem not in APART)
     return hashlib.sha256(b"\0".join(p.read_bytes() for p in (*files, *engine))).hexdigest()[:16]
 
 

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -37,14 +37,12 @@ class Earlier:
 class ReadOnlyState(Mapping[str, Tensor]):
     """A view of weights that hands out copies in computing precision, so that no method can change its inputs."""
 
-    def __init__(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        self._state, self._device = state, device
+    def __init__(self, state: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> None:
+        self._state, self._device, self._dtype = state, device, dtype
 
     def __getitem__(self, name: str) -> Tensor:
         tensor = self._state[name].detach()
-        # Sums over experts in half precision would lose what the experts differ in.
-        dtype = torch.promote_types(tensor.dtype, torch.float32) if tensor.is_floating_point() else tensor.dtype
-        return tensor.to(self._device, dtype, copy=True)
+        return tensor.to(self._device, self._dtype if tensor.is_floating_point() else tensor.dtype, copy=True)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._state)
@@ -99,14 +97,17 @@ class ModelPool:
         self.layout = Layout(architecture)
         self.seed = seed
         self.device = torch.device(device)
-        # What is computed in: the base's precision, but no less than float32.
+        # What is computed in: the finest precision of base and experts, but no less than float32, for sums over experts
+        # in half precision would lose what the experts differ in.
         self.dtype = torch.promote_types(self.layout.precision, torch.float32)
+        for expert in experts.values():
+            self.dtype = torch.promote_types(self.dtype, expert[self.layout.floating[0]].dtype)
         self.diagnostics: dict[str, Any] = {}
         self.earlier = earlier
         self._region = region
         self._method, self._needs, self._architecture = method, needs, architecture
-        self._base = ReadOnlyState(base, self.device)
-        self._experts = {t: ReadOnlyState(experts[t], self.device) for t in self.tasks}
+        self._base = ReadOnlyState(base, self.device, self.dtype)
+        self._experts = {t: ReadOnlyState(experts[t], self.device, self.dtype) for t in self.tasks}
         self._given = {"calibration": calibration, "test_inputs": test_inputs, "heads": heads}
         for need, given in self._given.items():
             lacking = [t for t in self.tasks if t not in (given or {})]
@@ -133,6 +134,8 @@ class ModelPool:
             self._require(need)
         lent = copy.copy(self)
         lent._method, lent._needs, lent.diagnostics = method, needs, {}
+        if self.earlier is not None:  # what it reported itself then stands where its reports are put
+            lent.earlier = replace(self.earlier, report=self.earlier.report.get("start", {}))
         return lent
 
     def _require(self, need: str) -> None:
@@ -157,7 +160,7 @@ class ModelPool:
     def joint(self) -> Mapping[str, Tensor]:
         """The weights of one model trained on all tasks (copies, at least float32); needs `joint`."""
         self._require("joint")
-        return ReadOnlyState(self._joint, self.device)
+        return ReadOnlyState(self._joint, self.device, self.dtype)
 
     @property
     def heads(self) -> dict[str, nn.Module]:
@@ -229,6 +232,10 @@ class ModelPool:
         if lacking is not None:
             raise MethodError(f"method {self._method!r}: its result lacks {lacking!r}")
         return {n: state[n].detach().to("cpu", d, copy=True) for n, d in self.layout.dtypes.items()}
+
+    def vector(self, task: str, name: str) -> Tensor:
+        """One parameter of one task vector [*shape], theta_t - theta_0; needs `base`."""
+        return self.experts[task][name] - self.base[name]
 
     def vectors(self, name: str) -> Tensor:
         """One parameter's task vectors [T, *shape], theta_t - theta_0, in the order of `tasks`; needs `base`."""

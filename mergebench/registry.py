@@ -192,8 +192,19 @@ def start_of(card: MethodCard, hyperparameters: Mapping[str, Any]) -> MethodCard
     """The method from whose result another one starts, if it starts from one; raises as `needs_of` does."""
     if not card.starts:
         return None
-    start = method(hyperparameters.get(card.starts) or ast.literal_eval(card.hyperparameters[card.starts][1]))
-    if start.role == "ceiling" or start.name == card.name:
+    named = hyperparameters.get(card.starts)
+    if not named:
+        default = card.hyperparameters[card.starts][1]
+        try:
+            named = ast.literal_eval(default)
+        except ValueError:
+            raise MergebenchError(
+                f"method {card.name!r}: the default of {card.starts!r} must be a literal, not {default}"
+            ) from None
+    start = method(named)
+    # A start that starts from something itself does so from what it is set to, or from what does not.
+    circular = start.starts and not hyperparameters.get(f"{card.starts}_settings") and start.path == card.path
+    if start.role == "ceiling" or start.name == card.name or circular:
         raise MergebenchError(f"method {card.name!r} cannot start from {start.name!r}")
     return start
 

@@ -14,6 +14,7 @@ from mergebench.execution import Executor, Recipe
 from mergebench.measure import environment
 from mergebench.plan import Cell, Plan
 from mergebench.results import Result, ResultStore, TaskScore
+from mergebench.time_limit import check_limit
 
 
 @dataclass
@@ -58,6 +59,7 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None, timeou
     Raises:
         MergebenchError: the store cannot be written.
     """
+    check_limit(timeout)
     observer = observer or Observer()
     start = time.perf_counter()
     asked = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -121,7 +123,7 @@ def run_cell(
         predictions = outcome.predictions
         status, error = "ok", None
     # A method is other people's code: whatever it raises must cost its own cell alone.
-    except Exception as exception:  # noqa: BLE001
+    except (Exception, SystemExit) as exception:  # noqa: BLE001
         status, error = "failed", in_words(exception)
     result = Result(
         status=status,

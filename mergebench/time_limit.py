@@ -1,47 +1,64 @@
-"""A limit on how long a block may take, for other people's code that may never end."""
+"""A limit on how long a call may take, for other people's code that may never end."""
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
+from typing import TypeVar
 
 from mergebench.errors import MergebenchError, MethodError
 
-# A block that swallows the first interruption is interrupted again, this many seconds later, and again.
+# A call that swallows the first interruption is interrupted again, this many seconds later, and again.
 AGAIN = 0.5
+
+Result = TypeVar("Result")
 
 
 class _Expired(BaseException):
     """Not an Exception, so that a method's own `except Exception` does not take it for one of its errors."""
 
 
-@contextmanager
-def time_limit(seconds: float | None, what: str) -> Iterator[None]:
-    """End a block after so many seconds, between two of its Python instructions; a call into C ends first.
+def check_limit(seconds: float | None) -> None:
+    """Refuses, by a MergebenchError, a limit that cannot be kept here: no POSIX signals, or not in the main thread."""
+    possible = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    if seconds is not None and not possible:
+        raise MergebenchError("a time limit needs POSIX signals and the main thread; run without --timeout")
+
+
+def within(seconds: float | None, what: str, call: Callable[[], Result]) -> Result:
+    """Call something, and end it after so many seconds, between two of its Python instructions; C code ends first.
 
     Args:
         seconds: wall clock; None for no limit.
-        what: what the block does, for the message: "merging".
+        what: what the call does, for the message: "merging".
+        call: without arguments.
+
+    Returns:
+        What it returns.
 
     Raises:
         MethodError: the time is over.
-        MergebenchError: there can be no limit: no POSIX signals, or not in the main thread.
+        MergebenchError: there can be no limit; see `check_limit`.
     """
     if seconds is None:
-        yield
-        return
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        raise MergebenchError("a time limit needs POSIX signals and the main thread; run without --timeout")
+        return call()
+    check_limit(seconds)
+    armed = True
 
     def expire(number: int, frame: FrameType | None) -> None:
-        raise _Expired
+        if armed:
+            raise _Expired
 
     before = signal.signal(signal.SIGALRM, expire)
     try:
-        signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
-        yield
+        # Two levels: an alarm that comes while the inner one is being left is still caught by the outer one.
+        try:
+            signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+            return call()
+        finally:
+            armed = False
     except _Expired:
+        armed = False
         raise MethodError(f"{what} was stopped after {seconds:g} s, the limit set by --timeout") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

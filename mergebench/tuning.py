@@ -19,11 +19,12 @@ from mergebench.execution import Executor, Recipe
 from mergebench.image_cache import Split
 from mergebench.measure import resolve_device
 from mergebench.method import MethodCard
-from mergebench.plan import Plan, RunRequest, make_plan, merged_settings, source_digest
+from mergebench.plan import Plan, RunRequest, check_start, make_plan, merged_settings, source_digest
 from mergebench.results import CellKey, Cost, ResultStore, TaskScore
 from mergebench.runner import Observer, Summary, run
 from mergebench.space import Choices, Interval, Space, make_space
 from mergebench.states import check_writable, writing
+from mergebench.time_limit import check_limit
 from mergebench.variant import Variant, select_one
 
 SAMPLER = "TPE"
@@ -204,7 +205,8 @@ def tune(request: TuneRequest, store: ResultStore, observer: SearchObserver | No
     run_search(search, request.trials, observer, request.timeout)
     best = search.best(request.trials)
     if best is None:
-        raise MergebenchError(f"all {request.trials} trials failed (see {search.path}): {search.trials[0].error}")
+        reason = search.trials[0].error
+        raise MergebenchError(f"all {request.trials} trials failed: {reason}; to try again, delete {search.path}")
     observer.chosen(search, best, request.trials)
     return run(chosen_plan(request, search), store, observer, request.timeout)
 
@@ -222,10 +224,14 @@ def make_search(request: TuneRequest, store: ResultStore) -> Search:
     variant = select_one(bench.variants, request.only, bench.name)
     given = merged_settings(bench, [card], {card.name: request.fixed})[card.name]
     default = hyperparameters.resolve(function, given)
-    registry.needs_of(card, default)  # a start that does not exist is refused now
+    searched = space.get(card.starts)
+    for start in searched.values if searched else [default.get(card.starts)]:
+        check_start(card, default | {card.starts: start})
     bench.check_classes(variant)
-    if bench.lacks(card, variant):
-        raise MergebenchError(f"nothing to tune: {bench.lacks(card, variant)}")
+    lack = bench.lacks(card, variant, default)
+    if lack:
+        raise MergebenchError(f"nothing to tune: {lack}")
+    check_limit(request.timeout)
     device = resolve_device(request.device)
     key = CellKey(
         method=card.name,
@@ -234,6 +240,8 @@ def make_search(request: TuneRequest, store: ResultStore) -> Search:
             "default": default,
             "space": {name: part.plain() for name, part in space.items()},
             "sampler": SAMPLER,
+            # What has run out of time is not tried again, so that another limit is another search.
+            **({"timeout": request.timeout} if request.timeout else {}),
         },
         suite=bench.name,
         study="",
@@ -241,7 +249,7 @@ def make_search(request: TuneRequest, store: ResultStore) -> Search:
         variant=variant.name,
         conditions=variant.identity | {"zoo": bench.zoo.identity},
         seed=request.seed,
-        weights=bench.weights(variant),
+        weights=bench.weights(variant, registry.needs_of(card, default)),
         data={name.replace("/test", "/validation"): digest for name, digest in bench.data(variant).items()},
         device=device.partition(":")[0],
     )
@@ -278,6 +286,7 @@ def run_search(
     while len(search.trials) < trials:
         trial = _try(search, executor, propose(search))
         search.trials.append(trial)
+        executor.forget_scores()
         history = _History(search=vars(search.key), trials=search.trials)
         with writing(search.path) as temporary:
             temporary.write_text(history.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -297,7 +306,7 @@ def _try(search: Search, executor: Executor, settings: dict[str, Any]) -> Trial:
         merged = executor.merge(Recipe(search.card, search.function, resolved, search.seed), variant)
         outcome, cost = executor.evaluate(merged.states, variant.evaluate, "validation", corruption)
     # A method is other people's code: whatever it raises must cost its own trial alone.
-    except Exception as exception:  # noqa: BLE001
+    except (Exception, SystemExit) as exception:  # noqa: BLE001
         return Trial(number=number, settings=settings, error=in_words(exception))
     return Trial(number=number, settings=settings, tasks=outcome.scores, merge=merged.cost, evaluation=cost)
 

@@ -47,7 +47,7 @@ def merge_by_estimated_covariance(vectors: Tensor, *, epsilon: float, threshold:
     covariances = vectors.new_zeros(width, width)
     weighted, drawn = torch.zeros_like(vectors[0]), torch.zeros_like(vectors[0])
     floor = 0.0
-    for vector in vectors:
+    for vector in vectors[vectors.square().sum((1, 2)) > TINY]:  # a task that left the matrix alone has no inputs there
         centred = vector - vector.mean(0)
         covariance = centred.T @ centred
         scale = covariance.trace().item() + TINY if uneven else 1.0
@@ -100,7 +100,9 @@ def ace_merging(
 
         D + mean(s_1 ... s_k) sum_{i <= k} u_i v_i^T,   U diag(s) V^T = D + sum_t tau_t (S_t - mean_t R_t)
 
-    theta_0 + scaling D; other parameters: the mean task vector.
+    theta_0 + scaling D; other parameters: the mean task vector. A task that left a matrix alone has no part in it (in
+    the released code, dividing by its trace makes the result explode). This unevenness, the released code's, is no
+    ratio: it is largest where |tau_t|^2 is near 1, and small for the same task vectors in another unit.
     Source: Xu et al., "ACE-Merging: data-free model merging with adaptive covariance estimation", as its released code
     computes it (its C_t, not tau_t, stand on the right, so a mean row that all tasks share is not merged). There a
     fused qkv is one matrix; here it is three, like everywhere.

@@ -123,9 +123,7 @@ def adamerging_plus_plus(
         batch_size: images per task and step.
         adapt_on: the split whose unlabelled images are used.
     """
-    vectors = keep_agreeing(
-        lambda task, name: pool.experts[task][name] - pool.base[name], pool.tasks, pool.layout.floating, density
-    )
+    vectors = keep_agreeing(pool.vector, pool.tasks, pool.layout.floating, density)
     return learn_coefficients(
         pool, vectors, granularity=granularity, init=init, clamp=clamp,
         steps=steps, lr=lr, batch_size=batch_size, adapt_on=adapt_on,

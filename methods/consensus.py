@@ -61,7 +61,7 @@ def consensus_ta(
     """
     needed = min(agreeing, len(pool.tasks))
     if merged_by == "ties":
-        signed = merged_vector(pool, lambda task, name: pool.experts[task][name] - pool.base[name], density=density)
+        signed = merged_vector(pool, pool.vector, density=density)
 
     def merged(name: str) -> Tensor:
         vectors = pool.vectors(name)

@@ -50,7 +50,7 @@ def dare(
     """
 
     def vector(task: str, name: str) -> Tensor:
-        return drop_at_random(pool.experts[task][name] - pool.base[name], rate, pool.generator(task, name))
+        return drop_at_random(pool.vector(task, name), rate, pool.generator(task, name))
 
     if then == "ties":
         return merge_by_signs(pool, vector, scaling=scaling, density=density)

@@ -82,7 +82,7 @@ def shifted_vectors(
     names = pool.layout.linear_weights
 
     def threshold(task: str) -> Tensor:
-        changes = [(pool.experts[task][n] - pool.base[n]).flatten() for n in names]
+        changes = [pool.vector(task, n).flatten() for n in names]
         return magnitude_threshold(torch.cat(changes), density)
 
     thresholds = torch.stack([threshold(task) for task in pool.tasks]).to(pool.device)[:, None, None]

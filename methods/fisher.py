@@ -10,7 +10,8 @@ from torch.func import functional_call, vjp, vmap
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
 
-# Added to every Fisher value: parameters no prediction depends on are averaged instead of divided by zero.
+# Added to every Fisher value, as published: what no prediction depends on is averaged with the weights c_t instead of
+# divided by zero.
 FLOOR = 1e-6
 # Gradients of this many images times all classes, each as large as the model, are held at once.
 IMAGES_AT_ONCE = 4

@@ -67,9 +67,7 @@ def opcm(pool: ModelPool, *, alpha: ClosedUnitInterval = 0.5) -> StateDict:
     order = [*carried, *(i for i in range(len(pool.tasks)) if i not in carried)]
     scaling, length = 1.0, 0.0
     if earlier is not None:
-        # What a method reported that was itself the start of another one stands one level deeper.
-        report = earlier.report.get("start", earlier.report)
-        scaling, length = report["scaling"], report["mean_norm"] * earlier.tasks
+        scaling, length = earlier.report["scaling"], earlier.report["mean_norm"] * earlier.tasks
     weights = set(pool.layout.linear_weights)
     squares, sums = torch.zeros(len(order), dtype=torch.float64), {}
     # What lies outside the region will be the average, and must not enter the norms.

@@ -102,7 +102,7 @@ def ties(
     """
     return merge_by_signs(
         pool,
-        lambda task, name: pool.experts[task][name] - pool.base[name],
+        pool.vector,
         scaling=scaling,
         density=density,
         combine=combine,

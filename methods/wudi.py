@@ -47,13 +47,13 @@ def least_interference(vectors: Tensor, steps: int, lr: float) -> Tensor:
     needs=Needs(base=True),
     year=2025,
     fidelity="released code",
-    cost="T + 8 tensors at a time; 300 products a matrix; no passes",
+    cost="T + 8 tensors at a time; 400 products a matrix; no passes",
     ranges={"steps": (50, 1000), "lr": (1e-6, 1e-4)},
 )
 def wudi(
     pool: ModelPool,
     *,
-    steps: NonNegativeInt = 300,
+    steps: NonNegativeInt = 400,
     lr: PositiveFloat = 1e-5,
     parameters: Literal["all", "linear"] = "all",
 ) -> StateDict:
@@ -63,10 +63,10 @@ def wudi(
 
     The rows of tau_t span, nearly, the inputs that task t's layer was trained on: what is small on them is small on
     the task. With this rate an entry moves by no more than steps times lr, so it is the start that sets the scale.
-    Source: Cheng et al., "Whoever started the interference should end it", section 4 and its released code, which
-    treats the linear layers of the blocks and leaves the rest at the base's values (`parameters=linear`). FusionBench,
-    from which most published comparisons come, treats every matrix, takes the mean task vector for the rest
-    (`parameters=all`), and has 400 steps in its configuration.
+    Source: Cheng et al., "Whoever started the interference should end it", section 4. The defaults are FusionBench's,
+    from which most published comparisons come: every matrix is treated, the rest gets the mean task vector. The
+    authors' code treats the linear layers of the blocks, leaves the rest at the base's values, and takes 300 steps
+    (`parameters=linear steps=300`).
 
     Args:
         steps: Adam steps.

@@ -22,8 +22,8 @@ TYPES = KINDS | {
     "None": "nothing",
 }
 FOLLOWS = {
-    "paper": "formula and defaults are the paper's",
-    "released code": "formula and defaults are the released code's",
+    "paper": "the formula is the paper's; where it gives no one value, the text says whose the defaults are",
+    "released code": "formula and defaults are those of released code, which the text names",
     "re-derived": "derived here from the stated objective; no formula is public",
 }
 
@@ -43,7 +43,7 @@ def method_card(card: "MethodCard", name: str) -> list[str]:
         **{f"  {hyper}={value}": _needs(needs) for (hyper, value), needs in card.needs_when.items()},
         "starts": f"from the method that {card.starts!r} names, whose needs are added" if card.starts else "",
         "experts": f"exactly {card.experts}" if card.experts else "any number",
-        "fidelity": f"{card.fidelity}: {FOLLOWS[card.fidelity]}" if card.fidelity else "",
+        "fidelity": f"{card.fidelity}: {FOLLOWS.get(card.fidelity, '')}" if card.fidelity else "",
         "cost": card.cost,
         "copies": "of one expert give that expert" if card.idempotent else "",
     }
@@ -53,9 +53,10 @@ def method_card(card: "MethodCard", name: str) -> list[str]:
     example = f" --set {card.name}.{setting[0]}={_plain(setting[1])}" if setting else ""
     lines = [f"{card.name}: {card.title}", *told, "", textwrap.indent(body, "  "), ""]
     lines += _table(card, described) if card.hyperparameters else ["  no hyper-parameters"]
-    lines += ["", f"  example: mergebench run --methods {name} --suite tiny-8{example}"]
+    suite = f"scale --only tasks={card.experts}" if card.experts else "tiny-8"
+    lines += ["", f"  example: mergebench run --methods {name} --suite {suite}{example}"]
     if card.ranges:
-        lines.append(f"  search:  mergebench tune {name} --suite tiny-8")
+        lines.append(f"  search:  mergebench tune {name} --suite {suite}")
     return lines
 
 
@@ -101,13 +102,16 @@ def _plain(default: str) -> str:
 
 def _in_words(annotation: str) -> str:
     """A type in a user's words."""
-    if annotation.startswith("Literal["):
-        return " or ".join(str(v) for v in ast.literal_eval(f"[{annotation.removeprefix('Literal[')}"))
-    parts = [part.strip() for part in annotation.split("|")]
-    return " or ".join(TYPES.get(part, part) for part in parts)
+    parts = [part.strip() for part in annotation.split(" | ")]
+    return " or ".join(_type_in_words(part) for part in parts)
+
+
+def _type_in_words(part: str) -> str:
+    if part.startswith("Literal["):
+        return " or ".join(str(v) for v in ast.literal_eval(part.removeprefix("Literal")))
+    return TYPES.get(part, part)
 
 
 def _range(values: tuple) -> str:
-    if values and isinstance(values[0], str):
-        return ", ".join(values)
-    return " to ".join(f"{v:g}" for v in values)
+    ends = isinstance(values, tuple) and len(values) == 2 and all(type(v) in (int, float) for v in values)
+    return " to ".join(f"{v:g}" for v in values) if ends else ", ".join(map(str, values))

@@ -72,6 +72,10 @@ def test_a_step_of_a_sequence_counts_the_model_so_far(write, pair):
     merge = ["digits", "signs", "aerial", "scenes", "textures"]
     suite = write("suite", title="t", zoo="tiny", merge=merge, orders=orders)
     assert planned(make_plan(RunRequest([pair], suite))) == {("pair", "order=0,step=1"), ("pair", "order=0,step=2")}
+    first = [["digits"], ["signs"], ["aerial"]]
+    suite = write("other", title="t", zoo="tiny", merge=merge[:3], orders={0: first})
+    with pytest.raises(MergebenchError, match="nothing to run for 'pair': pair merges 2 experts, not 1"):
+        make_plan(RunRequest([pair], suite))  # the later steps would have two, but need the first
 
 
 def test_called_directly_it_refuses_too(mini, pair):
@@ -85,7 +89,7 @@ def test_the_joint_model_of_these_very_tasks_is_measured(write, root, tmp_path):
     plan = make_plan(RunRequest(["multitask", "average"], suite, zoo_root=str(root)))
     results = {r.method: r for r in run(plan, ResultStore(tmp_path / "out")).results}
     assert results["multitask"].tasks["digits"].correct == results["finetuned"].tasks["digits"].correct
-    assert set(results["multitask"].weights) - set(results["average"].weights) == {"joint/2"}
+    assert set(results["multitask"].weights) - set(results["average"].weights) == {"joint/digits+signs"}
     assert results["multitask"].role == "joint" and results["multitask"].family == "references"
 
 

@@ -9,6 +9,7 @@ import mergebench
 from mergebench import ModelPool, Needs, StateDict, merge_method, registry, start_from
 from mergebench.errors import MergebenchError, NeedsError
 from mergebench.method import MethodCard
+from mergebench.plan import RunRequest, make_plan
 
 
 @merge_method("doubled", title="Doubled", needs=Needs(), starts="start")
@@ -71,11 +72,36 @@ def test_what_the_start_reports_stands_beside_what_the_method_reports(mini):
     assert pool.diagnostics["start"]["condition"]
 
 
-@pytest.mark.parametrize("start", ["finetuned", "doubled"])
-def test_what_cannot_be_started_from_is_refused(plugin, start):
+def test_what_cannot_be_started_from_is_refused(plugin):
     card = registry.method(plugin)
-    with pytest.raises(MergebenchError, match="cannot start from|method 'doubled'"):
-        registry.needs_of(card, {"start": start})
+    for start in ("finetuned", plugin):
+        with pytest.raises(MergebenchError, match="method 'doubled' cannot start from"):
+            registry.needs_of(card, {"start": start})
+    with pytest.raises(MergebenchError, match="unknown method 'tiess'; did you mean 'ties'"):
+        registry.needs_of(card, {"start": "tiess"})
+
+
+def test_a_default_that_is_no_literal_is_refused(tmp_path):
+    path = tmp_path / "named.py"
+    path.write_text('BEGIN = "average"\n' + PLUGIN.replace('start: str = "average"', "start: str = BEGIN"))
+    with pytest.raises(MergebenchError, match="the default of 'start' must be a literal, not BEGIN"):
+        registry.needs_of(registry.method(str(path)), {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"start": "ties", "start_settings": {"densty": 0.1}}, "no hyper-parameter 'densty'; did you mean 'density'"),
+        ({"start": "svc", "start_settings": {"start": "tiess"}}, "unknown method 'tiess'"),
+        ({"start": "slerp"}, "nothing to run for 'svc': slerp merges 2 experts, not 3"),
+        ({"start": "multitask"}, "nothing to run for 'svc': zoo 'tiny' has no model trained on these 3 tasks"),
+    ],
+)
+def test_a_plan_checks_the_start_and_what_is_set_of_it(write, settings, told):
+    suite = write("suite", title="t", zoo="tiny", merge=["digits", "signs", "aerial"])
+    method = "featcal" if settings["start"] == "svc" else "svc"
+    with pytest.raises(MergebenchError, match=told):
+        make_plan(RunRequest([method], suite, hyperparameters={method: settings}))
 
 
 def test_a_card_that_speaks_of_no_hyper_parameter_is_refused():

@@ -256,7 +256,7 @@ def test_a_default_that_fails_does_not_end_the_search(evaluated, request_of, sto
     assert not search.trials[0].error
     search = searched(request_of(trials=6, space={"turn": (0.1, 0.5)}, fixed={"mode": "odd"}), store)
     assert {t.error for t in search.trials} == {"OSError: jammed"} and search.best(6) is None
-    with pytest.raises(MergebenchError, match="all 6 trials failed .*jammed"):
+    with pytest.raises(MergebenchError, match="all 6 trials failed: .*jammed; to try again, delete "):
         tune(request_of(trials=6, space={"turn": (0.1, 0.5)}, fixed={"mode": "odd"}), store)
     assert not list(store.all())
 

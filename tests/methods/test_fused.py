@@ -64,3 +64,21 @@ def test_a_third_does_not_know_its_place_or_its_neighbours(mini, case, name):
         again = delta(mini, method, settings, alone, {t: only(e) for t, e in experts.items()})
         for part in again.chunk(3):
             torch.testing.assert_close(part, made.chunk(3)[third], rtol=1e-9, atol=1e-11)
+
+
+def test_the_three_matrices_are_what_separate_projections_would_hold(mini):
+    """Attention by three projections of their own, in plain products, gives what timm's with the fused matrix gives."""
+    base = mini.encoder(dtype=torch.float64)
+    layout, state, attention = Layout(base), base.state_dict(), base.blocks[0].attn
+    tokens = torch.randn(2, 5, base.embed_dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weights = layout.matrices("blocks.0.attn.qkv.weight", state["blocks.0.attn.qkv.weight"])
+    biases = state["blocks.0.attn.qkv.bias"].chunk(3)
+    heads = attention.num_heads
+    q, k, v = (
+        (tokens @ w.T + b).unflatten(-1, (heads, -1)).transpose(1, 2) for w, b in zip(weights, biases, strict=True)
+    )
+    mixed = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1) @ v
+    expected = (
+        mixed.transpose(1, 2).flatten(2) @ state["blocks.0.attn.proj.weight"].T + state["blocks.0.attn.proj.bias"]
+    )
+    torch.testing.assert_close(attention(tokens), expected)
