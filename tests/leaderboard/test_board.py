@@ -207,8 +207,17 @@ def test_the_joint_model_and_tuned_rows_do_not_enter_the_agreement(make_result):
     names = "abcd"
     results = [make_result(n, (10 * i, 10 * i)) for i, n in enumerate(names, start=1)]
     results.append(make_result("j", (70, 70), role="joint"))
-    record = {"trials": 2, "default": 0.1, "best": 0.2, "space": {"x": [0, 1]}}
+    record = {"trials": 2, "trial": 1, "default": 0.1, "best": 0.2, "space": {"x": [0, 1]}}
     results.append(make_result("a", (90, 90), hyperparameters={"x": 1}, tuned=record))
     (board,) = make_boards(results)
     same = Reported("x", 2, "y", {"a": 1, "b": 2, "c": 3, "d": 4, "j": 0})
     assert rank_agreement(board, same) == (pytest.approx(1), ["d", "c", "b", "a"])
+
+
+def test_a_default_that_a_search_has_confirmed_still_stands_against_what_is_published(make_result):
+    record = {"trials": 2, "trial": 0, "default": 0.1, "best": 0.1, "space": {"x": [0, 1]}}
+    results = [make_result(n, (10 * i, 10 * i)) for i, n in enumerate("abc", start=1)]
+    results.append(make_result("d", (90, 90), hyperparameters={"x": 1}, tuned=record))
+    (board,) = make_boards(results)
+    published = Reported("x", 2, "y", {"a": 1, "b": 2, "c": 3, "d": 4})
+    assert rank_agreement(board, published)[1] == ["d", "c", "b", "a"]

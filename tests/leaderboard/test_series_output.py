@@ -339,3 +339,15 @@ def test_a_page_shows_a_title_as_text_and_loads_nothing(at, title, tmp_path):
     assert not {"script", "link", "iframe", "object", "embed", "img", "base"} & set(page.tags)
     assert all(address.startswith("#") for address in page.loaded) and page.handlers == []
     assert "@import" not in text and "url(http" not in text and "url(//" not in text
+
+
+def test_with_as_many_methods_as_there_are_the_legend_is_whole_and_points_stay_at_their_names(at):
+    titles = [f"method-{i:02}" for i in range(28)]
+    made = [at(t, (i, i + 1), {"held_out": h}) for i, t in enumerate(titles) for h in ("x", "y", "z")]
+    (series,) = make_series(made)
+    figure = draw(series)
+    figure.canvas.draw()
+    box, frame = figure.legends[0].get_window_extent(), figure.bbox
+    assert frame.y0 <= box.y0 and box.y1 <= frame.y1
+    places = [x for line in figure.axes[0].lines for x in line.get_xdata()]
+    assert max(abs(x - round(x)) for x in places) < 0.45
