@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mergebench import discovery, hyperparameters, registry
-from mergebench.errors import CheckpointError, MethodError
+from mergebench.errors import CheckpointError, MethodError, NeedsError
 from mergebench.images import ExplicitBatches
 from mergebench.pool import ModelPool
 from mergebench.states import StateDict, check_state
@@ -32,6 +32,7 @@ def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any])
         MethodError: the result breaks the contract; the message names the tensor.
     """
     name = function.card.name
+    pool.starts = bool(function.card.starts)
     if function.card.lacks(len(pool.tasks)):
         raise MethodError(function.card.lacks(len(pool.tasks)))
     # Methods that draw from torch's global generator are reproducible too, and leave the caller's as it was.
@@ -72,6 +73,8 @@ def start_from(pool: ModelPool, method: str, settings: Mapping[str, Any] | None 
     Raises:
         MergebenchError: no such method, settings that do not fit, or needs that the card does not cover.
     """
+    if not pool.starts:  # else that method's code would be no part of this one's source, nor its needs of this one's
+        raise NeedsError(f"starting from {method!r} must be declared: add starts=, a hyper-parameter, to the card")
     card = registry.method(method)
     if card.role == "ceiling":
         raise MethodError(f"{method!r} is one model per task: nothing can start from it")

@@ -104,6 +104,8 @@ class ModelPool:
             self.dtype = torch.promote_types(self.dtype, expert[self.layout.floating[0]].dtype)
         self.diagnostics: dict[str, Any] = {}
         self.earlier = earlier
+        # Whether its method's card says that it starts from another method; whoever runs the method knows.
+        self.starts = False
         self._region = region
         self._method, self._needs, self._architecture = method, needs, architecture
         self._base = ReadOnlyState(base, self.device, self.dtype)

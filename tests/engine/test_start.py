@@ -56,12 +56,22 @@ def test_its_needs_are_those_of_the_start_under_its_settings(plugin):
 
 
 def test_a_start_reads_no_more_than_the_card_covers(mini):
-    @merge_method("sly", title="Sly", needs=Needs())
-    def sly(pool: ModelPool) -> StateDict:
+    @merge_method("sly", title="Sly", needs=Needs(), starts="start")
+    def sly(pool: ModelPool, *, start: str = "average") -> StateDict:
         return start_from(pool, "ties")
 
     base = mini.encoder()
     with pytest.raises(NeedsError, match="'sly' reads base"):
+        mini.run(sly, base, mini.experts(base))
+
+
+def test_a_start_that_is_not_declared_is_refused(mini):
+    @merge_method("sly", title="Sly", needs=Needs(base=True))
+    def sly(pool: ModelPool) -> StateDict:
+        return start_from(pool, "ties")
+
+    base = mini.encoder()
+    with pytest.raises(NeedsError, match="starting from 'ties' must be declared: add starts="):
         mini.run(sly, base, mini.experts(base))
 
 
