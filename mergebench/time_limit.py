@@ -43,10 +43,12 @@ def within(seconds: float | None, what: str, call: Callable[[], Result]) -> Resu
     if seconds is None:
         return call()
     check_limit(seconds)
-    armed = True
+    armed, over = True, False
 
     def expire(number: int, frame: FrameType | None) -> None:
+        nonlocal over
         if armed:
+            over = True
             raise _Expired
 
     before = signal.signal(signal.SIGALRM, expire)
@@ -54,12 +56,19 @@ def within(seconds: float | None, what: str, call: Callable[[], Result]) -> Resu
         # Two levels: an alarm that comes while the inner one is being left is still caught by the outer one.
         try:
             signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
-            return call()
+            result = call()
         finally:
             armed = False
-    except _Expired:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         armed = False
-        raise MethodError(f"{what} was stopped after {seconds:g} s, the limit set by --timeout") from None
+        # C code that is interrupted may put an error of its own in the alarm's place.
+        if not over:
+            raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+    if over:
+        raise MethodError(f"{what} was stopped after {seconds:g} s, the limit set by --timeout")
+    return result

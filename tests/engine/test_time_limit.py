@@ -68,7 +68,20 @@ def test_calls_that_end_just_when_the_time_is_over_never_let_the_alarm_out():
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+def test_an_error_that_is_put_in_the_alarms_place_is_told_as_what_it_is():
+    def translating():
+        try:
+            time.sleep(10)
+        except BaseException:
+            raise ValueError("could not determine the shape") from None
+
+    with pytest.raises(MethodError, match="merging was stopped after"):
+        within(0.05, "merging", translating)
+
+
 def test_an_error_of_the_calls_own_passes():
+    with pytest.raises(KeyboardInterrupt):
+        within(30, "merging", lambda: signal.raise_signal(signal.SIGINT))
     with pytest.raises(ZeroDivisionError):
         within(30, "merging", lambda: 1 / 0)
 
