@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.methods.adaptation import learn_coefficients
-from mergebench.methods.sparsify import magnitude_threshold
+from mergebench.methods.sparsify import magnitude_thresholds
 
 
 def task_weights(vectors: Tensor, eta: float) -> Tensor:
@@ -80,12 +80,7 @@ def shifted_vectors(
         query, key and value, each of which is shifted by itself.
     """
     names = pool.layout.linear_weights
-
-    def threshold(task: str) -> Tensor:
-        changes = [pool.vector(task, n).flatten() for n in names]
-        return magnitude_threshold(torch.cat(changes), density)
-
-    thresholds = torch.stack([threshold(task) for task in pool.tasks]).to(pool.device)[:, None, None]
+    thresholds = magnitude_thresholds(pool.vector, pool.tasks, names, density)[:, None, None]
 
     def of(name: str) -> tuple[Tensor, Tensor]:
         parts = zip(*(pool.layout.matrices(name, vector) for vector in pool.vectors(name)), strict=True)

@@ -6,12 +6,11 @@ from typing import Any
 import torch
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mergebench import ModelPool, Needs, StateDict, merge_method, start_from
 from mergebench.blockwalk import advance, embed_tasks, recorded_inputs
 from mergebench.layout import Block, load_part
-from mergebench.methods.features import LinearCalibration, NormCalibration, Sums, channel_sums, pair_sums
+from mergebench.methods.features import LinearCalibration, NormCalibration, Sums, channel_sums, multiplied, pair_sums
 
 # Rows of a layer that are solved together, and what the tokens weigh [N] in that.
 Part = tuple[slice, Tensor]
@@ -49,7 +48,7 @@ def parts_of(
 def batch_sums(module: nn.Module, student: Tensor, expert: Tensor, weights: Tensor) -> Sums:
     """What a layer's calibration takes of a batch of its inputs [B, N, d] in both models."""
     if isinstance(module, nn.LayerNorm):
-        return channel_sums(F.layer_norm(student, module.normalized_shape, eps=module.eps), weights)
+        return channel_sums(multiplied(module, student), weights)
     return pair_sums(student, expert, weights)
 
 

@@ -1,7 +1,8 @@
 """One layer calibrated so that its outputs on a student's features come near what experts give on their own."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mergebench.least_squares import SINGULAR, solve_positive
 
@@ -9,6 +10,13 @@ SMALLEST_NORM = 1e-8  # of a second moment, before it is divided by
 
 # Of some rows with weights w: sum w, and w times whatever is averaged.
 Sums = tuple[Tensor, ...]
+
+
+def multiplied(module: nn.Module, inputs: Tensor) -> Tensor:
+    """What a layer's weight multiplies: its inputs, normalised if it is a norm."""
+    if isinstance(module, nn.LayerNorm):
+        return F.layer_norm(inputs, module.normalized_shape, eps=module.eps)
+    return inputs
 
 
 def pair_sums(student: Tensor, teacher: Tensor, weights: Tensor) -> Sums:

@@ -6,12 +6,12 @@ import torch
 from jsonargparse.typing import PositiveInt
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.blockwalk import recorded_inputs
 from mergebench.layout import Layout, embed_images, load_part
 from mergebench.least_squares import GramSum, LayerRegression
+from mergebench.methods.features import multiplied
 
 Stage = tuple[tuple[str, ...], Callable[[Tensor], Tensor]]
 
@@ -25,13 +25,6 @@ def stages(encoder: VisionTransformer, layout: Layout) -> Iterator[Stage]:
     read = slice(1) if encoder.global_pool == "token" else slice(None)
     ending = (*layout.embedding, *layout.final_norm)  # a pooling layer's own parameters count as embedding
     yield ending, lambda tokens: encoder.forward_head(encoder.norm(tokens[:, read]), pre_logits=True)
-
-
-def features(module: nn.Module, inputs: Tensor) -> Tensor:
-    """What a module's weight multiplies: its inputs, normalised if it is a norm."""
-    if isinstance(module, nn.LayerNorm):
-        return F.layer_norm(inputs, module.normalized_shape, eps=module.eps)
-    return inputs
 
 
 @merge_method(
@@ -79,7 +72,7 @@ def lot_merging(pool: ModelPool, *, samples: PositiveInt = 64) -> StateDict:
                     passed.append(run(batch))
                     for name, inputs in seen.items():
                         gram = grams.setdefault(name, GramSum(inputs.shape[-1], pool.device))
-                        gram.add(features(here[name], inputs))
+                        gram.add(multiplied(here[name], inputs))
             streams[task] = passed
             for name, gram in grams.items():
                 # Only the diagonal of its Gram acts on a scale, which multiplies every channel by itself.

@@ -1,6 +1,7 @@
 """Thinning task vectors: by magnitude, at random, and between the largest magnitudes and the small ones."""
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,6 +24,21 @@ def magnitude_threshold(vector: Tensor, density: float) -> Tensor:
         return vector.new_tensor(math.inf)
     kept = max(1, entries(density, vector.numel()))
     return vector.abs().kthvalue(vector.numel() - kept + 1).values
+
+
+def magnitude_thresholds(
+    vector: Callable[[str, str], Tensor], tasks: Iterable[str], names: Sequence[str], density: float
+) -> Tensor:
+    """The `magnitude_threshold` of each task vector, over all the parameters named together: [T].
+
+    Args:
+        vector: (task, parameter's name) -> task vector [*shape].
+        tasks, names: whose, and of which parameters.
+        density: fraction of the entries to keep.
+    """
+    return torch.stack(
+        [magnitude_threshold(torch.cat([vector(t, n).flatten() for n in names]), density) for t in tasks]
+    )
 
 
 def trim(vectors: Tensor, thresholds: Tensor) -> Tensor:

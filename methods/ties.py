@@ -8,7 +8,7 @@ from jsonargparse.typing import ClosedUnitInterval
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.methods.sparsify import magnitude_threshold, trim
+from mergebench.methods.sparsify import magnitude_thresholds, trim
 
 
 def combine_agreeing(trimmed: Tensor, majority: float, combine: str) -> Tensor:
@@ -45,9 +45,7 @@ def trimmed_and_majority(
     Returns:
         parameter's name -> trimmed vectors [T, *shape]; and the majority of their signs over all parameters.
     """
-    thresholds = torch.stack(
-        [magnitude_threshold(torch.cat([vector(t, n).flatten() for n in names]), density) for t in tasks]
-    )
+    thresholds = magnitude_thresholds(vector, tasks, names, density)
 
     def trimmed(name: str) -> Tensor:
         return trim(torch.stack([vector(task, name) for task in tasks]), thresholds)
