@@ -16,6 +16,51 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class TaskConfig(Strict):
+    """A task whose images lie in files: on the hub, or on one's own disk.
+
+    Args:
+        title: for people; the task's name, if not given.
+        data: where the images are: a folder with one folder per class (or with folders `train`, `test` of these), a
+            `.csv` file with columns for image and label, a folder of parquet or arrow files, `owner/name[@revision]`
+            on the Hugging Face hub, or `torchvision:Class`. Paths are relative to the YAML file.
+        subset: the configuration of a hub data set that has several, or torchvision's split of one.
+        image, label: names of the columns.
+        splits: this project's split -> the source's name of it, where they differ ("test": "validation").
+        counts: the source's split -> the number of images it must have.
+        classes: class names for prompts, in the order of the label ids; the data's own, if not given.
+        labels: how the data name these classes, where they name them otherwise: per class a name, or several.
+        templates: prompt templates, each with one `{}` for the class name.
+        head: a linear head's checkpoint, in place of one made from the prompts.
+        source, licence: for the card.
+    """
+
+    title: str = ""
+    data: str
+    subset: str = ""
+    image: str = "image"
+    label: str = "label"
+    splits: dict[Literal["train", "validation", "test"], str] = {}
+    counts: dict[str, Annotated[int, Field(ge=1)]] = {}
+    classes: list[str] = []
+    labels: list[str | list[str]] = []
+    templates: Annotated[list[str], Field(min_length=1)] = ["a photo of a {}."]
+    head: str | None = None
+    source: str = ""
+    licence: str = ""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TaskConfig":
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes: two of one name")
+        if self.labels and len(self.labels) != len(self.classes):
+            raise ValueError(f"labels: {len(self.labels)}, but {len(self.classes)} classes")
+        odd = next((t for t in self.templates if t.count("{}") != 1), None)
+        if odd is not None:
+            raise ValueError(f"templates: {odd!r} must hold {{}} once, for the class name")
+        return self
+
+
 class ZooConfig(Strict):
     """One backbone's base, experts and heads.
 

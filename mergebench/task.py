@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
 SPLITS = ("train", "calibration", "validation", "test")
@@ -40,15 +42,47 @@ class TaskCard:
 
 
 @dataclass(frozen=True)
+class ImageTable:
+    """A split whose images are still encoded: too many to be held in memory at once.
+
+    Args:
+        labels: int64 [N].
+        decode: index -> one image, uint8 [H, W, 3], all of one size; called from several threads at once.
+    """
+
+    labels: "np.ndarray"
+    decode: "Callable[[int], np.ndarray]"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a task is looked at from: what a zoo decides of its images.
+
+    Args:
+        image_size: side of the square that the zoo's encoder sees, in pixels.
+        root: a folder laid out as the hub is (`datasets/owner/name`), in place of the hub; None: the hub.
+        download: whether what is not there yet may be downloaded.
+    """
+
+    image_size: int
+    root: "Path | None" = None
+    download: bool = True
+
+
+@dataclass(frozen=True)
 class Task:
     """A card and its data.
 
     Args:
         card: the description.
-        load: split name -> (images uint8 [N, H, W, 3], labels int64 [N]); the same bits on every call.
+        load: split name -> (images uint8 [N, H, W, 3], labels int64 [N]), or a table of images still to be decoded;
+            the same bits on every call.
         fingerprint: changes whenever `load` would give other pixels; keys the image cache.
+        at: place -> the task as it is there, for tasks whose images are resized or fetched; None: it is the same
+            everywhere.
     """
 
     card: TaskCard
-    load: Callable[[str], "tuple[np.ndarray, np.ndarray]"]
+    load: "Callable[[str], tuple[np.ndarray, np.ndarray] | ImageTable]"
     fingerprint: str
+    at: "Callable[[Place], Task] | None" = None

@@ -1,0 +1,1 @@
+"""Images in files: folders, CSV, parquet and arrow tables, the hub, torchvision."""
