@@ -1,0 +1,158 @@
+"""Files on the Hugging Face hub, or in a folder laid out as it is: found, downloaded, and named by their commit."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from mergebench.errors import MergebenchError
+
+Kind = Literal["model", "dataset"]
+Found = TypeVar("Found")
+
+_LOCATION = re.compile(r"(?P<id>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?")
+
+
+def is_location(text: str) -> bool:
+    """Whether a text has the form `owner/name[@revision]` of a place on the hub."""
+    return _LOCATION.fullmatch(text) is not None
+
+
+class Hub:
+    """Where models and data sets are fetched from.
+
+    What was downloaded once is found again in huggingface_hub's cache (`HF_HOME`); a download that was broken off goes
+    on. `HF_ENDPOINT` (a mirror) and `HF_HUB_OFFLINE` are honoured.
+
+    Args:
+        root: a folder in place of the hub: `owner/name` in it are models, `datasets/owner/name` data sets.
+        download: whether what is not there yet may be downloaded.
+    """
+
+    def __init__(self, root: Path | None = None, download: bool = True) -> None:
+        self.root, self.download = root, download
+        self._commits: dict[tuple[str, Kind], str] = {}
+
+    def file(self, location: str, names: Sequence[str], kind: Kind = "model") -> Path:
+        """The first of these files that there is.
+
+        Args:
+            location: `owner/name[@revision]`.
+            names: in the order of preference.
+            kind: what it is.
+
+        Raises:
+            MergebenchError: there is none, or it cannot be reached.
+        """
+        found = self.optional_file(location, names, kind)
+        if found is None:
+            raise MergebenchError(f"{self._told(location, kind)} has no {' or '.join(names)}")
+        return found
+
+    def optional_file(self, location: str, names: Sequence[str], kind: Kind = "model") -> Path | None:
+        """As `file`; None if there is no such file where the rest is."""
+        if self.root is not None:
+            folder = self._local(location, kind)
+            return next((folder / name for name in names if (folder / name).is_file()), None)
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+        repository, revision = _parts(location)
+        reached = self.download
+        for name in names:
+            options = {"repo_type": kind, "revision": revision, "local_files_only": not reached}
+            try:
+                path = Path(self._asked(lambda name=name, o=options: hf_hub_download(repository, name, **o), location))
+            except LocalEntryNotFoundError:
+                reached = False  # the next name is looked for in the cache alone: another try would take as long
+            except EntryNotFoundError:
+                continue
+            else:
+                self._commits[location, kind] = path.parents[len(Path(name).parts) - 1].name
+                return path
+        if not reached:
+            raise self._unreachable(location)
+        return None
+
+    def folder(self, location: str, patterns: Sequence[str], kind: Kind = "dataset") -> Path:
+        """The folder of a repository with all files that match one of the patterns in it; raises as `file` does."""
+        if self.root is not None:
+            return self._local(location, kind)
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        repository, revision = _parts(location)
+        options = {"repo_type": kind, "revision": revision, "local_files_only": not self.download}
+        try:
+            fetch = lambda: snapshot_download(repository, allow_patterns=list(patterns), **options)  # noqa: E731
+            path = Path(self._asked(fetch, location))
+        except LocalEntryNotFoundError:
+            raise self._unreachable(location) from None
+        self._commits[location, kind] = path.name
+        return path
+
+    def revision(self, location: str, kind: Kind = "model") -> str:
+        """The commit of what was found at a location; empty in a folder, which knows of none."""
+        return self._commits.get((location, kind), "")
+
+    def _local(self, location: str, kind: Kind) -> Path:
+        folder = self.root / ("datasets" if kind == "dataset" else "") / _parts(location)[0]
+        if not folder.is_dir():
+            raise MergebenchError(f"no {_spelt(kind)} {location!r} in {self.root}: there is no folder {folder}")
+        return folder
+
+    def _told(self, location: str, kind: Kind) -> str:
+        return str(self._local(location, kind)) if self.root is not None else f"the hub's {_spelt(kind)} {location!r}"
+
+    def _unreachable(self, location: str) -> MergebenchError:
+        """Why something that is not there yet was not downloaded."""
+        from huggingface_hub.constants import HF_HUB_OFFLINE
+
+        if not self.download:
+            return MergebenchError(f"{location!r} has not been fetched; `mergebench fetch` does that")
+        if HF_HUB_OFFLINE:
+            return MergebenchError(
+                f"{location!r} has not been fetched, and HF_HUB_OFFLINE forbids to do so now; unset it"
+            )
+        return MergebenchError(
+            f"{location!r} has not been fetched, and the hub cannot be reached; check the network, name a mirror "
+            "(HF_ENDPOINT), or give a folder that holds it (--zoo-root); what was fetched is kept"
+        )
+
+    def _asked(self, fetch: Callable[[], Found], location: str) -> Found:
+        """What a call to huggingface_hub gives; its errors in one line, but for those of files that are not there."""
+        from huggingface_hub import errors, logging
+
+        told = logging.get_verbosity()
+        logging.set_verbosity_error()  # it would tell of every try to reach the hub
+        try:
+            return fetch()
+        except errors.EntryNotFoundError:
+            raise
+        except errors.GatedRepoError:
+            reason = "its owner asks you to accept terms: do so on its page, then log in with `hf auth login`"
+        except errors.RepositoryNotFoundError:
+            reason = "there is none on the hub, or it is private: check the name, or log in with `hf auth login`"
+        except errors.RevisionNotFoundError:
+            reason = "it has no such revision"
+        except errors.OfflineModeIsEnabled:
+            raise self._unreachable(location) from None
+        except errors.HFValidationError as error:
+            reason = str(error).splitlines()[0]
+        except (errors.HfHubHTTPError, OSError) as error:
+            reason = f"{str(error).splitlines()[0] or type(error).__name__}; what was fetched is kept: try again"
+        finally:
+            logging.set_verbosity(told)
+        raise MergebenchError(f"cannot fetch {location!r}: {reason}")
+
+
+def _parts(location: str) -> tuple[str, str | None]:
+    """`owner/name[@revision]` -> (owner/name, revision)."""
+    match = _LOCATION.fullmatch(location)
+    if match is None:
+        raise MergebenchError(f"{location!r} is no place on the hub; write owner/name or owner/name@revision")
+    return match["id"], match["revision"]
+
+
+def _spelt(kind: Kind) -> str:
+    return "data set" if kind == "dataset" else kind
