@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,20 +58,32 @@ def corrupt(corruption: Corruption, images: "np.ndarray", severity: int, key: st
     """
     import numpy as np
 
-    check_severity(severity)
     images = np.asarray(images)
+    made = list(corrupted(corruption, images, severity, key, seed))
+    return np.stack(made) if made else images.copy()
+
+
+def corrupted(
+    corruption: Corruption, images: "np.ndarray", severity: int, key: str, seed: int = 0
+) -> "Iterator[np.ndarray]":
+    """As `corrupt`, one image after the other: uint8 [H, W, 3] each. Refuses what it refuses before the first."""
+    import numpy as np
+
+    check_severity(severity)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape[1:]:
         raise MergebenchError(f"images to corrupt must be uint8 [N, H, W, 3], not {images.dtype} {list(images.shape)}")
-    corrupted = np.empty(images.shape, dtype=np.uint8)
-    for index, image in enumerate(images):
+
+    def one(index: int) -> "np.ndarray":
         # A copy, so that no corruption can write into what it was given.
-        made = corruption.apply(np.array(image), int(severity), generator(corruption, key, index, seed))
-        if made.dtype != np.uint8 or made.shape != image.shape:
+        image = np.array(images[index])
+        made = corruption.apply(image, int(severity), generator(corruption, key, index, seed))
+        if made.dtype != np.uint8 or made.shape != images.shape[1:]:
             raise MergebenchError(
-                f"corruption {corruption.name!r} made {made.dtype} {list(made.shape)} of uint8 {list(image.shape)}"
+                f"corruption {corruption.name!r} made {made.dtype} {list(made.shape)} of uint8 {list(images.shape[1:])}"
             )
-        corrupted[index] = made
-    return corrupted
+        return made
+
+    return map(one, range(len(images)))
 
 
 def check_severity(severity: int) -> None:

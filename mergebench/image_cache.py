@@ -3,16 +3,18 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 
-from mergebench.corruption import Corruption, corrupt
-from mergebench.errors import MergebenchError
+from mergebench.array_files import PARTS, Progress, builder, in_order, progress_bar, write_images
+from mergebench.corruption import Corruption, corrupted
+from mergebench.errors import MergebenchError, in_words
 from mergebench.states import writing
-from mergebench.task import SPLITS, Task
+from mergebench.task import SPLITS, ImageTable, Task
 
 
 @dataclass(frozen=True)
@@ -35,29 +37,83 @@ def cache_root() -> Path:
     return Path(os.environ.get("MERGEBENCH_CACHE") or platformdirs.user_cache_dir("mergebench"))
 
 
-def load_split(task: Task, split: str) -> Split:
+def load_split(task: Task, split: str, progress: Progress = progress_bar) -> Split:
     """A task's split from the cache, decoded first if it is not there.
 
-    The file with the digest is written last and each file appears whole, so an interrupted build is built again.
+    The file with the digest is written last and each file appears whole, so an interrupted build is built again. Of
+    several processes that ask at once, one decodes and the others wait.
+
+    Args:
+        task: whose; placed, if it has places.
+        split: which.
+        progress: tells how far a table of images is decoded.
 
     Raises:
-        MergebenchError: no such split, data that contradict the card, or a cache that cannot be written.
+        MergebenchError: no such split, data that contradict the card, an image that cannot be decoded, or a cache that
+            cannot be written or has no room.
     """
     if split not in SPLITS:
         raise MergebenchError(f"no split {split!r}; there are: {', '.join(SPLITS)}")
-    folder = cache_root() / "images" / f"{task.card.name}-{task.fingerprint}"
-    paths = [folder / f"{split}.{part}" for part in ("images.npy", "labels.npy", "json")]
+    folder = _folder(task)
+    paths = [folder / f"{split}.{part}" for part in PARTS]
     if not _complete(paths):
-        images, labels = task.load(split)
-        _check(task, split, images, labels)
-        for path, array in zip(paths, (images, labels), strict=False):
-            with writing(path) as temporary, temporary.open("wb") as file:
-                np.save(file, array)
-        digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:16]
-        with writing(paths[2]) as temporary:
-            temporary.write_text(json.dumps({"digest": digest, "bytes": [p.stat().st_size for p in paths[:2]]}))
+        with builder(folder, split):
+            if not _complete(paths):  # another process may just have made it
+                _build(task, split, paths, progress)
     digest = json.loads(paths[2].read_text())["digest"]
     return Split(np.load(paths[0], mmap_mode="r"), np.load(paths[1]), digest)
+
+
+def _build(task: Task, split: str, paths: list[Path], progress: Progress) -> None:
+    found = task.load(split)
+    if isinstance(found, ImageTable):
+        labels = found.labels
+        _check_labels(task, split, len(labels), labels)
+        shape, images = _decoded(task, split, found)
+        images = progress(images, len(labels), f"{task.card.name}: {split}")
+        write_images(paths[0], images, (len(labels), *shape))
+    else:
+        images, labels = found
+        _check(task, split, images, labels)
+        with writing(paths[0]) as temporary, temporary.open("wb") as file:
+            np.save(file, images)
+    with writing(paths[1]) as temporary, temporary.open("wb") as file:
+        np.save(file, labels)
+    digest = _digest(np.load(paths[0], mmap_mode="r"), labels)
+    with writing(paths[2]) as temporary:
+        temporary.write_text(json.dumps({"digest": digest, "bytes": [p.stat().st_size for p in paths[:2]]}))
+
+
+def _decoded(task: Task, split: str, table: ImageTable) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
+    """The shape of a table's images, and the images in order."""
+
+    def image(index: int) -> np.ndarray:
+        try:
+            return table.decode(index)
+        except Exception as error:  # decoders raise whatever they like
+            raise MergebenchError(
+                f"task {task.card.name!r}: image {index} of split {split!r} cannot be decoded: {in_words(error)}"
+            ) from error
+
+    def checked(index: int) -> np.ndarray:
+        made = image(index)
+        if made.dtype != np.uint8 or made.shape != first.shape or made.ndim != 3 or made.shape[2] != 3:
+            raise MergebenchError(
+                f"task {task.card.name!r}: image {index} of split {split!r} is {made.dtype} {list(made.shape)}, "
+                f"not uint8 [H, W, 3] as large as the first, {list(first.shape)}"
+            )
+        return made
+
+    first = image(0)
+    return first.shape, in_order(checked, len(table.labels))
+
+
+def _digest(images: np.ndarray, labels: np.ndarray) -> str:
+    sha = hashlib.sha256()
+    for start in range(0, len(images), 256):  # never all of them in memory
+        sha.update(images[start : start + 256].tobytes())
+    sha.update(labels.tobytes())
+    return sha.hexdigest()[:16]
 
 
 def corrupted_split(task: Task, split: str, clean: Split, corruption: Corruption, severity: int) -> Split:
@@ -69,21 +125,29 @@ def corrupted_split(task: Task, split: str, clean: Split, corruption: Corruption
         severity: 1 to 5.
 
     Raises:
-        MergebenchError: no such severity, or a cache that cannot be written.
+        MergebenchError: no such severity, or a cache that cannot be written or has no room.
     """
-    folder = cache_root() / "images" / f"{task.card.name}-{task.fingerprint}"
-    path = folder / f"{split}.{corruption.label(severity)}.images.npy"
-    # An image keeps its size, so a whole file is as long as that of the clean images.
-    if not path.exists() or path.stat().st_size != (folder / f"{split}.images.npy").stat().st_size:
-        images = corrupt(corruption, clean.images, severity, f"{task.card.name}/{split}")
-        with writing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, images)
+    folder, name = _folder(task), f"{split}.{corruption.label(severity)}"
+    path, beside = folder / f"{name}.images.npy", folder / f"{split}.images.npy"
+
+    def whole() -> bool:  # an image keeps its size, so a whole file is as long as that of the clean images
+        return path.exists() and path.stat().st_size == beside.stat().st_size
+
+    if not whole():
+        with builder(folder, name):
+            if not whole():
+                images = corrupted(corruption, clean.images, severity, f"{task.card.name}/{split}")
+                write_images(path, images, clean.images.shape)
     return Split(np.load(path, mmap_mode="r"), clean.labels, corrupted_digest(clean, corruption, severity))
 
 
 def corrupted_digest(clean: Split, corruption: Corruption, severity: int) -> str:
     """The digest of a split under a corruption, known before its images are made: they are a function of these."""
     return hashlib.sha256(f"{clean.digest}|{corruption.label(severity)}".encode()).hexdigest()[:16]
+
+
+def _folder(task: Task) -> Path:
+    return cache_root() / "images" / f"{task.card.name}-{task.fingerprint}"
 
 
 def _complete(paths: list[Path]) -> bool:
@@ -94,20 +158,27 @@ def _complete(paths: list[Path]) -> bool:
 
 
 def _check(task: Task, split: str, images: np.ndarray, labels: np.ndarray) -> None:
-    card = task.card
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise MergebenchError(
-            f"task {card.name!r}: split {split!r} is {images.dtype} {list(images.shape)}, not uint8 images [N, H, W, 3]"
+            f"task {task.card.name!r}: split {split!r} is {images.dtype} {list(images.shape)}, "
+            "not uint8 images [N, H, W, 3]"
         )
+    _check_labels(task, split, len(images), labels)
+
+
+def _check_labels(task: Task, split: str, images: int, labels: np.ndarray) -> None:
+    card = task.card
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise MergebenchError(
             f"task {card.name!r}: labels of {split!r} are {labels.dtype} {list(labels.shape)}, not whole numbers [N]"
         )
-    if len(images) != card.splits[split] or len(labels) != len(images):
+    if images != card.splits[split] or len(labels) != images:
         raise MergebenchError(
-            f"task {card.name!r}: split {split!r} has {len(images)} images and {len(labels)} labels, "
+            f"task {card.name!r}: split {split!r} has {images} images and {len(labels)} labels, "
             f"but its card says {card.splits[split]}"
         )
+    if not images:
+        raise MergebenchError(f"task {card.name!r}: split {split!r} has no images")
     strange = labels[(labels < 0) | (labels >= len(card.classes))]
     if len(strange):
         raise MergebenchError(

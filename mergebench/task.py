@@ -80,9 +80,11 @@ class Task:
         fingerprint: changes whenever `load` would give other pixels; keys the image cache.
         at: place -> the task as it is there, for tasks whose images are resized or fetched; None: it is the same
             everywhere.
+        origin: the hub's data set that it is from, as owner/name@commit; empty where there is none.
     """
 
     card: TaskCard
     load: "Callable[[str], tuple[np.ndarray, np.ndarray] | ImageTable]"
     fingerprint: str
     at: "Callable[[Place], Task] | None" = None
+    origin: str = ""

@@ -1,0 +1,152 @@
+"""Tasks that a YAML file describes: from the description to images of one size and labels in the card's order."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mergebench.configuration import TaskConfig
+from mergebench.data import labels, preprocessing, splits
+from mergebench.data.source import Source
+from mergebench.errors import MergebenchError, in_words
+from mergebench.task import ImageTable, Place, Task, TaskCard
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def make_task(name: str, config: TaskConfig, folder: Path) -> Task:
+    """The task that a description means; its images can be had once it is placed (`Task.at`).
+
+    The card is whole if the description counts the images of train (and names its classes); otherwise, once the task
+    is placed.
+
+    Args:
+        name: the task's.
+        config: the description.
+        folder: that paths in it are relative to.
+
+    Raises:
+        MergebenchError: splits or counts that do not fit together.
+    """
+    with _named(name):
+        counts = _stated(config)
+        card = TaskCard(
+            name=name,
+            title=config.title or name,
+            stands_for=config.title or name,
+            classes=tuple(config.classes),
+            templates=tuple(config.templates),
+            splits=splits.sizes(counts) if counts else {},
+            source=config.source or config.data,
+            licence=config.licence,
+            real="all of it",
+            drawn="nothing",
+        )
+
+    def load(split: str) -> ImageTable:
+        raise MergebenchError(f"task {name!r}: its images have no size before it is placed (Task.at)")
+
+    return Task(card, load, fingerprint="unplaced", at=partial(_placed, card, config, folder))
+
+
+def _stated(config: TaskConfig) -> dict[str, int] | None:
+    """The counts of train, test and validation, if the description states what decides the splits."""
+    named = {"train", *config.splits.values()} - ({"train"} if "train" in config.splits else set())
+    if not named <= config.counts.keys():
+        return None
+    return {role: config.counts[name] for role, name in splits.roles(config.splits, config.counts).items()}
+
+
+def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> Task:
+    from mergebench.data import finding  # with what reads images; a list of tasks needs none of it
+
+    # Of a source whose counts are stated, their splits are all that can be meant: the rest need not be fetched.
+    asked = set(config.counts) if _stated(config) else splits.wanted(config.splits) | config.counts.keys()
+    with _named(card.name):
+        found = finding.find(config, folder, place, asked)
+
+    @cache
+    def opened() -> _Images:
+        with _named(card.name):
+            return _Images(config, found.read(asked))
+
+    def load(split: str) -> ImageTable:
+        with _named(card.name):
+            return opened().table(split, place.image_size)
+
+    if not (card.splits and card.classes):
+        images = opened()
+        with _named(card.name):
+            card = replace(card, classes=images.classes, splits=splits.sizes(images.counts))
+    # The labels' map and the splits are functions of these, so they need not be read for it.
+    identity = {
+        "versions": [preprocessing.VERSION, splits.VERSION, labels.VERSION],
+        "size": place.image_size,
+        "source": found.identity,
+        "config": config.model_dump(
+            include={"data", "subset", "image", "label", "splits", "counts", "classes", "labels"}
+        ),
+    }
+    fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    return Task(card, load, fingerprint, at=partial(_placed, card, config, folder), origin=found.origin)
+
+
+class _Images:
+    """A source that has been read: held to the description, its labels in the card's order."""
+
+    def __init__(self, config: TaskConfig, source: Source) -> None:
+        import numpy as np
+
+        for split, expected in config.counts.items():
+            count = len(source.parts[split].labels) if split in source.parts else None
+            if count is None:
+                raise MergebenchError(f"no split {split!r}; there are: {', '.join(sorted(source.parts)) or 'none'}")
+            if count != expected:
+                raise MergebenchError(f"split {split!r} has {count:,} images, but its card says {expected:,}")
+        self._parts = {role: source.parts[name] for role, name in splits.roles(config.splits, source.parts).items()}
+        self.counts = {role: len(part.labels) for role, part in self._parts.items()}
+        used = {role: np.unique(part.labels) for role, part in self._parts.items()}
+        occurring = np.unique(np.concatenate(list(used.values()))).tolist()
+        self.classes = tuple(config.classes) or _classes(source, occurring)
+        self._ids = labels.order(source.names, occurring, self.classes, config.labels)
+        for role, ids in used.items():
+            stranger = next((i for i in ids if i not in used["train"]), None)
+            if stranger is not None:
+                raise MergebenchError(
+                    f"class {self.classes[self._ids[stranger]]!r} is in its {role} split, but not in train"
+                )
+
+    def table(self, split: str, size: int) -> ImageTable:
+        """One of this project's splits, its images still encoded."""
+        role, indices = splits.share(self.counts, split)
+        part = self._parts[role]
+
+        def decode(index: int) -> "np.ndarray":
+            row = int(indices[index])
+            try:
+                return preprocessing.square(part.image(row), size)
+            except Exception as error:  # decoders raise whatever they like
+                raise MergebenchError(f"{part.told(row)}: {in_words(error)}") from error
+
+        return ImageTable(self._ids[part.labels[indices]], decode)
+
+
+def _classes(source: Source, occurring: list[int]) -> tuple[str, ...]:
+    """The data's own names of its classes; where they have none, the numbers."""
+    if source.names is not None:
+        return source.names
+    return tuple(str(number) for number in range(max(occurring, default=-1) + 1))
+
+
+@contextmanager
+def _named(task: str) -> Iterator[None]:
+    """Errors in the block say whose they are."""
+    try:
+        yield
+    except MergebenchError as error:
+        raise MergebenchError(f"task {task!r}: {error}") from error.__cause__

@@ -1,0 +1,104 @@
+"""From a source's train and test to this project's four splits, none of which shares an image with another.
+
+The test split is the source's. Where it has none, a fifth of its train split is; then validation is the source's, or a
+tenth of what is left (2,000 images at most), calibration a third of what is left (2,048 at most), and train the rest.
+Which images these are is decided by a permutation, classes or not, that depends on their number alone: the same images
+under another name must not change sides.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from mergebench.errors import MergebenchError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+VERSION = 1  # raise it whenever another image would go into a split
+
+VALIDATION, CALIBRATION = 2000, 2048  # at most
+# What sources call their splits.
+USUAL = {"train": ("train",), "test": ("test",), "validation": ("validation", "valid", "val")}
+
+
+def wanted(splits: Mapping[str, str]) -> set[str]:
+    """The names of all splits that a source may be asked for; `splits`: as in TaskConfig."""
+    return {name for role, usual in USUAL.items() for name in ([splits[role]] if role in splits else usual)}
+
+
+def roles(splits: Mapping[str, str], there: Collection[str]) -> dict[str, str]:
+    """Which of a source's splits are taken for train, test and validation; the latter two may be absent.
+
+    Args:
+        splits: train, validation or test -> the source's name of it, where they differ from the usual.
+        there: the splits that the source has.
+
+    Raises:
+        MergebenchError: a split that the source does not have, or one that would serve twice.
+    """
+    twice = next((n for n in splits.values() if list(splits.values()).count(n) > 1), None)
+    if twice is not None:
+        raise MergebenchError(f"splits: {twice!r} is named twice; no image may be in two splits")
+    found = {}
+    for role, usual in USUAL.items():
+        free = [n for n in usual if n in there and n not in splits.values()]
+        if role in splits:
+            found[role] = splits[role]
+        elif free:
+            found[role] = free[0]
+    lacking = [name for name in found.values() if name not in there] or ["train"] * ("train" not in found)
+    if lacking:
+        raise MergebenchError(
+            f"no split {lacking[0]!r}; there are: {', '.join(sorted(there)) or 'none'} (see `splits`)"
+        )
+    return found
+
+
+def sizes(counts: Mapping[str, int]) -> dict[str, int]:
+    """The number of images of each of this project's splits.
+
+    Args:
+        counts: of what is taken for train, and for test and validation where the source has them.
+
+    Raises:
+        MergebenchError: too few images for four splits.
+    """
+    return {split: len(indices) for split, (_, indices) in _ranges(counts).items()}
+
+
+def share(counts: Mapping[str, int], split: str) -> "tuple[str, np.ndarray]":
+    """Where a split's images are: which of train, test and validation, and the indices in it, int64 [N], ascending.
+
+    Args:
+        counts: as for `sizes`.
+        split: one of this project's.
+    """
+    import numpy as np
+
+    role, places = _ranges(counts)[split]
+    if role != "train":
+        return role, np.arange(counts[role])
+    seed = hashlib.sha256(f"splits|{VERSION}|{counts['train']}".encode()).digest()
+    order = np.random.default_rng(np.frombuffer(seed, dtype=np.uint32)).permutation(counts["train"])
+    return role, np.sort(order[places.start : places.stop])
+
+
+def _ranges(counts: Mapping[str, int]) -> dict[str, tuple[str, range]]:
+    """Split -> whose images, and its place in their order."""
+    found = {role: (role, range(counts[role])) for role in ("test", "validation") if role in counts}
+    count, start = counts["train"], 0
+    for split in ("test", "validation", "calibration"):
+        if split in found:
+            continue
+        left = count - start
+        size = {
+            "test": -(-left // 5),
+            "validation": min(VALIDATION, -(-left // 10)),
+            "calibration": min(CALIBRATION, max(1, left // 3)),
+        }[split]
+        found[split] = "train", range(start, start + size)
+        start += size
+    if start >= count or not all(counts.values()):
+        raise MergebenchError(f"too few images to make train, calibration, validation and test: {dict(counts)}")
+    return {split: found.get(split, ("train", range(start, count))) for split in ("train", *found)}
