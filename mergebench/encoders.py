@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -52,13 +53,13 @@ class Encoder:
         encoder = self._own() if ":" in self.name else self._timm()
         if not isinstance(encoder, VisionTransformer):
             raise MergebenchError(
-                f"encoder {self.name!r} is a {type(encoder).__name__}; merging needs a timm VisionTransformer"
+                f"encoder {self.name!r} makes a {type(encoder).__name__}; merging needs a timm VisionTransformer"
             )
         return encoder
 
     def _own(self) -> VisionTransformer:
-        _, factory = self._function()
-        return factory(**self.options)
+        _, function = self._function()
+        return self._called(function)
 
     def _function(self) -> tuple[ModuleType, Callable[..., VisionTransformer]]:
         name, _, function = self.name.partition(":")
@@ -75,17 +76,21 @@ class Encoder:
             raise UnknownNameError("timm model", self.name, near or timm.list_models("vit_*_clip_*"))
         with torch.device("meta"):  # no time for random numbers that weights replace
             encoder = self._created()
-        zeros = {n: torch.zeros(t.shape, dtype=t.dtype) for n, t in encoder.state_dict().items()}
-        encoder.load_state_dict(zeros, assign=True)
+        if not isinstance(encoder, VisionTransformer):
+            return encoder
+        encoder.load_state_dict({n: _zeros(t) for n, t in encoder.state_dict().items()}, assign=True)
         if any(buffer.is_meta for buffer in encoder.buffers()):  # no state dict holds it: its value must be computed
             return self._created()
         return encoder
 
     def _created(self) -> VisionTransformer:
+        return self._called(timm.create_model, self.name, pretrained=False, num_classes=0)
+
+    def _called(self, function: Callable[..., VisionTransformer], *names: str, **fixed: Any) -> VisionTransformer:
         try:
-            return timm.create_model(self.name, pretrained=False, num_classes=0, **self.options)
-        except Exception as error:  # timm's models hold their arguments to nothing of one kind
-            told = str(error).splitlines()[0] if str(error) else type(error).__name__
+            return function(*names, **fixed, **self.options)
+        except Exception as error:  # arguments that do not fit end in errors of every kind
+            told = (str(error) or type(error).__name__).splitlines()[0]
             raise MergebenchError(f"encoder {self.name!r} cannot be made with {dict(self.options)}: {told}") from None
 
     @cached_property
@@ -130,6 +135,13 @@ class Encoder:
         source = hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:16]
         options = {"encoder_options": dict(self.options)} if self.options else {}
         return {"encoder": self.name, "encoder_source": source, **options}
+
+
+def _zeros(like: Tensor) -> Tensor:
+    """Zeros that take no memory before they are written to, which torch's own do."""
+    heap = np.zeros(like.nbytes + 64, np.uint8)
+    start = -heap.ctypes.data % 64  # aligned as torch's, for kernels whose last bit depends on it
+    return torch.from_numpy(heap[start : start + like.nbytes]).view(like.dtype).view(like.shape)
 
 
 def encoder_of_config(config: Mapping[str, Any], who: str = "config.json") -> Encoder:
@@ -185,6 +197,9 @@ def infer_encoder(
     if lacking is not None:
         raise CheckpointError(f"{who} has no {lacking!r}, {remedy}")
     shapes = {name: shape_of(state, name) for name in state}
+    odd = next((name for name, dims in zip(needed, (3, 4, 1, 2), strict=True) if len(shapes[name]) != dims), None)
+    if odd is not None:
+        raise CheckpointError(f"{who}: {odd!r} is {shapes[odd]}, {remedy}")
     (_, tokens, width), hidden = shapes["pos_embed"], shapes["blocks.0.mlp.fc1.weight"][0]
     grid = math.isqrt(tokens - 1)
     if grid**2 != tokens - 1:

@@ -1,5 +1,6 @@
 """How timm, Hugging Face and open_clip name the tensors of a CLIP vision transformer: tables, read both ways."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -56,7 +57,7 @@ class Dialect:
         stems = (rule.theirs[0].partition("{}")[0] for rule in self.rules if "{}" in rule.timm)
         stem = prefix + next(stems)
         numbers = {n.removeprefix(stem).partition(".")[0] for n in names if n.startswith(stem)}
-        return max(1, len({n for n in numbers if n.isdecimal()}))
+        return max(1, sum(re.fullmatch("0|[1-9][0-9]*", n) is not None for n in numbers))
 
     def is_other(self, name: str, prefix: str, wrapper: str) -> bool:
         """Whether a name is one of another part of the model, known to be none of the encoder's."""

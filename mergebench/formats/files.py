@@ -92,10 +92,10 @@ class PickledState(LazyState):
         if isinstance(read, Mapping) and isinstance(read.get("state_dict"), Mapping):
             read = read["state_dict"]
         if not isinstance(read, Mapping):
-            raise CheckpointError(f"{self.path} holds a {type(read).__name__}, not a state dict")
+            raise CheckpointError(f"{self.path} holds something of type {type(read).__name__}, not a state dict")
         odd = next((name for name, value in read.items() if not isinstance(value, Tensor)), None)
         if odd is not None:
-            raise CheckpointError(f"{self.path}: {odd!r} is a {type(read[odd]).__name__}, not a tensor")
+            raise CheckpointError(f"{self.path}: {odd!r} is of type {type(read[odd]).__name__}, not a tensor")
         self._tensors = {str(name): tensor.detach() for name, tensor in read.items()}
 
     def _refusal(self, told: str) -> str:
