@@ -90,13 +90,13 @@ def _by_split(root: Path, wanted: set[str], subset: str) -> dict[str, list[Path]
 
 def _words(path: Path) -> list[str]:
     """What a table's path says: its folders, and its name without numbers, whole and in its parts."""
-    stem = re.sub(r"-\d+-of-\d+$", "", path.stem)
+    stem = re.sub(r"-\d+-of-\d+(-[0-9a-f]{16})?$", "", path.stem)
     return [*path.parent.parts, *([stem] if "-" in stem else []), *stem.split("-")]
 
 
 def _without(path: Path, split: str) -> str:
     """What tells a split's file from that of another configuration."""
-    stem = re.sub(r"(^|-)\d+(-of-\d+)?$", "", path.stem)
+    stem = re.sub(r"(^|-)\d+(-of-\d+)?(-[0-9a-f]{16})?$", "", path.stem)
     words = [*path.parent.parts, *stem.split("-")]
     return "/".join(word for word in words if word not in (split, "data", "")) or "."
 
