@@ -1,11 +1,11 @@
 """The 20 CLIP tasks, each described in one YAML file in `cards`."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
 
 from mergebench.configuration import TaskConfig
+from mergebench.data.described import make_task
 from mergebench.task import Task
 
 CARDS = Path(__file__).parent / "cards"
@@ -19,16 +19,10 @@ ORDER = (
 
 def described(name: str) -> TaskConfig:
     """What a task's file says."""
-    # `list tasks` reads all of them: libyaml, where PyYAML has it, is eight times as fast.
+    # Whoever asks for any task reads all of these: libyaml, where PyYAML has it, is eight times as fast.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     content = yaml.load((CARDS / f"{name}.yaml").read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 (safe)
     return TaskConfig.model_validate(content)
 
 
-def _tasks() -> dict[str, Task]:
-    from mergebench.data.described import make_task
-
-    return {name: make_task(name, described(name), CARDS) for name in ORDER}
-
-
-TASKS: dict[str, Task] = _tasks() if find_spec("mergebench.data.described") else {}
+TASKS: dict[str, Task] = {name: make_task(name, described(name), CARDS) for name in ORDER}

@@ -8,8 +8,9 @@ import pytest
 import torchvision.datasets as vision
 import yaml
 
+from mergebench.task import SPLITS
 from mergebench.tasks import tiny
-from mergebench.tasks.clip import CARDS, ORDER, described
+from mergebench.tasks.clip import CARDS, ORDER, TASKS, described
 
 CONFIGS = {name: described(name) for name in ORDER}
 
@@ -77,7 +78,15 @@ def test_a_split_that_is_renamed_is_counted_and_serves_no_other(name):
 def test_a_file_leaves_nothing_unsaid(name):
     config = CONFIGS[name]
     assert all((config.title, config.source, config.licence)) and "experts" in config.source
-    assert config.title.isascii() and "\n" not in config.source + config.licence
+    assert plain(config.title) == plain(name) and "\n" not in config.source + config.licence
+
+
+@each
+def test_a_card_is_whole_before_any_image_is_there(name):
+    card = TASKS[name].card
+    assert card.name == name and len(card.classes) == SIZES[name][0]
+    assert set(card.splits) == set(SPLITS) and card.splits["test"] == SIZES[name][1]
+    assert min(card.splits.values()) >= 256, "fewer than the published number of calibration images"
 
 
 @each
@@ -158,7 +167,7 @@ def test_the_copies_on_the_hub_name_these_classes_by_these_ids(name, first, name
 
 
 def test_reading_the_files_imports_nothing_heavy():
-    code = "import sys; from mergebench.tasks.clip import ORDER, described; [described(n) for n in ORDER]"
+    code = "import sys, mergebench.tasks.clip"
     run = subprocess.run([sys.executable, "-c", f"{code}; print(*sys.modules)"], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert not {"torch", "timm", "datasets", "transformers", "pyarrow", "numpy"} & set(run.stdout.split())
