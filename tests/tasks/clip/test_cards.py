@@ -8,6 +8,7 @@ import pytest
 import torchvision.datasets as vision
 import yaml
 
+from mergebench.data import labels
 from mergebench.task import SPLITS
 from mergebench.tasks import tiny
 from mergebench.tasks.clip import CARDS, ORDER, TASKS, described
@@ -106,9 +107,9 @@ def test_every_prompt_is_one_of_its_own(name):
 
 @each
 def test_a_label_means_one_class(name):
-    labels = [{plain(s) for s in names} for names in spellings(name)]
-    assert all(names and all(names) for names in labels)
-    assert all(not one & other for one, other in itertools.combinations(labels, 2))
+    known = [{plain(s) for s in names} for names in spellings(name)]
+    assert all(names and all(names) for names in known)
+    assert all(not one & other for one, other in itertools.combinations(known, 2))
 
 
 @each
@@ -164,6 +165,15 @@ def test_the_copies_on_the_hub_name_these_classes_by_these_ids(name, first, name
     """As their cards list them; the experts were taught by id."""
     for index, spelling in enumerate(names, start=first):
         assert plain(spelling) in map(plain, spellings(name)[index])
+
+
+@each
+def test_the_data_keep_their_ids(name):
+    """The copies on the hub have every class at its place: an expert's head knows it by that alone."""
+    config = CONFIGS[name]
+    copies = [names[0] for names in spellings(name)]
+    ids = labels.order(copies, range(len(copies)), config.classes, config.labels)
+    assert ids.tolist() == list(range(len(config.classes)))
 
 
 def test_reading_the_files_imports_nothing_heavy():
