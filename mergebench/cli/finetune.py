@@ -32,6 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--weight-decay", type=NonNegativeFloat, default=0.0, help="AdamW's decay of matrices")
     parser.add_argument("--augment", type=str, default="none", help="none, shift or affine")
     parser.add_argument("--frozen", nargs="+", type=str, default=[], help="beginnings of names that stay the base's")
+    parser.add_argument("--lora", type=PositiveInt | None, default=None, help="learn differences of this rank alone")
     parser.add_argument("--precision", type=str, default="32-true", help="Lightning's, e.g. bf16-mixed")
     parser.add_argument("--checkpoints", type=str | None, default=None, help="folder to resume from after a break")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of image order and augmentation")
@@ -42,13 +43,13 @@ def execute(config: Namespace) -> int:
     """Train, then evaluate on the validation split, and write."""
     from pathlib import Path
 
-    from mergebench.errors import MergebenchError
     from mergebench.evaluation import evaluate
-    from mergebench.finetuning import TrainingSet, finetune
+    from mergebench.finetuning import finetune
     from mergebench.image_cache import load_split
     from mergebench.measure import resolve_device, set_threads
     from mergebench.states import check_writable, digest, save_state
     from mergebench.trainer import placement, quiet_lightning
+    from mergebench.training_batches import TrainingSet
     from mergebench.zoo import Zoo
 
     quiet_lightning()
@@ -58,22 +59,19 @@ def execute(config: Namespace) -> int:
     zoo = Zoo(config.zoo, config.zoo_root)
     tasks = sorted({zoo.find(name) for name in config.task})
     heads = {task: zoo.head(task) for task in tasks}
-    names = ("steps", "batch_size", "learning_rate", "weight_decay", "augment", "frozen", "precision")
+    names = ("steps", "batch_size", "learning_rate", "weight_decay", "augment", "frozen", "lora", "precision")
     settings = {name: config[name] for name in names}
-    try:
-        state = finetune(
-            zoo.make_encoder(),
-            [TrainingSet(heads[task], *_training_split(zoo, task)) for task in tasks],
-            mean=zoo.config.mean,
-            std=zoo.config.std,
-            **settings | {"frozen": tuple(config.frozen)},
-            seed=config.seed,
-            **placement(device),
-            checkpoint_dir=Path(config.checkpoints) if config.checkpoints else None,
-            progress=True,
-        )
-    except ValueError as error:
-        raise MergebenchError(str(error)) from None
+    state = finetune(
+        zoo.make_encoder(),
+        [TrainingSet(heads[task], *_training_split(zoo, task)) for task in tasks],
+        mean=zoo.config.mean,
+        std=zoo.config.std,
+        **settings | {"frozen": tuple(config.frozen)},
+        seed=config.seed,
+        **placement(device),
+        checkpoint_dir=Path(config.checkpoints) if config.checkpoints else None,
+        progress=True,
+    )
     # What is evaluated is what is written.
     state = {name: tensor.to(zoo.base[name].dtype) for name, tensor in state.items()}
     recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base)}
