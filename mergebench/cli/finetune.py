@@ -1,17 +1,11 @@
 """`mergebench finetune`: an expert of one task, or one model of several, from a zoo's base, zero-shot heads frozen."""
 
 import json
-from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mergebench.cli.options import add_device_options
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from mergebench.zoo import Zoo
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -59,11 +53,12 @@ def execute(config: Namespace) -> int:
     zoo = Zoo(config.zoo, config.zoo_root)
     tasks = sorted({zoo.find(name) for name in config.task})
     heads = {task: zoo.head(task) for task in tasks}
+    splits = {task: load_split(zoo.task(task), "train") for task in tasks}
     names = ("steps", "batch_size", "learning_rate", "weight_decay", "augment", "frozen", "lora", "precision")
     settings = {name: config[name] for name in names}
     state = finetune(
         zoo.make_encoder(),
-        [TrainingSet(heads[task], *_training_split(zoo, task)) for task in tasks],
+        [TrainingSet(heads[task], train.images, train.labels, train.digest) for task, train in splits.items()],
         mean=zoo.config.mean,
         std=zoo.config.std,
         **settings | {"frozen": tuple(config.frozen)},
@@ -84,13 +79,3 @@ def execute(config: Namespace) -> int:
             print(f"{who:<7} {100 * score.accuracy:5.1f} % of {score.total} validation images of {task}")
     print(f"wrote {config.output}")
     return 0
-
-
-def _training_split(zoo: "Zoo", task: str) -> "tuple[Tensor, Tensor]":
-    """A task's training images and labels."""
-    import torch
-
-    from mergebench.image_cache import load_split
-
-    train = load_split(zoo.task(task), "train")
-    return torch.tensor(train.images), torch.from_numpy(train.labels)
