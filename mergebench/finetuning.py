@@ -1,5 +1,6 @@
 """Makes an expert: fine-tunes an encoder while its task's head stays frozen; or on several tasks at once."""
 
+import copy
 import json
 import math
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from mergebench.augmentation import AUGMENTATIONS
 from mergebench.errors import MergebenchError
 from mergebench.lora import adapt, merge_adapters
 from mergebench.states import digest
-from mergebench.trainer import interruptible
+from mergebench.trainer import TRAINING_PRECISIONS, interruptible
 from mergebench.training import FineTuning, Schedule
 from mergebench.training_batches import Preparation, TrainingSet, make_streams
 
@@ -56,7 +57,7 @@ def finetune(
         lora: rank of the differences that are learnt in the blocks' linear layers, all else frozen (see `lora.py`);
             they are in the weights that are returned. None: all weights are trained.
         seed: of the order of the images, of the augmentation and of `lora`'s start.
-        precision: Lightning's, e.g. "32-true" or "bf16-mixed".
+        precision: one of `TRAINING_PRECISIONS`, Lightning's names.
         accelerator: Lightning's, e.g. "auto" or "cpu".
         devices: Lightning's, their number or their indices.
         checkpoint_dir: where to save progress, about ten times a run; an interrupted run picks up from there.
@@ -66,9 +67,10 @@ def finetune(
         The encoder's state dict in float32 on the CPU.
 
     Raises:
-        MergebenchError: an unknown augmentation, sizes that do not match, or a checkpoint of another training.
+        MergebenchError: an unknown augmentation or precision, settings that do not fit together, or a checkpoint
+            of another training.
     """
-    _check(encoder, sets, batch_size, augment, frozen, lora)
+    _check(encoder, sets, batch_size, augment, frozen, lora, precision)
     settings = {
         "steps": steps,
         "batch_size": batch_size,
@@ -95,7 +97,7 @@ def finetune(
     schedule = Schedule(steps, learning_rate, weight_decay, warmup)
     module = FineTuning(
         encoder.train(),
-        [one.head for one in sets],
+        [copy.deepcopy(one.head) for one in sets],  # a Trainer moves them, and may change their precision
         make_streams(sets, batch_size, seed),
         Preparation(mean, std, augment, seed),
         schedule,
@@ -125,10 +127,13 @@ def _check(
     augment: str,
     frozen: tuple[str, ...],
     lora: int | None,
+    precision: str,
 ) -> None:
     """Refuses what cannot be trained, before anything is read or written."""
     if augment not in AUGMENTATIONS:
         raise MergebenchError(f"unknown augmentation {augment!r}; there are {', '.join(AUGMENTATIONS)}")
+    if precision not in TRAINING_PRECISIONS:
+        raise MergebenchError(f"unknown precision {precision!r}; there are {', '.join(TRAINING_PRECISIONS)}")
     for one in sets:
         if len(one.images) != len(one.labels):
             raise MergebenchError(f"{len(one.images)} images but {len(one.labels)} labels")

@@ -7,7 +7,13 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from lightning import Trainer
+
+from mergebench.errors import MergebenchError
+
+# Lightning's names of what is sensible to train in.
+TRAINING_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 
 
 @contextlib.contextmanager
@@ -30,6 +36,22 @@ def placement(device: str) -> dict[str, Any]:
         "accelerator": "gpu" if cuda else "cpu",
         "devices": [int(device.partition(":")[2] or 0)] if cuda else 1,
     }
+
+
+def training_precision(name: str, device: str) -> str:
+    """What to train in: `auto` is bf16-mixed on a GPU that computes in bfloat16, else 32-true; other names stay.
+
+    Raises:
+        MergebenchError: no such precision, or none of this device.
+    """
+    gpu = device.startswith("cuda")
+    if name == "auto":
+        return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    if name not in TRAINING_PRECISIONS:
+        raise MergebenchError(f"unknown precision {name!r}; there are: auto, {', '.join(TRAINING_PRECISIONS)}")
+    if name == "16-mixed" and not gpu:
+        raise MergebenchError("precision '16-mixed' needs a GPU; on a CPU there is bf16-mixed")
+    return name
 
 
 def make_tester(device: str) -> Trainer:

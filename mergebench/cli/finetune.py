@@ -27,7 +27,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--augment", type=str, default="none", help="none, shift or affine")
     parser.add_argument("--frozen", nargs="+", type=str, default=[], help="beginnings of names that stay the base's")
     parser.add_argument("--lora", type=PositiveInt | None, default=None, help="learn differences of this rank alone")
-    parser.add_argument("--precision", type=str, default="32-true", help="Lightning's, e.g. bf16-mixed")
+    parser.add_argument(
+        "--precision", type=str, default="auto", help="Lightning's; auto: bf16-mixed on a GPU that has it, else 32-true"
+    )
     parser.add_argument("--checkpoints", type=str | None, default=None, help="folder to resume from after a break")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of image order and augmentation")
     add_device_options(parser)
@@ -42,7 +44,7 @@ def execute(config: Namespace) -> int:
     from mergebench.image_cache import load_split
     from mergebench.measure import resolve_device, set_threads
     from mergebench.states import check_writable, digest, save_state
-    from mergebench.trainer import placement, quiet_lightning
+    from mergebench.trainer import placement, quiet_lightning, training_precision
     from mergebench.training_batches import TrainingSet
     from mergebench.zoo import Zoo
 
@@ -50,12 +52,13 @@ def execute(config: Namespace) -> int:
     check_writable(config.output)
     set_threads(config.threads)
     device = resolve_device(config.device)
+    precision = training_precision(config.precision, device)
     zoo = Zoo(config.zoo, config.zoo_root)
     tasks = sorted({zoo.find(name) for name in config.task})
     heads = {task: zoo.head(task) for task in tasks}
     splits = {task: load_split(zoo.task(task), "train") for task in tasks}
-    names = ("steps", "batch_size", "learning_rate", "weight_decay", "augment", "frozen", "lora", "precision")
-    settings = {name: config[name] for name in names}
+    names = ("steps", "batch_size", "learning_rate", "weight_decay", "augment", "frozen", "lora")
+    settings = {name: config[name] for name in names} | {"precision": precision}
     state = finetune(
         zoo.make_encoder(),
         [TrainingSet(heads[task], train.images, train.labels, train.digest) for task, train in splits.items()],

@@ -61,13 +61,14 @@ def test_finetune_writes_an_expert_that_is_better_than_the_base(command, tmp_pat
 
 def test_finetune_writes_lora_merged_into_the_base_s_weights(command, tmp_path):
     expert, zoo = tmp_path / "expert.safetensors", Zoo("tiny")
-    command("finetune", "--task", "digits", "--output", expert, "--steps", 3, "--lora", 2)
+    command("finetune", "--task", "digits", "--output", expert, "--steps", 3, "--lora", 2, "--device", "cpu")
     state = load_file(expert)
     assert {n for n in zoo.base if not torch.equal(state[n], zoo.base[n])} <= set(
         Layout(zoo.make_encoder()).linear_weights
     )
     with safe_open(expert, "pt") as file:
-        assert json.loads(file.metadata()["recipe"])["lora"] == 2
+        recipe = json.loads(file.metadata()["recipe"])
+    assert (recipe["lora"], recipe["precision"]) == (2, "32-true")
 
 
 def test_leaderboard_is_made_again_from_the_files(mini_run, command):

@@ -118,6 +118,15 @@ def test_a_checkpoint_of_another_task_is_refused(parts, tmp_path):
         run((encoder, head, images, labels.roll(1)), checkpoint_dir=tmp_path)
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "64-true"])
+def test_every_precision_learns_and_gives_float32(precision, parts):
+    head = copy.deepcopy(parts[1].state_dict())
+    state = run(parts, precision=precision)
+    assert all(torch.equal(tensor, parts[1].state_dict()[name]) for name, tensor in head.items())
+    assert all(tensor.dtype == torch.float32 for tensor in state.values())
+    assert loss(parts, state) < 0.5 * loss(parts, parts[0].state_dict())
+
+
 def failing_after(count):
     original = FineTuning.training_step
 
@@ -132,6 +141,8 @@ def failing_after(count):
 def test_what_cannot_work_is_named(parts):
     with pytest.raises(MergebenchError, match="'mixup'.*affine"):
         run(parts, augment="mixup")
+    with pytest.raises(MergebenchError, match="unknown precision '8-bit'; there are 32-true"):
+        run(parts, precision="8-bit")
     encoder, head, images, labels = parts
     with pytest.raises(MergebenchError, match="48 images but 47 labels"):
         finetune(encoder, [TrainingSet(head, images, labels[:-1])], mean=(0.5,) * 3, std=(0.2,) * 3)
