@@ -15,7 +15,7 @@ from mergebench.augmentation import AUGMENTATIONS
 from mergebench.errors import MergebenchError
 from mergebench.lora import adapt, merge_adapters
 from mergebench.states import digest
-from mergebench.trainer import TRAINING_PRECISIONS, interruptible
+from mergebench.trainer import TRAINING_PRECISIONS, interruptible, strategy
 from mergebench.training import FineTuning, Schedule
 from mergebench.training_batches import Preparation, TrainingSet, make_streams
 
@@ -59,7 +59,8 @@ def finetune(
         seed: of the order of the images, of the augmentation and of `lora`'s start.
         precision: one of `TRAINING_PRECISIONS`, Lightning's names.
         accelerator: Lightning's, e.g. "auto" or "cpu".
-        devices: Lightning's, their number or their indices.
+        devices: Lightning's, their number or their indices. Each is given its share of every step's images, so that
+            what is learnt does not depend on their number but for rounding.
         checkpoint_dir: where to save progress, about ten times a run; an interrupted run picks up from there.
         progress: show a progress bar.
 
@@ -71,6 +72,11 @@ def finetune(
             of another training.
     """
     _check(encoder, sets, batch_size, augment, frozen, lora, precision)
+    count = len(devices) if isinstance(devices, list) else devices
+    if batch_size < count:
+        raise MergebenchError(
+            f"batch_size={batch_size}, but there are {count} devices; each needs an image in every step"
+        )
     settings = {
         "steps": steps,
         "batch_size": batch_size,
@@ -107,6 +113,8 @@ def finetune(
         reload_dataloaders_every_n_epochs=1,
         accelerator=accelerator,
         devices=devices,
+        strategy=strategy(devices),
+        use_distributed_sampler=False,  # the batches are dealt out already
         precision=precision,
         callbacks=callbacks,
         logger=False,

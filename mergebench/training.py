@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 
+from mergebench.portable import Portable
 from mergebench.trainer import quiet_lightning
 from mergebench.training_batches import Batches, Preparation, Stream
 
@@ -42,7 +43,7 @@ class Schedule:
         return min(1.0, (step + 1) / max(1, self.warmup)) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
 
-class FineTuning(lightning.LightningModule):
+class FineTuning(Portable, lightning.LightningModule):
     """An encoder in training behind frozen heads.
 
     Args:

@@ -32,6 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--checkpoints", type=str | None, default=None, help="folder to resume from after a break")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of image order and augmentation")
+    parser.add_argument("--devices", type=PositiveInt, default=1, help="GPUs (or processes) that share every step")
     add_device_options(parser)
 
 
@@ -52,7 +53,7 @@ def execute(config: Namespace) -> int:
     check_writable(config.output)
     set_threads(config.threads)
     device = resolve_device(config.device)
-    precision = training_precision(config.precision, device)
+    precision, where = training_precision(config.precision, device), placement(device, config.devices)
     zoo = Zoo(config.zoo, config.zoo_root)
     tasks = sorted({zoo.find(name) for name in config.task})
     heads = {task: zoo.head(task) for task in tasks}
@@ -66,7 +67,7 @@ def execute(config: Namespace) -> int:
         std=zoo.config.std,
         **settings | {"frozen": tuple(config.frozen)},
         seed=config.seed,
-        **placement(device),
+        **where,
         checkpoint_dir=Path(config.checkpoints) if config.checkpoints else None,
         progress=True,
     )
