@@ -118,10 +118,7 @@ class MultiTaskClassifier(Portable, LightningModule):
         self.tasks = list(heads)
         # Micro: the fraction of images classified correctly, as the field reports it (torchmetrics' default is macro).
         self.accuracy = nn.ModuleDict(
-            {
-                f"accuracy_{i}": MulticlassAccuracy(len(h.text_features), average="micro")
-                for i, h in enumerate(self.heads)
-            }
+            {f"accuracy_{i}": MulticlassAccuracy(h.classes, average="micro") for i, h in enumerate(self.heads)}
         )
         self.predictions: dict[str, list[Tensor]] = {t: [] for t in self.tasks}
         self.labels: dict[str, list[Tensor]] = {t: [] for t in self.tasks}
