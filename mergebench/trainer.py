@@ -7,7 +7,13 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from lightning import Trainer
+
+from mergebench.errors import MergebenchError
+
+# Lightning's names of what is sensible to train in.
+TRAINING_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 
 
 @contextlib.contextmanager
@@ -23,20 +29,57 @@ def interruptible() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
-def placement(device: str) -> dict[str, Any]:
-    """What a Lightning Trainer is told so that it computes on "cpu", "cuda" or "cuda:N"."""
-    cuda = device.startswith("cuda")
-    return {
-        "accelerator": "gpu" if cuda else "cpu",
-        "devices": [int(device.partition(":")[2] or 0)] if cuda else 1,
-    }
+def placement(device: str, devices: int = 1) -> dict[str, Any]:
+    """What a Lightning Trainer is told so that it computes on "cpu", "cuda" or "cuda:N".
+
+    Args:
+        device: the first, or the only one.
+        devices: how many: GPUs from that one on, or processes on the CPU.
+
+    Raises:
+        MergebenchError: there are not so many.
+    """
+    if not device.startswith("cuda"):
+        return {"accelerator": "cpu", "devices": devices}
+    first, there = int(device.partition(":")[2] or 0), torch.cuda.device_count()
+    if devices > 1 and first + devices > there:
+        raise MergebenchError(f"no {devices} GPUs from {device} on: this machine has {there}; ask for fewer devices")
+    return {"accelerator": "gpu", "devices": list(range(first, first + devices))}
 
 
-def make_tester(device: str) -> Trainer:
-    """A Trainer that evaluates and writes nothing."""
+def strategy(devices: int | list[int]) -> str:
+    """Lightning's strategy: several devices are processes started for the occasion, which the caller waits for.
+
+    (The other kind runs the caller's whole script once more on each device. It is started by `spawn`, as a process
+    that has used a GPU cannot be forked: scripts that ask for several devices need `if __name__ == "__main__":`.)
+    """
+    return "ddp_spawn" if (len(devices) if isinstance(devices, list) else devices) > 1 else "auto"
+
+
+def training_precision(name: str, device: str) -> str:
+    """What to train in: `auto` is bf16-mixed on a GPU that computes in bfloat16, else 32-true; other names stay.
+
+    Raises:
+        MergebenchError: no such precision, or none of this device.
+    """
+    gpu = device.startswith("cuda")
+    if name == "auto":
+        return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    if name not in TRAINING_PRECISIONS:
+        raise MergebenchError(f"unknown precision {name!r}; there are: auto, {', '.join(TRAINING_PRECISIONS)}")
+    if name == "16-mixed" and not gpu:
+        raise MergebenchError("precision '16-mixed' needs a GPU; on a CPU there is bf16-mixed")
+    return name
+
+
+def make_tester(device: str, devices: int = 1) -> Trainer:
+    """A Trainer that evaluates and writes nothing; devices as in `placement`."""
     quiet_lightning()
+    where = placement(device, devices)
     return Trainer(
-        **placement(device),
+        **where,
+        strategy=strategy(where["devices"]),
+        use_distributed_sampler=False,  # which repeats images where they cannot be dealt out evenly
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -49,6 +92,8 @@ def quiet_lightning() -> None:
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # One pixel has many strides, and no layout that matters.
+    warnings.filterwarnings("ignore", message=".*Grad strides do not match bucket view strides.*")
     # A frozen head is in eval mode on purpose.
     warnings.filterwarnings("ignore", message=".*module\\(s\\) in eval mode at the start of training.*")
     # An expert's checkpoints lie beside its settings, and a run that goes on finds them there.

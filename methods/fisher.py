@@ -13,8 +13,10 @@ from mergebench import ModelPool, Needs, StateDict, merge_method
 # Added to every Fisher value, as published: what no prediction depends on is averaged with the weights c_t instead of
 # divided by zero.
 FLOOR = 1e-6
-# Gradients of this many images times all classes, each as large as the model, are held at once.
+# Gradients, each as large as the model, are held for no more images than this at once, and for as many of their classes
+# as make no more bytes than that; but for one image's one class at least.
 IMAGES_AT_ONCE = 4
+BYTES_AT_ONCE = 2**31
 
 
 def per_sample_fisher(model: nn.Module, state: StateDict, batches: Iterable[Tensor]) -> StateDict:
@@ -31,19 +33,30 @@ def per_sample_fisher(model: nn.Module, state: StateDict, batches: Iterable[Tens
         F, named and shaped as `state`.
     """
 
+    gradients_at_once = BYTES_AT_ONCE // sum(p.nbytes for p in state.values())
+    images_at_once = min(max(gradients_at_once // 2, 1), IMAGES_AT_ONCE)
+    # Each image's sum over its classes is as large as a gradient.
+    classes_at_once = max(gradients_at_once // images_at_once - 1, 1)
+
     def log_probabilities(parameters: StateDict, image: Tensor) -> Tensor:
         return functional_call(model, parameters, (image[None],))[0].log_softmax(-1)
 
     def squares(image: Tensor) -> StateDict:
         # One forward pass serves the gradients of all classes; only the weighted squares leave the function.
         log_p, pull_back = vjp(lambda parameters: log_probabilities(parameters, image), state)
-        (gradients,) = vmap(pull_back)(torch.eye(len(log_p), dtype=log_p.dtype, device=log_p.device))
-        return {n: torch.tensordot(log_p.exp(), g.square(), dims=1) for n, g in gradients.items()}
+        units = torch.eye(len(log_p), dtype=log_p.dtype, device=log_p.device)
+        found: StateDict = {}
+        for p, rows in zip(log_p.exp().split(classes_at_once), units.split(classes_at_once), strict=True):
+            (gradients,) = vmap(pull_back)(rows)
+            for name in state:
+                part = torch.tensordot(p, gradients.pop(name).square(), dims=1)
+                found[name] = found[name] + part if name in found else part
+        return found
 
     totals = {n: torch.zeros_like(p) for n, p in state.items()}
     images_seen = 0
     for batch in batches:
-        for images in batch.split(IMAGES_AT_ONCE):
+        for images in batch.split(images_at_once):
             for name, value in vmap(squares)(images).items():
                 totals[name] += value.sum(0)
         images_seen += len(batch)
@@ -76,7 +89,7 @@ def batch_fisher(model: nn.Module, state: StateDict, batches: Iterable[Tensor]) 
     needs=Needs(calibration=True, heads=True),
     year=2021,
     fidelity="paper",
-    cost="3 models and the gradients of 4 images for every class; a backward pass a class over 256 images a task",
+    cost="6 models, and gradients in 2 GiB (or two more models); a backward pass a class over 256 images a task",
     idempotent=True,
 )
 def fisher(

@@ -1,17 +1,11 @@
 """`mergebench finetune`: an expert of one task, or one model of several, from a zoo's base, zero-shot heads frozen."""
 
 import json
-from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mergebench.cli.options import add_device_options
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from mergebench.zoo import Zoo
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -32,9 +26,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--weight-decay", type=NonNegativeFloat, default=0.0, help="AdamW's decay of matrices")
     parser.add_argument("--augment", type=str, default="none", help="none, shift or affine")
     parser.add_argument("--frozen", nargs="+", type=str, default=[], help="beginnings of names that stay the base's")
-    parser.add_argument("--precision", type=str, default="32-true", help="Lightning's, e.g. bf16-mixed")
+    parser.add_argument("--lora", type=PositiveInt | None, default=None, help="learn differences of this rank alone")
+    parser.add_argument(
+        "--precision", type=str, default="auto", help="Lightning's; auto: bf16-mixed on a GPU that has it, else 32-true"
+    )
     parser.add_argument("--checkpoints", type=str | None, default=None, help="folder to resume from after a break")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of image order and augmentation")
+    parser.add_argument("--devices", type=PositiveInt, default=1, help="GPUs (or processes) that share every step")
     add_device_options(parser)
 
 
@@ -42,38 +40,37 @@ def execute(config: Namespace) -> int:
     """Train, then evaluate on the validation split, and write."""
     from pathlib import Path
 
-    from mergebench.errors import MergebenchError
     from mergebench.evaluation import evaluate
-    from mergebench.finetuning import TrainingSet, finetune
+    from mergebench.finetuning import finetune
     from mergebench.image_cache import load_split
     from mergebench.measure import resolve_device, set_threads
     from mergebench.states import check_writable, digest, save_state
-    from mergebench.trainer import placement, quiet_lightning
+    from mergebench.trainer import placement, quiet_lightning, training_precision
+    from mergebench.training_batches import TrainingSet
     from mergebench.zoo import Zoo
 
     quiet_lightning()
     check_writable(config.output)
     set_threads(config.threads)
     device = resolve_device(config.device)
+    precision, where = training_precision(config.precision, device), placement(device, config.devices)
     zoo = Zoo(config.zoo, config.zoo_root)
     tasks = sorted({zoo.find(name) for name in config.task})
     heads = {task: zoo.head(task) for task in tasks}
-    names = ("steps", "batch_size", "learning_rate", "weight_decay", "augment", "frozen", "precision")
-    settings = {name: config[name] for name in names}
-    try:
-        state = finetune(
-            zoo.make_encoder(),
-            [TrainingSet(heads[task], *_training_split(zoo, task)) for task in tasks],
-            mean=zoo.config.mean,
-            std=zoo.config.std,
-            **settings | {"frozen": tuple(config.frozen)},
-            seed=config.seed,
-            **placement(device),
-            checkpoint_dir=Path(config.checkpoints) if config.checkpoints else None,
-            progress=True,
-        )
-    except ValueError as error:
-        raise MergebenchError(str(error)) from None
+    splits = {task: load_split(zoo.task(task), "train") for task in tasks}
+    names = ("steps", "batch_size", "learning_rate", "weight_decay", "augment", "frozen", "lora")
+    settings = {name: config[name] for name in names} | {"precision": precision}
+    state = finetune(
+        zoo.make_encoder(),
+        [TrainingSet(heads[task], train.images, train.labels, train.digest) for task, train in splits.items()],
+        mean=zoo.config.mean,
+        std=zoo.config.std,
+        **settings | {"frozen": tuple(config.frozen)},
+        seed=config.seed,
+        **where,
+        checkpoint_dir=Path(config.checkpoints) if config.checkpoints else None,
+        progress=True,
+    )
     # What is evaluated is what is written.
     state = {name: tensor.to(zoo.base[name].dtype) for name, tensor in state.items()}
     recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base)}
@@ -86,13 +83,3 @@ def execute(config: Namespace) -> int:
             print(f"{who:<7} {100 * score.accuracy:5.1f} % of {score.total} validation images of {task}")
     print(f"wrote {config.output}")
     return 0
-
-
-def _training_split(zoo: "Zoo", task: str) -> "tuple[Tensor, Tensor]":
-    """A task's training images and labels."""
-    import torch
-
-    from mergebench.image_cache import load_split
-
-    train = load_split(zoo.task(task), "train")
-    return torch.tensor(train.images), torch.from_numpy(train.labels)

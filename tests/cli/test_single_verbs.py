@@ -8,6 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from mergebench.cli.doctor import diagnose_import
+from mergebench.layout import Layout
 from mergebench.results import ResultStore
 from mergebench.zoo import Zoo
 
@@ -56,6 +57,18 @@ def test_finetune_writes_an_expert_that_is_better_than_the_base(command, tmp_pat
     base, tuned = (float(line.split()[1]) for line in done.out.splitlines() if line.startswith(("base", "expert")))
     assert tuned > base
     assert set(load_file(expert)) == set(Zoo("tiny").base)
+
+
+def test_finetune_writes_lora_merged_into_the_base_s_weights(command, tmp_path):
+    expert, zoo = tmp_path / "expert.safetensors", Zoo("tiny")
+    command("finetune", "--task", "digits", "--output", expert, "--steps", 3, "--lora", 2, "--device", "cpu")
+    state = load_file(expert)
+    assert {n for n in zoo.base if not torch.equal(state[n], zoo.base[n])} <= set(
+        Layout(zoo.make_encoder()).linear_weights
+    )
+    with safe_open(expert, "pt") as file:
+        recipe = json.loads(file.metadata()["recipe"])
+    assert (recipe["lora"], recipe["precision"]) == (2, "32-true")
 
 
 def test_leaderboard_is_made_again_from_the_files(mini_run, command):

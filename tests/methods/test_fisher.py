@@ -87,6 +87,31 @@ def test_per_sample_fisher_does_not_depend_on_how_images_are_batched(small):
         torch.testing.assert_close(whole[name], split[name], rtol=1e-10, atol=1e-15)
 
 
+@pytest.mark.parametrize("gradients", [0, 1, 3, 5, 9, 100])
+def test_how_many_gradients_are_held_at_once_does_not_matter(small, gradients, monkeypatch):
+    batches = list(draw(9).split((5, 4)))
+    state = {n: p.detach() for n, p in small.named_parameters()}
+    size = sum(p.nbytes for p in state.values())
+    monkeypatch.setattr(mergebench.methods.fisher, "BYTES_AT_ONCE", gradients * size)
+    for name, found in per_sample_fisher(small, state, batches).items():
+        torch.testing.assert_close(found, loop_per_sample(small, batches)[name], rtol=1e-10, atol=1e-14)
+
+
+def test_memory_does_not_grow_with_images_or_classes(monkeypatch):
+    """How many classes' gradients are squared together, of each of the images that are."""
+    side, seen = 60, []
+
+    def noting(a, b, dims, real=torch.tensordot):
+        seen.append(len(a))
+        return real(a, b, dims)
+
+    monkeypatch.setattr(mergebench.methods.fisher, "BYTES_AT_ONCE", 12 * 8 * side * 12)
+    monkeypatch.setattr(torch, "tensordot", noting)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, side, bias=False)).double()
+    per_sample_fisher(model, {n: p.detach() for n, p in model.named_parameters()}, [draw(9)])
+    assert max(seen) == 2 and sum(seen) == 3 * side  # 4 images at once, and 2 classes of each
+
+
 @pytest.mark.parametrize(("estimator", "loop"), [("per_sample", loop_per_sample), ("batch", loop_batch)])
 def test_merged_weights_follow_the_formula(mini, estimator, loop):
     base = mini.encoder(depth=1, dtype=torch.float64)

@@ -1,14 +1,18 @@
 """Fine-tuning on a miniature: it learns, the head stays frozen, the seed decides, an interrupted run goes on."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from mergebench.finetuning import AUGMENTATIONS, TrainingSet, finetune, parameter_groups
+from mergebench.errors import MergebenchError
+from mergebench.finetuning import FineTuning, finetune
 from mergebench.heads import ZeroShotHead
 from mergebench.tasks.tiny.model import create_encoder
+from mergebench.training import Schedule, parameter_groups
+from mergebench.training_batches import Preparation, TrainingSet, make_streams
 
 CLASSES, WIDTH, SIDE = 3, 8, 8
 
@@ -101,7 +105,7 @@ def test_an_interrupted_run_ends_where_an_unbroken_one_does(parts, tmp_path, mon
 )
 def test_a_checkpoint_of_another_training_is_refused(change, told, parts, tmp_path):
     finished = run(parts, checkpoint_dir=tmp_path)
-    with pytest.raises(ValueError, match=rf"another training \({told}\); name another folder"):
+    with pytest.raises(MergebenchError, match=rf"another training \({told}\); name another folder"):
         run(parts, checkpoint_dir=tmp_path, **change)
     again = run(parts, checkpoint_dir=tmp_path)  # what was done is intact
     assert all(torch.equal(finished[name], again[name]) for name in finished)
@@ -110,13 +114,20 @@ def test_a_checkpoint_of_another_training_is_refused(change, told, parts, tmp_pa
 def test_a_checkpoint_of_another_task_is_refused(parts, tmp_path):
     run(parts, checkpoint_dir=tmp_path)
     encoder, head, images, labels = parts
-    with pytest.raises(ValueError, match="training data"):
+    with pytest.raises(MergebenchError, match="training data"):
         run((encoder, head, images, labels.roll(1)), checkpoint_dir=tmp_path)
 
 
-def failing_after(count):
-    from mergebench.finetuning import FineTuning
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "64-true"])
+def test_every_precision_learns_and_gives_float32(precision, parts):
+    head = copy.deepcopy(parts[1].state_dict())
+    state = run(parts, precision=precision)
+    assert all(torch.equal(tensor, parts[1].state_dict()[name]) for name, tensor in head.items())
+    assert all(tensor.dtype == torch.float32 for tensor in state.values())
+    assert loss(parts, state) < 0.5 * loss(parts, parts[0].state_dict())
 
+
+def failing_after(count):
     original = FineTuning.training_step
 
     def step(self, batch, index):
@@ -127,24 +138,17 @@ def failing_after(count):
     return step
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_augmentations_keep_shape_and_range(name):
-    images = torch.rand(4, 3, 32, 32)
-    augmented = AUGMENTATIONS[name](images, torch.Generator().manual_seed(0))
-    assert augmented.shape == images.shape
-    assert augmented.min() >= 0 and augmented.max() <= 1
-    assert torch.equal(augmented, AUGMENTATIONS[name](images, torch.Generator().manual_seed(0)))
-
-
 def test_what_cannot_work_is_named(parts):
-    with pytest.raises(ValueError, match="'mixup'.*affine"):
+    with pytest.raises(MergebenchError, match="'mixup'.*affine"):
         run(parts, augment="mixup")
+    with pytest.raises(MergebenchError, match="unknown precision '8-bit'; there are 32-true"):
+        run(parts, precision="8-bit")
     encoder, head, images, labels = parts
-    with pytest.raises(ValueError, match="48 images but 47 labels"):
+    with pytest.raises(MergebenchError, match="48 images but 47 labels"):
         finetune(encoder, [TrainingSet(head, images, labels[:-1])], mean=(0.5,) * 3, std=(0.2,) * 3)
-    with pytest.raises(ValueError, match="no parameter's name begins with 'steam'"):
+    with pytest.raises(MergebenchError, match="no parameter's name begins with 'steam'"):
         run(parts, frozen=("steam",))
-    with pytest.raises(ValueError, match="batch_size=1, but there are 2 tasks"):
+    with pytest.raises(MergebenchError, match="batch_size=1, but there are 2 tasks"):
         sets = [TrainingSet(head, images, labels)] * 2
         finetune(encoder, sets, mean=(0.5,) * 3, std=(0.2,) * 3, batch_size=1)
 
@@ -162,17 +166,20 @@ def test_several_tasks_are_learnt_together_and_weigh_the_same(parts):
 
 
 def test_the_first_joint_step_is_the_mean_of_the_tasks_gradients(parts):
-    from mergebench.finetuning import FineTuning
-
     encoder, head, images, labels = parts
     sets = [TrainingSet(head, images, labels), TrainingSet(copy.deepcopy(head), images, labels.roll(5))]
-    options = {"steps": 4, "learning_rate": 1e-2, "weight_decay": 0.0, "warmup": 0, "augment": "none"}
-    options |= {"frozen": (), "seed": 3, "steps_per_epoch": 4, "mean": (0.5,) * 3, "std": (0.25,) * 3}
-    module = FineTuning(encoder, sets, batch_size=11, **options)
+    module = FineTuning(
+        encoder,
+        [one.head for one in sets],
+        make_streams(sets, 11, seed=3),
+        Preparation((0.5,) * 3, (0.25,) * 3, "none", seed=3),
+        Schedule(steps=4, learning_rate=1e-2, weight_decay=0.0, warmup=0),
+    )
     module.log = lambda *args, **kwargs: None
-    shares, step = module.train_dataloader().dataset[0]
-    assert [len(y) for _, y in shares] == [6, 5] and step == 0
+    module.trainer = SimpleNamespace(current_epoch=0, global_rank=0, world_size=1)
+    pixels, told = module.train_dataloader().dataset[0]
+    assert [len(y) for y in told] == [6, 5]
     expected = 0.0
-    for x, y in shares:
-        expected += loss((encoder, head, x, y), encoder.state_dict()) / 2
-    assert module.training_step((shares, step), 0).item() == pytest.approx(expected, rel=1e-5)
+    for x, y in zip(pixels.split([6, 5]), told, strict=True):
+        expected += nn.functional.cross_entropy(head(encoder(x)), y).item() / 2
+    assert module.training_step((pixels, told), 0).item() == pytest.approx(expected, rel=1e-5)

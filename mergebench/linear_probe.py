@@ -1,0 +1,79 @@
+"""A linear head for a task of one's own: logistic regression on the frozen base's features.
+
+The encoder is then fine-tuned behind it: a head that fits from the start leaves the features where they are good, after
+Kumar et al., "Fine-tuning can distort pretrained features and underperform out-of-distribution", arXiv:2202.10054 (who
+go on training the head; here it stays, as every head does).
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mergebench.errors import MergebenchError
+from mergebench.heads import LinearHead
+from mergebench.images import normalise
+
+
+def fit_linear_head(
+    encoder: nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    device: str = "cpu",
+    batch_size: int = 256,
+) -> LinearHead:
+    """Fits a head; nothing in it is random.
+
+    Args:
+        encoder: images [B, 3, H, W] -> features [B, width].
+        images: uint8 [N, H, W, 3], possibly memory-mapped.
+        labels: integers [N].
+        classes: how many there are.
+        mean, std: per channel, of images scaled to [0, 1].
+        device: where to compute.
+        batch_size: images at once.
+
+    Raises:
+        MergebenchError: a class has no image.
+    """
+    missing = np.setdiff1d(np.arange(classes), labels)
+    if len(missing):
+        raise MergebenchError(f"no training image of class {missing[0]}: a linear head needs some of each")
+    encoder = encoder.to(device).eval()
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(images), batch_size):
+            batch = torch.tensor(images[start : start + batch_size]).to(device)
+            parts.append(encoder(normalise(batch, mean, std)).double())
+    return logistic_regression(torch.cat(parts), torch.tensor(labels).long().to(device), classes)
+
+
+def logistic_regression(features: Tensor, labels: Tensor, classes: int) -> LinearHead:
+    """The multinomial logistic regression on standardised features, in terms of the features as they are.
+
+        min  sum_i CE(W z_i + b, y_i) + 1/2 ||W||^2,   z = (x - mean) / std
+
+    Args:
+        features: float64 [N, width].
+        labels: int64 [N].
+        classes: how many there are.
+    """
+    centre, spread = features.mean(0), features.std(0, correction=0)
+    spread = torch.where(spread > 0, spread, 1.0)  # a feature that is always the same tells nothing
+    inputs = (features - centre) / spread
+    weight = torch.zeros(classes, features.shape[1], dtype=features.dtype, device=features.device, requires_grad=True)
+    bias = torch.zeros(classes, dtype=features.dtype, device=features.device, requires_grad=True)
+    search = torch.optim.LBFGS([weight, bias], max_iter=1000, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
+
+    def objective() -> Tensor:
+        search.zero_grad()
+        fit = nn.functional.cross_entropy(nn.functional.linear(inputs, weight, bias), labels)
+        loss = fit + weight.square().sum() / (2 * len(labels))
+        loss.backward()
+        return loss
+
+    search.step(objective)
+    weight, bias = weight.detach() / spread, bias.detach()
+    return LinearHead(weight.cpu(), (bias - weight @ centre).cpu()).eval()

@@ -1,0 +1,76 @@
+"""Low-rank adaptation: the linear layers of the blocks learn a difference of low rank, all else stays the base's.
+
+    W = W_0 + B A,   A [r, in] random, B [out, r] zero at first      (alpha = r, so that alpha / r = 1)
+
+A fused qkv has an A and a B for each of its three matrices, as if they were three layers. Source: Hu et al., "LoRA:
+low-rank adaptation of large language models", arXiv:2106.09685.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from mergebench.errors import MergebenchError
+from mergebench.layout import Layout
+
+
+class LowRank(nn.Module):
+    """A frozen linear layer and the difference that is learnt.
+
+    Args:
+        linear: the base's layer.
+        rank: of the difference; of each part's, if there are several.
+        parts: how many matrices are packed into the layer, one below the other.
+        generator: draws A.
+    """
+
+    def __init__(self, linear: nn.Linear, rank: int, parts: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.linear = linear.requires_grad_(False)
+        bound = linear.in_features**-0.5
+        down = torch.rand(parts, rank, linear.in_features, generator=generator) * 2 * bound - bound
+        up = torch.zeros(parts, linear.out_features // parts, rank)
+        self.down, self.up = nn.Parameter(down.to(linear.weight)), nn.Parameter(up.to(linear.weight))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Inputs [..., in] -> outputs [..., out]."""
+        low = torch.einsum("...i,pri->...pr", inputs, self.down)
+        return self.linear(inputs) + torch.einsum("...pr,por->...po", low, self.up).flatten(-2)
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """The layer with the difference in its weight."""
+        self.linear.weight += (self.up @ self.down).flatten(0, 1)
+        return self.linear
+
+
+def adapt(encoder: nn.Module, rank: int, seed: int) -> None:
+    """Puts a `LowRank` in the place of every linear layer in the blocks; nothing else is left to be trained.
+
+    Args:
+        encoder: a timm VisionTransformer; changed in place.
+        rank: of the differences.
+        seed: of every A.
+
+    Raises:
+        MergebenchError: another kind of model, or a layer with no more rows or columns than that.
+    """
+    layout, generator = Layout(encoder), torch.Generator().manual_seed(seed)
+    encoder.requires_grad_(False)
+    for name in (n for block in layout.blocks for n in block.linears):
+        linear, parts = encoder.get_submodule(name), layout.fused.get(f"{name}.weight", 1)
+        side = min(linear.in_features, linear.out_features // parts)
+        if rank >= side:
+            raise MergebenchError(f"lora={rank}, but {name!r} has rank {side} itself; ask for less")
+        _replace(encoder, name, LowRank(linear, rank, parts, generator))
+
+
+def merge_adapters(encoder: nn.Module) -> None:
+    """Undoes `adapt`: every layer is a linear one again, and holds what was learnt."""
+    for name, module in list(encoder.named_modules()):
+        if isinstance(module, LowRank):
+            _replace(encoder, name, module.merged())
+
+
+def _replace(encoder: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, own = name.rpartition(".")
+    setattr(encoder.get_submodule(parent), own, module)
