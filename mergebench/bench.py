@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from mergebench import registry
+from mergebench import formats, registry
 from mergebench.configuration import CalibrationConfig, SuiteConfig
 from mergebench.errors import MergebenchError, UnknownNameError
-from mergebench.heads import ZeroShotHead, joint_head
+from mergebench.heads import joint_head
 from mergebench.image_cache import Split, corrupted_digest, corrupted_split, load_split
 from mergebench.images import DrawnImages, ImageSource, MixedImages
 from mergebench.layout import Layout
@@ -46,6 +47,7 @@ class Bench:
         experts: name -> checkpoint, merged in place of the suite's experts. A name need be a task of the zoo only where
             a method asks for that task's images or head.
         study: a registered study or a YAML file: the suite's variants at each of its points.
+        download: whether weights and images on the hub that are not here yet may be downloaded.
 
     Raises:
         MergebenchError: an unknown suite, study, zoo, task or corruption, or values that do not fit.
@@ -59,16 +61,17 @@ class Bench:
         base: str | None = None,
         experts: Mapping[str, str] | None = None,
         study: str | None = None,
+        download: bool = True,
     ) -> None:
         self.study = read_study(study) if study else None
         self.study_name = short_name(study) if study else ""
         suite = suite or beside(self.study.suite, study)
         self.suite: SuiteConfig = read_suite(suite)
         self.name = short_name(suite)
-        self.zoo = Zoo(zoo or self.suite.zoo, zoo_root, base)
+        self.zoo = Zoo(zoo or self.suite.zoo, zoo_root, base, download)
         self._files = experts
         self._experts: dict[str, Mapping] = {}
-        self._heads: dict[str, ZeroShotHead] = {}
+        self._heads: dict[str, nn.Module] = {}
         self._joint: dict[tuple[str, ...], SafetensorsState | None] = {}
         self._digests: dict[str, str] = {}
         self._splits: dict[tuple, Split] = {}
@@ -105,7 +108,9 @@ class Bench:
         if self._files is None or task not in self._files:
             return self.zoo.expert(task)
         if task not in self._experts:
-            self._experts[task] = self.zoo.check_expert(task, SafetensorsState(self._files[task]))
+            state = formats.open_weights(Path(self._files[task]))
+            state = formats.as_timm(state, f"expert {task!r} ({self._files[task]})")
+            self._experts[task] = self.zoo.check_expert(task, state)
         return self._experts[task]
 
     def joint(self, variant: Variant) -> SafetensorsState | None:
@@ -127,7 +132,7 @@ class Bench:
             reasons.append(self.lacks(card, variant.previous, settings))
         return next(filter(None, reasons), "")
 
-    def head(self, task: str) -> ZeroShotHead:
+    def head(self, task: str) -> nn.Module:
         """A task's classifier."""
         if task not in self._heads:
             self._heads[task] = self.zoo.head(task)
@@ -139,7 +144,7 @@ class Bench:
         if key not in self._splits:
             # Every split is an open file: those under earlier corruptions must not pile up.
             self._splits = {k: s for k, s in self._splits.items() if k[2] in (None, corruption)}
-            card = registry.get("task", task, registry.tasks())
+            card = self.zoo.task(task)
             if corruption is None:
                 self._splits[key] = load_split(card, name)
             else:
@@ -235,7 +240,7 @@ class Bench:
         """task -> the images of one split that it is given."""
         config = variant.calibration
         corruption = variant.corruption if config.corrupted else None
-        mean, std = self.zoo.config.mean, self.zoo.config.std
+        mean, std = self.zoo.mean, self.zoo.std
         if split == "test":  # the test split is never anything but itself
             config = CalibrationConfig()
         arrays = {t: self.split(t, split, corruption) for t in config.givers(tasks)}

@@ -64,20 +64,64 @@ class TaskConfig(Strict):
 class ZooConfig(Strict):
     """One backbone's base, experts and heads.
 
+    Its weights are a folder (`weights`), or are named one by one (`base` and `experts`). Places are paths (relative to
+    the YAML file) or `owner/name[@revision]` on the Hugging Face hub.
+
     Args:
         title: for people.
-        encoder: "module:function" that makes the empty timm VisionTransformer.
+        encoder: what makes the empty timm VisionTransformer: a name in timm, or "module:function". Without it, the
+            base's own config.json, or the zoo that `base` names, says it.
+        options: of an encoder named in timm, as `timm.create_model` takes them.
         weights: folder of base.safetensors, experts/ and heads/: a path, or "package:folder" inside a package.
-        mean, std: per channel, how images in [0, 1] are normalised.
-        tasks: the tasks that have an expert, in the zoo's fixed order.
+        base: the pre-trained checkpoint, or the name of a registered zoo whose base it is.
+        experts: task -> checkpoint; or one place for all, with `{task}` in it.
+        text: the CLIP checkpoint whose text tower makes the heads; the base's own, if not given.
+        mean, std: per channel, how images in [0, 1] are normalised; the encoder's own, if not given.
+        tasks: the tasks that have an expert, in the zoo's fixed order: names of registered ones, or name ->
+            description (or nothing, for a registered one).
+        described: those of them that are described, by name; not to be written.
+        hyperparameters: method -> name -> value: this backbone's published settings, where they differ from the
+            defaults.
     """
 
     title: str
-    encoder: str
-    weights: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    tasks: list[str]
+    encoder: str | None = None
+    options: dict[str, Any] = {}
+    weights: str | None = None
+    base: str | None = None
+    experts: str | dict[str, str] = {}
+    text: str | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    tasks: list[str] = Field(min_length=1)
+    described: dict[str, TaskConfig] = {}
+    hyperparameters: dict[str, dict[str, Any]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tasks_by_name(cls, fields: Any) -> Any:
+        """`tasks` as a mapping is a list of names, and the descriptions of some of them."""
+        if isinstance(fields, dict) and isinstance(fields.get("tasks"), dict):
+            described = {str(n): config for n, config in fields["tasks"].items() if config is not None}
+            return {**fields, "tasks": [str(n) for n in fields["tasks"]], "described": described}
+        return fields
+
+    @model_validator(mode="after")
+    def _one_kind_of_weights(self) -> "ZooConfig":
+        if bool(self.weights) == bool(self.base):
+            raise ValueError("give either weights (a folder) or base and experts")
+        if self.weights and self.encoder is None:
+            raise ValueError("weights in a folder need encoder: what makes the empty model")
+        if isinstance(self.experts, str) and "{task}" not in self.experts:
+            raise ValueError(f"experts: {self.experts!r} must hold {{task}}, or be a mapping task -> checkpoint")
+        lacking = [t for t in self.tasks if t not in self.experts] if isinstance(self.experts, dict) else []
+        if self.base and lacking:
+            raise ValueError(f"experts: none for task {lacking[0]!r}")
+        return self
+
+    def expert_of(self, task: str) -> str:
+        """Where a task's expert is, as the file says it."""
+        return self.experts.format(task=task) if isinstance(self.experts, str) else self.experts[task]
 
 
 class CalibrationConfig(Strict):
@@ -136,7 +180,8 @@ class SuiteConfig(Strict):
         zoo: whose experts; `--zoo` replaces it.
         merge: tasks whose experts are merged; a number n stands for the zoo's first n.
         evaluate: tasks on whose test split the result is evaluated; those merged, if not given.
-        hyperparameters: method -> name -> value: this suite's settings where they differ from the published ones.
+        hyperparameters: method -> name -> value: this suite's settings where they differ from the published ones; they
+            hold for its own zoo.
         calibration: which images methods are given.
         restrict: the part of the encoder that methods merge.
         prefixes: merge and evaluate the first n of `merge`, for each n.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import timm
 import torch
+from timm.layers import QuickGELU
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
@@ -111,6 +112,11 @@ class Encoder:
         return size[0]
 
     @property
+    def quick_gelu(self) -> bool:
+        """Whether its activations are OpenAI's approximation of GELU."""
+        return isinstance(self._made.blocks[0].mlp.act, QuickGELU)
+
+    @property
     def mean(self) -> tuple[float, float, float]:
         """Per channel, of images in [0, 1]."""
         return tuple(self._described("mean"))
@@ -125,6 +131,11 @@ class Encoder:
         if what not in told:
             raise MergebenchError(f"encoder {self.name!r} does not tell its {what} (in a default_cfg, as timm's do)")
         return told[what]
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What a checkpoint's header says of it, so that it can be made again."""
+        return {"name": self.name, "options": dict(self.options)}
 
     @property
     def identity(self) -> dict[str, Any]:

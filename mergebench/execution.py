@@ -65,11 +65,15 @@ class Executor:
         bench: the suite with its zoo and images.
         device: where to compute.
         timeout: seconds that one merge may take; None for no limit.
+        precision: what evaluation computes in, "float32" or "bfloat16".
+        devices: how many GPUs, from `device` on, share an evaluation.
     """
 
     bench: Bench
     device: str
     timeout: float | None = None
+    precision: str = "float32"
+    devices: int = 1
     _last: tuple[str, Merged] | None = None
     _failed: dict[str, BaseException] = field(default_factory=dict)
     _scores: dict[tuple[str, str, str], tuple[TaskScore, np.ndarray]] = field(default_factory=dict)
@@ -137,7 +141,7 @@ class Executor:
         Returns:
             The scores, and the cost of what had to be computed.
         """
-        bench, config = self.bench, self.bench.zoo.config
+        bench = self.bench
         tasks = tuple(t for t in tasks if not isinstance(states, PerTask) or t in states)
         whole = None if isinstance(states, PerTask) else digest(states)
         splits = {t: bench.split(t, split, corruption) for t in tasks}
@@ -152,9 +156,11 @@ class Executor:
                     states,
                     {t: bench.head(t) for t in missing},
                     splits,
-                    mean=config.mean,
-                    std=config.std,
+                    mean=bench.zoo.mean,
+                    std=bench.zoo.std,
                     device=self.device,
+                    devices=self.devices,
+                    precision=self.precision,
                     on_task=on_task,
                 )
                 self._scores |= {keys[t]: (outcome.scores[t], outcome.predictions[t]) for t in missing}

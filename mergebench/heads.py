@@ -61,13 +61,13 @@ class LinearHead(nn.Module):
 Head = ZeroShotHead | LinearHead
 
 
-def load_head(state: Mapping[str, Tensor], width: int, classes: int, who: str) -> Head:
+def load_head(state: Mapping[str, Tensor], width: int, classes: int | None, who: str) -> Head:
     """The head that a checkpoint holds: its tensors' names say of which kind.
 
     Args:
         state: `projection`, `text_features` and `logit_scale`; or `weight` and `bias`.
         width: of the backbone's features.
-        classes: how many the task has.
+        classes: how many the task has; None: as many as the head.
         who: whose head, for messages.
 
     Raises:
@@ -91,7 +91,7 @@ def load_head(state: Mapping[str, Tensor], width: int, classes: int, who: str) -
     if any(shape != fitting[name] for name, shape in shapes.items()):
         told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise CheckpointError(f"{who} does not fit features of width {width}: {told}")
-    if found != classes:
+    if classes not in (None, found):
         raise CheckpointError(f"{who} has {found} classes, its card {classes}")
     check_finite(head.state_dict(), who)
     return head.eval()

@@ -119,6 +119,9 @@ class DrawnImages:
                 yield self._batch(order[start : start + size])
             epoch += 1
 
+    def __len__(self) -> int:
+        return len(self._candidates)
+
     @property
     def fingerprint(self) -> str:
         """Hash of the indices drawn so far; empty if none were."""

@@ -13,7 +13,9 @@ from mergebench.errors import HyperparameterError, MergebenchError, UnknownNameE
 from mergebench.measure import resolve_device
 from mergebench.method import MethodCard, Needs
 from mergebench.results import CellKey
+from mergebench.trainer import placement
 from mergebench.variant import Variant, select
+from mergebench.yaml_files import short_name
 
 # Parts of the engine that only look at what others compute: they cannot change a result.
 APART = ("candidate", "conformance", "miniature", "space", "tuning")
@@ -32,6 +34,9 @@ class RunRequest:
         study: a registered study or a YAML file.
         only: axis -> values (as text): only the variants that have one of them.
         device: "auto", "cpu" or "cuda:N".
+        precision: what evaluation computes in; another one is another measurement.
+        devices: how many GPUs, from `device` on, share an evaluation; they change no count.
+        download: whether what is on the hub and not here yet may be downloaded.
     """
 
     methods: Sequence[str] = ()
@@ -43,6 +48,9 @@ class RunRequest:
     study: str | None = None
     only: Mapping[str, Sequence[str]] = field(default_factory=dict)
     device: str = "auto"
+    precision: str = "float32"
+    devices: int = 1
+    download: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,12 +84,15 @@ class Plan:
 
     Args:
         bench, cells, device: what is run, and where.
+        precision, devices: of the evaluation.
         left_out: a sentence for every method that cannot be run on some of the variants.
     """
 
     bench: Bench
     cells: list[Cell]
     device: str
+    precision: str = "float32"
+    devices: int = 1
     left_out: tuple[str, ...] = ()
 
 
@@ -93,7 +104,7 @@ def make_plan(request: RunRequest) -> Plan:
     """
     if not (request.suite or request.study):
         raise MergebenchError("say what to run: a suite or a study")
-    bench = Bench(request.suite, request.zoo, request.zoo_root, study=request.study)
+    bench = Bench(request.suite, request.zoo, request.zoo_root, study=request.study, download=request.download)
     study = bench.study
     cards = registry.select_methods(request.methods or (study.methods if study else ()))
     # Accuracies relative to the experts need the experts' own, so the ceiling is always measured, once.
@@ -108,6 +119,9 @@ def make_plan(request: RunRequest) -> Plan:
     given = merged_settings(bench, cards, request.hyperparameters)
     functions = {c.name: discovery.load_function(c) for c in cards}
     device = resolve_device(request.device)
+    placement(device, request.devices)  # so many there must be
+    # As results had it before there was a choice.
+    reduced = {} if request.precision == "float32" else {"precision": request.precision}
     sources: dict[tuple[str, str], str] = {}
     planned = [(card, v) for card in cards for v in _of_method(card, variants)]
     resolved = [
@@ -136,14 +150,14 @@ def make_plan(request: RunRequest) -> Plan:
                 study=bench.study_name,
                 zoo=bench.zoo.name,
                 variant=variant.name,
-                conditions=variant.identity | {"zoo": bench.zoo.identity},
+                conditions=variant.identity | {"zoo": bench.zoo.identity} | reduced,
                 seed=seed,
                 weights=bench.weights(variant, needs),
                 data=bench.data(variant),
                 device=device.partition(":")[0],
             )
             cells.append(Cell(card, functions[card.name], settings, needs, seed, variant, key))
-    return Plan(bench, cells, device, left_out)
+    return Plan(bench, cells, device, request.precision, request.devices, left_out)
 
 
 def _left_out(lacking: Sequence[tuple[MethodCard, Variant, str]], asked: Sequence[str]) -> tuple[str, ...]:
@@ -219,7 +233,9 @@ def _check_axes(variants: Sequence[Variant], cards: Sequence[MethodCard]) -> Non
 def merged_settings(
     bench: Bench, cards: Sequence[MethodCard], given: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Each method's settings: the suite's, overridden by the study's, and these by those given.
+    """Each method's settings: the zoo's, overridden by the suite's, the study's, and those given.
+
+    A suite's are for the zoo that it names: with another zoo in its place, they say nothing of that one.
 
     Raises:
         HyperparameterError: settings for a method that is not run.
@@ -229,12 +245,17 @@ def merged_settings(
         if method not in names:
             raise HyperparameterError(f"hyper-parameters for {method!r}, which is not run; {nearest(method, names)}")
     study = bench.study.hyperparameters if bench.study else {}
-    suite = bench.suite.hyperparameters
-    for where, settings in ((f"suite {bench.name!r}", suite), (f"study {bench.study_name!r}", study)):
+    suite = bench.suite.hyperparameters if bench.zoo.name == short_name(bench.suite.zoo) else {}
+    zoo = bench.zoo.config.hyperparameters
+    for where, settings in (
+        (f"zoo {bench.zoo.name!r}", zoo),
+        (f"suite {bench.name!r}", suite),
+        (f"study {bench.study_name!r}", study),
+    ):
         unknown = [m for m in settings if m not in registry.methods() and m not in names]
         if unknown:
             raise MergebenchError(f"{where} sets hyper-parameters of {unknown[0]!r}, which is no known method")
-    return {n: {**suite.get(n, {}), **study.get(n, {}), **given.get(n, {})} for n in names}
+    return {n: {**zoo.get(n, {}), **suite.get(n, {}), **study.get(n, {}), **given.get(n, {})} for n in names}
 
 
 def source_digest(card: MethodCard, hyperparameters: Mapping[str, Any] | None = None) -> str:

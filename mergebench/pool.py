@@ -51,6 +51,22 @@ class ReadOnlyState(Mapping[str, Tensor]):
         return len(self._state)
 
 
+class FinishedState(Mapping[str, Tensor]):
+    """A view of weights as a result has them: in the base's dtypes, on the CPU, a copy of each when it is asked for."""
+
+    def __init__(self, state: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype]) -> None:
+        self._state, self._dtypes = state, dtypes
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._state[name].detach().to("cpu", self._dtypes[name], copy=True)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._dtypes)
+
+    def __len__(self) -> int:
+        return len(self._dtypes)
+
+
 class ModelPool:
     """The experts, and whatever else the method's `Needs` declare.
 
@@ -233,7 +249,11 @@ class ModelPool:
         lacking = next((n for n in self.layout.dtypes if n not in state), None)
         if lacking is not None:
             raise MethodError(f"method {self._method!r}: its result lacks {lacking!r}")
-        return {n: state[n].detach().to("cpu", d, copy=True) for n, d in self.layout.dtypes.items()}
+        return dict(FinishedState(state, self.layout.dtypes))
+
+    def finished_experts(self) -> dict[str, Mapping[str, Tensor]]:
+        """task -> the expert as a result, read tensor by tensor: all of them need not fit into memory."""
+        return {task: FinishedState(expert, self.layout.dtypes) for task, expert in self._experts.items()}
 
     def vector(self, task: str, name: str) -> Tensor:
         """One parameter of one task vector [*shape], theta_t - theta_0; needs `base`."""

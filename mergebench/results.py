@@ -85,7 +85,8 @@ class Result(BaseModel):
     and what is evaluated. `tasks` are the scores on the test split; `validation` those on the validation split, where a
     study chooses on them. `tuned` says how a search chose the hyper-parameters, if one did: in how many trials, over
     which space, what the default and the chosen ones gave on the validation split. It is no part of the cell's
-    identity: a cell that is there already gains it, and keeps it when it is reused. `asked` is when a run last measured
+    identity: a cell that is there already gains it, and keeps it when it is reused. `origins` say from which commits of
+    which of the hub's repositories weights and images came, as far as they did. `asked` is when a run last measured
     or reused it: of two results under one name, the one asked for last is what people look for.
     `average` and `average_relative` weigh all tasks the same; they are derived from the counts and stored for readers.
     """
@@ -119,6 +120,7 @@ class Result(BaseModel):
     tuned: dict[str, Any] = {}
     weights: dict[str, str]
     data: dict[str, str]
+    origins: dict[str, str] = {}
     drawn: dict[str, str]
     drawn_images: dict[str, int] = {}
     merge: Cost | None

@@ -64,7 +64,7 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None, timeou
     start = time.perf_counter()
     asked = datetime.now(UTC).isoformat(timespec="milliseconds")
     summary = Summary()
-    executor = Executor(plan.bench, plan.device, timeout)
+    executor = Executor(plan.bench, plan.device, timeout, plan.precision, plan.devices)
     found = [store.finished(cell.key) for cell in plan.cells]
     observer.start(plan, [c for c, r in zip(plan.cells, found, strict=True) if r is None])
     ceilings: dict[tuple[int, str], Result] = {}
@@ -145,7 +145,8 @@ def run_cell(
         seed=cell.seed,
         weights=dict(cell.key.weights),
         data=dict(cell.key.data),
-        environment=environment(executor.device),
+        origins=bench.zoo.origins({*variant.merged, *variant.evaluate}),
+        environment=environment(executor.device, executor.precision),
         started=started,
         **facts,
     )

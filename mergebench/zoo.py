@@ -1,55 +1,84 @@
 """A zoo: one backbone's base, experts and heads, read lazily and checked before anything is run on them."""
 
-import hashlib
-import importlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
 
 from mergebench import registry
 from mergebench.configuration import ZooConfig
+from mergebench.data.described import make_task
+from mergebench.encoders import Encoder
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
-from mergebench.heads import ZeroShotHead
-from mergebench.states import SafetensorsState, check_finite, check_state
-from mergebench.task import Task
+from mergebench.heads import Head
+from mergebench.hub import Hub
+from mergebench.states import SafetensorsState, check_state
+from mergebench.task import Place, Task
 from mergebench.yaml_files import read_zoo, short_name
+from mergebench.zoo_files import FolderFiles, ListedFiles, WeightFiles, folder_at
 
 
 class Zoo:
-    """The weights of one zoo.
+    """The weights of one zoo, and its tasks.
 
     Args:
         name: a registered zoo, or a YAML file of one's own.
-        root: a folder with the same structure that replaces the zoo's weights.
+        root: a folder with the same structure that replaces the zoo's weights: of a zoo from the hub, a folder laid out
+            as the hub is, data sets included.
         base: a checkpoint that replaces the zoo's base.
+        download: whether what is on the hub and not here yet may be downloaded.
 
     Raises:
         MergebenchError: unknown zoo, or no such folder.
     """
 
-    def __init__(self, name: str, root: str | Path | None = None, base: str | Path | None = None) -> None:
+    def __init__(
+        self, name: str, root: str | Path | None = None, base: str | Path | None = None, download: bool = True
+    ) -> None:
         self.config: ZooConfig = read_zoo(name)
         self.name = short_name(name)
-        self.root = Path(root) if root else _folder(self.config.weights)
-        self._experts: dict[str, SafetensorsState] = {}
-        self._base_file = Path(base) if base else self.root / "base.safetensors"
-        if not self.root.is_dir():
-            raise MergebenchError(f"zoo {self.name!r}: no folder of weights at {self.root}")
+        self._folder = registry.config_file("zoos", name).absolute().parent
+        self._root = Path(root) if root else None
+        self._download = download
+        self._experts: dict[str, Mapping[str, Tensor]] = {}
+        self._tasks: dict[str, Task] = {}
+        if self._root is not None and not self._root.is_dir():
+            raise MergebenchError(f"zoo {self.name!r}: no folder of weights at {self._root}")
+        self._parent: Zoo | None = None
+        self.files: WeightFiles = self._files(Path(base) if base else None)
+
+    def _files(self, base: Path | None) -> WeightFiles:
+        config = self.config
+        if config.weights:
+            root = self._root or folder_at(config.weights, self._folder)
+            return FolderFiles(root, Encoder(config.encoder, config.options), base)
+        if base is None and config.base in registry.config_files("zoos"):
+            self._parent = Zoo(config.base, download=self._download)
+        hub = Hub(self._root, self._download)
+        return ListedFiles(config, self._folder, hub, base, self._parent and self._parent.files)
+
+    @property
+    def encoder(self) -> Encoder:
+        """What makes the empty backbone."""
+        return self.files.encoder
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Per channel, of images in [0, 1]."""
+        return self.config.mean or (self._parent.mean if self._parent else self.encoder.mean)
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Per channel, of images in [0, 1]."""
+        return self.config.std or (self._parent.std if self._parent else self.encoder.std)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """All but the weights that decides what this zoo's models compute, the code of its encoder as a hash."""
-        module, _ = self._encoder()
-        source = hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:16]
-        config = self.config
-        return {
-            "encoder": config.encoder, "encoder_source": source, "mean": list(config.mean), "std": list(config.std),
-        }  # fmt: skip
+        return {**self.encoder.identity, "mean": list(self.mean), "std": list(self.std)}
 
     def make_encoder(self) -> nn.Module:
         """The backbone holding the base's weights, float32, in eval mode."""
@@ -58,20 +87,8 @@ class Zoo:
         return encoder.eval()
 
     def make_empty_encoder(self) -> nn.Module:
-        """The backbone as its factory makes it, before any weights are loaded."""
-        _, factory = self._encoder()
-        return factory()
-
-    def _encoder(self) -> tuple[ModuleType, Callable[[], nn.Module]]:
-        """The module of the backbone's factory, and the factory."""
-        name, _, function = self.config.encoder.partition(":")
-        try:
-            module = importlib.import_module(name)
-            return module, getattr(module, function)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise MergebenchError(
-                f"zoo {self.name!r}: no encoder at {self.config.encoder!r}; write module:function ({error})"
-            ) from None
+        """The backbone before any weights are loaded."""
+        return self.encoder.make()
 
     @cached_property
     def base(self) -> Mapping[str, Tensor]:
@@ -80,7 +97,7 @@ class Zoo:
         Raises:
             CheckpointError: they do not fit the backbone, or are not finite.
         """
-        state = SafetensorsState(self._base_file)
+        state = self.files.base()
         check_state(state, self.make_empty_encoder().state_dict(), f"the base ({state.path})")
         return state
 
@@ -91,11 +108,12 @@ class Zoo:
             UnknownNameError: the zoo has no such expert.
             CheckpointError: the weights do not fit the base, or are not finite.
         """
+        self._check_name(task)
         if task not in self._experts:
-            self._experts[task] = self.check_expert(task, SafetensorsState(self._file("experts", task)))
+            self._experts[task] = self.check_expert(task, self.files.expert(task))
         return self._experts[task]
 
-    def check_expert(self, task: str, state: SafetensorsState) -> SafetensorsState:
+    def check_expert(self, task: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Any checkpoint, held to this zoo's base; raises as `expert` does."""
         check_state(state, self.base, f"expert {task!r} ({state.path})")
         return state
@@ -109,52 +127,54 @@ class Zoo:
             CheckpointError: its weights do not fit the base, or are not finite.
         """
         wanted = sorted(tasks)
-        for path in sorted((self.root / "joint").glob("*.safetensors")):
-            state = SafetensorsState(path)
+        for state in self.files.joint():
             try:
                 trained_on = json.loads(state.metadata["recipe"])["tasks"]
             except (KeyError, TypeError, ValueError):
-                raise CheckpointError(f"{path}: its header does not say which tasks it was trained on") from None
+                raise CheckpointError(f"{state.path}: its header does not say which tasks it was trained on") from None
             if trained_on == wanted:
-                check_state(state, self.base, f"the joint model ({path})")
+                check_state(state, self.base, f"the joint model ({state.path})")
                 return state
         return None
 
-    def head(self, task: str) -> ZeroShotHead:
-        """A task's zero-shot classifier.
+    def head(self, task: str) -> Head:
+        """A task's classifier.
 
         Raises:
             UnknownNameError: the zoo has no such task.
-            CheckpointError: one of three tensors is missing, does not fit the card or the backbone, or is not finite.
+            CheckpointError: its tensors are no head's, do not fit the card or the backbone, or are not finite.
         """
-        state = SafetensorsState(self._file("heads", task))
-        who = f"head of task {task!r} ({state.path})"
-        try:
-            head = ZeroShotHead(state["projection"], state["text_features"], state["logit_scale"])
-        except KeyError as error:
-            raise CheckpointError(f"{who} lacks {error}") from None
-        shapes = [tuple(tensor.shape) for tensor in (head.projection, head.text_features, head.logit_scale)]
-        embed, classes = (*shapes[0], 0)[0], (*shapes[1], 0)[0]
-        if shapes != [(embed, self._width), (classes, embed), ()]:
-            told = ", ".join(f"{name} {shape}" for name, shape in zip(head.state_dict(), shapes, strict=True))
-            raise CheckpointError(f"{who} does not fit features of width {self._width}: {told}")
-        if classes != len(self.task(task).card.classes):
-            raise CheckpointError(f"{who} has {classes} classes, its card {len(self.task(task).card.classes)}")
-        check_finite(head.state_dict(), who)
-        return head.eval()
-
-    @cached_property
-    def _width(self) -> int:
-        return self.make_empty_encoder().num_features
+        self._check_name(task)
+        stated = self._unplaced(task).card
+        # Where the classes are those of the data, these must be there.
+        return self.files.head(stated if stated.classes else self.task(task).card)
 
     def task(self, name: str) -> Task:
-        """The task's card and data.
+        """A task's card and data, its images of the size that this zoo's encoder sees.
+
+        Args:
+            name: one of the zoo's, or any registered task, whose images may serve as calibration.
 
         Raises:
-            UnknownNameError: the zoo has no such task.
+            UnknownNameError: there is none.
         """
-        self._check_name(name)
+        if name not in self._tasks:
+            task = self._unplaced(name)
+            if task.at is not None:
+                task = task.at(Place(self.encoder.image_size, self._data_root, self._download))
+            self._tasks[name] = task
+        return self._tasks[name]
+
+    def _unplaced(self, name: str) -> Task:
+        described = self.config.described.get(name)
+        if described is not None:
+            return make_task(name, described, self._folder)
         return registry.get("task", name, registry.tasks())
+
+    @property
+    def _data_root(self) -> Path | None:
+        """A folder in place of the hub's data sets; one that replaces a folder of weights holds none."""
+        return None if self.config.weights else self._root
 
     def find(self, name: str) -> str:
         """A task's name in this zoo, from that name or from the CLIP task that it stands for, however that is spelt.
@@ -164,20 +184,16 @@ class Zoo:
         """
         return registry.find_task(name, self.config.tasks, f"zoo {self.name!r}")
 
+    def origins(self, tasks: Iterable[str]) -> dict[str, str]:
+        """Where on the hub the base, experts and data of these tasks are from, with commits; those on a disk: nothing.
+
+        Known once they have been read.
+        """
+        places = {"base": self.files.origin(None)}
+        places |= {f"experts/{t}": self.files.origin(t) for t in self._experts if t in tasks}
+        places |= {f"data/{t}": self._tasks[t].origin for t in self._tasks if t in tasks}
+        return {name: place for name, place in places.items() if place}
+
     def _check_name(self, task: str) -> None:
         if task not in self.config.tasks:
             raise UnknownNameError(f"task of zoo {self.name!r}:", task, self.config.tasks)
-
-    def _file(self, kind: str, task: str) -> Path:
-        self._check_name(task)
-        return self.root / kind / f"{task}.safetensors"
-
-
-def _folder(location: str) -> Path:
-    package, colon, folder = location.partition(":")
-    if not colon:
-        return Path(location)
-    try:
-        return Path(importlib.import_module(package).__file__).parent / folder
-    except (ImportError, ValueError) as error:
-        raise MergebenchError(f"weights: no package {package!r}; write a path, or package:folder ({error})") from None

@@ -12,13 +12,15 @@ def pretrained(pool: ModelPool) -> StateDict:
     return pool.finish(pool.base)
 
 
-@merge_method("finetuned", title="Fine-tuned experts", needs=Needs(), role="ceiling", cost="T models; no passes")
+@merge_method(
+    "finetuned", title="Fine-tuned experts", needs=Needs(), role="ceiling", cost="a model at a time; no passes"
+)
 def finetuned(pool: ModelPool) -> PerTask:
     """Each expert on its own task: T models, not one; what every merged model is measured against.
 
     theta(t) = theta_t
     """
-    return PerTask({task: pool.finish(expert) for task, expert in pool.experts.items()})
+    return PerTask(pool.finished_experts())
 
 
 @merge_method(

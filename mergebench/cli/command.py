@@ -22,6 +22,7 @@ VERBS = {
     "evaluate": "evaluate a checkpoint on a suite",
     "finetune": "train an expert from a zoo's base",
     "leaderboard": "show stored results again, as table and page",
+    "fetch": "download and decode what a suite needs of a zoo, ahead of a run",
     "doctor": "say what this machine can do, and what is wrong",
 }
 
@@ -30,6 +31,7 @@ VERBS = {
 KEPT = {
     "run": "finished cells are kept, run again to go on",
     "tune": "finished trials are kept, run again to go on",
+    "fetch": "what was fetched is kept, and the same command goes on",
     "finetune": "with --checkpoints, the same command goes on where it was",
 }
 

@@ -11,7 +11,7 @@ from mergebench.errors import UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from mergebench.configuration import PointConfig, SuiteConfig
+    from mergebench.configuration import PointConfig, SuiteConfig, ZooConfig
     from mergebench.variant import Variant
 
 
@@ -142,10 +142,16 @@ def _zoo(name: str) -> list[str]:
     zoo = read_zoo(name)
     return [
         f"{name}: {zoo.title}",
-        f"  encoder  {zoo.encoder}",
-        f"  weights  {zoo.weights}",
+        f"  encoder  {zoo.encoder or 'as the base says'}",
+        *(f"  {field:<8} {value}" for field in ("weights", "base", "experts", "text") if (value := _place(zoo, field))),
         f"  tasks    {' '.join(zoo.tasks)}",
     ]
+
+
+def _place(zoo: "ZooConfig", field: str) -> str:
+    """Where weights are, as the zoo's file says it."""
+    value = getattr(zoo, field)
+    return ", ".join(f"{task}: {place}" for task, place in value.items()) if isinstance(value, dict) else value or ""
 
 
 def _task(name: str) -> list[str]:
@@ -157,7 +163,7 @@ def _task(name: str) -> list[str]:
         "stands for": card.stands_for,
         "classes": f"{len(card.classes)}: {', '.join(card.classes)}",
         "templates": " | ".join(card.templates),
-        "images": splits,
+        "images": splits or "as many as there are",
         "source": card.source,
         "licence": card.licence,
         "real": card.real,

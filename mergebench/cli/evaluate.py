@@ -1,10 +1,17 @@
 """`mergebench evaluate`: any checkpoint of a zoo's backbone, on a suite's test splits."""
 
 import json
+from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, one_variant
+from mergebench.cli.options import (
+    DEFAULT_SUITE,
+    add_device_options,
+    add_evaluation_options,
+    add_suite_options,
+    one_variant,
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -13,23 +20,27 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_suite_options(parser)
     parser.add_argument("--json", type=str | None, default=None, help="also write the counts to this file")
     add_device_options(parser)
+    add_evaluation_options(parser)
 
 
 def execute(config: Namespace) -> int:
     """Evaluate and print counts and accuracies."""
+    from mergebench import formats
     from mergebench.bench import Bench
     from mergebench.execution import Executor
     from mergebench.measure import resolve_device, set_threads
-    from mergebench.states import SafetensorsState, check_state, check_writable, writing
+    from mergebench.states import check_state, check_writable, writing
 
     if config.json:
         check_writable(config.json)
     set_threads(config.threads)
     bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root)
-    state = SafetensorsState(config.checkpoint)
-    check_state(state, bench.zoo.base, f"the checkpoint ({state.path})")
+    who = f"the checkpoint ({config.checkpoint})"
+    state = formats.as_timm(formats.open_weights(Path(config.checkpoint)), who)
+    check_state(state, bench.zoo.base, who)
     variant = one_variant(bench, config.only)
-    executor = Executor(bench, resolve_device(config.device))
+    device = resolve_device(config.device)
+    executor = Executor(bench, device, precision=config.precision, devices=config.devices)
     outcome, _ = executor.evaluate(dict(state), variant.evaluate, corruption=variant.corruption)
     for task, score in outcome.scores.items():
         print(f"{task:<20} {100 * score.accuracy:5.1f} %  {score.correct}/{score.total}")

@@ -63,8 +63,8 @@ def execute(config: Namespace) -> int:
     state = finetune(
         zoo.make_encoder(),
         [TrainingSet(heads[task], train.images, train.labels, train.digest) for task, train in splits.items()],
-        mean=zoo.config.mean,
-        std=zoo.config.std,
+        mean=zoo.mean,
+        std=zoo.std,
         **settings | {"frozen": tuple(config.frozen)},
         seed=config.seed,
         **where,
@@ -73,10 +73,10 @@ def execute(config: Namespace) -> int:
     )
     # What is evaluated is what is written.
     state = {name: tensor.to(zoo.base[name].dtype) for name, tensor in state.items()}
-    recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base)}
+    recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": zoo.encoder.recipe}
     save_state(state, config.output, {"recipe": json.dumps(recipe, sort_keys=True)})
     validation = {task: load_split(zoo.task(task), "validation") for task in tasks}
-    scales = {"mean": zoo.config.mean, "std": zoo.config.std, "device": device}
+    scales = {"mean": zoo.mean, "std": zoo.std, "device": device}
     for who, weights in (("base", dict(zoo.base)), ("expert" if len(tasks) == 1 else "joint", state)):
         scores = evaluate(zoo.make_empty_encoder(), weights, heads, validation, **scales).scores
         for task, score in scores.items():

@@ -1,8 +1,11 @@
 """`mergebench list`: what there is, without importing what is heavy."""
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from jsonargparse import ArgumentParser, Namespace
+
+if TYPE_CHECKING:
+    from mergebench.task import TaskCard
 
 WHAT = Literal["methods", "suites", "studies", "zoos", "tasks", "corruptions"]
 
@@ -25,7 +28,7 @@ def rows(what: str) -> list[tuple[str, ...]]:
         return [("name", "family", "needs", "year", "paper", "title"), *body]
     if what == "tasks":
         cards = [t.card for t in registry.tasks().values()]
-        body = [(c.name, c.stands_for, str(len(c.classes)), str(c.splits["test"]), c.title) for c in cards]
+        body = [(c.name, c.stands_for, str(len(c.classes)), _count(c), c.title) for c in cards]
         return [("name", "stands for", "classes", "test images", "title"), *body]
     if what == "suites":
         suites = {n: read_suite(n) for n in registry.config_files("suites")}
@@ -40,6 +43,11 @@ def rows(what: str) -> list[tuple[str, ...]]:
         return [("name", "title"), *((c.name, c.title) for c in registry.corruptions().values())]
     zoos = {n: read_zoo(n) for n in registry.config_files("zoos")}
     return [("name", "experts", "title"), *((n, str(len(z.tasks)), z.title) for n, z in zoos.items())]
+
+
+def _count(card: "TaskCard") -> str:
+    """How many test images there are; those of data that nobody has counted are known once they are read."""
+    return str(card.splits.get("test", "?"))
 
 
 def execute(config: Namespace) -> int:

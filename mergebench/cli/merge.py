@@ -1,8 +1,9 @@
 """`mergebench merge`: one merged checkpoint, with its recipe in the header."""
 
 import json
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
@@ -10,16 +11,38 @@ from jsonargparse.typing import NonNegativeInt
 from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, one_variant
 from mergebench.errors import MergebenchError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mergebench.method import MethodCard
+    from mergebench.states import StateDict
+
+FORMATS = Literal["timm", "hf", "open_clip"]
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What `merge` takes."""
     parser.add_argument("--method", type=str, required=True, help="a method's name, or FILE.py:FUNCTION")
     parser.add_argument("--output", type=str, required=True, help="the merged checkpoint (.safetensors)")
-    add_suite_options(parser)
-    parser.add_argument("--base", type=str | None, default=None, help="checkpoint in place of the zoo's base")
+    parser.add_argument("--base", type=str | None, default=None, help="the pre-trained checkpoint")
     parser.add_argument(
-        "--experts", nargs="+", type=str, default=[], help="[TASK=]FILE: checkpoints in place of the suite's experts"
+        "--experts",
+        nargs="+",
+        type=str,
+        default=[],
+        help="[NAME=]FILE: checkpoints; without --base, in place of those of a suite",
     )
+    parser.add_argument(
+        "--calibration", nargs="+", type=str, default=[], help="[NAME=]FOLDER of images, one for every expert"
+    )
+    parser.add_argument(
+        "--heads", nargs="+", type=str, default=[], help="[NAME=]FILE: classifiers, where the method needs them"
+    )
+    parser.add_argument(
+        "--encoder", type=str | None, default=None, help="a name in timm, or MODULE:FUNCTION, if the files do not say"
+    )
+    parser.add_argument("--format", type=FORMATS, default="timm", help="whose names the merged checkpoint bears")
+    add_suite_options(parser)
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as NAME=VALUE")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of everything random")
     add_device_options(parser)
@@ -37,49 +60,103 @@ def named_files(items: list[str]) -> dict[str, str]:
         if not equals:
             name, path = Path(item).stem, item
         if name in files:
-            raise MergebenchError(f"two experts are named {name!r}: {files[name]} and {path}; write TASK=FILE")
+            raise MergebenchError(f"two experts are named {name!r}: {files[name]} and {path}; write NAME=FILE")
         files[name] = path
     return files
 
 
+def of_experts(items: list[str], experts: list[str], option: str) -> dict[str, str]:
+    """What is given for every expert: by name, or in the order of the experts.
+
+    Raises:
+        MergebenchError: not one for each.
+    """
+    if not items:
+        return {}
+    named = [item for item in items if "=" in item]
+    given = dict(item.split("=", 1) for item in named) if named else dict(zip(experts, items, strict=False))
+    if len(items) != len(experts) or len(named) not in (0, len(items)) or given.keys() != set(experts):
+        raise MergebenchError(
+            f"{option}: {len(items)} for {len(experts)} experts; give one for each, in their order, or NAME=... for "
+            + ", ".join(experts)
+        )
+    return given
+
+
 def execute(config: Namespace) -> int:
     """Merge and write."""
-    from mergebench import discovery, hyperparameters, registry
-    from mergebench.bench import Bench
-    from mergebench.execution import Executor, Recipe
+    from mergebench import formats, hyperparameters, registry
     from mergebench.measure import environment, resolve_device, set_threads
-    from mergebench.merging import PerTask
-    from mergebench.plan import merged_settings
-    from mergebench.states import check_writable, digest, save_state
+    from mergebench.states import check_writable, save_state
 
     check_writable(config.output)
     card = registry.method(config.method)
-    function = discovery.load_function(card)
+    given = hyperparameters.parse_assignments(config.set)
+    set_threads(config.threads)
+    device = resolve_device(config.device)
+    merge = _own if config.base and not (config.suite or config.zoo or config.zoo_root or config.only) else _of_suite
+    start = time.perf_counter()
+    state, recipe, told = merge(config, card, given, device)
+    recipe |= {"format": config.format, "mergebench": environment(device).packages["mergebench"]}
+    written = formats.from_timm(state, config.format)
+    save_state(written, config.output, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
+    for sentence in told:
+        print(sentence)
+    seconds = time.perf_counter() - start
+    print(f"merged {len(recipe['experts'])} experts with {card.name} in {seconds:.1f} s: {config.output}")
+    return 0
+
+
+Made = tuple["StateDict", dict[str, Any], tuple[str, ...]]
+
+
+def _own(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]", device: str) -> Made:
+    """Files of one's own."""
+    from mergebench.own_merge import OwnModels, merge_own
+
+    experts = named_files(config.experts)
+    if not experts:
+        raise MergebenchError("--base: name what is to be merged into it, --experts FILE FILE")
+    models = OwnModels(
+        config.base,
+        experts,
+        of_experts(config.calibration, list(experts), "--calibration"),
+        of_experts(config.heads, list(experts), "--heads"),
+        config.encoder,
+    )
+    made = merge_own(card, models, given, config.seed, device)
+    return made.state, made.recipe, made.told
+
+
+def _of_suite(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]", device: str) -> Made:
+    """A suite's experts, or files in their place."""
+    from mergebench import discovery, hyperparameters
+    from mergebench.bench import Bench
+    from mergebench.execution import Executor, Recipe
+    from mergebench.merging import PerTask
+    from mergebench.plan import merged_settings
+    from mergebench.states import digest
+
+    for option in ("calibration", "heads", "encoder"):
+        if config[option]:
+            raise MergebenchError(f"--{option} goes with --base and --experts, and not with a suite, which has its own")
     files = named_files(config.experts)
     bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root, config.base, files or None)
     variant = one_variant(bench, config.only)
-    given = hyperparameters.parse_assignments(config.set)
+    function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])
-    set_threads(config.threads)
-    device = resolve_device(config.device)
     outcome = Executor(bench, device).merge(Recipe(card, function, resolved, config.seed), variant)
-    merged = outcome.states
-    if isinstance(merged, PerTask):
-        raise MergebenchError(
-            f"method {card.name!r} is a reference of one model per task: there is nothing to write as one"
-        )
-    recipe: dict[str, Any] = {
+    if isinstance(outcome.states, PerTask):
+        raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
+    recipe = {
         "method": card.name,
         "hyperparameters": resolved,
         "seed": config.seed,
+        "encoder": bench.zoo.encoder.recipe,
         "base": digest(bench.zoo.base),
         "experts": {t: digest(bench.expert(t)) for t in variant.merged},
         "suite": bench.name,
         "conditions": variant.merge_identity | {"zoo": bench.zoo.identity},
         "drawn": outcome.drawn,
-        "mergebench": environment(device).packages["mergebench"],
     }
-    save_state(merged, config.output, {"recipe": json.dumps(recipe, sort_keys=True)})
-    seconds = outcome.cost.seconds
-    print(f"merged {len(variant.merged)} experts with {card.name} in {seconds:.1f} s: {config.output}")
-    return 0
+    return outcome.states, recipe, ()

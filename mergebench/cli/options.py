@@ -1,6 +1,6 @@
 """Options that several verbs share."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_SUITE = "tiny-8"
+PRECISIONS = Literal["float32", "bfloat16"]
 TIMEOUT_HELP = "seconds that one merge may take; longer is a failure"
 
 
@@ -56,3 +57,11 @@ def add_device_options(parser: ArgumentParser) -> None:
     """Where to compute."""
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=PositiveInt | None, default=None, help="CPU threads")
+
+
+def add_evaluation_options(parser: ArgumentParser) -> None:
+    """How to evaluate."""
+    parser.add_argument(
+        "--precision", type=PRECISIONS, default="float32", help="of evaluation; bfloat16 is another measurement"
+    )
+    parser.add_argument("--devices", type=PositiveInt, default=1, help="GPUs (or processes) that share an evaluation")

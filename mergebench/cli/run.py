@@ -5,7 +5,14 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveFloat
 
-from mergebench.cli.options import DEFAULT_SUITE, TIMEOUT_HELP, add_device_options, add_suite_options, wanted_variants
+from mergebench.cli.options import (
+    DEFAULT_SUITE,
+    TIMEOUT_HELP,
+    add_device_options,
+    add_evaluation_options,
+    add_suite_options,
+    wanted_variants,
+)
 from mergebench.errors import HyperparameterError, MergebenchError
 
 
@@ -26,6 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--timeout", type=PositiveFloat | None, default=None, help=TIMEOUT_HELP)
     parser.add_argument("--dry-run", action="store_true", help="check what is asked for, and tell what would be run")
     add_device_options(parser)
+    add_evaluation_options(parser)
 
 
 def hyperparameters(config: Namespace) -> dict[str, dict[str, Any]]:
@@ -73,6 +81,9 @@ def execute(config: Namespace) -> int:
                 zoo_root=config.zoo_root,
                 hyperparameters=hyperparameters(config),
                 device=config.device,
+                precision=config.precision,
+                devices=config.devices,
+                download=not config.dry_run,
             )
         )
         if config.dry_run:

@@ -13,7 +13,7 @@ from mergebench.configuration import TaskConfig
 from mergebench.data import labels, preprocessing, splits
 from mergebench.data.source import Source
 from mergebench.errors import MergebenchError, in_words
-from mergebench.task import ImageTable, Place, Task, TaskCard
+from mergebench.task import SPLITS, ImageTable, Place, Task, TaskCard
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,10 +38,10 @@ def make_task(name: str, config: TaskConfig, folder: Path) -> Task:
         card = TaskCard(
             name=name,
             title=config.title or name,
-            stands_for=config.title or name,
+            stands_for=name,
             classes=tuple(config.classes),
             templates=tuple(config.templates),
-            splits=splits.sizes(counts) if counts else {},
+            splits=splits.sizes(counts) if counts else _tested(config),
             source=config.source or config.data,
             licence=config.licence,
             real="all of it",
@@ -62,6 +62,12 @@ def _stated(config: TaskConfig) -> dict[str, int] | None:
     return {role: config.counts[name] for role, name in splits.roles(config.splits, config.counts).items()}
 
 
+def _tested(config: TaskConfig) -> dict[str, int]:
+    """The number of test images alone, where that is all the description states."""
+    name = config.splits.get("test", "test")
+    return {"test": config.counts[name]} if name in config.counts else {}
+
+
 def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> Task:
     from mergebench.data import finding  # with what reads images; a list of tasks needs none of it
 
@@ -79,7 +85,7 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
         with _named(card.name):
             return opened().table(split, place.image_size)
 
-    if not (card.splits and card.classes):
+    if not (card.splits.keys() == set(SPLITS) and card.classes):
         images = opened()
         with _named(card.name):
             card = replace(card, classes=images.classes, splits=splits.sizes(images.counts))

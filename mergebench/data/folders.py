@@ -43,6 +43,32 @@ def find(root: Path, wanted: set[str]) -> Found:
     return Found(identity_of(root, everything), read)
 
 
+def every_image(root: Path) -> Part:
+    """All images below a folder, whatever folders they lie in.
+
+    Args:
+        root: where all lie in folders of it, these are their classes.
+
+    Returns:
+        The images; without labels (an array of -1) where one lies in `root` itself.
+
+    Raises:
+        MergebenchError: no such folder, or no images in it.
+    """
+    import numpy as np
+
+    if not root.is_dir():
+        raise MergebenchError(f"no folder of images at {root}")
+    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and _shown(file, root))
+    if not files:
+        raise MergebenchError(f"{root} holds no images ({', '.join(SUFFIXES)} are)")
+    tops = [file.relative_to(root).parts[0] for file in files]
+    names = sorted(set(tops))
+    in_classes = all((root / top).is_dir() for top in names)
+    labels = [names.index(top) if in_classes else -1 for top in tops]
+    return Part(np.array(labels, dtype=np.int64), _opener(files), lambda index: str(files[index]))
+
+
 def _opener(files: list[Path]) -> Callable:
     return lambda index: open_image(files[index])
 
@@ -53,14 +79,15 @@ def _folders(root: Path) -> list[Path]:
 
 def _images(folder: Path) -> list[Path]:
     """All images below a folder, in the order of their names; hidden files are none."""
-    files = sorted(
-        file
-        for file in folder.rglob("*")
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    )
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and _shown(file, folder))
     strange = next((file for file in files if file.suffix.lower() not in SUFFIXES), None)
     if strange is not None:
         raise MergebenchError(f"{strange} is no image by its name; move it elsewhere ({', '.join(SUFFIXES)} are)")
     if not files:
         raise MergebenchError(f"{folder} is to be a class, but holds no images; fill it or remove it")
     return files
+
+
+def _shown(file: Path, root: Path) -> bool:
+    """Whether neither a file nor a folder that it lies in is hidden."""
+    return not any(part.startswith(".") for part in file.relative_to(root).parts)

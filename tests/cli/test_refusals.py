@@ -13,7 +13,7 @@ from mergebench.zoo import Zoo
 @pytest.fixture
 def zoo_root(tmp_path):
     """A copy of the tiny zoo's weights that a test may break."""
-    return shutil.copytree(Zoo("tiny").root, tmp_path / "weights")
+    return shutil.copytree(Zoo("tiny").files.root, tmp_path / "weights")
 
 
 def rewrite(path, change):

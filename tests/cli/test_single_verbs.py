@@ -33,7 +33,7 @@ def test_a_merged_file_carries_its_recipe_and_loads_in_timm(mini_suite, command,
 
 
 def test_experts_of_ones_own_are_merged(command, tmp_path):
-    files = [Zoo("tiny").root / "experts" / f"{t}.safetensors" for t in ("digits", "signs")]
+    files = [Zoo("tiny").files.root / "experts" / f"{t}.safetensors" for t in ("digits", "signs")]
     merged = tmp_path / "merged.safetensors"
     assert (
         command("merge", "--method", "average", "--experts", f"one={files[0]}", files[1], "--output", merged).status
@@ -45,7 +45,7 @@ def test_experts_of_ones_own_are_merged(command, tmp_path):
 
 
 def test_an_expert_under_a_name_without_images_is_refused_only_where_images_are_needed(refused, tmp_path):
-    file = Zoo("tiny").root / "experts" / "digits.safetensors"
+    file = Zoo("tiny").files.root / "experts" / "digits.safetensors"
     line = refused("merge", "--method", "regmean", "--experts", f"mine={file}", "--output", tmp_path / "m.safetensors")
     assert "'mine'" in line
 

@@ -21,7 +21,7 @@ def test_merge_and_evaluate_take_one_variant(write, command, refused, tmp_path):
     line = refused("merge", "--method", "average", "--suite", suite, "--output", path)
     assert "2 variants left" in line and "--only tasks=1" in line
     assert command("merge", "--method", "average", "--suite", suite, "--only", "tasks=1", "--output", path).status == 0
-    expert = load_file(Zoo("tiny").root / "experts" / "landcover.safetensors")
+    expert = load_file(Zoo("tiny").files.root / "experts" / "landcover.safetensors")
     assert all((tensor == expert[name]).all() for name, tensor in load_file(path).items())
     assert "2 variants left" in refused("evaluate", path, "--suite", suite)
     shown = command("evaluate", path, "--suite", suite, "--only", "tasks=1").out

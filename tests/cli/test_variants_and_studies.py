@@ -116,7 +116,7 @@ def test_the_first_step_is_a_plain_merge_and_a_later_one_continues_it(run, write
     path = tmp_path / "step.safetensors"
     chosen = ("--suite", tmp_path / "mine.yaml", "--only", "step=2")
     assert command("merge", "--method", "average", "--output", path, *chosen).status == 0
-    experts = {t: load_file(Zoo("tiny").root / "experts" / f"{t}.safetensors") for t in suite["merge"]}
+    experts = {t: load_file(Zoo("tiny").files.root / "experts" / f"{t}.safetensors") for t in suite["merge"]}
     for name, merged in load_file(path).items():
         so_far = (experts["landcover"][name].float() + experts["digits"][name].float()) / 2
         half = (so_far.to(merged.dtype).float() + experts["signs"][name].float()) / 2

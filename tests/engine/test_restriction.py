@@ -231,7 +231,7 @@ def test_a_suites_region_reaches_the_merge(bench):
 def test_a_region_holds_for_checkpoints_of_ones_own_too(bench):
     files = {"mine": "experts/digits.safetensors", "other": "experts/signs.safetensors"}
     restrict = {"restrict": {"blocks": "late"}}
-    root = bench(restrict).zoo.root
+    root = bench(restrict).zoo.files.root
     made = bench(restrict, experts={name: str(root / file) for name, file in files.items()})
     assert [v.restrict for v in made.variants] == [RestrictConfig(blocks="late")]
 

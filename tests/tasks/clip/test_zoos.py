@@ -8,8 +8,12 @@ import torch
 import yaml
 
 import mergebench.configs
+from mergebench import registry
+from mergebench.bench import Bench
 from mergebench.configuration import SuiteConfig
+from mergebench.plan import merged_settings
 from mergebench.tasks.clip import ORDER
+from mergebench.yaml_files import read_suite
 
 FOLDER = Path(mergebench.configs.__file__).parent
 
@@ -19,7 +23,7 @@ ZOOS = {
     "clip-vit-b-16": ((768, 12, 16), "clip-vit-base-patch16"),
     "clip-vit-l-14": ((1024, 24, 14), "clip-vit-large-patch14"),
 }
-SUITES = {"clip-8": 8, "clip-14": 14, "clip-20": 20, "clip-8-b-16": 8, "clip-8-l-14": 8}
+SUITES = {"clip-8": 8, "clip-14": 14, "clip-20": 20}
 
 
 def content(kind: str, name: str) -> dict:
@@ -52,7 +56,15 @@ def test_a_suite_merges_the_first_tasks_by_name(name, count):
 
 
 @pytest.mark.parametrize("name", SUITES)
-def test_settings_differ_from_the_published_defaults_only_where_the_backbone_does(name):
-    suite = SuiteConfig.model_validate(content("suites", name))
-    assert suite.zoo == (f"clip-vit-{name.removeprefix('clip-8-')}" if suite.hyperparameters else "clip-vit-b-32")
-    assert set(suite.hyperparameters) <= {"iso_c", "iso_cts"}
+def test_published_settings_are_the_defaults_and_the_backbone_s(name):
+    cards = registry.select_methods(["iso_c", "iso_cts", "fisher"])
+    assert not read_suite(name).hyperparameters
+    settings = {zoo: merged_settings(Bench(name, zoo), cards, {}) for zoo in ZOOS}
+    assert [settings[zoo]["iso_c"].get("scaling") for zoo in ZOOS] == [None, 1.4, 1.5]
+    assert [settings[zoo]["iso_cts"].get("scaling") for zoo in ZOOS] == [None, 1.6, 1.9]
+
+
+def test_a_suite_s_settings_are_for_its_own_zoo():
+    cards = registry.select_methods(["fisher", "iso_c"])
+    assert merged_settings(Bench("unseen"), cards, {})["fisher"] == {"samples": 64}
+    assert merged_settings(Bench("unseen", "clip-vit-l-14"), cards, {}) == {"fisher": {}, "iso_c": {"scaling": 1.5}}

@@ -1,0 +1,207 @@
+"""Merging checkpoints of one's own: a base, experts and folders of images, without a zoo or a suite."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from mergebench import discovery, formats, hyperparameters, registry
+from mergebench.data.folders import every_image
+from mergebench.data.preprocessing import square
+from mergebench.data.source import Part
+from mergebench.encoders import Encoder, encoder_of_config, infer_encoder
+from mergebench.errors import MergebenchError, in_words
+from mergebench.heads import load_head
+from mergebench.images import DrawnImages
+from mergebench.merging import PerTask, run_method
+from mergebench.method import MethodCard
+from mergebench.pool import ModelPool
+from mergebench.states import SafetensorsState, StateDict, check_state, digest
+
+
+@dataclass(frozen=True)
+class OwnModels:
+    """Files that are to be merged, in whatever dialect they are.
+
+    Args:
+        base: the pre-trained checkpoint.
+        experts: name -> checkpoint.
+        calibration: name -> folder of images, of every expert or of none. Where each image lies in a folder of a class,
+            these are its labels.
+        heads: name -> checkpoint of a head, of every expert or of none.
+        encoder: what makes the empty model: a name in timm, or "module:function". Without it, the files say it: what
+            `finetune` noted in an expert's header, a config.json beside the base, or the shapes of a CLIP.
+
+    Raises:
+        MergebenchError: a file that is broken, or does not fit the base; an encoder that cannot be told.
+    """
+
+    base: str
+    experts: Mapping[str, str]
+    calibration: Mapping[str, str] = field(default_factory=dict)
+    heads: Mapping[str, str] = field(default_factory=dict)
+    encoder_name: str | None = None
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """What makes the empty model."""
+        if self.encoder_name:
+            return Encoder(self.encoder_name)
+        for path in (self.base, *self.experts.values()):
+            noted = json.loads(formats.open_weights(path).metadata.get("recipe", "{}")).get("encoder")
+            if noted:
+                return Encoder(noted["name"], noted["options"])
+        beside = Path(self.base).with_name("config.json")
+        if beside.is_file():
+            return encoder_of_config(json.loads(beside.read_text(encoding="utf-8")), str(beside))
+        base = formats.as_timm(formats.open_weights(self.base), f"the base ({self.base})")
+        # Shapes tell all but the activation, which matters only where images go through the model.
+        likely = [infer_encoder(base, activation, who=self.base) for activation in ("quick_gelu", "gelu")]
+        if not self.calibration:
+            return likely[0]
+        raise MergebenchError(
+            f"{self.base} does not say what encoder it is of; by its shapes it is {likely[0].name} (as OpenAI's CLIPs) "
+            f"or {likely[1].name}: give --encoder"
+        )
+
+    @cached_property
+    def base_state(self) -> Mapping[str, Tensor]:
+        """The base under timm's names, checked."""
+        who = f"the base ({self.base})"
+        state = formats.as_timm(formats.open_weights(self.base), who)
+        check_state(state, self.encoder.make().state_dict(), who)
+        return state
+
+    @cached_property
+    def expert_states(self) -> dict[str, Mapping[str, Tensor]]:
+        """The experts under timm's names, held to the base."""
+        states = {}
+        for name, path in self.experts.items():
+            who = f"expert {name!r} ({path})"
+            states[name] = formats.as_timm(formats.open_weights(path), who)
+            check_state(states[name], self.base_state, who)
+        return states
+
+    def images(self, seed: int) -> dict[str, DrawnImages]:
+        """name -> its folder's images, decoded when they are drawn."""
+        sources = {}
+        for name, folder in self.calibration.items():
+            part = every_image(Path(folder))
+            sources[name] = DrawnImages(
+                _Decoded(part, self.encoder.image_size),
+                part.labels if part.labels.min() >= 0 else None,
+                self.encoder.mean,
+                self.encoder.std,
+                name,
+                seed,
+            )
+        return sources
+
+    def head(self, name: str) -> nn.Module:
+        """An expert's classifier."""
+        who = f"head of {name!r} ({self.heads[name]})"
+        return load_head(SafetensorsState(self.heads[name]), self.encoder.width, None, who)
+
+
+class _Decoded:
+    """Images of a folder as an array [N, H, W, 3] from which rows are read: decoded each time.
+
+    Args:
+        part: the folder's.
+        size: side of the squares, in pixels.
+    """
+
+    def __init__(self, part: Part, size: int) -> None:
+        self._part, self._size = part, size
+
+    def __len__(self) -> int:
+        return len(self._part.labels)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return np.stack([self._decode(int(row)) for row in rows])
+
+    def _decode(self, row: int) -> np.ndarray:
+        try:
+            return square(self._part.image(row), self._size)
+        except Exception as error:  # decoders raise whatever they like
+            raise MergebenchError(f"{self._part.told(row)}: {in_words(error)}") from error
+
+
+@dataclass(frozen=True)
+class OwnMerge:
+    """What a merge gave.
+
+    Args:
+        state: the merged weights, timm's names.
+        recipe: all that it was made from.
+        told: sentences for people about what was decided for them.
+    """
+
+    state: StateDict
+    recipe: dict[str, Any]
+    told: tuple[str, ...]
+
+
+def merge_own(
+    card: MethodCard, models: OwnModels, given: Mapping[str, Any], seed: int = 0, device: str = "cpu"
+) -> OwnMerge:
+    """Merge files of one's own.
+
+    Args:
+        card: the method.
+        models: the files.
+        given: hyper-parameters that differ from the defaults. `samples`, where it is not given, is no larger than the
+            smallest folder.
+        seed: of everything random.
+        device: where to compute.
+
+    Raises:
+        MergebenchError: files that do not fit together, a method that needs more than was given, or whose result breaks
+            the contract.
+    """
+    function = discovery.load_function(card)
+    resolved = hyperparameters.resolve(function, given)
+    needs = registry.needs_of(card, resolved)
+    wants_images = needs.calibration or needs.test_inputs
+    if wants_images and not models.calibration:
+        raise MergebenchError(f"method {card.name!r} needs images: give --calibration, a folder for every expert")
+    if needs.heads and not models.heads:
+        raise MergebenchError(f"method {card.name!r} needs heads: give --heads, a checkpoint for every expert")
+    sources = models.images(seed) if wants_images else {}
+    told = ()
+    fewest = min(map(len, sources.values()), default=0)
+    if sources and "samples" not in given and resolved.get("samples", 0) > fewest:
+        told = (f"samples={fewest}, for the smallest folder has no more images ({card.name} would take "
+                f"{resolved['samples']})",)  # fmt: skip
+        resolved["samples"] = fewest
+    pool = ModelPool(
+        card.name,
+        needs,
+        models.encoder.make(),
+        models.base_state,
+        models.expert_states,
+        calibration=sources,
+        test_inputs=sources,
+        heads={name: models.head(name) for name in models.heads} if needs.heads else {},
+        seed=seed,
+        device=device,
+    )
+    state = run_method(function, pool, resolved)
+    if isinstance(state, PerTask):
+        raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
+    recipe = {
+        "method": card.name,
+        "hyperparameters": resolved,
+        "seed": seed,
+        "encoder": models.encoder.recipe,
+        "base": digest(models.base_state),
+        "experts": {name: digest(expert) for name, expert in models.expert_states.items()},
+        "calibration": {name: models.calibration[name] for name in sources},
+        "drawn": {name: source.fingerprint for name, source in sources.items()},
+    }
+    return OwnMerge(state, recipe, told)

@@ -1,0 +1,210 @@
+"""Where a zoo's weights are: in one folder, or named one by one, on disk or on the hub."""
+
+import importlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from mergebench import formats
+from mergebench.configuration import ZooConfig
+from mergebench.encoders import Encoder, encoder_of_config
+from mergebench.errors import CheckpointError, MergebenchError
+from mergebench.heads import Head, load_head
+from mergebench.hub import Hub, is_location
+from mergebench.states import SafetensorsState
+from mergebench.task import TaskCard
+from mergebench.text_heads import TextTower
+
+# What a checkpoint is called in a folder of the hub, the safest format first.
+CHECKPOINTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+)
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".json")
+
+
+class WeightFiles(Protocol):
+    """What a zoo asks of the place where its weights are. States bear timm's names; nothing is checked yet."""
+
+    encoder: Encoder
+
+    def base(self) -> Mapping[str, Tensor]:
+        """The pre-trained weights."""
+
+    def expert(self, task: str) -> Mapping[str, Tensor]:
+        """A task's fine-tuned weights."""
+
+    def head(self, card: TaskCard) -> Head:
+        """A task's classifier, checked."""
+
+    def joint(self) -> list[SafetensorsState]:
+        """Models that were trained on several tasks together."""
+
+    def origin(self, task: str | None) -> str:
+        """Where on the hub the base (None) or a task's expert is from, with its commit; empty if from a disk."""
+
+
+class FolderFiles:
+    """A folder of base.safetensors, experts/, heads/ and perhaps joint/.
+
+    Args:
+        root: the folder.
+        encoder: what makes the empty model.
+        base: a checkpoint that replaces the base.
+
+    Raises:
+        MergebenchError: there is no such folder.
+    """
+
+    def __init__(self, root: Path, encoder: Encoder, base: Path | None = None) -> None:
+        if not root.is_dir():
+            raise MergebenchError(f"no folder of weights at {root}")
+        self.root, self.encoder = root, encoder
+        self._base = base or root / "base.safetensors"
+
+    def base(self) -> Mapping[str, Tensor]:
+        """See WeightFiles."""
+        return SafetensorsState(self._base)
+
+    def expert(self, task: str) -> Mapping[str, Tensor]:
+        """See WeightFiles."""
+        return SafetensorsState(self.root / "experts" / f"{task}.safetensors")
+
+    def head(self, card: TaskCard) -> Head:
+        """See WeightFiles."""
+        return _read_head(SafetensorsState(self.root / "heads" / f"{card.name}.safetensors"), card, self.encoder)
+
+    def joint(self) -> list[SafetensorsState]:
+        """See WeightFiles."""
+        return [SafetensorsState(path) for path in sorted((self.root / "joint").glob("*.safetensors"))]
+
+    def origin(self, task: str | None) -> str:
+        """See WeightFiles."""
+        return ""
+
+
+class ListedFiles:
+    """Checkpoints named one by one, in whatever dialect they are.
+
+    Args:
+        config: names them.
+        folder: what paths are relative to.
+        hub: where `owner/name` is looked for.
+        base: a checkpoint that replaces the base.
+        parent: the registered zoo's files whose base it is, where the configuration names one.
+    """
+
+    def __init__(
+        self,
+        config: ZooConfig,
+        folder: Path,
+        hub: Hub,
+        base: Path | None = None,
+        parent: WeightFiles | None = None,
+    ) -> None:
+        self._config, self._folder, self._hub, self._parent = config, folder, hub, parent
+        self._base = str(base.absolute()) if base else config.base
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """What makes the empty model."""
+        if self._config.encoder:
+            return Encoder(self._config.encoder, self._config.options)
+        if self._parent is not None:
+            return self._parent.encoder
+        path = self._find(self._base, ("config.json",))
+        try:
+            return encoder_of_config(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise MergebenchError(
+                f"{path} does not say what encoder the base is ({error}); name it: encoder:"
+            ) from None
+
+    @cached_property
+    def _raw_base(self) -> Mapping[str, Tensor]:
+        return formats.open_weights(self._find(self._base, CHECKPOINTS))
+
+    def base(self) -> Mapping[str, Tensor]:
+        """See WeightFiles."""
+        if self._parent is not None:
+            return self._parent.base()
+        return formats.as_timm(self._raw_base, f"the base ({self._base})")
+
+    def expert(self, task: str) -> Mapping[str, Tensor]:
+        """See WeightFiles."""
+        place = self._config.expert_of(task)
+        state = formats.open_weights(self._find(place, CHECKPOINTS))
+        return formats.as_timm(state, f"expert {task!r} ({place})")
+
+    def head(self, card: TaskCard) -> Head:
+        """See WeightFiles."""
+        described = self._config.described.get(card.name)
+        if described is not None and described.head:
+            return _read_head(SafetensorsState(self._folder / described.head), card, self.encoder)
+        if self._parent is not None and not self._config.text:
+            return self._parent.head(card)
+        return self._text.head(card.classes, card.templates)
+
+    @cached_property
+    def _text(self) -> TextTower:
+        place = self._config.text
+        state = formats.open_weights(self._find(place, CHECKPOINTS)) if place else self._raw_base
+        return TextTower(state, place or self._base, quick_gelu=self.encoder.quick_gelu)
+
+    def joint(self) -> list[SafetensorsState]:
+        """See WeightFiles."""
+        return []
+
+    def origin(self, task: str | None) -> str:
+        """See WeightFiles."""
+        if task is None and self._parent is not None:
+            return self._parent.origin(None)
+        place = self._base if task is None else self._config.expert_of(task)
+        commit = self._hub.revision(place)
+        return f"{place.partition('@')[0]}@{commit}" if commit else ""
+
+    def _find(self, place: str, names: tuple[str, ...]) -> Path:
+        """A checkpoint's file, or the config.json beside it."""
+        path = self._folder / place
+        if path.is_file():
+            beside = path.with_name(names[0])
+            if path.suffix in SUFFIXES and names is CHECKPOINTS:
+                return path
+            if names is not CHECKPOINTS and beside.is_file():
+                return beside
+            raise MergebenchError(f"{path}: no {names[0]} beside it says what encoder it is; name it: encoder:")
+        if path.is_dir():
+            found = next((path / name for name in names if (path / name).is_file()), None)
+            if found is None:
+                raise CheckpointError(f"{path} holds no {' or '.join(names)}")
+            return found
+        if place.endswith(SUFFIXES) or not is_location(place):
+            raise CheckpointError(f"no such checkpoint: {path}")
+        return self._hub.file(place, names)
+
+
+def _read_head(state: SafetensorsState, card: TaskCard, encoder: Encoder) -> Head:
+    who = f"head of task {card.name!r} ({state.path})"
+    return load_head(state, encoder.width, len(card.classes), who)
+
+
+def folder_at(location: str, relative_to: Path) -> Path:
+    """A folder by its path, or by "package:folder".
+
+    Raises:
+        MergebenchError: no such package.
+    """
+    package, colon, folder = location.partition(":")
+    if not colon:
+        return relative_to / location
+    try:
+        return Path(importlib.import_module(package).__file__).parent / folder
+    except (ImportError, ValueError) as error:
+        raise MergebenchError(f"weights: no package {package!r}; write a path, or package:folder ({error})") from None
