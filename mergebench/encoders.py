@@ -22,8 +22,12 @@ from torch import Tensor
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
 from mergebench.states import shape_of
 
-# What timm's CLIP vision transformers of a size are: width, depth, heads.
-SIZES = {"base": (768, 12, 12), "large": (1024, 24, 16), "huge": (1280, 32, 16)}
+# What timm's CLIP vision transformers of a size are: width, depth, heads, hidden width.
+SIZES = {
+    "base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096), "huge": (1280, 32, 16, 5120),
+    "giant": (1408, 40, 16, 6144), "gigantic": (1664, 48, 16, 8192),
+}  # fmt: skip
+HEADS = {width: heads for width, _, heads, _ in SIZES.values()}
 
 # A Hugging Face configuration leaves out what is as in the original ViT-B/32.
 CONFIG = {
@@ -196,7 +200,7 @@ def infer_encoder(
     Args:
         state: timm's names; nothing is read.
         hidden_act: "quick_gelu" (OpenAI's models and their fine-tuned ones) or "gelu"; no shape tells.
-        heads: of attention; one for every 64 of the width, as in CLIP's, if not given.
+        heads: of attention; if not given, those of CLIP's model of that width, or one for every 64 of it.
         who: what the state is, for messages.
 
     Raises:
@@ -221,7 +225,7 @@ def infer_encoder(
     encoder = _registered(
         {
             "embed_dim": width, "depth": len({n.split(".")[1] for n in state if n.startswith("blocks.")}),
-            "num_heads": heads or width // 64, "mlp_ratio": _ratio(hidden, width),
+            "num_heads": heads or HEADS.get(width, width // 64), "mlp_ratio": _ratio(hidden, width),
             "patch_size": patch, "img_size": grid * patch,
         },
         hidden_act,
@@ -240,8 +244,8 @@ def _registered(wanted: Mapping[str, Any], hidden_act: str) -> Encoder:
     for name in timm.list_models("vit_*_patch*_clip_*"):
         found = re.fullmatch(r"vit_([a-z]+)_patch(\d+)_clip_(quickgelu_)?(\d+)", name)
         if found and found[1] in SIZES and bool(found[3]) == (hidden_act == "quick_gelu"):
-            width, depth, heads = SIZES[found[1]]
-            given = {"embed_dim": width, "depth": depth, "num_heads": heads, "mlp_ratio": 4.0}
+            width, depth, heads, hidden = SIZES[found[1]]
+            given = {"embed_dim": width, "depth": depth, "num_heads": heads, "mlp_ratio": _ratio(hidden, width)}
             given |= {"patch_size": int(found[2]), "img_size": int(found[4])}
             near.append(Encoder(name, {option: v for option, v in wanted.items() if v != given[option]}))
     return min(near, key=lambda encoder: len(encoder.options))

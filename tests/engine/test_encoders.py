@@ -115,9 +115,9 @@ def test_the_sizes_are_those_of_every_registered_clip_of_that_name(size):
             continue
         with torch.device("meta"):
             made = timm.create_model(name, num_classes=0)
-        width, depth, heads = SIZES[size]
+        width, depth, heads, hidden = SIZES[size]
         assert (made.embed_dim, len(made.blocks), made.blocks[0].attn.num_heads) == (width, depth, heads)
-        assert made.blocks[0].mlp.fc1.out_features == 4 * width
+        assert made.blocks[0].mlp.fc1.out_features == hidden
         assert made.patch_embed.patch_size == (int(patch),) * 2 and made.patch_embed.img_size == (int(image),) * 2
         assert made.norm.eps == 1e-5
         assert ("quickgelu" in name) == ("QuickGELU" in repr(made.blocks[0].mlp.act))
@@ -203,6 +203,8 @@ def test_configurations_that_cannot_be_made_are_refused_in_one_line(changed, tol
         ("vit_base_patch32_clip_quickgelu_224", "quick_gelu"),
         ("vit_base_patch16_clip_224", "gelu"),
         ("vit_large_patch14_clip_quickgelu_336", "quick_gelu"),
+        ("vit_huge_patch14_clip_224", "gelu"),
+        ("vit_gigantic_patch14_clip_224", "gelu"),
     ],
 )
 def test_shapes_alone_give_the_registered_name(name, act):

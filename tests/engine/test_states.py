@@ -56,6 +56,14 @@ def test_half_precision_overflow_is_found():
         check_state(changed(c=torch.tensor([1e30]).half()), REFERENCE, "it")
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_finite_values_pass_whatever_their_sum_and_opposite_infinities_do_not(dtype):
+    largest = torch.finfo(dtype).max
+    check_state(changed(b=torch.full((4,), largest, dtype=dtype)), REFERENCE, "it")
+    with pytest.raises(CheckpointError, match="'b' holds 2 values"):
+        check_state(changed(b=torch.tensor([torch.inf, 1, -torch.inf, largest], dtype=dtype)), REFERENCE, "it")
+
+
 def test_a_file_is_checked_like_a_dict(tmp_path):
     path = tmp_path / "e.safetensors"
     save_file(changed(a=torch.zeros(3, 2)), path)
