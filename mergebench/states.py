@@ -1,9 +1,11 @@
 """Reading and writing weights: lazily from safetensors, checked against the architecture before anything is merged."""
 
 import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,9 +18,48 @@ from mergebench.errors import CheckpointError, MergebenchError
 
 StateDict: TypeAlias = dict[str, Tensor]
 
+# As safetensors' headers name them.
+DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
 
-class SafetensorsState(Mapping[str, Tensor]):
-    """A state dict that stays in its file: a tensor is read (memory-mapped) when it is asked for.
+
+class LazyState(Mapping[str, Tensor]):
+    """A state dict whose names and shapes are known before any tensor is read.
+
+    Args:
+        names: its tensors, in order.
+        path: the file they are in, if any.
+        metadata: what the writer noted in the file.
+    """
+
+    def __init__(self, names: Iterable[str], path: Path | None, metadata: Mapping[str, str]) -> None:
+        self._names = dict.fromkeys(names)
+        self.path = path
+        self.metadata = dict(metadata)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape, without reading the tensor."""
+        raise NotImplementedError
+
+    # Mapping's own would read the tensor.
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class SafetensorsState(LazyState):
+    """A state dict that stays in its file: a tensor is read when it is asked for, and its memory is its own.
+
+    It is read, not memory-mapped: pages of a map count as this process's memory for as long as the map lives, and
+    twenty experts' maps live through a whole merge. The file that was opened is held on to: one that takes its place
+    later is not seen.
 
     Args:
         path: a `.safetensors` file.
@@ -28,47 +69,55 @@ class SafetensorsState(Mapping[str, Tensor]):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise CheckpointError(f"no such checkpoint: {self.path}")
+        path = Path(path)
+        if not path.is_file():
+            raise CheckpointError(f"no such checkpoint: {path}")
         try:
-            self._file = safe_open(str(self.path), framework="pt")
-            self._names = tuple(self._file.keys())
+            with safe_open(str(path), framework="pt") as file:  # holds the header to the file's length
+                names, metadata = file.keys(), file.metadata() or {}
+            self._file = os.open(path, os.O_RDONLY)
         except (SafetensorError, OSError) as error:
-            with self.path.open("rb") as file:
+            with path.open("rb") as file:
                 start = file.read(2)
             # A zip archive (torch.save) or a bare pickle. Looked at only now: a safetensors file begins with the length
             # of its header, which can be these very bytes.
             if start == b"PK" or (start[:1] == b"\x80" and start[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")):
                 raise CheckpointError(
-                    f"{self.path} is a pickle, and reading a pickle can run any code in it: "
+                    f"{path} is a pickle, and reading a pickle can run any code in it: "
                     "convert it with safetensors.torch.save_file where you trust its source"
                 ) from None
-            raise CheckpointError(f"{self.path} is truncated or no safetensors file: {error}") from None
+            raise CheckpointError(f"{path} is truncated or no safetensors file: {error}") from None
+        weakref.finalize(self, os.close, self._file)
+        super().__init__(names, path, metadata)
+        length = int.from_bytes(os.pread(self._file, 8, 0), "little")
+        self._start = 8 + length
+        self._header = json.loads(os.pread(self._file, length, 8))
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._names:
             raise KeyError(name)
-        return self._file.get_tensor(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
+        entry = self._header[name]
+        if entry["dtype"] not in DTYPES:
+            raise CheckpointError(f"{self.path}: {name!r} is of type {entry['dtype']}, which cannot be merged")
+        tensor = torch.empty(entry["shape"], dtype=DTYPES[entry["dtype"]])
+        # flatten: a view to bytes needs at least one dimension.
+        left = memoryview(tensor.flatten().view(torch.uint8).numpy())
+        position = self._start + entry["data_offsets"][0]
+        while left:
+            count = os.preadv(self._file, [left], position)  # at most 2 GiB a call
+            if count == 0:
+                raise CheckpointError(f"{self.path} was cut short while it was read; its {name!r} is not whole")
+            left, position = left[count:], position + count
+        return tensor
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape from the file's header, without reading the tensor."""
-        return tuple(self._file.get_slice(name).get_shape())
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What the writer noted in the header."""
-        return self._file.metadata() or {}
+        """A tensor's shape from the file's header."""
+        return tuple(self._header[name]["shape"])
 
 
-def _shape(state: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
-    return state.shape(name) if isinstance(state, SafetensorsState) else tuple(state[name].shape)
+def shape_of(state: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
+    """A tensor's shape, without reading the tensor where the state can tell."""
+    return state.shape(name) if hasattr(state, "shape") else tuple(state[name].shape)
 
 
 def check_state(state: Mapping[str, Tensor], reference: Mapping[str, Tensor], who: str) -> None:
@@ -85,14 +134,14 @@ def check_state(state: Mapping[str, Tensor], reference: Mapping[str, Tensor], wh
     for name, expected in reference.items():
         if name not in state:
             raise CheckpointError(f"{who} lacks {name!r}, which is {tuple(expected.shape)} in the base")
-        if _shape(state, name) != tuple(expected.shape):
+        if shape_of(state, name) != tuple(expected.shape):
             raise CheckpointError(
-                f"{who}: {name!r} is {_shape(state, name)}, but {tuple(expected.shape)} in the base; "
+                f"{who}: {name!r} is {shape_of(state, name)}, but {tuple(expected.shape)} in the base; "
                 "is it an expert of another backbone?"
             )
     for name in state:
         if name not in reference:
-            raise CheckpointError(f"{who} has {name!r} {_shape(state, name)}, which the base lacks")
+            raise CheckpointError(f"{who} has {name!r} {shape_of(state, name)}, which the base lacks")
     check_finite(state, who)
 
 

@@ -27,7 +27,8 @@ def order(
         names: the source's name of label 0, 1, ...; None if its labels are mere numbers.
         used: the labels that occur in it, ascending.
         classes: the card's, in the order of its ids.
-        also: per class, further names (one or several) that a source may have for it.
+        also: per class, further names (one or several) that a source may have for it. A class that has any
+            yields its own name to another of which it is one.
 
     Returns:
         int64 [largest label + 1]; -1 for a label that neither occurs nor has a class.
@@ -60,9 +61,11 @@ def _by_name(
     names: Sequence[str], used: Sequence[int], classes: Sequence[str], also: Sequence[str | Sequence[str]]
 ) -> dict[int, int]:
     known: dict[str, int] = {}
+    told = {_letters(other) for others in also for other in ([others] if isinstance(others, str) else others)}
     for number, name in enumerate(classes):
         others = also[number] if also else ()
-        for accepted in (name, *([others] if isinstance(others, str) else others)):
+        own = [] if others and _letters(name) in told else [name]
+        for accepted in (*own, *([others] if isinstance(others, str) else others)):
             if known.setdefault(_letters(accepted), number) != number:
                 raise MergebenchError(
                     f"{accepted!r} is a name of two classes: {classes[known[_letters(accepted)]]!r}, {name!r}"

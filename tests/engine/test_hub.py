@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -97,7 +98,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(content[start:] if cut is None else content[start : start + cut])
             if cut is not None:
                 self.wfile.flush()
-                self.connection.close()
+                self.connection.shutdown(socket.SHUT_RDWR)
 
     def _refuse(self, code: str, status: int) -> None:
         self.send_response(status)

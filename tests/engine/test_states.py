@@ -1,5 +1,6 @@
 """Checkpoints: refused with the tensor and the reason, written whole or not at all."""
 
+import os
 import pickle
 
 import pytest
@@ -145,6 +146,47 @@ def test_headers_whose_length_looks_like_the_start_of_a_pickle_are_read(tmp_path
     save_file({"a": torch.ones(2)}, path, metadata={"note": "x" * (length - empty)})
     assert int.from_bytes(path.read_bytes()[:8], "little") == length
     assert SafetensorsState(path)["a"].tolist() == [1.0, 1.0]
+
+
+def test_a_file_that_takes_another_s_place_is_not_seen_by_who_reads_the_other(tmp_path):
+    path = tmp_path / "e.safetensors"
+    save_state(changed(a=torch.ones(2, 3)), path)
+    read = SafetensorsState(path)
+    save_state(changed(a=torch.zeros(2, 3)), path)
+    assert read["a"].all() and not SafetensorsState(path)["a"].any()
+
+
+def test_a_file_that_is_cut_short_while_it_is_read_is_told(tmp_path):
+    path = tmp_path / "e.safetensors"
+    save_file(changed(), path)
+    read = SafetensorsState(path)
+    os.truncate(path, path.stat().st_size - 4)
+    with pytest.raises(CheckpointError, match=r"e.safetensors was cut short while it was read; its '[abc]' is not"):
+        dict(read)
+
+
+def test_a_type_that_cannot_be_merged_is_told_when_it_is_read(tmp_path):
+    save_file(changed(c=torch.zeros(1).to(torch.float8_e4m3fn)), tmp_path / "e.safetensors")
+    with pytest.raises(CheckpointError, match=r"'c' is of type F8_E4M3, which cannot be merged"):
+        check_state(SafetensorsState(tmp_path / "e.safetensors"), REFERENCE, "it")
+
+
+def test_what_is_read_may_be_changed_and_outlives_its_state(tmp_path):
+    save_file({"a": torch.ones(3), "none": torch.zeros(0, 2)}, tmp_path / "e.safetensors")
+    read = SafetensorsState(tmp_path / "e.safetensors")
+    tensor = read["a"]
+    tensor += 1
+    assert read["a"].tolist() == [1, 1, 1] and read["none"].shape == (0, 2)
+    del read
+    assert tensor.tolist() == [2, 2, 2]
+
+
+def test_names_and_shapes_are_told_without_reading(tmp_path, monkeypatch):
+    save_file(changed(), tmp_path / "e.safetensors")
+    read = SafetensorsState(tmp_path / "e.safetensors")
+    monkeypatch.setattr(SafetensorsState, "__getitem__", None)
+    assert {name: states.shape_of(read, name) for name in read} == {n: tuple(t.shape) for n, t in REFERENCE.items()}
+    assert "a" in read and "d" not in read
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
