@@ -38,7 +38,7 @@ def make_task(name: str, config: TaskConfig, folder: Path) -> Task:
         card = TaskCard(
             name=name,
             title=config.title or name,
-            stands_for=config.title or name,
+            stands_for=name,
             classes=tuple(config.classes),
             templates=tuple(config.templates),
             splits=splits.sizes(counts) if counts else {},

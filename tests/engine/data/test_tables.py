@@ -205,13 +205,13 @@ def test_columns_that_are_not_there_or_of_another_kind_are_refused(fields, told,
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 and then nothing", b"version https://git-lfs.github.com/spec/v1\n"])
 @pytest.mark.parametrize("name", ["train.parquet", "train.arrow"])
-def test_a_broken_file_is_named_in_one_line(content, name, tmp_path, placed):
+def test_a_broken_file_is_named_in_one_line(content, name, tmp_path, placed, capfd):
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows" / name).write_bytes(content)
     with pytest.raises(MergebenchError) as caught:
         placed(data="rows")
     assert f"task 'flowers': cannot read {tmp_path / 'rows' / name}: " in str(caught.value)
-    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value).splitlines()) == 1 and capfd.readouterr() == ("", "")
 
 
 def test_a_cell_that_is_no_image_is_named(tmp_path, placed, encoded):
