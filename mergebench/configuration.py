@@ -22,12 +22,14 @@ class TaskConfig(Strict):
     Args:
         title: for people; the task's name, if not given.
         data: where the images are: a folder with one folder per class (or with folders `train`, `test` of these), a
-            `.csv` file with columns for image and label, a folder of parquet or arrow files, `owner/name[@revision]`
-            on the Hugging Face hub, or `torchvision:Class`. Paths are relative to the YAML file.
+            `.csv` file with columns for image and label (and perhaps one called `split`), a folder of parquet or arrow
+            files, `owner/name[@revision]` on the Hugging Face hub, or `torchvision:Class`. Paths are relative to the
+            YAML file.
         subset: the configuration of a hub data set that has several, or torchvision's split of one.
         image, label: names of the columns.
         splits: this project's split -> the source's name of it, where they differ ("test": "validation").
-        counts: the source's split -> the number of images it must have.
+        counts: the source's split -> the number of images it must have. Where they name train, they name all splits
+            that are used, and the task's card can be told before anything is fetched.
         classes: class names for prompts, in the order of the label ids; the data's own, if not given.
         labels: how the data name these classes, where they name them otherwise: per class a name, or several.
         templates: prompt templates, each with one `{}` for the class name.

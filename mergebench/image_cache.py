@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,22 +65,24 @@ def load_split(task: Task, split: str, progress: Progress = progress_bar) -> Spl
 
 
 def _build(task: Task, split: str, paths: list[Path], progress: Progress) -> None:
-    found = task.load(split)
+    found, sha = task.load(split), hashlib.sha256()
     if isinstance(found, ImageTable):
         labels = found.labels
         _check_labels(task, split, len(labels), labels)
         shape, images = _decoded(task, split, found)
         images = progress(images, len(labels), f"{task.card.name}: {split}")
-        write_images(paths[0], images, (len(labels), *shape))
+        write_images(paths[0], _hashed(images, sha), (len(labels), *shape))
     else:
         images, labels = found
         _check(task, split, images, labels)
         with writing(paths[0]) as temporary, temporary.open("wb") as file:
             np.save(file, images)
+        sha.update(images.tobytes())
     with writing(paths[1]) as temporary, temporary.open("wb") as file:
         np.save(file, labels)
-    digest = _digest(np.load(paths[0], mmap_mode="r"), labels)
+    sha.update(labels.tobytes())
     with writing(paths[2]) as temporary:
+        digest = sha.hexdigest()[:16]
         temporary.write_text(json.dumps({"digest": digest, "bytes": [p.stat().st_size for p in paths[:2]]}))
 
 
@@ -108,12 +110,11 @@ def _decoded(task: Task, split: str, table: ImageTable) -> tuple[tuple[int, ...]
     return first.shape, in_order(checked, len(table.labels))
 
 
-def _digest(images: np.ndarray, labels: np.ndarray) -> str:
-    sha = hashlib.sha256()
-    for start in range(0, len(images), 256):  # never all of them in memory
-        sha.update(images[start : start + 256].tobytes())
-    sha.update(labels.tobytes())
-    return sha.hexdigest()[:16]
+def _hashed(images: Iterable[np.ndarray], sha: "hashlib._Hash") -> Iterator[np.ndarray]:
+    """The same images, which the hash has seen: their file need not be read again."""
+    for image in images:
+        sha.update(np.ascontiguousarray(image).data)
+        yield image
 
 
 def corrupted_split(task: Task, split: str, clean: Split, corruption: Corruption, severity: int) -> Split:

@@ -35,7 +35,13 @@ def find(config: TaskConfig, folder: Path, place: Place, asked: set[str]) -> Fou
             return tables.find(path, asked, config.subset, **columns)
         return folders.find(path, asked)
     if is_location(config.data):
-        return _on_the_hub(config, asked, place)
+        try:
+            return _on_the_hub(config, asked, place)
+        except MergebenchError as error:
+            if not path.parent.is_dir():
+                raise
+            # `photos/flower` may be meant for the folder `photos/flowers` just as well.
+            raise MergebenchError(f"{error}; and there is no folder {path}") from None
     raise MergebenchError(
         f"no data at {path}; give a folder, a .csv file, owner/name on the hub, or {TORCHVISION}Class"
     )

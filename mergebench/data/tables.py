@@ -107,14 +107,18 @@ def _table(files: Sequence[Path]) -> "Dataset":
 
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
+    told = datasets.logging.get_verbosity()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what goes wrong is raised as well
     try:
         if all(file.suffix == ".parquet" for file in files):
             return datasets.Dataset.from_parquet([str(f) for f in files], cache_dir=str(cache_root() / "datasets"))
         return datasets.concatenate_datasets([datasets.Dataset.from_file(str(file)) for file in files])
     except Exception as error:  # what it raises of a broken file is of many kinds
         cause = error.__cause__ or error
-        told = (str(cause).splitlines() or [type(cause).__name__])[0]
-        raise MergebenchError(f"cannot read {files[0]}{' and others' * (len(files) > 1)}: {told}") from error
+        reason = (str(cause).splitlines() or [type(cause).__name__])[0]
+        raise MergebenchError(f"cannot read {files[0]}{' and others' * (len(files) > 1)}: {reason}") from error
+    finally:
+        datasets.logging.set_verbosity(told)
 
 
 def _source(tables: "dict[str, Dataset]", root: Path, subset: str, image: str, label: str) -> Source:

@@ -209,13 +209,13 @@ def test_a_cache_that_cannot_be_written_is_told(cache, monkeypatch):
 
 
 BUILDER = """
-import os, sys, time
+import glob, os, sys, time
 from dataclasses import replace
 import numpy as np
 from mergebench.image_cache import load_split
 from mergebench.task import ImageTable
 from mergebench.tasks.tiny import TASKS
-log, pause = sys.argv[1], float(sys.argv[2])
+log, pause, processes = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 def decode(index):
     with open(log, "a") as file:
         file.write(f"{index}\\n")
@@ -223,12 +223,17 @@ def decode(index):
     return np.full((8, 8, 3), index, dtype=np.uint8)
 card = replace(TASKS["digits"].card, splits={"test": 40}, classes=("a",))
 table = ImageTable(np.zeros(40, dtype=np.int64), decode)
+open(f"{log}-{os.getpid()}", "w").close()
+while len(glob.glob(f"{log}-*")) < processes:
+    time.sleep(0.001)
 print(load_split(replace(TASKS["digits"], card=card, load=lambda s: table, fingerprint="shared"), "test").digest)
 """
 
 
-def started(log, pause):
-    return subprocess.Popen([sys.executable, "-c", BUILDER, str(log), str(pause)], stdout=subprocess.PIPE, text=True)
+def started(log, pause, processes=1):
+    """A process that loads a split of 40 images once so many of its kind are there."""
+    arguments = [str(log), str(pause), str(processes)]
+    return subprocess.Popen([sys.executable, "-c", BUILDER, *arguments], stdout=subprocess.PIPE, text=True)
 
 
 def test_a_build_that_was_killed_is_built_again_and_leaves_nothing(cache):
@@ -249,7 +254,7 @@ def test_a_build_that_was_killed_is_built_again_and_leaves_nothing(cache):
 
 
 def test_of_two_processes_that_ask_at_once_one_decodes(cache):
-    both = [started(cache / "log", 0.01) for _ in range(2)]
+    both = [started(cache / "log", 0.01, 2) for _ in range(2)]
     digests = {process.communicate()[0].strip() for process in both}
     assert len(digests) == 1 and all(process.returncode == 0 for process in both)
     decoded = (cache / "log").read_text().split()

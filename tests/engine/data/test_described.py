@@ -46,11 +46,20 @@ def test_a_card_whose_counts_are_stated_is_whole_before_anything_is_read(tmp_pat
     config = TaskConfig(title="F", data="nowhere", classes=CLASSES, counts={"train": 100, "test": 7}, licence="CC0")
     task = make_task("flowers", config, tmp_path)
     assert task.card.splits == {"train": 60, "calibration": 30, "validation": 10, "test": 7}
-    assert task.card.classes == ("rose", "oak tree") and task.card.title == "F" and task.card.licence == "CC0"
+    assert task.card.classes == ("rose", "oak tree") and task.card.licence == "CC0"
+    assert task.card.title == "F" and task.card.stands_for == "flowers"
     with pytest.raises(MergebenchError, match="task 'flowers': its images have no size before it is placed"):
         task.load("test")
     with pytest.raises(MergebenchError, match="task 'flowers': no data at .*nowhere; give a folder, a .csv file"):
         task.at(Place(16))
+
+
+def test_what_may_be_a_path_or_a_place_on_the_hub_is_told_as_both(flowers, placed):
+    unfetched = "has not been fetched; `mergebench fetch` does that"
+    with pytest.raises(MergebenchError, match=f"'pictures/flower' {unfetched}; and there is no folder .*flower$"):
+        placed(data="pictures/flower")
+    with pytest.raises(MergebenchError, match=f"task 'flowers': 'owner/flower' {unfetched}$"):
+        placed(data="owner/flower")
 
 
 def test_what_a_description_leaves_out_is_read_from_the_data(flowers, tmp_path, placed):

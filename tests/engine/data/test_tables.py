@@ -102,6 +102,26 @@ def test_a_data_set_of_the_hub_is_found_in_a_folder_laid_out_as_the_hub_is(table
         placed(root=tmp_path / "mirror", data="owner/other")
 
 
+def test_what_was_fetched_from_the_hub_is_known_by_its_commit(table, tmp_path, placed, picture, encoded, monkeypatch):
+    cache, commit = tmp_path / "hub", "0123456789abcdef0123456789abcdef01234567"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    repository = cache / "datasets--owner--flowers"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs/main").write_text(commit)
+    (repository / "blobs").mkdir()
+    as_parquet(tmp_path / "upload", table, train=TRAIN, test=TEST)
+    for number, file in enumerate(sorted((tmp_path / "upload/data").iterdir())):
+        link = repository / "snapshots" / commit / "data" / file.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file.rename(repository / "blobs" / str(number)))
+    fields = {"classes": CLASSES, "counts": {"train": 12, "test": 6}}
+    latest, pinned = placed(data="owner/flowers", **fields), placed(data=f"owner/flowers@{commit}", **fields)
+    assert latest.origin == pinned.origin == f"owner/flowers@{commit}"
+    assert images_of(latest, "test") == images_of(pinned, "test") == expected(picture, encoded, TEST)
+    with pytest.raises(MergebenchError, match="has not been fetched; `mergebench fetch` does that"):
+        placed(data="owner/flowers@another", **fields)
+
+
 def test_a_saved_data_set_without_splits_is_train(table, tmp_path, placed, picture, encoded):
     table(TRAIN).save_to_disk(tmp_path / "rows")
     (tmp_path / "rows/cache-0123.arrow").write_bytes(b"what `datasets` keeps for itself")
@@ -205,13 +225,13 @@ def test_columns_that_are_not_there_or_of_another_kind_are_refused(fields, told,
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 and then nothing", b"version https://git-lfs.github.com/spec/v1\n"])
 @pytest.mark.parametrize("name", ["train.parquet", "train.arrow"])
-def test_a_broken_file_is_named_in_one_line(content, name, tmp_path, placed):
+def test_a_broken_file_is_named_in_one_line(content, name, tmp_path, placed, capfd):
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows" / name).write_bytes(content)
     with pytest.raises(MergebenchError) as caught:
         placed(data="rows")
     assert f"task 'flowers': cannot read {tmp_path / 'rows' / name}: " in str(caught.value)
-    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value).splitlines()) == 1 and capfd.readouterr() == ("", "")
 
 
 def test_a_cell_that_is_no_image_is_named(tmp_path, placed, encoded):

@@ -1,0 +1,141 @@
+"""Data sets of torchvision's, in the formats in which their authors publish them."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from mergebench.data import torchvision_sets
+from mergebench.errors import MergebenchError
+from mergebench.image_cache import load_split
+from mergebench.task import Place
+
+KANA = ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]
+
+
+def write_idx(path, array):
+    """The format of MNIST and its kin: two zero bytes, type, dimensions, lengths, values."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+@pytest.fixture
+def idx(tmp_path):
+    """Writes a class's train and test as idx files into a folder that stands for the hub; gives their pixels."""
+
+    def written(name, prefix, labels):
+        made = {}
+        for split, (file, count) in {"train": ("train", 40), "test": ("t10k", 20)}.items():
+            file = split if prefix else file
+            pixels = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+            folder = tmp_path / "mirror/torchvision" / name / name / "raw"
+            write_idx(folder / f"{prefix}{file}-images-idx3-ubyte", pixels)
+            write_idx(folder / f"{prefix}{file}-labels-idx1-ubyte", np.resize(labels, count))
+            made[split] = pixels
+        return made
+
+    return written
+
+
+def test_a_set_that_takes_train_is_read_with_its_own_names_of_classes(idx, tmp_path, placed):
+    pixels = idx("KMNIST", "", range(10))
+    fields = {"data": "torchvision:KMNIST", "counts": {"train": 40, "test": 20}}
+    task = placed(root=tmp_path / "mirror", size=28, classes=KANA[::-1], **fields)
+    test = load_split(task, "test")
+    assert test.labels.tolist() == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0] * 2
+    assert np.array_equal(test.images, np.repeat(pixels["test"][..., None], 3, axis=3))
+    assert task.card.splits == {"train": 24, "calibration": 12, "validation": 4, "test": 20}
+
+
+def test_emnists_own_split_is_the_subset_and_its_images_stay_as_they_lie(idx, tmp_path, placed):
+    pixels = idx("EMNIST", "emnist-letters-", range(1, 27))
+    task = placed(
+        root=tmp_path / "mirror",
+        size=28,
+        data="torchvision:EMNIST",
+        subset="letters",
+        classes=[chr(65 + i) for i in range(26)],
+    )
+    test = load_split(task, "test")
+    assert test.labels.tolist() == list(range(20))
+    assert np.array_equal(test.images[..., 0], pixels["test"])
+
+
+class Sheets:
+    """What torchvision's younger classes look like: `split=`, and pairs in `_samples`."""
+
+    def __new__(cls, base):
+        from PIL import Image
+
+        class Made(base):
+            classes = ("b", "a")
+
+            def __init__(self, root, split="train", transform=None):
+                if split not in ("train", "test", "val"):
+                    raise ValueError(f"Unknown value '{split}' for argument split.")
+                self._samples = [(number, number % 2) for number in range({"train": 20, "val": 6, "test": 4}[split])]
+
+            def __len__(self):
+                return len(self._samples)
+
+            def __getitem__(self, index):
+                number, label = self._samples[index]
+                return Image.new("L", (16, 16), number), label
+
+        return Made
+
+
+def test_a_set_that_takes_split_has_the_splits_that_it_knows(tmp_path, monkeypatch, placed):
+    import torchvision
+
+    monkeypatch.setattr(torchvision.datasets, "Sheets", Sheets(torchvision.datasets.VisionDataset), raising=False)
+    (tmp_path / "torchvision/Sheets").mkdir(parents=True)
+    task = placed(root=tmp_path, data="torchvision:Sheets", classes=["a", "b"])
+    assert task.card.splits == {"train": 14, "calibration": 6, "validation": 6, "test": 4}
+    test = load_split(task, "test")
+    assert test.labels.tolist() == [1, 0, 1, 0] and test.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_a_set_without_splits_is_train(tmp_path, picture):
+    import torchvision
+
+    folder = tmp_path / "torchvision/SUN397/SUN397"
+    (folder / "a/abbey").mkdir(parents=True)
+    (folder / "ClassName.txt").write_text("/a/abbey\n")
+    for number in range(5):
+        picture(number).save(folder / f"a/abbey/sun_{number}.jpg")
+    source = torchvision_sets.find("SUN397", "", Place(16, tmp_path, False)).read({"train", "test"})
+    assert set(source.parts) == {"train"} and source.names == ("abbey",)
+    assert len(source.parts["train"].labels) == len(torchvision.datasets.SUN397(str(folder.parent)))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("KMNIST", "no data set torchvision:KMNIST in .*: there is no folder .*torchvision/KMNIST"),
+        ("Nothing", "torchvision has no data set 'Nothing'"),
+        ("folder", "torchvision has no data set 'folder'"),
+        ("SVHN", "torchvision:SVHN: split 'test' cannot be read: Dataset not found .*; put its files into .*SVHN"),
+        ("EMNIST", "torchvision:EMNIST: "),
+    ],
+)
+def test_what_torchvision_does_not_have_is_told_in_one_line(name, told, tmp_path, placed):
+    if name != "KMNIST":
+        (tmp_path / "torchvision" / name).mkdir(parents=True)
+    with pytest.raises(MergebenchError, match=told) as caught:
+        placed(root=tmp_path, data=f"torchvision:{name}", subset="no such" if name == "EMNIST" else "")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_nothing_is_downloaded_unasked(tmp_path, monkeypatch):
+    monkeypatch.setenv("MERGEBENCH_CACHE", str(tmp_path))
+    asked = []
+    monkeypatch.setattr("torchvision.datasets.mnist.check_integrity", lambda *_: False)
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", lambda *a, **k: asked.append(a))
+    with pytest.raises(MergebenchError, match="Dataset not found"):
+        torchvision_sets.find("KMNIST", "", Place(16, None, download=False)).read({"train"})
+    assert not asked
+    with pytest.raises(MergebenchError):
+        torchvision_sets.find("KMNIST", "", Place(16, None, download=True)).read({"train"})
+    assert asked
