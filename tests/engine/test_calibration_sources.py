@@ -247,7 +247,8 @@ def test_the_order_in_which_a_suite_names_its_tasks_decides_no_draw(calibration,
 
 
 @pytest.mark.parametrize(
-    ("source", "near"), [("unrelatd", "'unrelated'"), ("shufled", "'shuffled'"), ("digit", "'digits'"), ("mnist", "")]
+    ("source", "near"),
+    [("unrelatd", "'unrelated'"), ("shufled", "'shuffled'"), ("digit", "'digits'"), ("nothing-like-it", "")],
 )
 def test_an_unknown_source_is_refused_with_the_nearest(source, near, make):
     with pytest.raises(UnknownNameError, match=f"unknown calibration source '{source}'; .*{near}"):
