@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import importlib
 import math
+import mmap
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import timm
 import torch
 from timm.layers import QuickGELU
@@ -154,9 +154,8 @@ class Encoder:
 
 def _zeros(like: Tensor) -> Tensor:
     """Zeros that take no memory before they are written to, which torch's own do."""
-    heap = np.zeros(like.nbytes + 64, np.uint8)
-    start = -heap.ctypes.data % 64  # aligned as torch's, for kernels whose last bit depends on it
-    return torch.from_numpy(heap[start : start + like.nbytes]).view(like.dtype).view(like.shape)
+    pages = mmap.mmap(-1, max(like.nbytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(pages, dtype=torch.uint8)[: like.nbytes].view(like.dtype).view(like.shape)
 
 
 def encoder_of_config(config: Mapping[str, Any], who: str = "config.json") -> Encoder:

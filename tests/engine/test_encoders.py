@@ -8,6 +8,7 @@ import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from mergebench import encoders
 from mergebench.encoders import SIZES, Encoder, encoder_of_config, infer_encoder
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
 from mergebench.zoo import Zoo
@@ -65,6 +66,13 @@ def test_an_encoder_takes_no_memory_before_its_weights_are_loaded():
     size = sum(p.nbytes for p in made.parameters())
     assert size > 300e6 and process.memory_info().rss - before < size / 4
     assert all(p.data_ptr() % 64 == 0 for p in made.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.bool, torch.int64])
+@pytest.mark.parametrize("shape", [(), (2, 3), (0, 3)])
+def test_zeros_are_zeros_of_every_type_and_shape(dtype, shape):
+    made = encoders._zeros(torch.ones(shape, dtype=dtype))
+    assert made.dtype == dtype and torch.equal(made, torch.zeros(shape, dtype=dtype))
 
 
 def test_buffers_that_no_state_dict_holds_have_their_values(monkeypatch):
