@@ -3,8 +3,8 @@
     python benchmarks/large_zoo.py FOLDER --encoder vit_large_patch14_clip_quickgelu_224 --experts 2 8 20
 
 The weights are random, in float16, under Hugging Face's names as published ones are; the folder is filled once and
-reused. Every merge is `mergebench merge` in a process of its own, whose peak is the kernel's. "models" is that peak less
-what Python and its packages hold, in models of float32.
+reused. Every merge is `mergebench merge` in a process of its own, whose peak is the kernel's. "models" is that peak
+less what Python and its packages hold, in models of float32.
 """
 
 import argparse
