@@ -223,6 +223,7 @@ def evaluate(
     with tempfile.TemporaryDirectory() as folder, interruptible():
         # Another process cannot call `on_task`, and leaves its predictions in a file.
         told = {"on_task": on_task} if devices == 1 else {"folder": Path(folder)}
+        states = states if devices == 1 else dict(states)  # nor be handed an open file
         module = MultiTaskClassifier(encoder, states, heads, **options, **told)
         logged = make_tester(device, devices).test(module, data, verbose=False)
         if devices == 1:

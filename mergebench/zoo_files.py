@@ -34,6 +34,7 @@ class WeightFiles(Protocol):
     """What a zoo asks of the place where its weights are. States bear timm's names; nothing is checked yet."""
 
     encoder: Encoder
+    has_text: bool  # whether heads can be made from prompts
 
     def base(self) -> Mapping[str, Tensor]:
         """The pre-trained weights."""
@@ -62,6 +63,8 @@ class FolderFiles:
     Raises:
         MergebenchError: there is no such folder.
     """
+
+    has_text = False
 
     def __init__(self, root: Path, encoder: Encoder, base: Path | None = None) -> None:
         if not root.is_dir():
@@ -126,6 +129,13 @@ class ListedFiles:
             raise MergebenchError(
                 f"{path} does not say what encoder the base is ({error}); name it: encoder:"
             ) from None
+
+    @property
+    def has_text(self) -> bool:
+        """See WeightFiles."""
+        if self._parent is not None and not self._config.text:
+            return self._parent.has_text
+        return bool(self._config.text) or any(name.endswith("token_embedding.weight") for name in self._raw_base)
 
     @cached_property
     def _raw_base(self) -> Mapping[str, Tensor]:

@@ -1,11 +1,18 @@
-"""`mergebench finetune`: an expert of one task, or one model of several, from a zoo's base, zero-shot heads frozen."""
+"""`mergebench finetune`: an expert of one task, or one model of several, from a base, behind frozen heads."""
 
 import json
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mergebench.cli.options import add_device_options
+from mergebench.errors import MergebenchError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mergebench.zoo import Zoo
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -17,9 +24,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         required=True,
         help="tasks of the zoo, or the CLIP tasks that they stand for; several are learnt together",
     )
-    parser.add_argument("--output", type=str, required=True, help="the expert's checkpoint (.safetensors)")
-    parser.add_argument("--zoo", type=str, default="tiny", help="a registered zoo or a YAML file")
+    parser.add_argument("--output", type=str | None, default=None, help="the expert's checkpoint (TASK.safetensors)")
+    parser.add_argument("--zoo", type=str | None, default=None, help="a registered zoo or a YAML file (tiny)")
     parser.add_argument("--zoo-root", type=str | None, default=None, help="folder that replaces the zoo's weights")
+    parser.add_argument(
+        "--data", type=str | None, default=None, help="images of a task of one's own: a folder of one folder per class"
+    )
+    parser.add_argument("--base", type=str | None, default=None, help="with --data: a checkpoint, or a registered zoo")
+    parser.add_argument("--encoder", type=str | None, default=None, help="with --base, if its files do not say it")
+    parser.add_argument("--head", type=str | None, default=None, help="with --data: the task's classifier")
+    parser.add_argument("--templates", nargs="+", type=str, default=[], help="with --data: prompts, {} for the class")
     parser.add_argument("--steps", type=PositiveInt, default=1000, help="optimiser steps")
     parser.add_argument("--batch-size", type=PositiveInt, default=64, help="images per step, of all tasks together")
     parser.add_argument("--learning-rate", type=PositiveFloat, default=1e-4, help="AdamW's peak rate")
@@ -44,22 +58,31 @@ def execute(config: Namespace) -> int:
     from mergebench.finetuning import finetune
     from mergebench.image_cache import load_split
     from mergebench.measure import resolve_device, set_threads
+    from mergebench.own_training import own_head
     from mergebench.states import check_writable, digest, save_state
     from mergebench.trainer import placement, quiet_lightning, training_precision
     from mergebench.training_batches import TrainingSet
-    from mergebench.zoo import Zoo
 
     quiet_lightning()
-    check_writable(config.output)
+    output = _output(config)
+    check_writable(output)
     set_threads(config.threads)
     device = resolve_device(config.device)
     precision, where = training_precision(config.precision, device), placement(device, config.devices)
-    zoo = Zoo(config.zoo, config.zoo_root)
+    zoo = _zoo(config)
     tasks = sorted({zoo.find(name) for name in config.task})
-    heads = {task: zoo.head(task) for task in tasks}
     splits = {task: load_split(zoo.task(task), "train") for task in tasks}
     names = ("steps", "batch_size", "learning_rate", "weight_decay", "augment", "frozen", "lora")
     settings = {name: config[name] for name in names} | {"precision": precision}
+    recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": zoo.encoder.recipe}
+    if config.data:
+        (task,) = tasks
+        head, kind = own_head(zoo, task, splits[task], device)
+        card = zoo.task(task).card
+        recipe |= {"head": kind, "classes": list(card.classes), "images": dict(card.splits), "data": config.data}
+        heads = {task: head}
+    else:
+        heads = {task: zoo.head(task) for task in tasks}
     state = finetune(
         zoo.make_encoder(),
         [TrainingSet(heads[task], train.images, train.labels, train.digest) for task, train in splits.items()],
@@ -73,13 +96,49 @@ def execute(config: Namespace) -> int:
     )
     # What is evaluated is what is written.
     state = {name: tensor.to(zoo.base[name].dtype) for name, tensor in state.items()}
-    recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": zoo.encoder.recipe}
-    save_state(state, config.output, {"recipe": json.dumps(recipe, sort_keys=True)})
+    save_state(state, output, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
+    if recipe.get("head") == "linear":
+        beside = output.with_suffix(".head.safetensors")
+        told = {name: recipe[name] for name in ("tasks", "base", "encoder", "classes", "images", "data")}
+        save_state(heads[task].state_dict(), beside, {"recipe": json.dumps(told, sort_keys=True)})
+        print(f"wrote {beside}")
     validation = {task: load_split(zoo.task(task), "validation") for task in tasks}
     scales = {"mean": zoo.mean, "std": zoo.std, "device": device}
     for who, weights in (("base", dict(zoo.base)), ("expert" if len(tasks) == 1 else "joint", state)):
         scores = evaluate(zoo.make_empty_encoder(), weights, heads, validation, **scales).scores
         for task, score in scores.items():
             print(f"{who:<7} {100 * score.accuracy:5.1f} % of {score.total} validation images of {task}")
-    print(f"wrote {config.output}")
+    print(f"wrote {output}")
     return 0
+
+
+def _output(config: Namespace) -> "Path":
+    """Where the expert is written."""
+    from pathlib import Path
+
+    if config.output is None and len(config.task) > 1:
+        raise MergebenchError("--output: name the file of a model of several tasks")
+    return Path(config.output or f"{config.task[0]}.safetensors")
+
+
+def _zoo(config: Namespace) -> "Zoo":
+    """The zoo that was asked for, or one of a task of one's own."""
+    from mergebench.own_training import own_zoo
+    from mergebench.zoo import Zoo
+
+    if config.data is None:
+        own = next((option for option in ("base", "encoder", "head", "templates") if config[option]), None)
+        if own:
+            raise MergebenchError(f"--{own} goes with --data, the images of a task of one's own")
+        return Zoo(config.zoo or "tiny", config.zoo_root)
+    if config.base is None or config.zoo is not None or len(config.task) > 1:
+        raise MergebenchError("--data: give one name as --task, and in place of --zoo what to start from as --base")
+    return own_zoo(
+        config.task[0],
+        config.data,
+        config.base,
+        head=config.head,
+        encoder=config.encoder,
+        templates=config.templates,
+        root=config.zoo_root,
+    )

@@ -1,0 +1,81 @@
+"""A task of one's own to train an expert on: a base and a folder of images, without a zoo's YAML file."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from mergebench import registry
+from mergebench.encoders import Encoder
+from mergebench.errors import MergebenchError
+from mergebench.heads import Head
+from mergebench.image_cache import Split
+from mergebench.linear_probe import fit_linear_head
+from mergebench.own_merge import OwnModels
+from mergebench.zoo import Zoo
+
+
+def own_zoo(
+    task: str,
+    data: str,
+    base: str,
+    *,
+    head: str | None = None,
+    encoder: str | None = None,
+    templates: Sequence[str] = (),
+    root: str | None = None,
+) -> Zoo:
+    """A zoo of one task, as a YAML file would describe it.
+
+    Args:
+        task: its name.
+        data: where its images are: all that `data` of a described task may be.
+        base: a checkpoint's file, a registered zoo whose base it is, or `owner/name` on the hub.
+        head: a checkpoint of its classifier.
+        encoder: what makes the empty model, where neither the base nor what lies beside it says so.
+        templates: prompt templates, each with one `{}` for the class name.
+        root: a folder in place of the hub.
+
+    Raises:
+        MergebenchError: a name that no file can have; an encoder that cannot be told.
+    """
+    if "/" in task or task.startswith("."):
+        raise MergebenchError(f"--task {task}: a task of one's own names its files, so it holds no / and no . in front")
+    described = {"data": _place(data)} | ({"head": _place(head)} if head else {})
+    if templates:
+        described["templates"] = list(templates)
+    fields = {"title": task, "base": base, "experts": "{task}", "tasks": {task: described}}
+    if Path(base).is_file() and base not in registry.config_files("zoos"):
+        fields["base"] = str(Path(base).absolute())
+        # Images will go through it: what only shapes would tell is not taken for granted.
+        named = Encoder(encoder) if encoder else OwnModels(base, {}, {task: data}).encoder
+        fields |= {"encoder": named.name, "options": dict(named.options)}
+    elif encoder:
+        fields["encoder"] = encoder
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{task}.yaml"
+        file.write_text(yaml.safe_dump(fields), encoding="utf-8")
+        return Zoo(str(file), root)
+
+
+def _place(text: str) -> str:
+    """What is on this disk by its whole path; a place on the hub as it is."""
+    return str(Path(text).absolute()) if Path(text).exists() else text
+
+
+def own_head(zoo: Zoo, task: str, train: Split, device: str) -> tuple[Head, str]:
+    """A task's classifier, and how it came about: "given", "prompts", or "linear" where the base has no text tower.
+
+    Args:
+        zoo: of `own_zoo`.
+        task: its task.
+        train: its training images.
+        device: where to compute.
+    """
+    if zoo.config.described[task].head:
+        return zoo.head(task), "given"
+    if zoo.files.has_text:
+        return zoo.head(task), "prompts"
+    classes = len(zoo.task(task).card.classes)
+    return fit_linear_head(zoo.make_encoder(), train.images, train.labels, classes, zoo.mean, zoo.std, device), "linear"

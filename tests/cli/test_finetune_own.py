@@ -1,0 +1,129 @@
+"""`mergebench finetune --data`: an expert of one's own images, its head probed, prompted or given."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+from transformers import CLIPConfig, CLIPModel
+
+from mergebench.states import digest, save_state
+from mergebench.zoo import Zoo
+
+TINY = "mergebench.tasks.tiny.model:create_encoder"
+QUICK = ("--steps", 12, "--batch-size", 8, "--learning-rate", 5e-4, "--device", "cpu")
+CLASSES = ("green", "purple", "red")
+
+
+@pytest.fixture(scope="module")
+def flowers(tmp_path_factory):
+    """A folder of one folder per class; the class is the colour, behind noise."""
+    root, rng = tmp_path_factory.mktemp("data") / "flowers", np.random.default_rng(0)
+    tints = {"red": (200, 60, 60), "green": (60, 180, 60), "purple": (140, 60, 160)}
+    for name, tint in tints.items():
+        (root / name).mkdir(parents=True)
+        for number in range(26):
+            pixels = np.array(tint) + rng.integers(-50, 50, (36 + number, 40, 3))
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(root / name / f"{number}.png")
+    return root
+
+
+def header(path):
+    with safe_open(path, "pt") as file:
+        return json.loads(file.metadata()["recipe"])
+
+
+def percent(done, who):
+    return float(next(line for line in done.out.splitlines() if line.startswith(who)).split()[1])
+
+
+def test_without_a_text_tower_a_probe_comes_first(command, flowers, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = command("finetune", "--task", "my-flowers", "--data", flowers, "--base", "tiny", *QUICK)
+    assert done.status == 0, done.err
+    expert, head = tmp_path / "my-flowers.safetensors", tmp_path / "my-flowers.head.safetensors"
+    assert f"wrote {head.name}" in done.out and f"wrote {expert.name}" in done.out
+    assert percent(done, "expert") >= percent(done, "base") > 80
+    told, base = header(expert), Zoo("tiny").base
+    assert told["classes"] == list(CLASSES) == header(head)["classes"]
+    assert (told["head"], told["base"], told["tasks"]) == ("linear", digest(base), ["my-flowers"])
+    assert told["encoder"] == {"name": TINY, "options": {}} and sum(told["images"].values()) == 78
+    assert set(load_file(expert)) == set(base)
+    # What was written is a task of a zoo of one's own.
+    described = {"data": str(flowers), "head": str(head)}
+    fields = {
+        "title": "mine",
+        "base": "tiny",
+        "experts": {"my-flowers": str(expert)},
+        "tasks": {"my-flowers": described},
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(fields))
+    zoo = Zoo(str(tmp_path / "mine.yaml"))
+    assert digest(zoo.expert("my-flowers")) == digest(load_file(expert))
+    assert digest(zoo.head("my-flowers").state_dict()) == digest(load_file(head))
+
+
+def test_a_base_in_a_file_and_a_head_that_is_given(command, flowers, tmp_path):
+    base, head = Zoo("tiny").base.path, tmp_path / "given.safetensors"
+    save_state({"weight": torch.randn(3, 160), "bias": torch.zeros(3)}, head)
+    output = tmp_path / "out" / "expert.safetensors"
+    arguments = ("--task", "f", "--data", flowers, "--base", base, "--output", output, "--head", head, *QUICK)
+    done = command("finetune", *arguments, "--encoder", TINY, "--lora", 2)
+    assert done.status == 0, done.err
+    assert header(output)["head"] == "given" and not list(output.parent.glob("*.head.*"))
+    # An expert's header says what its encoder is.
+    again = tmp_path / "again.safetensors"
+    done = command("finetune", "--task", "f", "--data", flowers, "--base", output, "--output", again, *QUICK)
+    assert done.status == 0, done.err
+    assert header(again)["encoder"]["name"] == TINY and header(again)["base"] == digest(load_file(output))
+
+
+def test_a_clip_s_text_tower_makes_the_head(command, flowers, tmp_path):
+    torch.manual_seed(0)
+    tower = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 128}
+    text = tower | {"eos_token_id": 49407}
+    config = CLIPConfig(text_config=text, vision_config=tower | {"image_size": 32, "patch_size": 16}, projection_dim=32)
+    CLIPModel(config).save_pretrained(tmp_path / "clip")
+    base, output = tmp_path / "clip" / "model.safetensors", tmp_path / "expert.safetensors"
+    arguments = ("--task", "f", "--data", flowers, "--base", base, "--output", output, *QUICK)
+    done = command("finetune", *arguments, "--templates", "a photo of a {} flower.", "a {} flower.")
+    assert done.status == 0, done.err
+    assert header(output)["head"] == "prompts" and not list(tmp_path.glob("*.head.*"))
+    assert header(output)["encoder"]["options"]["img_size"] == 32
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--data", "{data}"], "--data: give one name as --task, and in place of --zoo what to start from as --base"),
+        (["--data", "{data}", "--base", "tiny", "--zoo", "tiny"], "in place of --zoo"),
+        (["--base", "tiny"], "--base goes with --data"),
+        (["--head", "x.safetensors"], "--head goes with --data"),
+        (["--data", "{data}/nowhere", "--base", "tiny"], "nowhere"),
+        (["--data", "{data}", "--base", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--data", "{data}", "--base", "tiny", "--head", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--data", "{data}", "--base", "tiny", "--templates", "a photo"], "must hold {} once"),
+        (
+            ["--data", "{data}", "--base", "tiny", "--lora", "2", "--frozen", "blocks"],
+            "with lora all weights are frozen",
+        ),
+        (["--data", "{data}", "--base", "tiny", "--precision", "fp8"], "unknown precision 'fp8'"),
+        (["--data", "{data}", "--base", "tiny", "--batch-size", "1", "--devices", "2"], "there are 2 devices"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(given, told, refused, flowers, tmp_path):
+    output = tmp_path / "x.safetensors"
+    filled = [g.format(data=flowers) if "{data}" in g else g for g in given]
+    assert told in refused("finetune", "--task", "f", "--output", output, "--device", "cpu", *filled)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_no_file_can_have_is_refused(refused, flowers, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = refused("finetune", "--task", "my/flowers", "--data", flowers, "--base", "tiny", "--output", "x.safetensors")
+    assert "--task my/flowers" in line
+    assert "--output" in refused("finetune", "--task", "digits", "signs")
