@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from mergebench import discovery, formats, hyperparameters, registry
 from mergebench.data.folders import every_image
@@ -16,12 +16,16 @@ from mergebench.data.preprocessing import square
 from mergebench.data.source import Part
 from mergebench.encoders import Encoder, encoder_of_config, infer_encoder
 from mergebench.errors import MergebenchError, in_words
-from mergebench.heads import load_head
+from mergebench.heads import Head, load_head
+from mergebench.hub import Hub
 from mergebench.images import DrawnImages
 from mergebench.merging import PerTask, run_method
 from mergebench.method import MethodCard
 from mergebench.pool import ModelPool
-from mergebench.states import SafetensorsState, StateDict, check_state, digest
+from mergebench.states import LazyState, SafetensorsState, StateDict, check_state, digest
+from mergebench.yaml_files import read_zoo
+from mergebench.zoo import Zoo
+from mergebench.zoo_files import find_checkpoint
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class OwnModels:
     """Files that are to be merged, in whatever dialect they are.
 
     Args:
-        base: the pre-trained checkpoint.
-        experts: name -> checkpoint.
+        base: the pre-trained checkpoint: a file, a folder, `owner/name` on the hub, or a registered zoo's name.
+        experts: name -> checkpoint, likewise.
         calibration: name -> folder of images, of every expert or of none. Where each image lies in a folder of a class,
             these are its labels.
         heads: name -> checkpoint of a head, of every expert or of none.
@@ -48,18 +52,29 @@ class OwnModels:
     encoder_name: str | None = None
 
     @cached_property
+    def _zoo(self) -> Zoo | None:
+        """The registered zoo whose base it is, if it is one's."""
+        return Zoo(self.base) if self.base in registry.config_files("zoos") else None
+
+    def _open(self, place: str) -> LazyState:
+        return formats.open_weights(find_checkpoint(place, Path(), Hub()))
+
+    @cached_property
     def encoder(self) -> Encoder:
         """What makes the empty model."""
         if self.encoder_name:
             return Encoder(self.encoder_name)
-        for path in (self.base, *self.experts.values()):
-            noted = json.loads(formats.open_weights(path).metadata.get("recipe", "{}")).get("encoder")
+        if self._zoo is not None:
+            return self._zoo.encoder
+        for place in (self.base, *self.experts.values()):
+            noted = json.loads(self._open(place).metadata.get("recipe", "{}")).get("encoder")
             if noted:
-                return Encoder(noted["name"], noted["options"])
-        beside = Path(self.base).with_name("config.json")
-        if beside.is_file():
-            return encoder_of_config(json.loads(beside.read_text(encoding="utf-8")), str(beside))
-        base = formats.as_timm(formats.open_weights(self.base), f"the base ({self.base})")
+                return _trusted(noted, place)
+        base = self._open(self.base)
+        described = base.path.with_name("config.json")
+        if described.is_file():
+            return encoder_of_config(json.loads(described.read_text(encoding="utf-8")), str(described))
+        base = formats.as_timm(base, f"the base ({self.base})")
         # Shapes tell all but the activation, which matters only where images go through the model.
         likely = [infer_encoder(base, activation, who=self.base) for activation in ("quick_gelu", "gelu")]
         if not self.calibration:
@@ -72,8 +87,10 @@ class OwnModels:
     @cached_property
     def base_state(self) -> Mapping[str, Tensor]:
         """The base under timm's names, checked."""
+        if self._zoo is not None:
+            return self._zoo.base
         who = f"the base ({self.base})"
-        state = formats.as_timm(formats.open_weights(self.base), who)
+        state = formats.as_timm(self._open(self.base), who)
         check_state(state, self.encoder.make().state_dict(), who)
         return state
 
@@ -81,9 +98,9 @@ class OwnModels:
     def expert_states(self) -> dict[str, Mapping[str, Tensor]]:
         """The experts under timm's names, held to the base."""
         states = {}
-        for name, path in self.experts.items():
-            who = f"expert {name!r} ({path})"
-            states[name] = formats.as_timm(formats.open_weights(path), who)
+        for name, place in self.experts.items():
+            who = f"expert {name!r} ({place})"
+            states[name] = formats.as_timm(self._open(place), who)
             check_state(states[name], self.base_state, who)
         return states
 
@@ -102,10 +119,19 @@ class OwnModels:
             )
         return sources
 
-    def head(self, name: str) -> nn.Module:
+    def head(self, name: str) -> Head:
         """An expert's classifier."""
         who = f"head of {name!r} ({self.heads[name]})"
         return load_head(SafetensorsState(self.heads[name]), self.encoder.width, None, who)
+
+
+def _trusted(noted: Mapping[str, Any], place: str) -> Encoder:
+    """The encoder that a file's header names: of the code that it may name, only what is registered is run."""
+    name = str(noted["name"])
+    registered = {read_zoo(zoo).encoder for zoo in registry.config_files("zoos")}
+    if ":" in name and name not in registered:
+        raise MergebenchError(f"{place} says that {name} makes its encoder; where you trust that code, give --encoder")
+    return Encoder(name, noted.get("options", {}))
 
 
 class _Decoded:

@@ -139,7 +139,7 @@ class ListedFiles:
 
     @cached_property
     def _raw_base(self) -> Mapping[str, Tensor]:
-        return formats.open_weights(self._find(self._base, CHECKPOINTS))
+        return formats.open_weights(self._find(self._base))
 
     def base(self) -> Mapping[str, Tensor]:
         """See WeightFiles."""
@@ -150,7 +150,7 @@ class ListedFiles:
     def expert(self, task: str) -> Mapping[str, Tensor]:
         """See WeightFiles."""
         place = self._config.expert_of(task)
-        state = formats.open_weights(self._find(place, CHECKPOINTS))
+        state = formats.open_weights(self._find(place))
         return formats.as_timm(state, f"expert {task!r} ({place})")
 
     def head(self, card: TaskCard) -> Head:
@@ -165,7 +165,7 @@ class ListedFiles:
     @cached_property
     def _text(self) -> TextTower:
         place = self._config.text
-        state = formats.open_weights(self._find(place, CHECKPOINTS)) if place else self._raw_base
+        state = formats.open_weights(self._find(place)) if place else self._raw_base
         return TextTower(state, place or self._base, quick_gelu=self.encoder.quick_gelu)
 
     def joint(self) -> list[SafetensorsState]:
@@ -180,24 +180,34 @@ class ListedFiles:
         commit = self._hub.revision(place)
         return f"{place.partition('@')[0]}@{commit}" if commit else ""
 
-    def _find(self, place: str, names: tuple[str, ...]) -> Path:
-        """A checkpoint's file, or the config.json beside it."""
-        path = self._folder / place
-        if path.is_file():
-            beside = path.with_name(names[0])
-            if path.suffix in SUFFIXES and names is CHECKPOINTS:
-                return path
-            if names is not CHECKPOINTS and beside.is_file():
-                return beside
-            raise MergebenchError(f"{path}: no {names[0]} beside it says what encoder it is; name it: encoder:")
-        if path.is_dir():
-            found = next((path / name for name in names if (path / name).is_file()), None)
-            if found is None:
-                raise CheckpointError(f"{path} holds no {' or '.join(names)}")
-            return found
-        if place.endswith(SUFFIXES) or not is_location(place):
-            raise CheckpointError(f"no such checkpoint: {path}")
-        return self._hub.file(place, names)
+    def _find(self, place: str, names: tuple[str, ...] = CHECKPOINTS) -> Path:
+        return find_checkpoint(place, self._folder, self._hub, names)
+
+
+def find_checkpoint(place: str, folder: Path, hub: Hub, names: tuple[str, ...] = CHECKPOINTS) -> Path:
+    """A checkpoint's file, or another one of its folder.
+
+    Args:
+        place: a file, a folder as Hugging Face's libraries write it, or `owner/name[@revision]` on the hub.
+        folder: that a path is relative to.
+        hub: where else it is looked for.
+        names: of files in a folder, the first that there is; other ones than a checkpoint's are looked for beside one.
+
+    Raises:
+        MergebenchError: there is none.
+    """
+    path = folder / place
+    if path.is_file() and names is CHECKPOINTS:
+        return path
+    if path.exists():
+        inside = path if path.is_dir() else path.parent
+        found = next((inside / name for name in names if (inside / name).is_file()), None)
+        if found is None:
+            raise CheckpointError(f"{inside} holds no {' or '.join(names)}")
+        return found
+    if place.endswith(SUFFIXES) or not is_location(place):
+        raise CheckpointError(f"no such checkpoint: {path}")
+    return hub.file(place, names)
 
 
 def _read_head(state: SafetensorsState, card: TaskCard, encoder: Encoder) -> Head:
