@@ -1,8 +1,7 @@
 """Merging checkpoints of one's own: a base, experts and folders of images, without a zoo or a suite."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from mergebench import discovery, formats, hyperparameters, registry
 from mergebench.data.folders import every_image
 from mergebench.data.preprocessing import square
 from mergebench.data.source import Part
-from mergebench.encoders import Encoder, encoder_of_config, infer_encoder
+from mergebench.encoder_notes import described_encoder, noted_encoder
+from mergebench.encoders import Encoder, infer_encoder
 from mergebench.errors import MergebenchError, in_words
 from mergebench.heads import Head, load_head
 from mergebench.hub import Hub
@@ -23,9 +23,8 @@ from mergebench.merging import PerTask, run_method
 from mergebench.method import MethodCard
 from mergebench.pool import ModelPool
 from mergebench.states import LazyState, SafetensorsState, StateDict, check_state, digest
-from mergebench.yaml_files import read_zoo
 from mergebench.zoo import Zoo
-from mergebench.zoo_files import find_checkpoint
+from mergebench.zoo_files import find_checkpoint, optional_beside
 
 
 @dataclass(frozen=True)
@@ -65,16 +64,15 @@ class OwnModels:
         if self.encoder_name:
             return Encoder(self.encoder_name)
         if self._zoo is not None:
-            return self._zoo.encoder
+            return replace(self._zoo.encoder, scales=(self._zoo.mean, self._zoo.std))
         for place in (self.base, *self.experts.values()):
-            noted = json.loads(self._open(place).metadata.get("recipe", "{}")).get("encoder")
-            if noted:
-                return _trusted(noted, place)
-        base = self._open(self.base)
-        described = base.path.with_name("config.json")
-        if described.is_file():
-            return encoder_of_config(json.loads(described.read_text(encoding="utf-8")), str(described))
-        base = formats.as_timm(base, f"the base ({self.base})")
+            noted = noted_encoder(self._open(place).metadata, place)
+            if noted is not None:
+                return noted
+        config = optional_beside(self.base, Path(), Hub(), "config.json")
+        if config is not None:
+            return described_encoder(config)
+        base = formats.as_timm(self._open(self.base), f"the base ({self.base})")
         # Shapes tell all but the activation, which matters only where images go through the model.
         likely = [infer_encoder(base, activation, who=self.base) for activation in ("quick_gelu", "gelu")]
         if not self.calibration:
@@ -123,15 +121,6 @@ class OwnModels:
         """An expert's classifier."""
         who = f"head of {name!r} ({self.heads[name]})"
         return load_head(SafetensorsState(self.heads[name]), self.encoder.width, None, who)
-
-
-def _trusted(noted: Mapping[str, Any], place: str) -> Encoder:
-    """The encoder that a file's header names: of the code that it may name, only what is registered is run."""
-    name = str(noted["name"])
-    registered = {read_zoo(zoo).encoder for zoo in registry.config_files("zoos")}
-    if ":" in name and name not in registered:
-        raise MergebenchError(f"{place} says that {name} makes its encoder; where you trust that code, give --encoder")
-    return Encoder(name, noted.get("options", {}))
 
 
 class _Decoded:
