@@ -14,7 +14,7 @@ from mergebench import discovery, formats, hyperparameters, registry
 from mergebench.data.folders import every_image
 from mergebench.data.preprocessing import square
 from mergebench.data.source import Part
-from mergebench.encoders import Encoder, encoder_of_config, infer_encoder
+from mergebench.encoders import Encoder, check_base, encoder_of_config, infer_encoder
 from mergebench.errors import MergebenchError, in_words
 from mergebench.heads import load_head
 from mergebench.images import DrawnImages
@@ -74,7 +74,7 @@ class OwnModels:
         """The base under timm's names, checked."""
         who = f"the base ({self.base})"
         state = formats.as_timm(formats.open_weights(self.base), who)
-        check_state(state, self.encoder.make().state_dict(), who)
+        check_base(state, self.encoder, who)
         return state
 
     @cached_property
