@@ -10,6 +10,11 @@ from mergebench.errors import MergebenchError
 REGIONS = ("early", "middle", "late")
 
 
+def names_a_file(name: str) -> bool:
+    """Whether a file, or a folder, can be called by a name wherever it lies."""
+    return bool(name.strip()) and "/" not in name and not name.startswith(".")
+
+
 class Strict(BaseModel):
     """A section of a YAML file; a field that does not exist is an error."""
 
@@ -53,13 +58,14 @@ class TaskConfig(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TaskConfig":
-        if len(set(self.classes)) < len(self.classes):
-            raise ValueError("classes: two of one name")
+        twice = next((name for name in self.classes if self.classes.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"classes: two are named {twice!r}")
         if self.labels and len(self.labels) != len(self.classes):
             raise ValueError(f"labels: {len(self.labels)}, but {len(self.classes)} classes")
-        odd = next((t for t in self.templates if t.count("{}") != 1), None)
+        odd = next((t for t in self.templates if t.count("{}") != 1 or set("{}") & set(t.replace("{}", ""))), None)
         if odd is not None:
-            raise ValueError(f"templates: {odd!r} must hold {{}} once, for the class name")
+            raise ValueError(f"templates: {odd!r} must hold {{}} once, for the class name, and no other braces")
         return self
 
 
@@ -114,6 +120,9 @@ class ZooConfig(Strict):
             raise ValueError("give either weights (a folder) or base and experts")
         if self.weights and self.encoder is None:
             raise ValueError("weights in a folder need encoder: what makes the empty model")
+        odd = next((t for t in self.tasks if not names_a_file(t)), None)
+        if odd is not None:
+            raise ValueError(f"tasks: {odd!r} names files, so it must hold no / and no . in front")
         if isinstance(self.experts, str) and "{task}" not in self.experts:
             raise ValueError(f"experts: {self.experts!r} must hold {{task}}, or be a mapping task -> checkpoint")
         lacking = [t for t in self.tasks if t not in self.experts] if isinstance(self.experts, dict) else []
@@ -123,7 +132,7 @@ class ZooConfig(Strict):
 
     def expert_of(self, task: str) -> str:
         """Where a task's expert is, as the file says it."""
-        return self.experts.format(task=task) if isinstance(self.experts, str) else self.experts[task]
+        return self.experts.replace("{task}", task) if isinstance(self.experts, str) else self.experts[task]
 
 
 class CalibrationConfig(Strict):

@@ -20,7 +20,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
-from mergebench.states import shape_of
+from mergebench.states import check_state, shape_of
 
 # What timm's CLIP vision transformers of a size are: width, depth, heads, hidden width.
 SIZES = {
@@ -152,6 +152,12 @@ class Encoder:
         module, _ = self._function()
         source = hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:16]
         return {"encoder": self.name, "encoder_source": source}
+
+
+def check_base(state: Mapping[str, Tensor], encoder: Encoder, who: str) -> None:
+    """Hold a base's weights to the encoder that they are to be loaded into; raises as `check_state` does."""
+    expected = encoder.make().state_dict()
+    check_state(state, expected, who, f"encoder {encoder.name!r}", "name the encoder and options that it is of")
 
 
 def _zeros(like: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any])
         if not isinstance(state, Mapping):
             raise MethodError(f"{who} is a {type(state).__name__}, not a state dict")
         try:
-            check_state(state, reference, who)
+            check_state(state, reference, who, hint="a result has the base's names and shapes")
         except CheckpointError as error:
             raise MethodError(str(error)) from None
         for key, dtype in pool.layout.dtypes.items():

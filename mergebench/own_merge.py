@@ -14,7 +14,7 @@ from mergebench.data.folders import every_image
 from mergebench.data.preprocessing import square
 from mergebench.data.source import Part
 from mergebench.encoder_notes import described_encoder, noted_encoder
-from mergebench.encoders import Encoder, infer_encoder
+from mergebench.encoders import Encoder, check_base, infer_encoder
 from mergebench.errors import MergebenchError, in_words
 from mergebench.heads import Head, load_head
 from mergebench.hub import Hub
@@ -89,7 +89,7 @@ class OwnModels:
             return self._zoo.base
         who = f"the base ({self.base})"
         state = formats.as_timm(self._open(self.base), who)
-        check_state(state, self.encoder.make().state_dict(), who)
+        check_base(state, self.encoder, who)
         return state
 
     @cached_property

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from mergebench import registry
+from mergebench.configuration import names_a_file
 from mergebench.encoders import Encoder
 from mergebench.errors import MergebenchError
 from mergebench.heads import Head
@@ -40,7 +41,7 @@ def own_zoo(
     Raises:
         MergebenchError: a name that no file can have; an encoder that cannot be told.
     """
-    if "/" in task or task.startswith("."):
+    if not names_a_file(task):
         raise MergebenchError(f"--task {task}: a task of one's own names its files, so it holds no / and no . in front")
     described = {"data": _place(data)} | ({"head": _place(head)} if head else {})
     if templates:

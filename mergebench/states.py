@@ -18,6 +18,8 @@ from mergebench.errors import CheckpointError, MergebenchError
 
 StateDict: TypeAlias = dict[str, Tensor]
 
+AGAIN = "delete it, and download or copy it again"  # the remedy for a file that is not whole
+
 # As safetensors' headers name them.
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -86,7 +88,7 @@ class SafetensorsState(LazyState):
                     f"{path} is a pickle, and reading a pickle can run any code in it: "
                     "convert it with safetensors.torch.save_file where you trust its source"
                 ) from None
-            raise CheckpointError(f"{path} is truncated or no safetensors file: {error}") from None
+            raise CheckpointError(f"{path} is truncated or no safetensors file ({error}); {AGAIN}") from None
         weakref.finalize(self, os.close, self._file)
         super().__init__(names, path, metadata)
         length = int.from_bytes(os.pread(self._file, 8, 0), "little")
@@ -120,28 +122,35 @@ def shape_of(state: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
     return state.shape(name) if hasattr(state, "shape") else tuple(state[name].shape)
 
 
-def check_state(state: Mapping[str, Tensor], reference: Mapping[str, Tensor], who: str) -> None:
+def check_state(
+    state: Mapping[str, Tensor],
+    reference: Mapping[str, Tensor],
+    who: str,
+    whose: str = "the base",
+    hint: str = "is it an expert of another backbone, patch or image size?",
+) -> None:
     """Hold a state dict to the names and shapes of the base, and to finite values.
 
     Args:
         state: the weights to check; read tensor by tensor.
         reference: the base's weights (or the architecture's: only names and shapes are used).
         who: what the state is, for the message ("expert 'mnist' (path)").
+        whose: what the reference is of.
+        hint: the likeliest reason why names or shapes differ, or the remedy.
 
     Raises:
         CheckpointError: the first differing name with both shapes, or the first tensor that is not finite.
     """
     for name, expected in reference.items():
         if name not in state:
-            raise CheckpointError(f"{who} lacks {name!r}, which is {tuple(expected.shape)} in the base")
+            raise CheckpointError(f"{who} lacks {name!r}, which is {tuple(expected.shape)} in {whose}; {hint}")
         if shape_of(state, name) != tuple(expected.shape):
             raise CheckpointError(
-                f"{who}: {name!r} is {shape_of(state, name)}, but {tuple(expected.shape)} in the base; "
-                "is it an expert of another backbone?"
+                f"{who}: {name!r} is {shape_of(state, name)}, but {tuple(expected.shape)} in {whose}; {hint}"
             )
     for name in state:
         if name not in reference:
-            raise CheckpointError(f"{who} has {name!r} {shape_of(state, name)}, which the base lacks")
+            raise CheckpointError(f"{who} has {name!r} {shape_of(state, name)}, which {whose} lacks; {hint}")
     check_finite(state, who)
 
 

@@ -1,5 +1,6 @@
 """Reading zoos, suites and studies from YAML: what is wrong with a file is said in one line."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -86,6 +87,7 @@ def _reason(model: type[BaseModel], error: ValidationError) -> str:
     first = min(error.errors(), key=lambda e: ranked.index(e["type"]) if e["type"] in ranked else len(ranked))
     *section, name = first["loc"] or ("the file",)
     where = ".".join(str(part) for part in (*section, name) if "[" not in str(part))  # pydantic's names of types
+    where = re.sub(r"^described\b", "tasks", where)  # as the file has it
     if first["type"] == "extra_forbidden":
         return f"{where}: there is no such field; {nearest(str(name), list(_at(model, section).model_fields))}"
     if first["type"] == "model_type":

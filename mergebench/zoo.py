@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mergebench import registry
 from mergebench.configuration import ZooConfig
 from mergebench.data.described import make_task
-from mergebench.encoders import Encoder
+from mergebench.encoders import Encoder, check_base
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
 from mergebench.heads import Head
 from mergebench.hub import Hub
@@ -46,7 +46,7 @@ class Zoo:
         self._experts: dict[str, Mapping[str, Tensor]] = {}
         self._tasks: dict[str, Task] = {}
         if self._root is not None and not self._root.is_dir():
-            raise MergebenchError(f"zoo {self.name!r}: no folder of weights at {self._root}")
+            raise MergebenchError(f"zoo {self.name!r}: no folder of weights at {self._root} (--zoo-root)")
         self._parent: Zoo | None = None
         self.files: WeightFiles = self._files(Path(base) if base else None)
 
@@ -100,7 +100,7 @@ class Zoo:
             CheckpointError: they do not fit the backbone, or are not finite.
         """
         state = self.files.base()
-        check_state(state, self.make_empty_encoder().state_dict(), f"the base ({state.path})")
+        check_base(state, self.encoder, f"the base ({state.path})")
         return state
 
     def expert(self, task: str) -> Mapping[str, Tensor]:

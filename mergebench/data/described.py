@@ -78,16 +78,15 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
 
     @cache
     def opened() -> _Images:
-        with _named(card.name):
-            return _Images(config, found.read(asked))
+        return _Images(config, found.read(asked))
 
     def load(split: str) -> ImageTable:
         with _named(card.name):
             return opened().table(split, place.image_size)
 
     if not (card.splits.keys() == set(SPLITS) and card.classes):
-        images = opened()
         with _named(card.name):
+            images = opened()
             card = replace(card, classes=images.classes, splits=splits.sizes(images.counts))
     # The labels' map and the splits are functions of these, so they need not be read for it.
     identity = {
@@ -113,7 +112,10 @@ class _Images:
             if count is None:
                 raise MergebenchError(f"no split {split!r}; there are: {', '.join(sorted(source.parts)) or 'none'}")
             if count != expected:
-                raise MergebenchError(f"split {split!r} has {count:,} images, but its card says {expected:,}")
+                raise MergebenchError(
+                    f"split {split!r} has {count:,} images, but its card says {expected:,}; get all of it, or another "
+                    "version, or correct `counts`"
+                )
         self._parts = {role: source.parts[name] for role, name in splits.roles(config.splits, source.parts).items()}
         self.counts = {role: len(part.labels) for role, part in self._parts.items()}
         used = {role: np.unique(part.labels) for role, part in self._parts.items()}

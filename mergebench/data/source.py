@@ -4,7 +4,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
+
+from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,8 +66,15 @@ def identity_of(root: Path, files: Iterable[Path]) -> str:
     return sha.hexdigest()
 
 
-def open_image(path: Path) -> "Image.Image":
-    """An image file; it is decoded when its pixels are asked for."""
-    from PIL import Image
+def open_image(file: "Path | BinaryIO") -> "Image.Image":
+    """An image file; it is decoded when its pixels are asked for.
 
-    return Image.open(path)
+    Raises:
+        MergebenchError: it is no image.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError:  # which would tell where in memory the bytes are
+        raise MergebenchError("it is empty, damaged or no image; replace it") from None

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from mergebench.data.source import Found, Part, Source, identity_of, open_image
 from mergebench.errors import MergebenchError
 from mergebench.image_cache import cache_root
+from mergebench.states import AGAIN
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SUFFIXES = (".parquet", ".arrow")
+# Suffix -> what a whole file ends with; a stream of arrow's, with a message of no length.
+ENDS = {".parquet": (b"PAR1",), ".arrow": (b"\xff\xff\xff\xff\0\0\0\0", b"ARROW1")}
+SUFFIXES = tuple(ENDS)
 NOTES = ("README.md", "dataset_infos.json", "*dataset_info.json", "*dataset_dict.json", "*state.json")
 
 
@@ -116,9 +119,19 @@ def _table(files: Sequence[Path]) -> "Dataset":
     except Exception as error:  # what it raises of a broken file is of many kinds
         cause = error.__cause__ or error
         reason = (str(cause).splitlines() or [type(cause).__name__])[0]
-        raise MergebenchError(f"cannot read {files[0]}{' and others' * (len(files) > 1)}: {reason}") from error
+        cut_off = [file for file in files if not _has_its_end(file)] or files
+        raise MergebenchError(
+            f"cannot read {cut_off[0]}{' or one of its siblings' * (len(cut_off) > 1)} ({reason}); {AGAIN}"
+        ) from error
     finally:
         datasets.logging.set_verbosity(told)
+
+
+def _has_its_end(file: Path) -> bool:
+    """Whether a table's last bytes are those that such a file ends with."""
+    with file.open("rb") as opened:
+        opened.seek(max(0, file.stat().st_size - 8))
+        return opened.read().endswith(ENDS[file.suffix])
 
 
 def _source(tables: "dict[str, Dataset]", root: Path, subset: str, image: str, label: str) -> Source:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mergebench.errors import CheckpointError
-from mergebench.states import LazyState, SafetensorsState
+from mergebench.states import AGAIN, LazyState, SafetensorsState
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 INDEX = ".index.json"
@@ -88,7 +88,9 @@ class PickledState(LazyState):
         except pickle.UnpicklingError as error:
             raise CheckpointError(self._refusal(str(error))) from None
         except Exception as error:  # whatever a broken file makes torch's readers stumble over
-            raise CheckpointError(f"{self.path} is truncated or no torch pickle: {_first_line(error)}") from None
+            raise CheckpointError(
+                f"{self.path} is truncated or no torch pickle ({_first_line(error)}); {AGAIN}"
+            ) from None
         if isinstance(read, Mapping) and isinstance(read.get("state_dict"), Mapping):
             read = read["state_dict"]
         if not isinstance(read, Mapping):
@@ -101,7 +103,7 @@ class PickledState(LazyState):
     def _refusal(self, told: str) -> str:
         needed = re.search(r"GLOBAL ([\w.]+)", told)
         if needed is None:
-            return f"{self.path} is truncated or no torch pickle: {_first_line(told)}"
+            return f"{self.path} is truncated or no torch pickle ({_first_line(told)}); {AGAIN}"
         return (
             f"{self.path} needs {needed[1]} to be read, and a pickle's code is never run: "
             "convert its state dict with safetensors.torch.save_file where you trust its source"
@@ -126,7 +128,9 @@ class ShardedState(LazyState):
             files = json.loads(path.read_bytes())["weight_map"]
             named = {name: Path(file).name for name, file in files.items()}
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise CheckpointError(f"{path} is truncated or no index of shards: it has no weight_map") from None
+            raise CheckpointError(
+                f"{path} is truncated or no index of shards (it has no weight_map); {AGAIN}"
+            ) from None
         odd = next((file for name, file in files.items() if file != named[name] or file.endswith(INDEX)), None)
         if odd is not None:
             raise CheckpointError(f"{path}: {odd!r} is no shard in the index's own folder")

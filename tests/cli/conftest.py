@@ -1,13 +1,19 @@
-"""A miniature suite of two real tasks on the tiny zoo, and the command line as a function."""
+"""A miniature suite of two real tasks on the tiny zoo, a miniature of the hub, and the command line as a function."""
 
+import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 
 from mergebench import registry
 from mergebench.cli import main
+from mergebench.configuration import TaskConfig
+from mergebench.tasks.clip import described
+from mergebench.yaml_files import read_zoo
 
 QUICK = {"samples": 8, "steps": 2, "shift_steps": 2}
 MINI = {
@@ -21,6 +27,11 @@ MINI = {
 }
 # The zoo has no model trained on these two tasks together.
 IN_MINI = set(registry.methods()) - {"multitask"}
+
+
+# A tower of a CLIP, as transformers and as timm describe it.
+TOWER = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1, "intermediate_size": 256}
+OPTIONS = {"img_size": 32, "patch_size": 16, "embed_dim": 64, "depth": 2, "num_heads": 1}
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +54,75 @@ def mini_run(mini_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def in_mini() -> set[str]:
     """The names of all methods that the miniature suite runs."""
     return IN_MINI
+
+
+@pytest.fixture(scope="session")
+def make_hub() -> Callable[[Path, Sequence[str], int], Path]:
+    """Makes a miniature of the hub in a folder; gives the zoo that looks at it: the published one, but for sizes."""
+
+    def make(root: Path, tasks: Sequence[str], count: int) -> Path:
+        published, rng, described_as = read_zoo("clip-vit-b-32"), np.random.default_rng(0), {}
+        _write_models(root, published.base, {task: published.expert_of(task) for task in tasks})
+        for task in tasks:
+            card = described(task)
+            _write_data(root / "datasets" / card.data, card, count, rng)
+            images = len(card.classes) + count
+            counted = {"counts": {"train": images, "test": images}}
+            described_as[task] = card.model_dump(exclude_defaults=True) | counted
+        zoo = root / "mini-clip.yaml"
+        fields = published.model_dump(exclude_defaults=True) | {"options": OPTIONS, "tasks": described_as}
+        zoo.write_text(yaml.safe_dump(fields, sort_keys=False))
+        return zoo
+
+    return make
+
+
+def _write_models(root: Path, base: str, experts: dict[str, str]) -> None:
+    """A CLIP of random weights and experts near it, as transformers saves them."""
+    import torch
+    from transformers import CLIPConfig, CLIPModel, CLIPVisionModel
+
+    torch.manual_seed(0)
+    vision = TOWER | {"image_size": 32, "patch_size": 16}
+    config = CLIPConfig(text_config=TOWER | {"eos_token_id": 49407}, vision_config=vision, projection_dim=32)
+    model = CLIPModel(config)
+    model.save_pretrained(root / base)
+    for place in experts.values():
+        expert = CLIPVisionModel(config.vision_config)
+        # By place: some versions put a prefix before the names.
+        for own, tensor in zip(expert.parameters(), model.vision_model.parameters(), strict=True):
+            own.data = tensor.data + 0.02 * torch.randn_like(tensor)
+        expert.save_pretrained(root / place)
+
+
+def _encoded(rng: np.random.Generator, label: int) -> bytes:
+    """A picture whose colour and size depend on its label a little: PNG or JPEG, colour or grey."""
+    from PIL import Image
+
+    height, width = rng.integers(20, 60, 2)
+    pixels = rng.integers(0, 200, (height, width, 3)) + np.array([label * 7 % 50, label * 13 % 50, label * 29 % 50])
+    picture = Image.fromarray(pixels.astype(np.uint8))
+    file = io.BytesIO()
+    (picture.convert("L") if label % 5 == 0 else picture).save(file, ("PNG", "JPEG")[label % 2])
+    return file.getvalue()
+
+
+def _write_data(folder: Path, card: TaskConfig, count: int, rng: np.random.Generator) -> None:
+    """A data set as the hub holds it, its labels numbered otherwise than the card's."""
+    from datasets import ClassLabel, Dataset, Features, Image, Value
+
+    order = rng.permutation(len(card.classes))
+    names = [card.classes[i].upper().replace(" ", "_") for i in order]
+    features = Features({card.image: Image(), card.label: ClassLabel(names=names), "id": Value("int64")})
+    for split in ("train", "test"):
+        # Every class is there, then as many as it takes.
+        labels = np.concatenate([np.arange(len(names)), rng.integers(0, len(names), count)])
+        images = [{"bytes": _encoded(rng, int(order[label])), "path": None} for label in labels]
+        columns = {card.image: images, card.label: labels.tolist(), "id": list(range(len(labels)))}
+        data = Dataset.from_dict(columns, features=features)
+        path = folder / card.subset / f"{split}-00000-of-00001.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data.to_parquet(path)
 
 
 @pytest.fixture

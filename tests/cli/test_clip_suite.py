@@ -1,17 +1,13 @@
 """A miniature of the hub - checkpoints as transformers writes them, parquet with image bytes - through every verb."""
 
-import io
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-import yaml
-from datasets import ClassLabel, Dataset, Features, Image, Value
+from datasets import Dataset
 from open_clip.tokenizer import SimpleTokenizer
-from PIL import Image as Picture
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
-from transformers import CLIPConfig, CLIPModel, CLIPVisionModel
+from transformers import CLIPModel, CLIPVisionModel
 
 from mergebench.cli import main
 from mergebench.results import ResultStore
@@ -19,72 +15,15 @@ from mergebench.tasks.clip import described
 from mergebench.yaml_files import read_suite, read_zoo
 
 TASKS = read_suite("clip-8").merge
-TOWER = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1, "intermediate_size": 256}
 # Those with few prompts: the reference embeds each to its last token.
 PROBED = ("sun397", "eurosat", "svhn", "mnist", "dtd")
-# timm's names for a tower as small.
-OPTIONS = {"img_size": 32, "patch_size": 16, "embed_dim": 64, "depth": 2, "num_heads": 1}
-
-
-def encoded(rng: np.random.Generator, label: int) -> bytes:
-    """A picture whose colour and size depend on its label a little: PNG or JPEG, colour or grey."""
-    height, width = rng.integers(20, 60, 2)
-    pixels = rng.integers(0, 200, (height, width, 3)) + np.array([label * 7 % 50, label * 13 % 50, label * 29 % 50])
-    picture = Picture.fromarray(pixels.astype(np.uint8))
-    file = io.BytesIO()
-    (picture.convert("L") if label % 5 == 0 else picture).save(file, ("PNG", "JPEG")[label % 2])
-    return file.getvalue()
-
-
-def write_data(folder: Path, card, count: int, rng: np.random.Generator) -> None:
-    """A data set as the hub holds it, its labels numbered otherwise than the card's."""
-    order = rng.permutation(len(card.classes))
-    names = [card.classes[i].upper().replace(" ", "_") for i in order]
-    features = Features({card.image: Image(), card.label: ClassLabel(names=names), "id": Value("int64")})
-    for split in ("train", "test"):
-        # Every class is there, then as many as it takes.
-        labels = np.concatenate([np.arange(len(names)), rng.integers(0, len(names), count)])
-        images = [{"bytes": encoded(rng, int(order[label])), "path": None} for label in labels]
-        columns = {card.image: images, card.label: labels.tolist(), "id": list(range(len(labels)))}
-        data = Dataset.from_dict(columns, features=features)
-        path = folder / card.subset / f"{split}-00000-of-00001.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data.to_parquet(path)
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    """The hub's folder, and the zoo that looks at it: the published one, but for sizes."""
+def hub(make_hub, tmp_path_factory):
+    """The hub's folder, and the zoo that looks at it."""
     root = tmp_path_factory.mktemp("hub")
-    published = read_zoo("clip-vit-b-32")
-    torch.manual_seed(0)
-    config = CLIPConfig(
-        text_config=TOWER | {"eos_token_id": 49407},
-        vision_config=TOWER | {"image_size": 32, "patch_size": 16},
-        projection_dim=32,
-    )
-    base = CLIPModel(config)
-    base.save_pretrained(root / published.base)
-    rng = np.random.default_rng(0)
-    tasks = {}
-    for task in TASKS:
-        expert = CLIPVisionModel(config.vision_config)
-        expert.load_state_dict(
-            {n: t + 0.02 * torch.randn_like(t) for n, t in base.vision_model.state_dict().items()}
-            if not any(n.startswith("vision_model.") for n in expert.state_dict())
-            else {
-                f"vision_model.{n}": t + 0.02 * torch.randn_like(t) for n, t in base.vision_model.state_dict().items()
-            }
-        )
-        expert.save_pretrained(root / published.expert_of(task))
-        card = described(task)
-        write_data(root / "datasets" / card.data, card, 60, rng)
-        count = len(card.classes) + 60
-        tasks[task] = card.model_dump(exclude_defaults=True) | {"counts": {"train": count, "test": count}}
-    zoo = root / "mini-clip.yaml"
-    fields = published.model_dump(exclude_defaults=True) | {"options": OPTIONS, "tasks": tasks}
-    zoo.write_text(yaml.safe_dump(fields, sort_keys=False))
-    return root, zoo
+    return root, make_hub(root, TASKS, 60)
 
 
 @pytest.fixture(scope="module")

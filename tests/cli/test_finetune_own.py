@@ -106,7 +106,10 @@ def test_a_clip_s_text_tower_makes_the_head(command, flowers, tmp_path):
         (["--data", "{data}/nowhere", "--base", "tiny"], "nowhere"),
         (["--data", "{data}", "--base", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--data", "{data}", "--base", "tiny", "--head", "nowhere.safetensors"], "nowhere.safetensors"),
-        (["--data", "{data}", "--base", "tiny", "--templates", "a photo"], "must hold {} once"),
+        (
+            ["--data", "{data}", "--base", "tiny", "--templates", "a photo"],
+            "must hold {} once, for the class name, and no other braces",
+        ),
         (
             ["--data", "{data}", "--base", "tiny", "--lora", "2", "--frozen", "blocks"],
             "with lora all weights are frozen",

@@ -230,7 +230,7 @@ def test_a_broken_file_is_named_in_one_line(content, name, tmp_path, placed, cap
     (tmp_path / "rows" / name).write_bytes(content)
     with pytest.raises(MergebenchError) as caught:
         placed(data="rows")
-    assert f"task 'flowers': cannot read {tmp_path / 'rows' / name}: " in str(caught.value)
+    assert f"task 'flowers': cannot read {tmp_path / 'rows' / name} (" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1 and capfd.readouterr() == ("", "")
 
 

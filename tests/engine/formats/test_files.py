@@ -126,7 +126,7 @@ def test_a_truncated_pickle_is_refused_wherever_it_ends(tmp_path, zipped):
     whole = path.read_bytes()
     for kept in [0, 1, 2, 10, *range(40, len(whole), 97), len(whole) - 1]:
         path.write_bytes(whole[:kept])
-        with pytest.raises(CheckpointError, match=r"e\.pt is truncated or no torch pickle: ") as caught:
+        with pytest.raises(CheckpointError, match=r"e\.pt is truncated or no torch pickle \(") as caught:
             open_weights(path)
         assert "\n" not in str(caught.value)
 
@@ -213,7 +213,7 @@ def test_shards_that_do_not_agree_with_their_index_are_named(tmp_path, spoil, to
 @pytest.mark.parametrize("index", [[], {"weight_map": 3}, {"weight_map": {"a": 3}}, {"other": {}}])
 def test_what_is_no_index_is_told(tmp_path, index):
     (tmp_path / "m.index.json").write_text(json.dumps(index))
-    with pytest.raises(CheckpointError, match="truncated or no index of shards: it has no weight_map"):
+    with pytest.raises(CheckpointError, match="no index of shards .it has no weight_map"):
         open_weights(tmp_path / "m.index.json")
 
 
