@@ -223,3 +223,11 @@ def test_a_registered_zoo_s_base_can_be_named(command, tmp_path):
     for name, tensor in merged.items():
         shifts = sum(load_file(expert)[name].float() - expected[name].float() for expert in experts)
         torch.testing.assert_close(tensor, expected[name].float() + 0.3 * shifts)
+
+
+def test_a_format_that_cannot_hold_the_encoder_is_refused_before_the_work(refused, tmp_path, monkeypatch):
+    from mergebench.execution import Executor
+
+    monkeypatch.setattr(Executor, "merge", lambda *_: pytest.fail("it was merged"))
+    line = refused("merge", "--method", "average", "--format", "hf", "--output", tmp_path / "merged.safetensors")
+    assert "cannot be written as hf" in line
