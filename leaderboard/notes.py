@@ -39,11 +39,13 @@ def measured(results: Iterable[Result]) -> str:
     precisions, origins = {}, {}
     for result in results:
         precisions |= {result.environment.precision: None}
-        origins |= {place: None for place in result.origins.values()}
+        origins |= result.origins
     reduced = " and ".join(name for name in precisions if name != "float32")
     told = [f"Evaluated in {reduced}."] if reduced else []
-    shown = sorted(place[: place.index("@") + 13] for place in origins)
-    return " ".join([*told, f"From the hub: {', '.join(shown)}."] if shown else told)
+    if "base" in origins:
+        more = f" and {len(origins) - 1} more, whose commits stand in the results" if len(origins) > 1 else ""
+        told.append(f"From the hub: {origins['base'][: origins['base'].index('@') + 13]}{more}.")
+    return " ".join(told)
 
 
 def environments(results: Iterable[Result]) -> str:

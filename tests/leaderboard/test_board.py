@@ -230,5 +230,5 @@ def test_a_reduced_precision_and_the_hub_s_commits_are_told(make_result):
     origins = {"base": f"openai/clip@{commit}", "experts/mnist": f"someone/clip_mnist@{commit}"}
     (told,) = make_boards([plain.model_copy(update={"environment": reduced, "origins": origins})])
     assert "Evaluated in bfloat16." in told.note
-    assert "From the hub: openai/clip@0123456789ab, someone/clip_mnist@0123456789ab." in told.note
+    assert "From the hub: openai/clip@0123456789ab and 1 more, whose commits stand in the results." in told.note
     assert not make_boards([plain])[0].note
