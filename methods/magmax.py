@@ -1,13 +1,17 @@
 """MagMax: of every entry, the change that is largest."""
 
+from collections.abc import Iterable
+from functools import reduce
+
+import torch
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
 
 
-def largest_changes(vectors: Tensor) -> Tensor:
-    """The entry of largest magnitude among the task vectors: [T, *shape] -> [*shape]; of equal ones, the first."""
-    return vectors.gather(0, vectors.abs().argmax(0, keepdim=True))[0]
+def largest_changes(vectors: Iterable[Tensor]) -> Tensor:
+    """The entry of largest magnitude among the task vectors: T of [*shape] -> [*shape]; of equal ones, the first."""
+    return reduce(lambda largest, vector: torch.where(vector.abs() > largest.abs(), vector, largest), vectors)
 
 
 @merge_method(
@@ -17,7 +21,7 @@ def largest_changes(vectors: Tensor) -> Tensor:
     needs=Needs(base=True),
     year=2024,
     fidelity="released code",
-    cost="T + 2 tensors at a time; no passes",
+    cost="a few tensors at a time; no passes",
     ranges={"scaling": (0.1, 1.0)},
 )
 def magmax(pool: ModelPool, *, scaling: float = 0.5) -> StateDict:
@@ -31,4 +35,6 @@ def magmax(pool: ModelPool, *, scaling: float = 0.5) -> StateDict:
     Args:
         scaling: s; 0.5 is what the released code uses on the 8 CLIP tasks.
     """
-    return pool.map_names(lambda name: pool.base[name] + scaling * largest_changes(pool.vectors(name)))
+    return pool.map_names(
+        lambda name: pool.base[name] + scaling * largest_changes(pool.vector(t, name) for t in pool.tasks)
+    )
