@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import importlib
+import json
 import math
 import mmap
 import re
@@ -174,6 +175,8 @@ def encoder_of_config(config: Mapping[str, Any], who: str = "config.json") -> En
     Raises:
         MergebenchError: it is of another model, or describes what timm's CLIP vision transformers cannot be.
     """
+    if not isinstance(config, Mapping):
+        raise MergebenchError(f"{who} holds no fields, but something of type {type(config).__name__}")
     vision = config.get("vision_config", config)
     if config.get("model_type", "clip") not in ("clip", "clip_vision_model") or not isinstance(vision, Mapping):
         raise MergebenchError(f"{who} is of a {config.get('model_type')!r} model, not of a CLIP vision model")
@@ -195,6 +198,15 @@ def encoder_of_config(config: Mapping[str, Any], who: str = "config.json") -> En
         },
         told["hidden_act"],
     )  # fmt: skip
+
+
+def read_encoder(path: Path) -> Encoder:
+    """The timm encoder that a config.json describes; raises as `encoder_of_config` does."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MergebenchError(f"{path} does not say what encoder the base is ({error}); name it (`encoder`)") from None
+    return encoder_of_config(config, str(path))
 
 
 def infer_encoder(

@@ -14,7 +14,7 @@ from mergebench import discovery, formats, hyperparameters, registry
 from mergebench.data.folders import every_image
 from mergebench.data.preprocessing import square
 from mergebench.data.source import Part
-from mergebench.encoders import Encoder, check_base, encoder_of_config, infer_encoder
+from mergebench.encoders import Encoder, check_base, infer_encoder, read_encoder
 from mergebench.errors import MergebenchError, in_words
 from mergebench.heads import load_head
 from mergebench.images import DrawnImages
@@ -53,12 +53,12 @@ class OwnModels:
         if self.encoder_name:
             return Encoder(self.encoder_name)
         for path in (self.base, *self.experts.values()):
-            noted = json.loads(formats.open_weights(path).metadata.get("recipe", "{}")).get("encoder")
-            if noted:
-                return Encoder(noted["name"], noted["options"])
+            noted = _noted_encoder(formats.open_weights(path).metadata)
+            if noted is not None:
+                return noted
         beside = Path(self.base).with_name("config.json")
         if beside.is_file():
-            return encoder_of_config(json.loads(beside.read_text(encoding="utf-8")), str(beside))
+            return read_encoder(beside)
         base = formats.as_timm(formats.open_weights(self.base), f"the base ({self.base})")
         # Shapes tell all but the activation, which matters only where images go through the model.
         likely = [infer_encoder(base, activation, who=self.base) for activation in ("quick_gelu", "gelu")]
@@ -106,6 +106,15 @@ class OwnModels:
         """An expert's classifier."""
         who = f"head of {name!r} ({self.heads[name]})"
         return load_head(SafetensorsState(self.heads[name]), self.encoder.width, None, who)
+
+
+def _noted_encoder(metadata: Mapping[str, str]) -> Encoder | None:
+    """What `finetune` noted in a checkpoint's header; others' notes are not for us."""
+    try:
+        noted = json.loads(metadata["recipe"])["encoder"]
+        return Encoder(noted["name"], noted["options"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 class _Decoded:

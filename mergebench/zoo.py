@@ -47,6 +47,11 @@ class Zoo:
         self._tasks: dict[str, Task] = {}
         if self._root is not None and not self._root.is_dir():
             raise MergebenchError(f"zoo {self.name!r}: no folder of weights at {self._root} (--zoo-root)")
+        stranger = next((t for t in self.config.tasks if not self._is_known(t)), None)
+        if stranger is not None:
+            raise UnknownNameError(
+                f"task in zoo {self.name!r} (describe it, or name one that is registered):", stranger, registry.tasks()
+            )
         self._parent: Zoo | None = None
         self.files: WeightFiles = self._files(Path(base) if base else None)
 
@@ -56,7 +61,8 @@ class Zoo:
             root = self._root or folder_at(config.weights, self._folder)
             return FolderFiles(root, Encoder(config.encoder, config.options), base)
         if base is None and config.base in registry.config_files("zoos"):
-            self._parent = Zoo(config.base, download=self._download)
+            of_hub = not read_zoo(config.base).weights  # a folder laid out as the hub is holds no other zoo's weights
+            self._parent = Zoo(config.base, self._root if of_hub else None, download=self._download)
         hub = Hub(self._root, self._download)
         return ListedFiles(config, self._folder, hub, base, self._parent and self._parent.files)
 
@@ -164,6 +170,9 @@ class Zoo:
                 task = task.at(Place(self.encoder.image_size, self._data_root, self._download))
             self._tasks[name] = task
         return self._tasks[name]
+
+    def _is_known(self, task: str) -> bool:
+        return task in self.config.described or task in registry.tasks()
 
     def _unplaced(self, name: str) -> Task:
         described = self.config.described.get(name)

@@ -1,7 +1,6 @@
 """Where a zoo's weights are: in one folder, or named one by one, on disk or on the hub."""
 
 import importlib
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from mergebench import formats
 from mergebench.configuration import ZooConfig
-from mergebench.encoders import Encoder, encoder_of_config
+from mergebench.encoders import Encoder, read_encoder
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.heads import Head, load_head
 from mergebench.hub import Hub, is_location
@@ -27,7 +26,7 @@ CHECKPOINTS = (
     "pytorch_model.bin",
     "open_clip_pytorch_model.bin",
 )
-SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".json")
+SUFFIXES = (".safetensors", *formats.files.PICKLES, ".json")
 
 
 class WeightFiles(Protocol):
@@ -122,13 +121,7 @@ class ListedFiles:
             return Encoder(self._config.encoder, self._config.options)
         if self._parent is not None:
             return self._parent.encoder
-        path = self._find(self._base, ("config.json",))
-        try:
-            return encoder_of_config(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise MergebenchError(
-                f"{path} does not say what encoder the base is ({error}); name it: encoder:"
-            ) from None
+        return read_encoder(self._find(self._base, ("config.json",)))
 
     @property
     def has_text(self) -> bool:
@@ -183,20 +176,20 @@ class ListedFiles:
     def _find(self, place: str, names: tuple[str, ...]) -> Path:
         """A checkpoint's file, or the config.json beside it."""
         path = self._folder / place
+        if path.is_file() and names is CHECKPOINTS:
+            return path
         if path.is_file():
             beside = path.with_name(names[0])
-            if path.suffix in SUFFIXES and names is CHECKPOINTS:
-                return path
-            if names is not CHECKPOINTS and beside.is_file():
+            if beside.is_file():
                 return beside
-            raise MergebenchError(f"{path}: no {names[0]} beside it says what encoder it is; name it: encoder:")
+            raise MergebenchError(f"{path}: no {names[0]} beside it says what encoder it is; name it (`encoder`)")
         if path.is_dir():
             found = next((path / name for name in names if (path / name).is_file()), None)
             if found is None:
                 raise CheckpointError(f"{path} holds no {' or '.join(names)}")
             return found
         if place.endswith(SUFFIXES) or not is_location(place):
-            raise CheckpointError(f"no such checkpoint: {path}")
+            raise CheckpointError(f"no such checkpoint: {path}; give a file, a folder, or owner/name on the hub")
         return self._hub.file(place, names)
 
 
