@@ -12,6 +12,7 @@ from pathlib import Path
 from run_cost import timed
 
 from mergebench.registry import config_files
+from mergebench.yaml_files import read_suite, read_zoo
 
 # The average of one expert is that expert: for the experts x tasks matrix other methods have nothing to add.
 ENOUGH = {"experts": ["average"]}
@@ -21,7 +22,8 @@ def main() -> None:
     """Run what was asked for and print a Markdown table of minutes and peak memory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for results; a used one is refused")
-    parser.add_argument("--suites", nargs="*", default=list(config_files("suites")))
+    embedded = [name for name in config_files("suites") if read_zoo(read_suite(name).zoo).weights]
+    parser.add_argument("--suites", nargs="*", default=embedded)
     parser.add_argument("--studies", nargs="*", default=list(config_files("studies")))
     parser.add_argument("--methods", nargs="+", default=["all"], help="of the suites; studies bring their own")
     options = parser.parse_args()

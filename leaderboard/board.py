@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from mergebench.leaderboard.comparable import comparable
-from mergebench.leaderboard.notes import conditions, environments, searches
+from mergebench.leaderboard.notes import conditions, environments, measured, searches
 from mergebench.leaderboard.statistics import average_interval
 from mergebench.results import Result
 
@@ -111,7 +111,7 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     totals = {t: s.total for t, s in scored.tasks.items()} if scored else {}
     environment = members[-1].environment.model_dump()
     tuned = searches((r.title, r.hyperparameters, r.tuned, "") for r in rows)
-    note = " ".join(filter(None, (conditions(members), environments(members), tuned)))
+    note = " ".join(filter(None, (conditions(members), measured(members), environments(members), tuned)))
     return Board(*group, tuple(totals), totals, tuple(rows), environment, note)
 
 

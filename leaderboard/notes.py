@@ -27,6 +27,27 @@ def conditions(results: Iterable[Result], axes: Collection[str] = ()) -> str:
     return f"All merged with {', '.join(shared)}." if shared else ""
 
 
+def measured(results: Iterable[Result]) -> str:
+    """What these results were measured in and on that a number does not show: a reduced precision, the hub's commits.
+
+    Args:
+        results: of one table, so of one precision and the same weights and images.
+
+    Returns:
+        Sentences; empty where evaluation was in float32 and nothing came from the hub.
+    """
+    precisions, origins = {}, {}
+    for result in results:
+        precisions |= {result.environment.precision: None}
+        origins |= result.origins
+    reduced = " and ".join(name for name in precisions if name != "float32")
+    told = [f"Evaluated in {reduced}."] if reduced else []
+    if "base" in origins:
+        more = f" and {len(origins) - 1} more, whose commits stand in the results" if len(origins) > 1 else ""
+        told.append(f"From the hub: {origins['base'][: origins['base'].index('@') + 13]}{more}.")
+    return " ".join(told)
+
+
 def environments(results: Iterable[Result]) -> str:
     """In what the environments differ in which results were measured: rounding, and what merging took, may with them.
 

@@ -68,7 +68,7 @@ class Bench:
         suite = suite or beside(self.study.suite, study)
         self.suite: SuiteConfig = read_suite(suite)
         self.name = short_name(suite)
-        self.zoo = Zoo(zoo or self.suite.zoo, zoo_root, base, download)
+        self.zoo = Zoo(zoo or beside(self.suite.zoo, suite), zoo_root, base, download)
         self._files = experts
         self._experts: dict[str, Mapping] = {}
         self._heads: dict[str, nn.Module] = {}

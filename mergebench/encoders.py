@@ -3,7 +3,6 @@
 import difflib
 import hashlib
 import importlib
-import json
 import math
 import mmap
 import re
@@ -43,11 +42,13 @@ class Encoder:
 
     Args:
         name: "module:function" of one's own, or a name in timm's registry.
-        options: keyword arguments of the function, or of timm's (`img_size`, `depth`, ...).
+        options: of a name in timm, as `timm.create_model` takes them (`img_size`, `depth`, ...).
+        scales: mean and std of its images, where they are not the architecture's own.
     """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    scales: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def make(self) -> VisionTransformer:
         """The encoder without a classifier. Weights are to be loaded into it: those of timm's are zeros.
@@ -64,8 +65,9 @@ class Encoder:
         return encoder
 
     def _own(self) -> VisionTransformer:
-        _, function = self._function()
-        return self._called(function)
+        if self.options:  # a file of settings must not call any function with any arguments
+            raise MergebenchError(f"encoder {self.name!r} takes no options; those are for names in timm")
+        return self._called(self._function()[1])
 
     def _function(self) -> tuple[ModuleType, Callable[..., VisionTransformer]]:
         name, _, function = self.name.partition(":")
@@ -124,12 +126,12 @@ class Encoder:
     @property
     def mean(self) -> tuple[float, float, float]:
         """Per channel, of images in [0, 1]."""
-        return tuple(self._described("mean"))
+        return self.scales[0] if self.scales else tuple(self._described("mean"))
 
     @property
     def std(self) -> tuple[float, float, float]:
         """Per channel, of images in [0, 1]."""
-        return tuple(self._described("std"))
+        return self.scales[1] if self.scales else tuple(self._described("std"))
 
     def _described(self, what: str) -> Any:
         told = getattr(self._made, "pretrained_cfg", None) or getattr(self._made, "default_cfg", None) or {}
@@ -149,8 +151,7 @@ class Encoder:
             return {"encoder": self.name, "encoder_options": dict(self.options)}
         module, _ = self._function()
         source = hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:16]
-        options = {"encoder_options": dict(self.options)} if self.options else {}
-        return {"encoder": self.name, "encoder_source": source, **options}
+        return {"encoder": self.name, "encoder_source": source}
 
 
 def check_base(state: Mapping[str, Tensor], encoder: Encoder, who: str) -> None:
@@ -166,19 +167,21 @@ def _zeros(like: Tensor) -> Tensor:
 
 
 def encoder_of_config(config: Mapping[str, Any], who: str = "config.json") -> Encoder:
-    """The timm encoder that a Hugging Face configuration describes.
+    """The timm encoder that a config.json describes.
 
     Args:
-        config: of a CLIP model or of its vision model.
+        config: timm's, or Hugging Face's of a CLIP model or of its vision model.
         who: what it is, for messages.
 
     Raises:
         MergebenchError: it is of another model, or describes what timm's CLIP vision transformers cannot be.
     """
     if not isinstance(config, Mapping):
-        raise MergebenchError(f"{who} holds no fields, but something of type {type(config).__name__}")
+        raise MergebenchError(f"{who} describes no model; name the encoder")
+    if "architecture" in config:
+        return _of_timm(config, who)
     vision = config.get("vision_config", config)
-    if config.get("model_type", "clip") not in ("clip", "clip_vision_model") or not isinstance(vision, Mapping):
+    if config.get("model_type") not in ("clip", "clip_vision_model") or not isinstance(vision, Mapping):
         raise MergebenchError(f"{who} is of a {config.get('model_type')!r} model, not of a CLIP vision model")
     told = CONFIG | {name: vision[name] for name in CONFIG if name in vision}
     for name, only in (("num_channels", (3,)), ("layer_norm_eps", (1e-5,)), ("hidden_act", ("quick_gelu", "gelu"))):
@@ -200,13 +203,14 @@ def encoder_of_config(config: Mapping[str, Any], who: str = "config.json") -> En
     )  # fmt: skip
 
 
-def read_encoder(path: Path) -> Encoder:
-    """The timm encoder that a config.json describes; raises as `encoder_of_config` does."""
+def _of_timm(config: Mapping[str, Any], who: str) -> Encoder:
+    """What a config.json of timm's says: whatever else a model's name leaves open stands there too."""
+    told = config.get("pretrained_cfg") or {}
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MergebenchError(f"{path} does not say what encoder the base is ({error}); name it (`encoder`)") from None
-    return encoder_of_config(config, str(path))
+        scales = (tuple(told["mean"]), tuple(told["std"])) if "mean" in told and "std" in told else None
+        return Encoder(str(config["architecture"]), dict(config.get("model_args") or {}), scales)
+    except (TypeError, ValueError):
+        raise MergebenchError(f"{who} cannot be read as timm's; name the encoder") from None
 
 
 def infer_encoder(

@@ -18,7 +18,7 @@ class UnknownNameError(MergebenchError):
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        known = sorted(known)
+        known = sorted(set(known))
         super().__init__(f"unknown {kind} {name!r}; {nearest(name, known)}")
 
 

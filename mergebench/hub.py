@@ -139,8 +139,9 @@ class Hub:
             raise self._unreachable(location) from None
         except errors.HFValidationError as error:
             reason = str(error).splitlines()[0]
-        except (errors.HfHubHTTPError, OSError) as error:
-            reason = f"{str(error).splitlines()[0] or type(error).__name__}; what was fetched is kept: try again"
+        except Exception as error:  # libraries below raise many kinds of errors of a network that fails
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = f"{first}; what was fetched is kept: try again"
         finally:
             logging.set_verbosity(told)
         raise MergebenchError(f"cannot fetch {location!r}: {reason}")

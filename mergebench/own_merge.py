@@ -1,27 +1,30 @@
 """Merging checkpoints of one's own: a base, experts and folders of images, without a zoo or a suite."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from mergebench import discovery, formats, hyperparameters, registry
 from mergebench.data.folders import every_image
 from mergebench.data.preprocessing import square
 from mergebench.data.source import Part
-from mergebench.encoders import Encoder, check_base, infer_encoder, read_encoder
+from mergebench.encoder_notes import described_encoder, noted_encoder
+from mergebench.encoders import Encoder, check_base, infer_encoder
 from mergebench.errors import MergebenchError, in_words
-from mergebench.heads import load_head
+from mergebench.heads import Head, load_head
+from mergebench.hub import Hub
 from mergebench.images import DrawnImages
 from mergebench.merging import PerTask, run_method
 from mergebench.method import MethodCard
 from mergebench.pool import ModelPool
-from mergebench.states import SafetensorsState, StateDict, check_state, digest
+from mergebench.states import LazyState, SafetensorsState, StateDict, check_state, digest
+from mergebench.zoo import Zoo
+from mergebench.zoo_files import find_checkpoint, optional_beside
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class OwnModels:
     """Files that are to be merged, in whatever dialect they are.
 
     Args:
-        base: the pre-trained checkpoint.
-        experts: name -> checkpoint.
+        base: the pre-trained checkpoint: a file, a folder, `owner/name` on the hub, or a registered zoo's name.
+        experts: name -> checkpoint, likewise.
         calibration: name -> folder of images, of every expert or of none. Where each image lies in a folder of a class,
             these are its labels.
         heads: name -> checkpoint of a head, of every expert or of none.
@@ -48,18 +51,28 @@ class OwnModels:
     encoder_name: str | None = None
 
     @cached_property
+    def _zoo(self) -> Zoo | None:
+        """The registered zoo whose base it is, if it is one's."""
+        return Zoo(self.base) if self.base in registry.config_files("zoos") else None
+
+    def _open(self, place: str) -> LazyState:
+        return formats.open_weights(find_checkpoint(place, Path(), Hub()))
+
+    @cached_property
     def encoder(self) -> Encoder:
         """What makes the empty model."""
         if self.encoder_name:
             return Encoder(self.encoder_name)
-        for path in (self.base, *self.experts.values()):
-            noted = _noted_encoder(formats.open_weights(path).metadata)
+        if self._zoo is not None:
+            return replace(self._zoo.encoder, scales=(self._zoo.mean, self._zoo.std))
+        for place in (self.base, *self.experts.values()):
+            noted = noted_encoder(self._open(place).metadata, place)
             if noted is not None:
                 return noted
-        beside = Path(self.base).with_name("config.json")
-        if beside.is_file():
-            return read_encoder(beside)
-        base = formats.as_timm(formats.open_weights(self.base), f"the base ({self.base})")
+        config = optional_beside(self.base, Path(), Hub(), "config.json")
+        if config is not None:
+            return described_encoder(config)
+        base = formats.as_timm(self._open(self.base), f"the base ({self.base})")
         # Shapes tell all but the activation, which matters only where images go through the model.
         likely = [infer_encoder(base, activation, who=self.base) for activation in ("quick_gelu", "gelu")]
         if not self.calibration:
@@ -72,8 +85,10 @@ class OwnModels:
     @cached_property
     def base_state(self) -> Mapping[str, Tensor]:
         """The base under timm's names, checked."""
+        if self._zoo is not None:
+            return self._zoo.base
         who = f"the base ({self.base})"
-        state = formats.as_timm(formats.open_weights(self.base), who)
+        state = formats.as_timm(self._open(self.base), who)
         check_base(state, self.encoder, who)
         return state
 
@@ -81,9 +96,9 @@ class OwnModels:
     def expert_states(self) -> dict[str, Mapping[str, Tensor]]:
         """The experts under timm's names, held to the base."""
         states = {}
-        for name, path in self.experts.items():
-            who = f"expert {name!r} ({path})"
-            states[name] = formats.as_timm(formats.open_weights(path), who)
+        for name, place in self.experts.items():
+            who = f"expert {name!r} ({place})"
+            states[name] = formats.as_timm(self._open(place), who)
             check_state(states[name], self.base_state, who)
         return states
 
@@ -102,19 +117,10 @@ class OwnModels:
             )
         return sources
 
-    def head(self, name: str) -> nn.Module:
+    def head(self, name: str) -> Head:
         """An expert's classifier."""
         who = f"head of {name!r} ({self.heads[name]})"
         return load_head(SafetensorsState(self.heads[name]), self.encoder.width, None, who)
-
-
-def _noted_encoder(metadata: Mapping[str, str]) -> Encoder | None:
-    """What `finetune` noted in a checkpoint's header; others' notes are not for us."""
-    try:
-        noted = json.loads(metadata["recipe"])["encoder"]
-        return Encoder(noted["name"], noted["options"])
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 class _Decoded:

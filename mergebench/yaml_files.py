@@ -141,7 +141,7 @@ def short_name(name: str) -> str:
     return Path(name).stem if name.endswith((".yaml", ".yml")) else name
 
 
-def beside(suite: str, study: str) -> str:
-    """A study's suite, where it is a file: beside the study's own, or else from the current folder."""
-    file = Path(study).parent / suite
-    return str(file) if suite.endswith((".yaml", ".yml")) and file.is_file() else suite
+def beside(named: str, where: str) -> str:
+    """What a study names as its suite, or a suite as its zoo: a file beside it, or else from the current folder."""
+    file = Path(where).parent / named
+    return str(file) if named.endswith((".yaml", ".yml")) and file.is_file() else named

@@ -16,7 +16,7 @@ from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
 from mergebench.heads import Head
 from mergebench.hub import Hub
 from mergebench.states import SafetensorsState, check_state
-from mergebench.task import Place, Task
+from mergebench.task import Place, Task, TaskCard
 from mergebench.yaml_files import read_zoo, short_name
 from mergebench.zoo_files import FolderFiles, ListedFiles, WeightFiles, folder_at
 
@@ -61,8 +61,9 @@ class Zoo:
             root = self._root or folder_at(config.weights, self._folder)
             return FolderFiles(root, Encoder(config.encoder, config.options), base)
         if base is None and config.base in registry.config_files("zoos"):
-            of_hub = not read_zoo(config.base).weights  # a folder laid out as the hub is holds no other zoo's weights
-            self._parent = Zoo(config.base, self._root if of_hub else None, download=self._download)
+            # A folder in the hub's place holds no weights of a package.
+            root = None if read_zoo(config.base).weights else self._root
+            self._parent = Zoo(config.base, root, download=self._download)
         hub = Hub(self._root, self._download)
         return ListedFiles(config, self._folder, hub, base, self._parent and self._parent.files)
 
@@ -151,9 +152,7 @@ class Zoo:
             CheckpointError: its tensors are no head's, do not fit the card or the backbone, or are not finite.
         """
         self._check_name(task)
-        stated = self._unplaced(task).card
-        # Where the classes are those of the data, these must be there.
-        return self.files.head(stated if stated.classes else self.task(task).card)
+        return self.files.head(self.card(task))
 
     def task(self, name: str) -> Task:
         """A task's card and data, its images of the size that this zoo's encoder sees.
@@ -173,6 +172,11 @@ class Zoo:
 
     def _is_known(self, task: str) -> bool:
         return task in self.config.described or task in registry.tasks()
+
+    def card(self, name: str) -> TaskCard:
+        """A task's card, with its classes; where these are the data's, the data must be there."""
+        stated = self._unplaced(name).card
+        return stated if stated.classes else self.task(name).card
 
     def _unplaced(self, name: str) -> Task:
         described = self.config.described.get(name)
@@ -198,10 +202,9 @@ class Zoo:
 
         Known once they have been read.
         """
-        places = {"base": self.files.origin(None)}
-        places |= {f"experts/{t}": self.files.origin(t) for t in self._experts if t in tasks}
-        places |= {f"data/{t}": self._tasks[t].origin for t in self._tasks if t in tasks}
-        return {name: place for name, place in places.items() if place}
+        wanted = set(tasks)
+        data = {f"data/{t}": task.origin for t, task in self._tasks.items() if t in wanted and task.origin}
+        return self.files.origins(sorted(wanted & self._experts.keys())) | data
 
     def _check_name(self, task: str) -> None:
         if task not in self.config.tasks:

@@ -1,7 +1,7 @@
 """Where a zoo's weights are: in one folder, or named one by one, on disk or on the hub."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mergebench import formats
 from mergebench.configuration import ZooConfig
-from mergebench.encoders import Encoder, read_encoder
+from mergebench.encoder_notes import described_encoder
+from mergebench.encoders import Encoder
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.heads import Head, load_head
 from mergebench.hub import Hub, is_location
@@ -26,7 +27,6 @@ CHECKPOINTS = (
     "pytorch_model.bin",
     "open_clip_pytorch_model.bin",
 )
-SUFFIXES = (".safetensors", *formats.files.PICKLES, ".json")
 
 
 class WeightFiles(Protocol):
@@ -47,8 +47,8 @@ class WeightFiles(Protocol):
     def joint(self) -> list[SafetensorsState]:
         """Models that were trained on several tasks together."""
 
-    def origin(self, task: str | None) -> str:
-        """Where on the hub the base (None) or a task's expert is from, with its commit; empty if from a disk."""
+    def origins(self, tasks: Iterable[str]) -> dict[str, str]:
+        """Where on the hub what was read of base, text tower and these experts is from, with commits."""
 
 
 class FolderFiles:
@@ -87,9 +87,9 @@ class FolderFiles:
         """See WeightFiles."""
         return [SafetensorsState(path) for path in sorted((self.root / "joint").glob("*.safetensors"))]
 
-    def origin(self, task: str | None) -> str:
+    def origins(self, tasks: Iterable[str]) -> dict[str, str]:
         """See WeightFiles."""
-        return ""
+        return {}
 
 
 class ListedFiles:
@@ -121,7 +121,10 @@ class ListedFiles:
             return Encoder(self._config.encoder, self._config.options)
         if self._parent is not None:
             return self._parent.encoder
-        return read_encoder(self._find(self._base, ("config.json",)))
+        config = optional_beside(self._base, self._folder, self._hub, "config.json")
+        if config is None:
+            raise MergebenchError(f"no config.json says what encoder {self._base} is of; name it: encoder:")
+        return described_encoder(config)
 
     @property
     def has_text(self) -> bool:
@@ -132,7 +135,7 @@ class ListedFiles:
 
     @cached_property
     def _raw_base(self) -> Mapping[str, Tensor]:
-        return formats.open_weights(self._find(self._base, CHECKPOINTS))
+        return formats.open_weights(self._find(self._base))
 
     def base(self) -> Mapping[str, Tensor]:
         """See WeightFiles."""
@@ -143,7 +146,7 @@ class ListedFiles:
     def expert(self, task: str) -> Mapping[str, Tensor]:
         """See WeightFiles."""
         place = self._config.expert_of(task)
-        state = formats.open_weights(self._find(place, CHECKPOINTS))
+        state = formats.open_weights(self._find(place))
         return formats.as_timm(state, f"expert {task!r} ({place})")
 
     def head(self, card: TaskCard) -> Head:
@@ -158,39 +161,58 @@ class ListedFiles:
     @cached_property
     def _text(self) -> TextTower:
         place = self._config.text
-        state = formats.open_weights(self._find(place, CHECKPOINTS)) if place else self._raw_base
+        state = formats.open_weights(self._find(place)) if place else self._raw_base
         return TextTower(state, place or self._base, quick_gelu=self.encoder.quick_gelu)
 
     def joint(self) -> list[SafetensorsState]:
         """See WeightFiles."""
         return []
 
-    def origin(self, task: str | None) -> str:
+    def origins(self, tasks: Iterable[str]) -> dict[str, str]:
         """See WeightFiles."""
-        if task is None and self._parent is not None:
-            return self._parent.origin(None)
-        place = self._base if task is None else self._config.expert_of(task)
-        commit = self._hub.revision(place)
-        return f"{place.partition('@')[0]}@{commit}" if commit else ""
+        above = self._parent.origins(()) if self._parent is not None else {}
+        places = {"base": self._base, "text": self._config.text or ""}
+        places |= {f"experts/{task}": self._config.expert_of(task) for task in tasks}
+        commits = {name: self._hub.revision(place) for name, place in places.items()}
+        return above | {
+            name: f"{places[name].partition('@')[0]}@{commit}" for name, commit in commits.items() if commit
+        }
 
-    def _find(self, place: str, names: tuple[str, ...]) -> Path:
-        """A checkpoint's file, or the config.json beside it."""
-        path = self._folder / place
-        if path.is_file() and names is CHECKPOINTS:
-            return path
-        if path.is_file():
-            beside = path.with_name(names[0])
-            if beside.is_file():
-                return beside
-            raise MergebenchError(f"{path}: no {names[0]} beside it says what encoder it is; name it (`encoder`)")
-        if path.is_dir():
-            found = next((path / name for name in names if (path / name).is_file()), None)
-            if found is None:
-                raise CheckpointError(f"{path} holds no {' or '.join(names)}")
-            return found
-        if place.endswith(SUFFIXES) or not is_location(place):
-            raise CheckpointError(f"no such checkpoint: {path}; give a file, a folder, or owner/name on the hub")
-        return self._hub.file(place, names)
+    def _find(self, place: str) -> Path:
+        return find_checkpoint(place, self._folder, self._hub)
+
+
+def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
+    """A checkpoint's file.
+
+    Args:
+        place: a file, a folder as Hugging Face's libraries write it, or `owner/name[@revision]` on the hub.
+        folder: that a path is relative to.
+        hub: where else it is looked for.
+
+    Raises:
+        MergebenchError: there is none.
+    """
+    path = folder / place
+    if path.is_file():
+        return path
+    if path.is_dir():
+        found = next((path / name for name in CHECKPOINTS if (path / name).is_file()), None)
+        if found is None:
+            raise CheckpointError(f"{path} holds no {' or '.join(CHECKPOINTS)}")
+        return found
+    if place.endswith((".safetensors", ".json", *formats.PICKLES)) or not is_location(place):
+        raise CheckpointError(f"no such checkpoint: {path}; give a file, a folder, or owner/name on the hub")
+    return hub.file(place, CHECKPOINTS)
+
+
+def optional_beside(place: str, folder: Path, hub: Hub, name: str) -> Path | None:
+    """Another file of a checkpoint's folder, where there is one; arguments as `find_checkpoint` has them."""
+    path = folder / place
+    if path.exists():
+        beside = path / name if path.is_dir() else path.with_name(name)
+        return beside if beside.is_file() else None
+    return hub.optional_file(place, (name,)) if is_location(place) else None
 
 
 def _read_head(state: SafetensorsState, card: TaskCard, encoder: Encoder) -> Head:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from jsonargparse.typing import ClosedUnitInterval
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from mergebench.methods.sparsify import keep_middle
     needs=Needs(base=True),
     year=2023,
     fidelity="paper",
-    cost="2 T + 1 tensors at a time; no passes",
+    cost="a few tensors at a time; no passes",
     ranges={"scaling": (0.1, 1.0), "density": (0.05, 0.9), "outliers": (0.001, 0.05)},
 )
 def breadcrumbs(
@@ -44,9 +45,11 @@ def breadcrumbs(
     """
 
     def merged(name: str) -> Tensor:
-        vectors = pool.vectors(name)
-        ranked = vectors.flatten(1) if granularity == "layer" else vectors
-        kept = keep_middle(ranked, density, outliers).sum(0)
-        return pool.base[name] + scaling * kept.view(vectors.shape[1:])
+        total = torch.zeros_like(base := pool.base[name])
+        for task in pool.tasks:  # one at a time: ranking holds several times what it ranks
+            vector = pool.vector(task, name)
+            ranked = vector.flatten() if granularity == "layer" else vector
+            total += keep_middle(ranked, density, outliers).view(vector.shape)
+        return base + scaling * total
 
     return pool.map_names(merged)

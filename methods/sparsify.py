@@ -1,7 +1,7 @@
 """Thinning task vectors: by magnitude, at random, and between the largest magnitudes and the small ones."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -20,14 +20,24 @@ def per_task(values: Tensor, vectors: Tensor) -> Tensor:
 
 def magnitude_threshold(vector: Tensor, density: float) -> Tensor:
     """The k-th largest magnitude of a vector [n], with k = floor(density n), at least 1; infinite if density is 0."""
+    return _threshold(vector.abs(), density)
+
+
+def _threshold(magnitudes: Tensor, density: float) -> Tensor:
+    """As `magnitude_threshold`, of magnitudes [n], whose order may change."""
     if density == 0:
-        return vector.new_tensor(math.inf)
-    kept = max(1, entries(density, vector.numel()))
-    return vector.abs().kthvalue(vector.numel() - kept + 1).values
+        return magnitudes.new_tensor(math.inf)
+    rank = magnitudes.numel() - max(1, entries(density, magnitudes.numel()))
+    if magnitudes.device.type == "cpu":
+        # In place: kthvalue holds a copy and an index of eight bytes for every entry, three models more of a whole one.
+        array = magnitudes.numpy()
+        array.partition(rank)
+        return magnitudes[rank].clone()
+    return magnitudes.kthvalue(rank + 1).values
 
 
 def magnitude_thresholds(
-    vector: Callable[[str, str], Tensor], tasks: Iterable[str], names: Sequence[str], density: float
+    vector: Callable[[str, str], Tensor], tasks: Sequence[str], names: Sequence[str], density: float
 ) -> Tensor:
     """The `magnitude_threshold` of each task vector, over all the parameters named together: [T].
 
@@ -36,9 +46,15 @@ def magnitude_thresholds(
         tasks, names: whose, and of which parameters.
         density: fraction of the entries to keep.
     """
-    return torch.stack(
-        [magnitude_threshold(torch.cat([vector(t, n).flatten() for n in names]), density) for t in tasks]
-    )
+    sizes = [vector(tasks[0], name).numel() for name in names]
+
+    def magnitudes(task: str) -> Tensor:
+        joined = vector(task, names[0]).new_empty(sum(sizes))
+        for name, part in zip(names, joined.split(sizes), strict=True):
+            part.copy_(vector(task, name).abs().flatten())
+        return joined
+
+    return torch.stack([_threshold(magnitudes(task), density) for task in tasks])
 
 
 def trim(vectors: Tensor, thresholds: Tensor) -> Tensor:

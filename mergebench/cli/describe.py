@@ -66,18 +66,18 @@ def _suite(name: str) -> list[str]:
     facts = {"zoo": suite.zoo, "merge": merge, "evaluate": " ".join(suite.evaluate)}
     facts |= {f"order {order}": " | ".join(" ".join(g) for g in groups) for order, groups in suite.orders.items()}
     facts |= _sections(suite) | _settings(suite.hyperparameters)
-    variants = _variants(suite)
+    variants = _variants(suite, name)
     example = f"  example: mergebench run --methods all --suite {name}{_only(variants[-1].point)}"
     return [f"{name}: {suite.title}", *_wrapped(facts | _axes(axes_of(variants))), "", example]
 
 
-def _variants(suite: "SuiteConfig") -> "list[Variant]":
-    """A suite's variants, found without any weights."""
+def _variants(suite: "SuiteConfig", name: str) -> "list[Variant]":
+    """The variants of a suite of this name or file, found without any weights."""
     from mergebench.registry import find_task
     from mergebench.variant import suite_variants
-    from mergebench.yaml_files import read_zoo
+    from mergebench.yaml_files import beside, read_zoo
 
-    tasks = read_zoo(suite.zoo).tasks
+    tasks = read_zoo(beside(suite.zoo, name)).tasks
     merge = suite.merged_of(tasks, suite.zoo)
     return suite_variants(suite, merge, lambda name: find_task(name, tasks, f"zoo {suite.zoo!r}"))
 
@@ -100,7 +100,8 @@ def _study(name: str) -> list[str]:
 
     study = read_study(name)
     facts = {"suite": study.suite, "methods": " ".join(study.methods), "seeds": " ".join(map(str, study.seeds))}
-    variants = _variants(read_suite(beside(study.suite, name)))
+    suite = beside(study.suite, name)
+    variants = _variants(read_suite(suite), suite)
     values = {axis: ["each block, by its number"] if v == "each" else v for axis, v in study.vary.items()}
     facts |= _axes(axes_of(variants) | {axis: map(as_text, v) for axis, v in values.items()})
     for arm, point in study.points.items():

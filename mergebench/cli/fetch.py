@@ -20,20 +20,23 @@ def execute(config: Namespace) -> int:
     variants = select(bench.variants, wanted_variants(config.only))
     zoo = bench.zoo
     zoo.base  # noqa: B018 (it is checked as it is read)
-    _tell("base", zoo.name, zoo.files.origin(None))
+    _tell("base", zoo.name, zoo.origins(()).get("base", ""))
     # A task at a time: whoever stops half-way has whole tasks.
     for task in dict.fromkeys(t for v in variants for t in (*v.merged, *v.evaluate)):
         zoo.expert(task)
-        _tell("expert", task, zoo.files.origin(task))
+        _tell("expert", task, zoo.origins([task]).get(f"experts/{task}", ""))
         zoo.head(task)
-        card = zoo.task(task).card
-        _tell("head", task, f"{len(card.classes)} classes")
+        _tell("head", task, f"{len(zoo.card(task).classes)} classes")
         if not config.weights_only:
             counts = {name: len(bench.split(task, name).labels) for name in ("test", "calibration", "validation")}
             told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
             _tell("images", task, f"{told}  {zoo.task(task).origin}".rstrip())
-    for source in sorted({v.calibration.source for v in variants} - {"own", "shuffled"}):
+    sources = {v.calibration.source for v in variants} - {"own", "shuffled"}
+    for source in sorted(sources) * (not config.weights_only):
         _tell("images", source, f"calibration {len(bench.split(source, 'calibration').labels):,}")
+    if config.weights_only:
+        print(f"the weights that suite {bench.name!r} needs of zoo {zoo.name!r} are here, its images may not be")
+        return 0
     print(f"what suite {bench.name!r} needs of zoo {zoo.name!r} is here")
     return 0
 

@@ -114,6 +114,7 @@ Made = tuple["StateDict", dict[str, Any], tuple[str, ...]]
 
 def _own(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]", device: str) -> Made:
     """Files of one's own."""
+    from mergebench import formats
     from mergebench.own_merge import OwnModels, merge_own
 
     experts = named_files(config.experts)
@@ -126,13 +127,14 @@ def _own(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]", devi
         of_experts(config.heads, list(experts), "--heads"),
         config.encoder,
     )
+    formats.check_format(models.base_state, config.format)  # before the work, not after it
     made = merge_own(card, models, given, config.seed, device)
     return made.state, made.recipe, made.told
 
 
 def _of_suite(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]", device: str) -> Made:
     """A suite's experts, or files in their place."""
-    from mergebench import discovery, hyperparameters
+    from mergebench import discovery, formats, hyperparameters
     from mergebench.bench import Bench
     from mergebench.execution import Executor, Recipe
     from mergebench.merging import PerTask
@@ -147,6 +149,7 @@ def _of_suite(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]",
     variant = one_variant(bench, config.only)
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])
+    formats.check_format(bench.zoo.base, config.format)
     outcome = Executor(bench, device).merge(Recipe(card, function, resolved, config.seed), variant)
     if isinstance(outcome.states, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")

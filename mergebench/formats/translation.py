@@ -124,6 +124,11 @@ def from_timm(
     return written | dict(others or {})
 
 
+def check_format(state: Mapping[str, Tensor], format: str) -> None:
+    """Refuses, as `from_timm` would, a format that cannot hold an encoder; only names and shapes are looked at."""
+    from_timm({name: torch.empty(shape_of(state, name), device="meta") for name in state}, format)
+
+
 def _parts(rule: Rule, tensor: Tensor) -> StateDict:
     count = len(rule.theirs)
     if tensor.shape[: rule.leading] != (1,) * rule.leading or (count > 1 and len(tensor) % count):

@@ -62,7 +62,7 @@ def make_hub() -> Callable[[Path, Sequence[str], int], Path]:
 
     def make(root: Path, tasks: Sequence[str], count: int) -> Path:
         published, rng, described_as = read_zoo("clip-vit-b-32"), np.random.default_rng(0), {}
-        _write_models(root, published.base, {task: published.expert_of(task) for task in tasks})
+        _write_models(root, published.base.partition("@")[0], {task: published.expert_of(task) for task in tasks})
         for task in tasks:
             card = described(task)
             _write_data(root / "datasets" / card.data, card, count, rng)

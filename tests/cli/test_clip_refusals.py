@@ -296,9 +296,9 @@ def test_a_base_of_another_backbone(hub, refuses, options, told):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("", "does not say what encoder the base is"),
-        ('{"vision_', "does not say what encoder the base is"),
-        ("[]", "holds no fields"),
+        ("", "cannot be read"),
+        ('{"vision_', "cannot be read"),
+        ("[]", "describes no model"),
         ('{"model_type": "bert"}', "is of a 'bert' model"),
     ],
 )

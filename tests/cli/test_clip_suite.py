@@ -48,7 +48,7 @@ def results(where, tmp_path_factory):
 def pipeline_counts(root: Path) -> dict[str, tuple[int, int]]:
     """Correct and all test images for the experts' average, by transformers, datasets and torchvision alone."""
     zoo = read_zoo("clip-vit-b-32")
-    model = CLIPModel.from_pretrained(root / zoo.base).eval()
+    model = CLIPModel.from_pretrained(root / zoo.base.partition("@")[0]).eval()
     states = [CLIPVisionModel.from_pretrained(root / zoo.expert_of(t)).state_dict() for t in TASKS]
     vision = CLIPVisionModel(model.config.vision_config).eval()
     vision.load_state_dict({n: torch.stack([s[n] for s in states]).mean(0) for n in states[0]})

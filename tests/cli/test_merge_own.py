@@ -189,3 +189,45 @@ def test_a_broken_image_is_named(files, refused, tmp_path):
         *("--output", tmp_path / "merged.safetensors"),
     )
     assert str(tmp_path / "images") in line
+
+
+def test_code_that_a_file_names_is_not_run(files, refused, tmp_path):
+    folder, base, _ = files
+    recipe = {"encoder": {"name": "os:system", "options": {"command": f"touch {tmp_path / 'ran'}"}}}
+    save_file(base, tmp_path / "base.safetensors", {"recipe": json.dumps(recipe)})
+    line = refused(
+        *("merge", "--method", "average", "--base", tmp_path / "base.safetensors"),
+        *("--experts", folder / "birds.safetensors", "--output", tmp_path / "merged.safetensors"),
+    )
+    assert "os:system" in line and "--encoder" in line and not (tmp_path / "ran").exists()
+
+
+def test_a_registered_zoo_s_base_can_be_named(command, tmp_path):
+    from mergebench.zoo import Zoo
+
+    tiny = Zoo("tiny")
+    experts = [tiny.files.root / "experts" / f"{task}.safetensors" for task in ("digits", "signs")]
+    done = command(
+        "merge",
+        "--method",
+        "task_arithmetic",
+        "--base",
+        "tiny",
+        "--experts",
+        *experts,
+        "--output",
+        tmp_path / "m.safetensors",
+    )
+    assert done.status == 0
+    merged, expected = load_file(tmp_path / "m.safetensors"), tiny.base
+    for name, tensor in merged.items():
+        shifts = sum(load_file(expert)[name].float() - expected[name].float() for expert in experts)
+        torch.testing.assert_close(tensor, expected[name].float() + 0.3 * shifts)
+
+
+def test_a_format_that_cannot_hold_the_encoder_is_refused_before_the_work(refused, tmp_path, monkeypatch):
+    from mergebench.execution import Executor
+
+    monkeypatch.setattr(Executor, "merge", lambda *_: pytest.fail("it was merged"))
+    line = refused("merge", "--method", "average", "--format", "hf", "--output", tmp_path / "merged.safetensors")
+    assert "cannot be written as hf" in line

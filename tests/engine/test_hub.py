@@ -147,8 +147,8 @@ def ask(mirror, tmp_path):
 
     def asked(*arguments: str, **settings: str) -> str:
         mirror.asked.clear()
-        environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": mirror.address}
-        environment |= {"HF_HUB_OFFLINE": "0"} | settings
+        home = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": mirror.address, "HF_HUB_OFFLINE": "0"}
+        environment = {**os.environ, **home, **settings}
         command = [sys.executable, "-c", SCRIPT, *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr

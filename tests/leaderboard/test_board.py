@@ -221,3 +221,14 @@ def test_a_default_that_a_search_has_confirmed_still_stands_against_what_is_publ
     (board,) = make_boards(results)
     published = Reported("x", 2, "y", {"a": 1, "b": 2, "c": 3, "d": 4})
     assert rank_agreement(board, published)[1] == ["d", "c", "b", "a"]
+
+
+def test_a_reduced_precision_and_the_hub_s_commits_are_told(make_result):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    plain = make_result("m", (40, 45))
+    reduced = plain.environment.model_copy(update={"precision": "bfloat16"})
+    origins = {"base": f"openai/clip@{commit}", "experts/mnist": f"someone/clip_mnist@{commit}"}
+    (told,) = make_boards([plain.model_copy(update={"environment": reduced, "origins": origins})])
+    assert "Evaluated in bfloat16." in told.note
+    assert "From the hub: openai/clip@0123456789ab and 1 more, whose commits stand in the results." in told.note
+    assert not make_boards([plain])[0].note
