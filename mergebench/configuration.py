@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from mergebench.errors import MergebenchError
 
@@ -43,7 +43,7 @@ class TaskConfig(Strict):
     """
 
     title: str = ""
-    data: str
+    data: Annotated[str, Field(min_length=1)]
     subset: str = ""
     image: str = "image"
     label: str = "label"
@@ -100,7 +100,7 @@ class ZooConfig(Strict):
     experts: str | dict[str, str] = {}
     text: str | None = None
     mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
     tasks: list[str] = Field(min_length=1)
     described: dict[str, TaskConfig] = {}
     hyperparameters: dict[str, dict[str, Any]] = {}
@@ -120,6 +120,8 @@ class ZooConfig(Strict):
             raise ValueError("give either weights (a folder) or base and experts")
         if self.weights and self.encoder is None:
             raise ValueError("weights in a folder need encoder: what makes the empty model")
+        if self.options and self.encoder is None:
+            raise ValueError("options are of an encoder; name it: encoder")
         odd = next((t for t in self.tasks if not names_a_file(t)), None)
         if odd is not None:
             raise ValueError(f"tasks: {odd!r} names files, so it must hold no / and no . in front")

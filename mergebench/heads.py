@@ -82,7 +82,8 @@ def load_head(state: Mapping[str, Tensor], width: int, classes: int | None, who:
     try:
         head = kind(*(state[name] for name in kinds[kind]))
     except KeyError as error:
-        raise CheckpointError(f"{who} lacks {error}") from None
+        told = " or ".join(", ".join(names) for names in kinds.values())
+        raise CheckpointError(f"{who} lacks {error}; a head holds {told}") from None
     shapes = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
     found = (*shapes["text_features" if kind is ZeroShotHead else "weight"], 0)[0]
     embed = (*shapes.get("projection", ()), 0)[0]

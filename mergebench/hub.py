@@ -10,7 +10,7 @@ from mergebench.errors import MergebenchError
 Kind = Literal["model", "dataset"]
 Found = TypeVar("Found")
 
-_LOCATION = re.compile(r"(?P<id>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?")
+_LOCATION = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*?)(?:@(?P<revision>[\w./-]+))?")
 
 
 def is_location(text: str) -> bool:

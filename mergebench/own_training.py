@@ -57,7 +57,10 @@ def own_zoo(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{task}.yaml"
         file.write_text(yaml.safe_dump(fields), encoding="utf-8")
-        return Zoo(str(file), root)
+        try:
+            return Zoo(str(file), root)
+        except MergebenchError as error:  # nobody but us has seen that file
+            raise MergebenchError(str(error).removeprefix(f"{file}: ")) from None
 
 
 def _place(text: str) -> str:

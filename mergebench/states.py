@@ -72,13 +72,17 @@ class SafetensorsState(LazyState):
 
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
+        if path.is_dir():
+            raise CheckpointError(f"{path} is a folder; name a checkpoint in it")
         if not path.is_file():
             raise CheckpointError(f"no such checkpoint: {path}")
         try:
             with safe_open(str(path), framework="pt") as file:  # holds the header to the file's length
                 names, metadata = file.keys(), file.metadata() or {}
             self._file = os.open(path, os.O_RDONLY)
-        except (SafetensorError, OSError) as error:
+        except OSError as error:
+            raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
+        except SafetensorError as error:
             with path.open("rb") as file:
                 start = file.read(2)
             # A zip archive (torch.save) or a bare pickle. Looked at only now: a safetensors file begins with the length

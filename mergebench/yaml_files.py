@@ -57,7 +57,9 @@ def read_yaml(path: Path) -> Any:
         raise MergebenchError(f"cannot read {path}: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error)
+        where = (
+            f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else " ".join(str(error).split())
+        )
         raise MergebenchError(f"{path} is not valid YAML: {where}") from None
 
 
@@ -85,6 +87,8 @@ def _reason(model: type[BaseModel], error: ValidationError) -> str:
     # Of a union's several complaints, one about a number's range says more than one about the other's type.
     ranked = ("extra_forbidden", "greater_than", "greater_than_equal", "less_than", "less_than_equal")
     first = min(error.errors(), key=lambda e: ranked.index(e["type"]) if e["type"] in ranked else len(ranked))
+    if not first["loc"] and first["type"] == "value_error":  # of fields that do not fit together, which it names
+        return unprefixed(first["msg"])
     *section, name = first["loc"] or ("the file",)
     where = ".".join(str(part) for part in (*section, name) if "[" not in str(part))  # pydantic's names of types
     where = re.sub(r"^described\b", "tasks", where)  # as the file has it

@@ -47,6 +47,11 @@ class Zoo:
         self._tasks: dict[str, Task] = {}
         if self._root is not None and not self._root.is_dir():
             raise MergebenchError(f"zoo {self.name!r}: no folder of weights at {self._root} (--zoo-root)")
+        stranger = next((t for t in self.config.tasks if not self._is_known(t)), None)
+        if stranger is not None:
+            raise UnknownNameError(
+                f"task in zoo {self.name!r} (describe it, or name one that is registered):", stranger, registry.tasks()
+            )
         self._parent: Zoo | None = None
         self.files: WeightFiles = self._files(Path(base) if base else None)
 
@@ -164,6 +169,9 @@ class Zoo:
                 task = task.at(Place(self.encoder.image_size, self._data_root, self._download))
             self._tasks[name] = task
         return self._tasks[name]
+
+    def _is_known(self, task: str) -> bool:
+        return task in self.config.described or task in registry.tasks()
 
     def card(self, name: str) -> TaskCard:
         """A task's card, with its classes; where these are the data's, the data must be there."""

@@ -202,7 +202,7 @@ def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
             raise CheckpointError(f"{path} holds no {' or '.join(CHECKPOINTS)}")
         return found
     if place.endswith((".safetensors", ".json", *formats.PICKLES)) or not is_location(place):
-        raise CheckpointError(f"no such checkpoint: {path}")
+        raise CheckpointError(f"no such checkpoint: {path}; give a file, a folder, or owner/name on the hub")
     return hub.file(place, CHECKPOINTS)
 
 

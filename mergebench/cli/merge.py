@@ -59,6 +59,8 @@ def named_files(items: list[str]) -> dict[str, str]:
         name, equals, path = item.partition("=")
         if not equals:
             name, path = Path(item).stem, item
+        if not name or not path:
+            raise MergebenchError(f"{item!r} is no expert; write FILE, or NAME=FILE")
         if name in files:
             raise MergebenchError(f"two experts are named {name!r}: {files[name]} and {path}; write NAME=FILE")
         files[name] = path

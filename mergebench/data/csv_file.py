@@ -26,6 +26,8 @@ def find(path: Path, image: str, label: str) -> Found:
         if not file.is_file():
             raise MergebenchError(f"{path}, line {line}: no image at {file}")
         rows.setdefault((fields.get(SPLIT) or "").strip() or "train", []).append((file, fields[label].strip()))
+    if not rows:
+        raise MergebenchError(f"{path} names no images")
     spelt = sorted({label for part in rows.values() for _, label in part})
     # Labels that are all numbers are ids, not names.
     names = None if all(re.fullmatch(r"-?\d+", label) for label in spelt) else tuple(spelt)

@@ -122,6 +122,8 @@ class _Images:
         occurring = np.unique(np.concatenate(list(used.values()))).tolist()
         self.classes = tuple(config.classes) or _classes(source, occurring)
         self._ids = labels.order(source.names, occurring, self.classes, config.labels)
+        if len(self.classes) < 2:
+            raise MergebenchError(f"{len(self.classes)} class ({', '.join(self.classes)}); to classify takes two")
         for role, ids in used.items():
             stranger = next((i for i in ids if i not in used["train"]), None)
             if stranger is not None:

@@ -68,9 +68,11 @@ def _opened(name: str, split: str, subset: str, root: Path, download: bool) -> A
         if "split" in options and options["split"] == split:
             return None
         raise MergebenchError(f"torchvision:{name}: {error}") from None
+    except TypeError as error:
+        raise MergebenchError(f"torchvision:{name} is no data set of files in a folder: {error}") from None
     except (OSError, RuntimeError, ModuleNotFoundError) as error:
         told = str(error).splitlines()[0]
-        remedy = "" if download else f"; put its files into {root}, or allow the download"
+        remedy = f"; put its files into {root}, or {'try' if download else 'allow'} the download{' again' * download}"
         raise MergebenchError(f"torchvision:{name}: split {split!r} cannot be read: {told}{remedy}") from None
 
 

@@ -29,6 +29,8 @@ def open_weights(path: str | Path) -> LazyState:
         CheckpointError: missing, truncated, of another format, or a pickle that needs code to be read.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; name a checkpoint in it")
     if path.name.endswith(INDEX):
         return ShardedState(path)
     if path.suffix in PICKLES:
