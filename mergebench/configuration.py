@@ -57,9 +57,9 @@ class TaskConfig(Strict):
             raise ValueError("classes: two of one name")
         if self.labels and len(self.labels) != len(self.classes):
             raise ValueError(f"labels: {len(self.labels)}, but {len(self.classes)} classes")
-        odd = next((t for t in self.templates if t.count("{}") != 1), None)
+        odd = next((t for t in self.templates if t.count("{}") != 1 or set("{}") & set(t.replace("{}", ""))), None)
         if odd is not None:
-            raise ValueError(f"templates: {odd!r} must hold {{}} once, for the class name")
+            raise ValueError(f"templates: {odd!r} must hold {{}} once, for the class name, and no other brace")
         return self
 
 
@@ -123,7 +123,7 @@ class ZooConfig(Strict):
 
     def expert_of(self, task: str) -> str:
         """Where a task's expert is, as the file says it."""
-        return self.experts.format(task=task) if isinstance(self.experts, str) else self.experts[task]
+        return self.experts.replace("{task}", task) if isinstance(self.experts, str) else self.experts[task]
 
 
 class CalibrationConfig(Strict):

@@ -17,7 +17,7 @@ from mergebench.heads import Head, load_head
 from mergebench.hub import Hub, is_location
 from mergebench.states import SafetensorsState
 from mergebench.task import TaskCard
-from mergebench.text_heads import TextTower
+from mergebench.text_heads import TextTower, text_activation
 
 # What a checkpoint is called in a folder of the hub, the safest format first.
 CHECKPOINTS = (
@@ -165,8 +165,12 @@ class ListedFiles:
     @cached_property
     def _text(self) -> TextTower:
         place = self._config.text
-        state = formats.open_weights(self._find(place)) if place else self._raw_base
-        return TextTower(state, place or self._base, quick_gelu=self.encoder.quick_gelu)
+        if not place:
+            return TextTower(self._raw_base, self._base, quick_gelu=self.encoder.quick_gelu)
+        described = find_beside(place, self._folder, self._hub, "config.json")
+        activation = text_activation(described) if described else None
+        quick = activation == "quick_gelu" if activation else self.encoder.quick_gelu
+        return TextTower(formats.open_weights(self._find(place)), place, quick_gelu=quick)
 
     def joint(self) -> list[SafetensorsState]:
         """See WeightFiles."""
@@ -208,6 +212,15 @@ def find_checkpoint(place: str, folder: Path, hub: Hub, names: tuple[str, ...] =
     if place.endswith(SUFFIXES) or not is_location(place):
         raise CheckpointError(f"no such checkpoint: {path}")
     return hub.file(place, names)
+
+
+def find_beside(place: str, folder: Path, hub: Hub, name: str) -> Path | None:
+    """A file beside a checkpoint, or in its folder; None if there is none. Args and Raises: as of `find_checkpoint`."""
+    path = folder / place
+    if not path.exists():
+        return hub.optional_file(place, (name,))
+    file = (path if path.is_dir() else path.parent) / name
+    return file if file.is_file() else None
 
 
 def _read_head(state: SafetensorsState, card: TaskCard, encoder: Encoder) -> Head:
