@@ -15,7 +15,7 @@ from mergebench.encoders import Encoder, encoder_of_config
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.heads import Head, load_head
 from mergebench.hub import Hub, is_location
-from mergebench.states import SafetensorsState
+from mergebench.states import SafetensorsState, recipe_of
 from mergebench.task import TaskCard
 from mergebench.text_heads import TextTower, text_activation
 
@@ -158,13 +158,20 @@ class ListedFiles:
         described = self._config.described.get(card.name)
         if described is not None and described.head:
             return _read_head(SafetensorsState(self._folder / described.head), card, self.encoder)
-        if self._parent is not None and not self._config.text:
-            return self._parent.head(card)
+        if described is not None and not self.has_text:
+            raise MergebenchError(
+                f"task {card.name!r} has no head and the base no text tower: give head: "
+                "(mergebench finetune writes one)"
+            )
+        if described is None and self._parent is not None and not self._config.text:
+            return self._parent.head(card)  # of a task that both mean
         return self._text.head(card.classes, card.templates)
 
     @cached_property
     def _text(self) -> TextTower:
         place = self._config.text
+        if self._parent is not None and not place:
+            return self._parent._text
         if not place:
             return TextTower(self._raw_base, self._base, quick_gelu=self.encoder.quick_gelu)
         described = find_beside(place, self._folder, self._hub, "config.json")
@@ -225,7 +232,14 @@ def find_beside(place: str, folder: Path, hub: Hub, name: str) -> Path | None:
 
 def _read_head(state: SafetensorsState, card: TaskCard, encoder: Encoder) -> Head:
     who = f"head of task {card.name!r} ({state.path})"
-    return load_head(state, encoder.width, len(card.classes), who)
+    head = load_head(state, encoder.width, len(card.classes), who)
+    for number, (own, expected) in enumerate(zip(recipe_of(state).get("classes", ()), card.classes, strict=False)):
+        if own != expected:
+            raise CheckpointError(
+                f"{who}: its class {number} is {own!r}, the task's {expected!r}; name the classes as it does, in its "
+                "order (classes:, labels:), or fine-tune again"
+            )
+    return head
 
 
 def folder_at(location: str, relative_to: Path) -> Path:
