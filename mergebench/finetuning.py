@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from mergebench.augmentation import AUGMENTATIONS
 from mergebench.errors import MergebenchError
 from mergebench.lora import adapt, check_rank, merge_adapters
+from mergebench.precisions import TRAINING_PRECISIONS
 from mergebench.states import digest
-from mergebench.trainer import TRAINING_PRECISIONS, interruptible, strategy
+from mergebench.trainer import interruptible, strategy
 from mergebench.training import FineTuning, Schedule
 from mergebench.training_batches import Preparation, TrainingSet, make_streams
 
