@@ -19,6 +19,7 @@ from mergebench.layout import Layout
 from mergebench.method import MethodCard, Needs
 from mergebench.pool import Earlier, ModelPool
 from mergebench.restriction import region
+from mergebench.set_aside import check_set_aside
 from mergebench.states import SafetensorsState, StateDict, digest
 from mergebench.variant import Variant, study_variants, suite_variants
 from mergebench.yaml_files import beside, read_study, read_suite, short_name
@@ -75,6 +76,7 @@ class Bench:
         self._joint: dict[tuple[str, ...], SafetensorsState | None] = {}
         self._digests: dict[str, str] = {}
         self._splits: dict[tuple, Split] = {}
+        self._held: set[tuple[str, ...]] = set()  # tasks whose experts were held to what was set aside
         self.variants = self._variants()
 
     def _variants(self) -> list[Variant]:
@@ -166,7 +168,16 @@ class Bench:
         return {name: self._digests[name] for name in parts}
 
     def data(self, variant: Variant) -> dict[str, str]:
-        """Hashes of all images that enter: test of what is evaluated (or adapted on), calibration of what is merged."""
+        """Hashes of all images that enter: test of what is evaluated (or adapted on), calibration of what is merged.
+
+        Raises:
+            MergebenchError: an expert for whose test other images were set aside.
+        """
+        tasks = tuple(dict.fromkeys((*variant.merged, *variant.evaluate)))
+        if tasks not in self._held:
+            for task in tasks:
+                check_set_aside(f"expert {task!r}", self.expert(task), map(self.zoo.task, tasks))
+            self._held.add(tasks)
         adapted = variant.corruption if variant.calibration.corrupted else None
         found = {f"{t}/test": self._digest(t, "test", adapted) for t in variant.merged}
         found |= {f"{t}/test": self._digest(t, "test", variant.corruption) for t in variant.evaluate}

@@ -19,15 +19,14 @@ from mergebench.image_cache import Split
 from mergebench.images import normalise
 from mergebench.merging import PerTask
 from mergebench.portable import Portable
+from mergebench.precisions import PRECISIONS
 from mergebench.results import TaskScore
 from mergebench.states import StateDict
 from mergebench.trainer import interruptible, make_tester, placement, quiet_lightning
 
-PRECISIONS = ("float32", "bfloat16")
-
 
 class SplitDataset(Dataset):
-    """A split served by batches of indices, so that a batch is one slice of the memory map."""
+    """A split served by batches of indices: of a memory map, only a batch's images are read."""
 
     def __init__(self, split: Split) -> None:
         self._split = split
@@ -68,7 +67,7 @@ class SuiteDataModule(Portable, LightningDataModule):
             dataset = SplitDataset(split)
             batches = BatchSampler(SequentialSampler(dataset), self.batch_size, drop_last=False)
             own = [batch for number, batch in enumerate(batches, turn) if number % world == rank]
-            # Batches are slices of decoded, memory-mapped images: a worker process would cost more than it saves.
+            # Images are decoded already, and memory-mapped: a worker process would cost more than it saves.
             loaders.append(DataLoader(dataset, batch_size=None, sampler=own))
             turn += len(batches)
         return loaders

@@ -3,7 +3,7 @@
 import copy
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from mergebench.augmentation import AUGMENTATIONS
 from mergebench.errors import MergebenchError
-from mergebench.lora import adapt, merge_adapters
+from mergebench.lora import adapt, check_rank, merge_adapters
+from mergebench.precisions import TRAINING_PRECISIONS
 from mergebench.states import digest
-from mergebench.trainer import TRAINING_PRECISIONS, interruptible, strategy
+from mergebench.trainer import interruptible, strategy
 from mergebench.training import FineTuning, Schedule
 from mergebench.training_batches import Preparation, TrainingSet, make_streams
 
@@ -39,6 +40,7 @@ def finetune(
     accelerator: str = "auto",
     devices: int | list[int] = 1,
     checkpoint_dir: Path | None = None,
+    identity: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> dict[str, Tensor]:
     """Fine-tunes an encoder on one task, or on several together: traditional multi-task learning.
@@ -62,6 +64,7 @@ def finetune(
         devices: Lightning's, their number or their indices. Each is given its share of every step's images, so that
             what is learnt does not depend on their number but for rounding.
         checkpoint_dir: where to save progress, about ten times a run; an interrupted run picks up from there.
+        identity: what tells the encoder from others with the same weights (`Encoder.identity`), kept with the progress.
         progress: show a progress bar.
 
     Returns:
@@ -71,12 +74,19 @@ def finetune(
         MergebenchError: an unknown augmentation or precision, settings that do not fit together, or a checkpoint
             of another training.
     """
-    _check(encoder, sets, batch_size, augment, frozen, lora, precision)
-    count = len(devices) if isinstance(devices, list) else devices
-    if batch_size < count:
-        raise MergebenchError(
-            f"batch_size={batch_size}, but there are {count} devices; each needs an image in every step"
-        )
+    check_settings(
+        encoder,
+        len(sets),
+        batch_size=batch_size,
+        augment=augment,
+        frozen=frozen,
+        lora=lora,
+        precision=precision,
+        devices=devices,
+    )
+    for one in sets:
+        if len(one.images) != len(one.labels):
+            raise MergebenchError(f"{len(one.images)} images but {len(one.labels)} labels")
     settings = {
         "steps": steps,
         "batch_size": batch_size,
@@ -88,6 +98,9 @@ def finetune(
         "lora": lora,
         "seed": seed,
         "precision": precision,
+        "mean": list(mean),
+        "std": list(std),
+        "encoder": dict(identity or {}),
     }
     callbacks, resume_from = [], None
     if checkpoint_dir is not None:
@@ -100,7 +113,8 @@ def finetune(
         parameter.requires_grad_(not name.startswith(frozen) if frozen else True)
     if lora is not None:
         adapt(encoder, lora, seed)
-    schedule = Schedule(steps, learning_rate, weight_decay, warmup)
+    # Plain numbers: a checkpoint holds them, and one with a command line's own types in it cannot be read again.
+    schedule = Schedule(int(steps), float(learning_rate), float(weight_decay), int(warmup))
     module = FineTuning(
         encoder.train(),
         [copy.deepcopy(one.head) for one in sets],  # a Trainer moves them, and may change their precision
@@ -128,37 +142,50 @@ def finetune(
     return {name: tensor.detach().float().cpu().clone() for name, tensor in encoder.eval().state_dict().items()}
 
 
-def _check(
+def check_settings(
     encoder: nn.Module,
-    sets: Sequence[TrainingSet],
+    tasks: int,
+    *,
     batch_size: int,
     augment: str,
     frozen: tuple[str, ...],
     lora: int | None,
     precision: str,
+    devices: int | list[int] = 1,
 ) -> None:
-    """Refuses what cannot be trained, before anything is read or written."""
+    """Refuses what cannot be trained, before anything is read or written.
+
+    Args:
+        encoder: its structure alone matters.
+        tasks: how many are trained on.
+        batch_size, augment, frozen, lora, precision, devices: as of `finetune`.
+
+    Raises:
+        MergebenchError: as `finetune` does.
+    """
     if augment not in AUGMENTATIONS:
         raise MergebenchError(f"unknown augmentation {augment!r}; there are {', '.join(AUGMENTATIONS)}")
     if precision not in TRAINING_PRECISIONS:
         raise MergebenchError(f"unknown precision {precision!r}; there are {', '.join(TRAINING_PRECISIONS)}")
-    for one in sets:
-        if len(one.images) != len(one.labels):
-            raise MergebenchError(f"{len(one.images)} images but {len(one.labels)} labels")
     for prefix in frozen:
         if not any(name.startswith(prefix) for name, _ in encoder.named_parameters()):
             raise MergebenchError(f"frozen: no parameter's name begins with {prefix!r}")
     if frozen and lora is not None:
         raise MergebenchError(f"frozen={list(frozen)} with lora={lora}: with lora all weights are frozen; give one")
-    if batch_size < len(sets):
-        raise MergebenchError(
-            f"batch_size={batch_size}, but there are {len(sets)} tasks; each needs an image in every step"
-        )
+    if lora is not None:
+        check_rank(encoder, lora)
+    count = len(devices) if isinstance(devices, list) else devices
+    for number, what in ((tasks, "tasks"), (count, "devices")):
+        if batch_size < number:
+            raise MergebenchError(
+                f"batch_size={batch_size}, but there are {number} {what}; each needs an image in every step"
+            )
 
 
 def _unfinished(folder: Path, settings: dict[str, Any]) -> Path | None:
     """The checkpoint of this very training, if it was broken off; of another one, it would be taken for this one's."""
     saved, told = folder / "progress.ckpt", folder / "settings.json"
+    settings = json.loads(json.dumps(settings))  # as they are read back
     if not saved.exists():
         folder.mkdir(parents=True, exist_ok=True)
         told.write_text(json.dumps(settings), encoding="utf-8")

@@ -54,14 +54,26 @@ def adapt(encoder: nn.Module, rank: int, seed: int) -> None:
     Raises:
         MergebenchError: another kind of model, or a layer with no more rows or columns than that.
     """
-    layout, generator = Layout(encoder), torch.Generator().manual_seed(seed)
+    check_rank(encoder, rank)
+    generator = torch.Generator().manual_seed(seed)
     encoder.requires_grad_(False)
-    for name in (n for block in layout.blocks for n in block.linears):
-        linear, parts = encoder.get_submodule(name), layout.fused.get(f"{name}.weight", 1)
+    for name, linear, parts in _linears(encoder):
+        _replace(encoder, name, LowRank(linear, rank, parts, generator))
+
+
+def check_rank(encoder: nn.Module, rank: int) -> None:
+    """Refuses, as `adapt` does, what cannot be adapted; nothing is changed."""
+    for name, linear, parts in _linears(encoder):
         side = min(linear.in_features, linear.out_features // parts)
         if rank >= side:
             raise MergebenchError(f"lora={rank}, but {name!r} has rank {side} itself; ask for less")
-        _replace(encoder, name, LowRank(linear, rank, parts, generator))
+
+
+def _linears(encoder: nn.Module) -> list[tuple[str, nn.Linear, int]]:
+    """The linear layers of the blocks: name, layer, and how many matrices are packed into it."""
+    layout = Layout(encoder)
+    names = [name for block in layout.blocks for name in block.linears]
+    return [(name, encoder.get_submodule(name), layout.fused.get(f"{name}.weight", 1)) for name in names]
 
 
 def merge_adapters(encoder: nn.Module) -> None:

@@ -21,7 +21,7 @@ class Needs:
         calibration: unlabelled calibration images of each task.
         labels: the labels of those calibration images.
         test_inputs: unlabelled images of the test split, as test-time methods use.
-        heads: the tasks' frozen zero-shot classifiers.
+        heads: the tasks' frozen classifiers.
         joint: the zoo's one model that was trained on all of the tasks together; for the reference that shows it.
     """
 

@@ -1,19 +1,26 @@
 """A task of one's own to train an expert on: a base and a folder of images, without a zoo's YAML file."""
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
+<<<<<<< HEAD
 from mergebench import registry
 from mergebench.configuration import names_a_file
+=======
+from mergebench import formats, registry
+>>>>>>> fixtrain
 from mergebench.encoders import Encoder
 from mergebench.errors import MergebenchError
-from mergebench.heads import Head
+from mergebench.heads import Head, load_head
 from mergebench.image_cache import Split
 from mergebench.linear_probe import fit_linear_head
 from mergebench.own_merge import OwnModels
+from mergebench.states import SafetensorsState, digest, recipe_of, save_state
 from mergebench.zoo import Zoo
 
 
@@ -39,9 +46,16 @@ def own_zoo(
         root: a folder in place of the hub.
 
     Raises:
-        MergebenchError: a name that no file can have; an encoder that cannot be told.
+        MergebenchError: a name that no file can have; an encoder that cannot be told; templates where no prompts are
+            made.
     """
+<<<<<<< HEAD
     if not names_a_file(task):
+=======
+    if templates and head:
+        raise MergebenchError("--templates: the head is given (--head), and none is made from prompts; leave one out")
+    if "/" in task or task.startswith("."):
+>>>>>>> fixtrain
         raise MergebenchError(f"--task {task}: a task of one's own names its files, so it holds no / and no . in front")
     described = {"data": _place(data)} | ({"head": _place(head)} if head else {})
     if templates:
@@ -52,15 +66,28 @@ def own_zoo(
         # Images will go through it: what only shapes would tell is not taken for granted.
         named = Encoder(encoder) if encoder else OwnModels(base, {}, {task: data}).encoder
         fields |= {"encoder": named.name, "options": dict(named.options)}
+        # How an expert's images were normalised is how its successors' are.
+        noted = recipe_of(formats.open_weights(base)).get("encoder", {})
+        fields |= {name: noted[name] for name in ("mean", "std") if name in noted}
     elif encoder:
         fields["encoder"] = encoder
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{task}.yaml"
         file.write_text(yaml.safe_dump(fields), encoding="utf-8")
+<<<<<<< HEAD
         try:
             return Zoo(str(file), root)
         except MergebenchError as error:  # nobody but us has seen that file
             raise MergebenchError(str(error).removeprefix(f"{file}: ")) from None
+=======
+        zoo = Zoo(str(file), root)
+    if templates and not zoo.files.has_text:
+        raise MergebenchError(
+            f"--templates: {base} has no text tower, and no head is made from prompts; leave them out (a linear head "
+            "is fitted), or start from a whole CLIP"
+        )
+    return zoo
+>>>>>>> fixtrain
 
 
 def _place(text: str) -> str:
@@ -68,7 +95,7 @@ def _place(text: str) -> str:
     return str(Path(text).absolute()) if Path(text).exists() else text
 
 
-def own_head(zoo: Zoo, task: str, train: Split, device: str) -> tuple[Head, str]:
+def own_head(zoo: Zoo, task: str, train: Split, device: str, folder: Path | None = None) -> tuple[Head, str]:
     """A task's classifier, and how it came about: "given", "prompts", or "linear" where the base has no text tower.
 
     Args:
@@ -76,10 +103,18 @@ def own_head(zoo: Zoo, task: str, train: Split, device: str) -> tuple[Head, str]
         task: its task.
         train: its training images.
         device: where to compute.
+        folder: where a fitted head is kept: fitted again, after a break, it might differ in its last bits.
     """
     if zoo.config.described[task].head:
         return zoo.head(task), "given"
     if zoo.files.has_text:
         return zoo.head(task), "prompts"
     classes = len(zoo.task(task).card.classes)
-    return fit_linear_head(zoo.make_encoder(), train.images, train.labels, classes, zoo.mean, zoo.std, device), "linear"
+    fitted_on = json.dumps([digest(zoo.base), zoo.identity, train.digest, classes], sort_keys=True)
+    kept = folder and folder / f"head-{hashlib.sha256(fitted_on.encode()).hexdigest()[:16]}.safetensors"
+    if kept and kept.is_file():
+        return load_head(SafetensorsState(kept), zoo.encoder.width, classes, f"the head kept in {kept}"), "linear"
+    head = fit_linear_head(zoo.make_encoder(), train.images, train.labels, classes, zoo.mean, zoo.std, device)
+    if kept:
+        save_state(head.state_dict(), kept)
+    return head, "linear"

@@ -79,7 +79,7 @@ class ModelPool:
         base: the pre-trained weights.
         experts: task -> weights (a `SafetensorsState` is read lazily).
         calibration, test_inputs: task -> images.
-        heads: task -> zero-shot classifier.
+        heads: task -> classifier.
         joint: the weights of one model trained on all tasks.
         region: names of the parameters that are merged; the others become the experts' average. All, if None.
         earlier: in a sequence, what is known of the steps before.
@@ -182,7 +182,7 @@ class ModelPool:
 
     @property
     def heads(self) -> dict[str, nn.Module]:
-        """task -> frozen zero-shot classifier (a copy) on the pool's device; needs `heads`."""
+        """task -> frozen classifier (a copy) on the pool's device; needs `heads`."""
         self._require("heads")
         heads = {t: copy.deepcopy(self._given["heads"][t]).to(self.device, self.dtype) for t in self.tasks}
         for head in heads.values():

@@ -7,7 +7,7 @@ import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -119,6 +119,15 @@ class SafetensorsState(LazyState):
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape from the file's header."""
         return tuple(self._header[name]["shape"])
+
+
+def recipe_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What this project notes in the header of a file that it writes; nothing where another program wrote it."""
+    try:
+        recipe = json.loads(getattr(state, "metadata", {}).get("recipe", "{}"))
+    except ValueError:
+        return {}
+    return recipe if isinstance(recipe, dict) else {}
 
 
 def shape_of(state: Mapping[str, Tensor], name: str) -> tuple[int, ...]:

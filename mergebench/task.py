@@ -81,6 +81,7 @@ class Task:
         at: place -> the task as it is there, for tasks whose images are resized or fetched; None: it is the same
             everywhere.
         origin: the hub's data set that it is from, as owner/name@commit; empty where there is none.
+        carved: whether its test split is a part of its source's train split, as that is now.
     """
 
     card: TaskCard
@@ -88,3 +89,4 @@ class Task:
     fingerprint: str
     at: "Callable[[Place], Task] | None" = None
     origin: str = ""
+    carved: bool = False

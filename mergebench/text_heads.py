@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
+from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
@@ -15,9 +16,12 @@ from mergebench.heads import ZeroShotHead, average_prompts
 from mergebench.image_cache import cache_root
 from mergebench.states import StateDict, digest, save_state
 
-VERSION = 1  # raise it whenever the same tower and prompts would give another head
+VERSION = 2  # raise it whenever the same tower and prompts would give another head
 PROMPTS = 256  # embedded at a time
 HEAD_WIDTH = 64  # of every published CLIP's text tower
+# CPUs round each in its own way. In float64, on a grid as fine as float32 is near 1/2, what is left of that is the rare
+# value half-way between two points, and heads (with all results that are keyed by them) are the same everywhere.
+GRID = 2.0**-22
 
 # Hugging Face's names of the parts of a text tower -> open_clip's.
 _HF_PARTS = {
@@ -43,7 +47,7 @@ class TextTower:
     Args:
         state: the whole checkpoint, under the names of Hugging Face's CLIPModel, of open_clip, or of OpenAI.
         who: what it is, for messages.
-        quick_gelu: whether its activations are OpenAI's approximation of GELU.
+        quick_gelu: whether the text tower's activations are OpenAI's approximation of GELU.
     """
 
     def __init__(self, state: Mapping[str, Tensor], who: str, *, quick_gelu: bool) -> None:
@@ -65,8 +69,8 @@ class TextTower:
         asked = json.dumps([VERSION, self._identity, list(classes), list(templates)])
         path = cache_root() / "heads" / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.safetensors"
         if not path.is_file():
-            prompts = self._embed([template.format(name) for name in classes for template in templates])
-            features = average_prompts(prompts.split(len(templates)))
+            prompts = self._embed([template.replace("{}", name) for name in classes for template in templates])
+            features = (average_prompts(prompts.split(len(templates))) / GRID).round() * GRID
             save_state(ZeroShotHead(self._projection, features, self._scale).state_dict(), path)
         stored = load_file(path)
         return ZeroShotHead(stored["projection"], stored["text_features"], stored["logit_scale"])
@@ -104,7 +108,7 @@ class TextTower:
 
     @property
     def _scale(self) -> Tensor:
-        return self._one_of("logit_scale")[1].squeeze().exp()
+        return self._one_of("logit_scale")[1].squeeze().double().exp().float()
 
     @cached_property
     def _identity(self) -> str:
@@ -114,7 +118,7 @@ class TextTower:
 
     @cached_property
     def _tower(self) -> nn.Module:
-        """open_clip's text transformer with this checkpoint's weights."""
+        """open_clip's text transformer with this checkpoint's weights, float64."""
         from open_clip.transformer import QuickGELU, TextTransformer
 
         parts, projection = self._parts, self._text_projection
@@ -135,13 +139,13 @@ class TextTower:
             raise self._misfit(f"it lacks {error}") from None
         except RuntimeError as error:
             raise self._misfit(str(error).strip().splitlines()[-1].strip()) from None
-        return tower.eval().requires_grad_(False)
+        return tower.eval().requires_grad_(False).double()
 
     def _misfit(self, reason: str) -> CheckpointError:
         return CheckpointError(f"{self._who}: its text tower does not fit together: {reason}")
 
     def _embed(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> embeddings [len(texts), embed], not normalised.
+        """Texts -> embeddings float64 [len(texts), embed], not normalised.
 
         Raises:
             MergebenchError: a text that is longer than the tower reads.
@@ -154,9 +158,27 @@ class TextTower:
             raise MergebenchError(f"the prompt {text!r} is longer than the {context} tokens that {self._who} reads")
         # A token sees only those before it: what follows the longest text's end need not be computed.
         tokens = tokens[:, : int(ends.max()) + 1]
-        tower.attn_mask = torch.full([tokens.shape[1]] * 2, float("-inf")).triu(1)
+        tower.attn_mask = torch.full([tokens.shape[1]] * 2, float("-inf"), dtype=torch.float64).triu(1)
         with torch.no_grad():
             return torch.cat([tower(batch) for batch in tokens.split(PROMPTS)])
+
+
+def text_activation(path: Path) -> str | None:
+    """The activation of a CLIP's text tower, "quick_gelu" or "gelu", as its config.json says; None if it is no CLIP's.
+
+    Raises:
+        MergebenchError: another activation, or no JSON.
+    """
+    try:
+        text = json.loads(path.read_text(encoding="utf-8")).get("text_config")
+    except (ValueError, AttributeError) as error:
+        raise MergebenchError(f"{path} is no configuration of a model: {error}") from None
+    if not isinstance(text, Mapping):
+        return None
+    activation = text.get("hidden_act", "quick_gelu")  # left out where it is as in the original
+    if activation not in ("quick_gelu", "gelu"):
+        raise MergebenchError(f"{path}: text_config.hidden_act is {activation!r}; only quick_gelu or gelu can be made")
+    return activation
 
 
 @cache

@@ -11,9 +11,7 @@ import torch
 from lightning import Trainer
 
 from mergebench.errors import MergebenchError
-
-# Lightning's names of what is sensible to train in.
-TRAINING_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+from mergebench.precisions import TRAINING_PRECISIONS
 
 
 @contextlib.contextmanager

@@ -15,9 +15,9 @@ from mergebench.encoders import Encoder
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.heads import Head, load_head
 from mergebench.hub import Hub, is_location
-from mergebench.states import SafetensorsState
+from mergebench.states import SafetensorsState, recipe_of
 from mergebench.task import TaskCard
-from mergebench.text_heads import TextTower
+from mergebench.text_heads import TextTower, text_activation
 
 # What a checkpoint is called in a folder of the hub, the safest format first.
 CHECKPOINTS = (
@@ -154,15 +154,26 @@ class ListedFiles:
         described = self._config.described.get(card.name)
         if described is not None and described.head:
             return _read_head(SafetensorsState(self._folder / described.head), card, self.encoder)
-        if self._parent is not None and not self._config.text:
-            return self._parent.head(card)
+        if described is not None and not self.has_text:
+            raise MergebenchError(
+                f"task {card.name!r} has no head and the base no text tower: give head: "
+                "(mergebench finetune writes one)"
+            )
+        if described is None and self._parent is not None and not self._config.text:
+            return self._parent.head(card)  # of a task that both mean
         return self._text.head(card.classes, card.templates)
 
     @cached_property
     def _text(self) -> TextTower:
         place = self._config.text
-        state = formats.open_weights(self._find(place)) if place else self._raw_base
-        return TextTower(state, place or self._base, quick_gelu=self.encoder.quick_gelu)
+        if self._parent is not None and not place:
+            return self._parent._text
+        if not place:
+            return TextTower(self._raw_base, self._base, quick_gelu=self.encoder.quick_gelu)
+        described = find_beside(place, self._folder, self._hub, "config.json")
+        activation = text_activation(described) if described else None
+        quick = activation == "quick_gelu" if activation else self.encoder.quick_gelu
+        return TextTower(formats.open_weights(self._find(place)), place, quick_gelu=quick)
 
     def joint(self) -> list[SafetensorsState]:
         """See WeightFiles."""
@@ -215,9 +226,25 @@ def optional_beside(place: str, folder: Path, hub: Hub, name: str) -> Path | Non
     return hub.optional_file(place, (name,)) if is_location(place) else None
 
 
+def find_beside(place: str, folder: Path, hub: Hub, name: str) -> Path | None:
+    """A file beside a checkpoint, or in its folder; None if there is none. Args and Raises: as of `find_checkpoint`."""
+    path = folder / place
+    if not path.exists():
+        return hub.optional_file(place, (name,))
+    file = (path if path.is_dir() else path.parent) / name
+    return file if file.is_file() else None
+
+
 def _read_head(state: SafetensorsState, card: TaskCard, encoder: Encoder) -> Head:
     who = f"head of task {card.name!r} ({state.path})"
-    return load_head(state, encoder.width, len(card.classes), who)
+    head = load_head(state, encoder.width, len(card.classes), who)
+    for number, (own, expected) in enumerate(zip(recipe_of(state).get("classes", ()), card.classes, strict=False)):
+        if own != expected:
+            raise CheckpointError(
+                f"{who}: its class {number} is {own!r}, the task's {expected!r}; name the classes as it does, in its "
+                "order (classes:, labels:), or fine-tune again"
+            )
+    return head
 
 
 def folder_at(location: str, relative_to: Path) -> Path:

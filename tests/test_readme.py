@@ -100,7 +100,8 @@ def test_the_pasted_leaderboard_is_what_is_measured(tmp_path):
     from mergebench.results import ResultStore
     from mergebench.runner import run
 
-    pasted = dict(re.findall(r"^ *(?:\d+|-)  (\S.*?)  +\S+ +(\d+\.\d) ", TEXTS["README.md"], re.MULTILINE))
+    table = re.search(r"<!-- leaderboard -->(.*?)<!-- /leaderboard -->", TEXTS["README.md"], re.DOTALL)[1]
+    pasted = dict(re.findall(r"^ *(?:\d+|-)  (\S.*?)  +\S+ +(\d+\.\d) ", table, re.MULTILINE))
     summary = run(make_plan(RunRequest(methods=["pretrained", "average"], suite="tiny-8")), ResultStore(tmp_path))
     for result in summary.results:
         assert 100 * result.average == pytest.approx(float(pasted[result.title]), abs=0.5)

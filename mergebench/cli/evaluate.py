@@ -29,6 +29,7 @@ def execute(config: Namespace) -> int:
     from mergebench.bench import Bench
     from mergebench.execution import Executor
     from mergebench.measure import resolve_device, set_threads
+    from mergebench.set_aside import check_set_aside
     from mergebench.states import check_state, check_writable, writing
 
     if config.json:
@@ -39,6 +40,7 @@ def execute(config: Namespace) -> int:
     state = formats.as_timm(formats.open_weights(Path(config.checkpoint)), who)
     check_state(state, bench.zoo.base, who)
     variant = one_variant(bench, config.only)
+    check_set_aside(who, state, [bench.zoo.task(task) for task in variant.evaluate])
     device = resolve_device(config.device)
     executor = Executor(bench, device, precision=config.precision, devices=config.devices)
     outcome, _ = executor.evaluate(dict(state), variant.evaluate, corruption=variant.corruption)

@@ -55,10 +55,11 @@ def execute(config: Namespace) -> int:
     from pathlib import Path
 
     from mergebench.evaluation import evaluate
-    from mergebench.finetuning import finetune
+    from mergebench.finetuning import check_settings, finetune
     from mergebench.image_cache import load_split
     from mergebench.measure import resolve_device, set_threads
     from mergebench.own_training import own_head
+    from mergebench.set_aside import set_aside
     from mergebench.states import check_writable, digest, save_state
     from mergebench.trainer import placement, quiet_lightning, training_precision
     from mergebench.training_batches import TrainingSet
@@ -71,13 +72,19 @@ def execute(config: Namespace) -> int:
     precision, where = training_precision(config.precision, device), placement(device, config.devices)
     zoo = _zoo(config)
     tasks = sorted({zoo.find(name) for name in config.task})
-    splits = {task: load_split(zoo.task(task), "train") for task in tasks}
     names = ("steps", "batch_size", "learning_rate", "weight_decay", "augment", "frozen", "lora")
-    settings = {name: config[name] for name in names} | {"precision": precision}
-    recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": zoo.encoder.recipe}
+    settings = {name: config[name] for name in names} | {"precision": precision, "frozen": tuple(config.frozen)}
+    decisive = ("batch_size", "augment", "frozen", "lora", "precision")
+    asked = {name: settings[name] for name in decisive} | {"devices": where["devices"]}
+    check_settings(zoo.make_empty_encoder(), len(tasks), **asked)  # before images are decoded, or a head is fitted
+    checkpoints = Path(config.checkpoints) if config.checkpoints else None
+    splits = {task: load_split(zoo.task(task), "train") for task in tasks}
+    encoder = zoo.encoder.recipe | {"mean": list(zoo.mean), "std": list(zoo.std)}
+    recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": encoder}
+    recipe["held_out"] = set_aside(zoo.task(task) for task in tasks)
     if config.data:
         (task,) = tasks
-        head, kind = own_head(zoo, task, splits[task], device)
+        head, kind = own_head(zoo, task, splits[task], device, checkpoints)
         card = zoo.task(task).card
         recipe |= {"head": kind, "classes": list(card.classes), "images": dict(card.splits), "data": config.data}
         heads = {task: head}
@@ -88,10 +95,11 @@ def execute(config: Namespace) -> int:
         [TrainingSet(heads[task], train.images, train.labels, train.digest) for task, train in splits.items()],
         mean=zoo.mean,
         std=zoo.std,
-        **settings | {"frozen": tuple(config.frozen)},
+        **settings,
         seed=config.seed,
         **where,
-        checkpoint_dir=Path(config.checkpoints) if config.checkpoints else None,
+        checkpoint_dir=checkpoints,
+        identity=zoo.encoder.identity,
         progress=True,
     )
     # What is evaluated is what is written.

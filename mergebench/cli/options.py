@@ -1,11 +1,12 @@
 """Options that several verbs share."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
 from mergebench.errors import MergebenchError
+from mergebench.precisions import Precision
 
 if TYPE_CHECKING:
     from mergebench.bench import Bench
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 
 DEFAULT_SUITE = "tiny-8"
-PRECISIONS = Literal["float32", "bfloat16"]
 TIMEOUT_HELP = "seconds that one merge may take; longer is a failure"
 
 
@@ -62,6 +62,6 @@ def add_device_options(parser: ArgumentParser) -> None:
 def add_evaluation_options(parser: ArgumentParser) -> None:
     """How to evaluate."""
     parser.add_argument(
-        "--precision", type=PRECISIONS, default="float32", help="of evaluation; bfloat16 is another measurement"
+        "--precision", type=Precision, default="float32", help="of evaluation; bfloat16 is another measurement"
     )
     parser.add_argument("--devices", type=PositiveInt, default=1, help="GPUs (or processes) that share an evaluation")

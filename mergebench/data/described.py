@@ -98,7 +98,8 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
         ),
     }
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    return Task(card, load, fingerprint, at=partial(_placed, card, config, folder), origin=found.origin)
+    carved = "test" not in (_stated(config) or opened().counts)
+    return Task(card, load, fingerprint, at=partial(_placed, card, config, folder), origin=found.origin, carved=carved)
 
 
 class _Images:

@@ -2,8 +2,9 @@
 
 The test split is the source's. Where it has none, a fifth of its train split is; then validation is the source's, or a
 tenth of what is left (2,000 images at most), calibration a third of what is left (2,048 at most), and train the rest.
-Which images these are is decided by a permutation, classes or not, that depends on their number alone: the same images
-under another name must not change sides.
+Which images these are is decided by a permutation that depends on their number alone, whatever their classes or the
+task's name. One image more or less deals all of them out anew: where the test split is a part of train, an expert's
+header says which it was (`set_aside.py`).
 """
 
 import hashlib

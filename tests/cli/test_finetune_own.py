@@ -1,6 +1,7 @@
 """`mergebench finetune --data`: an expert of one's own images, its head probed, prompted or given."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import CLIPConfig, CLIPModel
 
+from mergebench.heads import LinearHead
+from mergebench.image_cache import Split, load_split
+from mergebench.own_training import own_head, own_zoo
 from mergebench.states import digest, save_state
 from mergebench.zoo import Zoo
 
@@ -51,7 +55,8 @@ def test_without_a_text_tower_a_probe_comes_first(command, flowers, tmp_path, mo
     told, base = header(expert), Zoo("tiny").base
     assert told["classes"] == list(CLASSES) == header(head)["classes"]
     assert (told["head"], told["base"], told["tasks"]) == ("linear", digest(base), ["my-flowers"])
-    assert told["encoder"] == {"name": TINY, "options": {}} and sum(told["images"].values()) == 78
+    scales = {"mean": [0.45, 0.43, 0.42], "std": [0.29, 0.28, 0.28]}
+    assert told["encoder"] == {"name": TINY, "options": {}} | scales and sum(told["images"].values()) == 78
     assert set(load_file(expert)) == set(base)
     # What was written is a task of a zoo of one's own.
     described = {"data": str(flowers), "head": str(head)}
@@ -65,6 +70,57 @@ def test_without_a_text_tower_a_probe_comes_first(command, flowers, tmp_path, mo
     zoo = Zoo(str(tmp_path / "mine.yaml"))
     assert digest(zoo.expert("my-flowers")) == digest(load_file(expert))
     assert digest(zoo.head("my-flowers").state_dict()) == digest(load_file(head))
+    assert told["held_out"] == {"my-flowers": load_split(zoo.task("my-flowers"), "test").digest}
+
+
+def test_a_zoo_s_own_scales_are_noted_and_passed_on(command, flowers, tmp_path, write):
+    described = {"data": str(flowers), "head": "given.safetensors"}
+    save_state({"weight": torch.randn(3, 160), "bias": torch.zeros(3)}, tmp_path / "given.safetensors")
+    scales = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    zoo = write("mine", title="mine", base="tiny", experts="{task}", tasks={"f": described}, **scales)
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    assert command("finetune", "--task", "f", "--zoo", zoo, "--output", first, *QUICK).status == 0
+    head = tmp_path / "given.safetensors"
+    done = command(
+        "finetune", "--task", "f", "--data", flowers, "--base", first, "--head", head, "--output", second, *QUICK
+    )
+    assert done.status == 0, done.err
+    for expert in (first, second):
+        assert header(expert)["encoder"] == {"name": TINY, "options": {}} | scales
+
+
+def test_a_probe_is_fitted_once_and_kept_with_the_progress(command, flowers, tmp_path, monkeypatch):
+    arguments = ("--task", "f", "--data", flowers, "--base", "tiny", *QUICK, "--checkpoints", tmp_path / "progress")
+    assert command("finetune", *arguments, "--output", tmp_path / "a.safetensors").status == 0
+    # On another machine, the last bits would be others.
+    other = LinearHead(torch.randn(3, 160), torch.zeros(3))
+    monkeypatch.setattr("mergebench.own_training.fit_linear_head", lambda *_: other)
+    done = command("finetune", *arguments, "--output", tmp_path / "b.safetensors")
+    assert done.status == 0, done.err
+    first, second = (load_file(tmp_path / f"{name}.head.safetensors") for name in "ab")
+    assert digest(first) == digest(second)
+    # Of other images, or seen otherwise, it is another one.
+    zoo = Zoo("tiny")
+    for change in ({"digest": "other"}, {}):
+        train = replace(Split(np.zeros((3, 32, 32, 3), np.uint8), np.arange(3), "this"), **change)
+        own = own_zoo("f", str(flowers), "tiny")
+        assert own_head(own, "f", train, "cpu", tmp_path / "progress")[0] is other
+        assert zoo.mean == own.mean
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (["--augment", "mixup"], "unknown augmentation 'mixup'"),
+        (["--frozen", "steam"], "no parameter's name begins with 'steam'"),
+        (["--lora", "160"], "lora=160, but 'blocks.0.attn.qkv' has rank 160 itself"),
+        (["--batch-size", "1", "--devices", "2"], "there are 2 devices"),
+    ],
+)
+def test_settings_are_refused_before_images_are_decoded(option, told, refused, flowers, tmp_path, monkeypatch):
+    monkeypatch.setattr("mergebench.image_cache.load_split", lambda *_: pytest.fail("too early"))
+    arguments = ("--task", "f", "--data", flowers, "--base", "tiny", "--output", tmp_path / "x.safetensors")
+    assert told in refused("finetune", *arguments, "--device", "cpu", *option)
 
 
 def test_a_base_in_a_file_and_a_head_that_is_given(command, flowers, tmp_path):
@@ -106,9 +162,11 @@ def test_a_clip_s_text_tower_makes_the_head(command, flowers, tmp_path):
         (["--data", "{data}/nowhere", "--base", "tiny"], "nowhere"),
         (["--data", "{data}", "--base", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--data", "{data}", "--base", "tiny", "--head", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--data", "{data}", "--base", "tiny", "--templates", "a photo"], "must hold {} once"),
+        (["--data", "{data}", "--base", "tiny", "--templates", "a {}."], "--templates: tiny has no text tower"),
         (
-            ["--data", "{data}", "--base", "tiny", "--templates", "a photo"],
-            "must hold {} once, for the class name, and no other braces",
+            ["--data", "{data}", "--base", "tiny", "--templates", "a {}.", "--head", "x.safetensors"],
+            "--templates: the head is given (--head)",
         ),
         (
             ["--data", "{data}", "--base", "tiny", "--lora", "2", "--frozen", "blocks"],

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from mergebench.configuration import RestrictConfig, StudyConfig, SuiteConfig
+from mergebench.configuration import RestrictConfig, StudyConfig, SuiteConfig, TaskConfig, ZooConfig
 from mergebench.errors import MergebenchError
 from mergebench.yaml_files import read_study, read_suite
 
@@ -201,3 +201,14 @@ def test_a_file_that_is_no_section_is_refused_in_one_line(kind, text, refusal):
 )
 def test_what_does_not_fit_is_told_with_the_remedy(kind, content, message, refusal):
     assert message in refusal(kind, content)
+
+
+@pytest.mark.parametrize("template", ["a photo", "{} or {}", "a {{}}.", "a {photo} of {}.", "{}{}", "a {} }"])
+def test_a_template_holds_one_place_for_the_class_and_no_other_brace(template):
+    with pytest.raises(ValidationError, match="must hold {} once, for the class name, and no other brace"):
+        TaskConfig(data="x", templates=["a photo of a {}.", template])
+
+
+def test_only_the_task_s_name_is_put_into_the_experts_place():
+    zoo = ZooConfig(title="t", base="b", experts="{run}/{task}/{}.bin", tasks=["digits"])
+    assert zoo.expert_of("digits") == "{run}/digits/{}.bin"

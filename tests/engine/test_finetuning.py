@@ -41,9 +41,9 @@ def parts():
 
 def run(parts, **options):
     encoder, head, images, labels = parts
-    settings = {"steps": 40, "batch_size": 16, "learning_rate": 1e-2, "accelerator": "cpu"} | options
-    sets = [TrainingSet(head, images, labels)]
-    return finetune(copy.deepcopy(encoder), sets, mean=(0.5,) * 3, std=(0.25,) * 3, **settings)
+    settings = {"steps": 40, "batch_size": 16, "learning_rate": 1e-2, "accelerator": "cpu"}
+    settings |= {"mean": (0.5,) * 3, "std": (0.25,) * 3} | options
+    return finetune(copy.deepcopy(encoder), [TrainingSet(head, images, labels)], **settings)
 
 
 def loss(parts, state):
@@ -101,6 +101,9 @@ def test_an_interrupted_run_ends_where_an_unbroken_one_does(parts, tmp_path, mon
         ({"steps": 80}, "steps 40, not 80"),
         ({"seed": 1}, "seed 0, not 1"),
         ({"frozen": ("stem",)}, r"frozen \[\], not \['stem'\]"),
+        ({"mean": (0.4,) * 3}, r"mean \[0.5, 0.5, 0.5\], not \[0.4, 0.4, 0.4\]"),
+        ({"std": (0.2,) * 3}, r"std \[0.25, .*, not \[0.2, .*"),
+        ({"identity": {"encoder": "another", "sizes": (1, 2)}}, r"encoder {}, not {'encoder': 'another', .*}"),
     ],
 )
 def test_a_checkpoint_of_another_training_is_refused(change, told, parts, tmp_path):

@@ -1,5 +1,7 @@
 """Heads from prompts against the Hugging Face pipeline, whatever library wrote the checkpoint."""
 
+import json
+
 import pytest
 import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
@@ -8,7 +10,8 @@ from transformers import CLIPConfig, CLIPModel
 
 from mergebench import text_heads
 from mergebench.errors import MergebenchError
-from mergebench.text_heads import TextTower
+from mergebench.states import digest
+from mergebench.text_heads import TextTower, text_activation
 
 CLASSES = ("dog", "a very long name of a cat!!", "Žluťoučký kůň")
 TEMPLATES = ("a photo of a {}.", "{}, a type of pet.", "!! {}")
@@ -92,13 +95,57 @@ def test_whatever_a_head_depends_on_makes_another_one(model, cache, monkeypatch,
     state, quick, classes, templates = model.state_dict(), True, CLASSES, TEMPLATES
     TextTower(state, "mini", quick_gelu=True).head(classes, templates)
     if what == "version":
-        monkeypatch.setattr(text_heads, "VERSION", 2)
+        monkeypatch.setattr(text_heads, "VERSION", 99)
     classes = {"classes": ("dog", "cat", "kůň"), "order": CLASSES[::-1]}.get(what, classes)
     templates = TEMPLATES[:2] if what == "templates" else templates
     quick = what != "activation"
     state = state | ({"logit_scale": torch.tensor(1.0)} if what == "weights" else {})
     TextTower(state, "mini", quick_gelu=quick).head(classes, templates)
     assert len(list(cache.iterdir())) == 2
+
+
+def test_a_head_s_bits_do_not_depend_on_how_sums_are_rounded(model, cache, monkeypatch):
+    """Prompts one by one take other kernels than all at once, as another CPU does: float32 would tell them apart."""
+    digests = set()
+    for at_once in (1, 5, 256):
+        monkeypatch.setattr(text_heads, "PROMPTS", at_once)
+        monkeypatch.setenv("MERGEBENCH_CACHE", str(cache / str(at_once)))
+        head = TextTower(model.state_dict(), "mini", quick_gelu=True).head(CLASSES, TEMPLATES)
+        digests.add(digest(head.state_dict()))
+    assert len(digests) == 1
+    embedded = TextTower(model.state_dict(), "mini", quick_gelu=True)._embed(["a dog"])
+    assert embedded.dtype == torch.float64 and head.text_features.dtype == torch.float32
+
+
+def test_braces_in_names_and_templates_are_letters(model):
+    tower = TextTower(model.state_dict(), "mini", quick_gelu=True)
+    odd = tower.head(("a {thing}",), ("a {photo} of {}.",))
+    plain = tower.head(("a {photo} of a {thing}.",), ("{}",))
+    assert torch.equal(odd.text_features, plain.text_features)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"text_config": {"hidden_act": "gelu"}, "vision_config": {"hidden_act": "quick_gelu"}}, "gelu"),
+        ({"text_config": {"hidden_act": "quick_gelu"}}, "quick_gelu"),
+        ({"text_config": {"hidden_size": 512}}, "quick_gelu"),  # transformers leaves out what is its default
+        ({"model_type": "bert", "hidden_act": "gelu"}, None),
+    ],
+)
+def test_a_configuration_tells_the_text_tower_s_activation(config, expected, tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(config))
+    assert text_activation(file) == expected
+    if expected:
+        assert CLIPConfig.from_json_file(file).text_config.hidden_act == expected
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"text_config": {"hidden_act": "relu"}}'])
+def test_a_configuration_that_cannot_be_made_is_named(text, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(MergebenchError, match="config.json"):
+        text_activation(tmp_path / "config.json")
 
 
 def test_a_prompt_that_the_tower_cannot_read_to_its_end_is_refused(model):

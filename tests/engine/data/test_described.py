@@ -89,6 +89,15 @@ def test_the_key_changes_with_all_that_the_pixels_and_labels_depend_on(flowers, 
     assert len(set(found)) == len(found)
 
 
+def test_a_task_tells_whether_its_test_split_is_a_part_of_train(flowers, image_folder, placed):
+    image_folder("alone", Rose=range(8), Oak_tree=range(8, 16))
+    assert not placed(data="pictures").carved and placed(data="alone").carved
+    assert not placed(data="pictures", classes=CLASSES, counts={"train": 12, "test": 6}).carved
+    # Of a source whose counts name train alone, no other split is looked at.
+    assert placed(data="pictures", classes=CLASSES, counts={"train": 12}).carved
+    assert placed(data="pictures").at(Place(24)).carved is False
+
+
 def test_a_placed_task_can_be_placed_elsewhere(flowers, placed):
     moved = placed(data="pictures").at(Place(24))
     assert load_split(moved, "test").images.shape == (6, 24, 24, 3)
