@@ -169,6 +169,20 @@ def test_names_that_stand_in_the_readme_alone_are_read_there(tmp_path, encoded):
     assert tables.find(tmp_path, WANTED, "", "image", "label").read(WANTED).names == ("rose", "tulip")
 
 
+def test_files_that_name_their_classes_differently_are_refused(tmp_path, table):
+    table(TRAIN).to_parquet(tmp_path / "train-00000-of-00002.parquet")
+    table(TRAIN, ClassLabel(names=NAMES[::-1])).to_parquet(tmp_path / "train-00001-of-00002.parquet")
+    with pytest.raises(MergebenchError, match="train name their classes differently"):
+        tables.find(tmp_path, WANTED, "", "image", "label").read(WANTED)
+
+
+def test_nothing_but_decoded_images_is_kept_in_the_cache(tmp_path, table, placed, monkeypatch):
+    monkeypatch.setenv("MERGEBENCH_CACHE", str(tmp_path / "cache"))
+    as_parquet(tmp_path / "rows", table, train=TRAIN, test=TEST)
+    images_of(placed(data="rows", classes=CLASSES), "train", "test")
+    assert [folder.name for folder in (tmp_path / "cache").iterdir()] == ["images"]
+
+
 def test_one_of_several_configurations_is_chosen_by_subset(tmp_path, table):
     for name, numbers in (("letters", range(3)), ("balanced", range(5))):
         as_parquet(tmp_path / "rows", table, f"{name}/{{}}-00000-of-00001.parquet", train=numbers)
@@ -211,9 +225,10 @@ def test_only_what_is_needed_is_asked_of_the_hub():
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"image": "img"}, "split 'train' has no column 'img'; there are: image, label"),
-        ({"label": "coarse"}, "split 'train' has no column 'coarse'; there are: image, label"),
+        ({"image": "img"}, "train-00000-of-00001.parquet has no column 'img'; there are: image, label"),
+        ({"label": "coarse"}, "train-00000-of-00001.parquet has no column 'coarse'; there are: image, label"),
         ({"label": "image"}, "column 'image' holds neither whole numbers nor names in every row"),
+        ({"image": "label"}, "column 'label' is int64, not the bytes of image files"),
     ],
 )
 def test_columns_that_are_not_there_or_of_another_kind_are_refused(fields, told, tmp_path, table, placed):
