@@ -61,7 +61,9 @@ def load_split(task: Task, split: str, progress: Progress = progress_bar) -> Spl
             if not _complete(paths):  # another process may just have made it
                 _build(task, split, paths, progress)
     digest = json.loads(paths[2].read_text())["digest"]
-    return Split(np.load(paths[0], mmap_mode="r"), np.load(paths[1]), digest)
+    images, labels = np.load(paths[0], mmap_mode="r"), np.load(paths[1])
+    _check(task, split, images, labels)  # again: the card may say otherwise than when they were made
+    return Split(images, labels, digest)
 
 
 def _build(task: Task, split: str, paths: list[Path], progress: Progress) -> None:

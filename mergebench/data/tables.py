@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".arrow")
 NOTES = ("README.md", "dataset_infos.json", "*dataset_info.json", "*dataset_dict.json", "*state.json")
 
+_NUMBERED = re.compile(r"(?:^|-)(\d+)-of-(\d+)(-[0-9a-f]{16})?$")  # how a split's files are named where they are many
+
 
 def is_table(root: Path) -> bool:
     """Whether a folder holds parquet or arrow files."""
@@ -86,12 +88,32 @@ def _by_split(root: Path, wanted: set[str], subset: str) -> dict[str, list[Path]
             raise MergebenchError(
                 f"{root} holds several data sets: {', '.join(sorted(folders))}; choose one by `subset`"
             )
+        _check_whole(files, root, split)
     return found
+
+
+def _check_whole(files: list[Path], root: Path, split: str) -> None:
+    """Files that are numbered "-of-N" are all there, each once, and no other is beside them."""
+    numbered = [_NUMBERED.search(file.stem) for file in files]
+    if not any(numbered):
+        return
+    alone = next((file for file, number in zip(files, numbered, strict=True) if number is None), None)
+    totals = sorted({int(number[2]) for number in numbered if number})
+    there = [int(number[1]) for number in numbered if number]
+    lacking = sorted(set(range(totals[0])) - set(there))
+    if alone is not None or len(totals) > 1 or len(set(there)) < len(there):
+        names = ", ".join(file.name for file in files[:3])
+        raise MergebenchError(f"{root}: split {split!r} is there more than once ({names}, ...); remove what is old")
+    if lacking:
+        raise MergebenchError(
+            f"{root}: of split {split!r}, file {lacking[0]} of 0 to {totals[0] - 1} is missing"
+            f"{f', and {len(lacking) - 1} more' * (len(lacking) > 1)}; fetch or copy the data set again"
+        )
 
 
 def _words(path: Path) -> list[str]:
     """What a table's path says: its folders, and its name without numbers, whole and in its parts."""
-    stem = re.sub(r"-\d+-of-\d+(-[0-9a-f]{16})?$", "", path.stem)
+    stem = _NUMBERED.sub("", path.stem)
     return [*path.parent.parts, *([stem] if "-" in stem else []), *stem.split("-")]
 
 

@@ -77,6 +77,21 @@ def test_a_split_is_loaded_once_and_again_where_a_file_was_cut_short(tmp_path, m
     assert np.array_equal(load_split(task(IMAGES + 1, LABELS, "right"), "test").images, IMAGES + 1)
 
 
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        ({"splits": {"test": 5}}, "task 'digits': split 'test' has 4 images and 4 labels, but its card says 5"),
+        ({"classes": ("a",)}, "task 'digits': split 'test' has label 1, but its card 1 classes"),
+    ],
+)
+def test_what_is_in_the_cache_is_held_to_the_card_as_well(card, told, cache):
+    made = task(IMAGES, LABELS, "right")
+    load_split(made, "test")
+    with pytest.raises(MergebenchError) as caught:
+        load_split(replace(made, card=replace(made.card, **card)), "test")
+    assert str(caught.value) == told
+
+
 def numbered(count, side=8):
     """`count` images that differ, and their labels."""
     images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
