@@ -4,11 +4,22 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
+
+from mergebench.data import preprocessing
+from mergebench.task import ImageTable
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
+
+# How files of images end, and PIL's name of what they hold.
+KINDS = {
+    **{".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF"},
+    **dict.fromkeys((".jpg", ".jpeg", ".jfif"), "JPEG"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **dict.fromkeys((".ppm", ".pgm", ".pbm"), "PPM"),
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,14 @@ class Part:
     labels: "np.ndarray"
     image: "Callable[[int], Image.Image]"
     told: Callable[[int], str]
+
+    def taken(self, rows: "np.ndarray") -> "Part":
+        """Some of its images, by their indices."""
+        return Part(self.labels[rows], lambda i: self.image(int(rows[i])), lambda i: self.told(int(rows[i])))
+
+    def table(self, size: int) -> ImageTable:
+        """Its images as squares of one size, in pixels."""
+        return ImageTable(self.labels, lambda index: preprocessing.square(self.image(index), size), self.told)
 
 
 @dataclass(frozen=True)
@@ -64,8 +83,9 @@ def identity_of(root: Path, files: Iterable[Path]) -> str:
     return sha.hexdigest()
 
 
-def open_image(path: Path) -> "Image.Image":
-    """An image file; it is decoded when its pixels are asked for."""
+def open_image(file: "Path | BinaryIO") -> "Image.Image":
+    """An image file of a kind in KINDS, whatever its name; it is decoded when its pixels are asked for."""
     from PIL import Image
 
-    return Image.open(path)
+    # PIL knows kinds that run programs (PostScript), and takes a file for what it holds.
+    return Image.open(file, formats=sorted(set(KINDS.values())))

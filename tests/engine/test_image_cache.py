@@ -158,11 +158,11 @@ def test_a_large_table_is_never_whole_in_memory(cache):
         (
             LABELS,
             lambda i: IMAGES[i, :, : 8 - (i == 2)],
-            "image 2 of split 'test' is uint8 [8, 7, 3], not uint8 [H, W, 3]",
+            "split 'test': image 2 is uint8 [8, 7, 3], not uint8 [H, W, 3]",
         ),
-        (LABELS, lambda i: IMAGES[i, ..., 0], "image 0 of split 'test' is uint8 [8, 8], not uint8 [H, W, 3]"),
-        (LABELS, lambda i: IMAGES[i] / 255, "image 0 of split 'test' is float64 [8, 8, 3], not uint8"),
-        (LABELS, lambda i: IMAGES[i // (i != 3)], "image 3 of split 'test' cannot be decoded: ZeroDivisionError: "),
+        (LABELS, lambda i: IMAGES[i, ..., 0], "split 'test': image 0 is uint8 [8, 8], not uint8 [H, W, 3]"),
+        (LABELS, lambda i: IMAGES[i] / 255, "split 'test': image 0 is float64 [8, 8, 3], not uint8"),
+        (LABELS, lambda i: IMAGES[i // (i != 3)], "split 'test': image 3 cannot be decoded: ZeroDivisionError: "),
     ],
 )
 def test_tables_that_break_the_contract_are_refused_in_one_line_that_names_the_image(labels, decode, told, cache):
