@@ -65,11 +65,7 @@ class TaskConfig(Strict):
             raise ValueError(f"labels: {len(self.labels)}, but {len(self.classes)} classes")
         odd = next((t for t in self.templates if t.count("{}") != 1 or set("{}") & set(t.replace("{}", ""))), None)
         if odd is not None:
-<<<<<<< HEAD
             raise ValueError(f"templates: {odd!r} must hold {{}} once, for the class name, and no other braces")
-=======
-            raise ValueError(f"templates: {odd!r} must hold {{}} once, for the class name, and no other brace")
->>>>>>> fixtrain
         return self
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import platformdirs
 
 from mergebench.array_files import PARTS, Progress, builder, in_order, progress_bar, write_images
 from mergebench.corruption import Corruption, corrupted
-from mergebench.errors import MergebenchError, in_words
+from mergebench.errors import MergebenchError
 from mergebench.states import writing
 from mergebench.task import SPLITS, ImageTable, Task
 
@@ -61,7 +61,9 @@ def load_split(task: Task, split: str, progress: Progress = progress_bar) -> Spl
             if not _complete(paths):  # another process may just have made it
                 _build(task, split, paths, progress)
     digest = json.loads(paths[2].read_text())["digest"]
-    return Split(np.load(paths[0], mmap_mode="r"), np.load(paths[1]), digest)
+    images, labels = np.load(paths[0], mmap_mode="r"), np.load(paths[1])
+    _check(task, split, images, labels)  # again: the card may say otherwise than when they were made
+    return Split(images, labels, digest)
 
 
 def _build(task: Task, split: str, paths: list[Path], progress: Progress) -> None:
@@ -89,24 +91,19 @@ def _build(task: Task, split: str, paths: list[Path], progress: Progress) -> Non
 def _decoded(task: Task, split: str, table: ImageTable) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
     """The shape of a table's images, and the images in order."""
 
-    def image(index: int) -> np.ndarray:
-        try:
-            return table.decode(index)
-        except Exception as error:  # decoders raise whatever they like
-            raise MergebenchError(
-                f"task {task.card.name!r}: image {index} of split {split!r} cannot be decoded: {in_words(error)}"
-            ) from error
+    told = table.told
+    table = replace(table, told=lambda index: f"task {task.card.name!r}, split {split!r}: {told(index)}")
 
     def checked(index: int) -> np.ndarray:
-        made = image(index)
+        made = table.image(index)
         if made.dtype != np.uint8 or made.shape != first.shape or made.ndim != 3 or made.shape[2] != 3:
             raise MergebenchError(
-                f"task {task.card.name!r}: image {index} of split {split!r} is {made.dtype} {list(made.shape)}, "
+                f"{table.told(index)} is {made.dtype} {list(made.shape)}, "
                 f"not uint8 [H, W, 3] as large as the first, {list(first.shape)}"
             )
         return made
 
-    first = image(0)
+    first = table.image(0)
     return first.shape, in_order(checked, len(table.labels))
 
 

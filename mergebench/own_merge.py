@@ -10,12 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from mergebench import discovery, formats, hyperparameters, registry
-from mergebench.data.folders import every_image
-from mergebench.data.preprocessing import square
-from mergebench.data.source import Part
+from mergebench.data.folders import for_calibration
 from mergebench.encoder_notes import described_encoder, noted_encoder
 from mergebench.encoders import Encoder, check_base, infer_encoder
-from mergebench.errors import MergebenchError, in_words
+from mergebench.errors import MergebenchError
 from mergebench.heads import Head, load_head
 from mergebench.hub import Hub
 from mergebench.images import DrawnImages
@@ -23,6 +21,7 @@ from mergebench.merging import PerTask, run_method
 from mergebench.method import MethodCard
 from mergebench.pool import ModelPool
 from mergebench.states import LazyState, SafetensorsState, StateDict, check_state, digest
+from mergebench.task import ImageTable
 from mergebench.zoo import Zoo
 from mergebench.zoo_files import find_checkpoint, optional_beside
 
@@ -34,8 +33,8 @@ class OwnModels:
     Args:
         base: the pre-trained checkpoint: a file, a folder, `owner/name` on the hub, or a registered zoo's name.
         experts: name -> checkpoint, likewise.
-        calibration: name -> folder of images, of every expert or of none. Where each image lies in a folder of a class,
-            these are its labels.
+        calibration: name -> folder of images, of every expert or of none (what is taken of it: see
+            `data.folders.for_calibration`). Where each image lies in a folder of a class, these are its labels.
         heads: name -> checkpoint of a head, of every expert or of none.
         encoder: what makes the empty model: a name in timm, or "module:function". Without it, the files say it: what
             `finetune` noted in an expert's header, a config.json beside the base, or the shapes of a CLIP.
@@ -106,9 +105,9 @@ class OwnModels:
         """name -> its folder's images, decoded when they are drawn."""
         sources = {}
         for name, folder in self.calibration.items():
-            part = every_image(Path(folder))
+            part = for_calibration(Path(folder))
             sources[name] = DrawnImages(
-                _Decoded(part, self.encoder.image_size),
+                _Decoded(part.table(self.encoder.image_size)),
                 part.labels if part.labels.min() >= 0 else None,
                 self.encoder.mean,
                 self.encoder.std,
@@ -127,24 +126,17 @@ class _Decoded:
     """Images of a folder as an array [N, H, W, 3] from which rows are read: decoded each time.
 
     Args:
-        part: the folder's.
-        size: side of the squares, in pixels.
+        table: the folder's.
     """
 
-    def __init__(self, part: Part, size: int) -> None:
-        self._part, self._size = part, size
+    def __init__(self, table: ImageTable) -> None:
+        self._table = table
 
     def __len__(self) -> int:
-        return len(self._part.labels)
+        return len(self._table.labels)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        return np.stack([self._decode(int(row)) for row in rows])
-
-    def _decode(self, row: int) -> np.ndarray:
-        try:
-            return square(self._part.image(row), self._size)
-        except Exception as error:  # decoders raise whatever they like
-            raise MergebenchError(f"{self._part.told(row)}: {in_words(error)}") from error
+        return np.stack([self._table.image(int(row)) for row in rows])
 
 
 @dataclass(frozen=True)

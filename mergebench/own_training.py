@@ -8,12 +8,8 @@ from pathlib import Path
 
 import yaml
 
-<<<<<<< HEAD
-from mergebench import registry
-from mergebench.configuration import names_a_file
-=======
 from mergebench import formats, registry
->>>>>>> fixtrain
+from mergebench.configuration import names_a_file
 from mergebench.encoders import Encoder
 from mergebench.errors import MergebenchError
 from mergebench.heads import Head, load_head
@@ -49,13 +45,9 @@ def own_zoo(
         MergebenchError: a name that no file can have; an encoder that cannot be told; templates where no prompts are
             made.
     """
-<<<<<<< HEAD
-    if not names_a_file(task):
-=======
     if templates and head:
         raise MergebenchError("--templates: the head is given (--head), and none is made from prompts; leave one out")
-    if "/" in task or task.startswith("."):
->>>>>>> fixtrain
+    if not names_a_file(task):
         raise MergebenchError(f"--task {task}: a task of one's own names its files, so it holds no / and no . in front")
     described = {"data": _place(data)} | ({"head": _place(head)} if head else {})
     if templates:
@@ -74,20 +66,16 @@ def own_zoo(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{task}.yaml"
         file.write_text(yaml.safe_dump(fields), encoding="utf-8")
-<<<<<<< HEAD
         try:
-            return Zoo(str(file), root)
+            zoo = Zoo(str(file), root)
         except MergebenchError as error:  # nobody but us has seen that file
             raise MergebenchError(str(error).removeprefix(f"{file}: ")) from None
-=======
-        zoo = Zoo(str(file), root)
     if templates and not zoo.files.has_text:
         raise MergebenchError(
             f"--templates: {base} has no text tower, and no head is made from prompts; leave them out (a linear head "
             "is fitted), or start from a whole CLIP"
         )
     return zoo
->>>>>>> fixtrain
 
 
 def _place(text: str) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mergebench.errors import MergebenchError, in_words
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -48,10 +50,23 @@ class ImageTable:
     Args:
         labels: int64 [N].
         decode: index -> one image, uint8 [H, W, 3], all of one size; called from several threads at once.
+        told: index -> what a person finds the image by; its number, if not given.
     """
 
     labels: "np.ndarray"
     decode: "Callable[[int], np.ndarray]"
+    told: Callable[[int], str] = "image {}".format
+
+    def image(self, index: int) -> "np.ndarray":
+        """One image.
+
+        Raises:
+            MergebenchError: it cannot be decoded.
+        """
+        try:
+            return self.decode(index)
+        except Exception as error:  # decoders raise whatever they like
+            raise MergebenchError(f"{self.told(index)} cannot be decoded: {in_words(error)}") from error
 
 
 @dataclass(frozen=True)

@@ -156,11 +156,11 @@ class ListedFiles:
             return _read_head(SafetensorsState(self._folder / described.head), card, self.encoder)
         if described is not None and not self.has_text:
             raise MergebenchError(
-                f"task {card.name!r} has no head and the base no text tower: give head: "
-                "(mergebench finetune writes one)"
+                f"task {card.name!r} has no head, and the base ({self._base}) no text tower: give head: "
+                "(mergebench finetune writes one), or text:, a whole CLIP"
             )
-        if described is None and self._parent is not None and not self._config.text:
-            return self._parent.head(card)  # of a task that both mean
+        if self._parent is not None and not self._config.text:
+            return self._parent.head(card)  # of a task that both mean, or from the prompts
         return self._text.head(card.classes, card.templates)
 
     @cached_property

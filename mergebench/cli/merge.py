@@ -33,7 +33,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="[NAME=]FILE: checkpoints; without --base, in place of those of a suite",
     )
     parser.add_argument(
-        "--calibration", nargs="+", type=str, default=[], help="[NAME=]FOLDER of images, one for every expert"
+        "--calibration",
+        nargs="+",
+        type=str,
+        default=[],
+        help="[NAME=]FOLDER of images, one for every expert: of a folder with train/, the images in that; of class "
+        "folders, the calibration split that a task with this data has; of images alone, all",
     )
     parser.add_argument(
         "--heads", nargs="+", type=str, default=[], help="[NAME=]FILE: classifiers, where the method needs them"

@@ -4,6 +4,7 @@ import csv
 import re
 from pathlib import Path
 
+from mergebench.data import splits
 from mergebench.data.source import Found, Part, Source, identity_of, open_image
 from mergebench.errors import MergebenchError
 
@@ -43,7 +44,13 @@ def find(path: Path, image: str, label: str) -> Found:
         )
 
     def read(asked: set[str]) -> Source:
-        return Source({split: part(entries) for split, entries in rows.items() if split in asked}, names)
+        entries: dict[str, list[tuple[Path, str]]] = {}
+        for split, some in rows.items():
+            entries.setdefault(splits.meant(split, asked) or split, []).extend(some)
+        stranger = next(iter(splits.strangers(rows, asked)), None)
+        if stranger is not None:
+            raise MergebenchError(f"{path}: there is a split {stranger!r}; name it under `splits:`, or remove its rows")
+        return Source({split: part(some) for split, some in entries.items() if split in asked}, names)
 
     return Found(identity_of(path.parent, {path, *(file for part in rows.values() for file, _ in part)}), read)
 

@@ -7,16 +7,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mergebench.configuration import TaskConfig
 from mergebench.data import labels, preprocessing, splits
 from mergebench.data.source import Source
-from mergebench.errors import MergebenchError, in_words
+from mergebench.errors import MergebenchError
 from mergebench.task import SPLITS, ImageTable, Place, Task, TaskCard
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def make_task(name: str, config: TaskConfig, folder: Path) -> Task:
@@ -135,16 +131,8 @@ class _Images:
     def table(self, split: str, size: int) -> ImageTable:
         """One of this project's splits, its images still encoded."""
         role, indices = splits.share(self.counts, split)
-        part = self._parts[role]
-
-        def decode(index: int) -> "np.ndarray":
-            row = int(indices[index])
-            try:
-                return preprocessing.square(part.image(row), size)
-            except Exception as error:  # decoders raise whatever they like
-                raise MergebenchError(f"{part.told(row)}: {in_words(error)}") from error
-
-        return ImageTable(self._ids[part.labels[indices]], decode)
+        table = self._parts[role].taken(indices).table(size)
+        return replace(table, labels=self._ids[table.labels])
 
 
 def _classes(source: Source, occurring: list[int]) -> tuple[str, ...]:

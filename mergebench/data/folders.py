@@ -3,27 +3,26 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from mergebench.data.source import Found, Part, Source, identity_of, open_image
+from mergebench.data import splits
+from mergebench.data.source import KINDS, Found, Part, Source, identity_of, open_image
 from mergebench.errors import MergebenchError
 
-SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
-)  # fmt: skip
+SUFFIXES = tuple(KINDS)
 
 
 def find(root: Path, wanted: set[str]) -> Found:
     """A folder's images.
 
     Args:
-        root: with one folder per class; or with folders named as the splits that are wanted, of such.
+        root: with one folder per class; or with folders named as the splits that are wanted (in any case), of such.
         wanted: names of splits.
 
     Raises:
-        MergebenchError: no folders, an empty one, or a file in one that is no image by its name.
+        MergebenchError: no folders, an empty one, or a file in one that is no image by its name; folders of splits
+            beside others.
     """
     tops = _folders(root)
-    splits = [folder for folder in tops if folder.name in wanted and _folders(folder)]
-    classes = {folder.name: _folders(folder) for folder in splits} if splits else {"train": tops}
+    classes = {split: _folders(top) for split, top in _splits(root, tops, wanted).items()} or {"train": tops}
     if not tops:
         raise MergebenchError(f"{root} has no folders of images, one per class")
     files = {split: {folder.name: _images(folder) for folder in folders} for split, folders in classes.items()}
@@ -43,30 +42,76 @@ def find(root: Path, wanted: set[str]) -> Found:
     return Found(identity_of(root, everything), read)
 
 
-def every_image(root: Path) -> Part:
-    """All images below a folder, whatever folders they lie in.
+def for_calibration(root: Path) -> Part:
+    """The images of a folder that a merge may be calibrated with, and be tested on the others.
 
     Args:
-        root: where all lie in folders of it, these are their classes.
+        root: with a folder `train` (and `test` or others of splits beside it), of which all images are taken; with one
+            folder per class, of which the calibration split is taken that a task has whose data they are; or with
+            images alone, which are all taken.
 
     Returns:
-        The images; without labels (an array of -1) where one lies in `root` itself.
+        The images; without labels (an array of -1) where they do not lie in folders of classes.
 
     Raises:
-        MergebenchError: no such folder, or no images in it.
+        MergebenchError: no such folder, no images in it, too few to set some aside, or some in folders and some not.
     """
-    import numpy as np
-
     if not root.is_dir():
         raise MergebenchError(f"no folder of images at {root}")
-    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and _shown(file, root))
+    tops, wanted = _folders(root), splits.wanted({})
+    train = next((top for top in tops if top.name.lower() == "train"), None)
+    if train is not None and not _folders(train) and not splits.strangers((top.name for top in tops), ()):
+        return _unlabelled(train)
+    if not any(_shown_images(top) for top in tops):
+        return _unlabelled(root)
+    parted = _splits(root, tops, wanted)
+    if not parted and any(file.parent == root for file in _shown_images(root)):
+        raise MergebenchError(f"{root} holds images beside folders of images; move the ones or the others elsewhere")
+    part = find(root, wanted).read({"train"}).parts.get("train")
+    if part is None:
+        raise MergebenchError(f"{root} has folders of splits ({', '.join(parted)}), but none called train")
+    if parted:
+        return part
+    try:
+        return part.taken(splits.share({"train": len(part.labels)}, "calibration")[1])
+    except MergebenchError:
+        raise MergebenchError(
+            f"{root}: {len(part.labels)} images are too few for a calibration split beside train, validation and test; "
+            "add some, or move the class folders into a folder train"
+        ) from None
+
+
+def _unlabelled(root: Path) -> Part:
+    import numpy as np
+
+    files = _shown_images(root)
     if not files:
         raise MergebenchError(f"{root} holds no images ({', '.join(SUFFIXES)} are)")
-    tops = [file.relative_to(root).parts[0] for file in files]
-    names = sorted(set(tops))
-    in_classes = all((root / top).is_dir() for top in names)
-    labels = [names.index(top) if in_classes else -1 for top in tops]
-    return Part(np.array(labels, dtype=np.int64), _opener(files), lambda index: str(files[index]))
+    return Part(np.full(len(files), -1), _opener(files), lambda index: str(files[index]))
+
+
+def _splits(root: Path, tops: list[Path], wanted: set[str]) -> dict[str, Path]:
+    """Split -> its folder, where folders are named as splits and have folders of classes; then no other may be there.
+
+    One that was passed over might hold the very test images for which a part of train would be set aside.
+    """
+    named = [(split, top) for top in tops if (split := splits.meant(top.name, wanted)) is not None]
+    found = {split: top for split, top in named if _folders(top)}
+    strangers = splits.strangers((top.name for top in tops), wanted)
+    if not found and (strangers or len(tops) < 2):
+        return {}
+    bare = next((top for _, top in named if not _folders(top)), None)
+    if bare is not None:
+        raise MergebenchError(f"{bare} is a split by its name, but has no folders of images, one per class")
+    if strangers:
+        told = ", ".join(top.name for _, top in named)
+        raise MergebenchError(
+            f"{root} has folders of splits ({told}), and beside them {strangers[0]!r}; name it under `splits:` in "
+            "place of one of them, or move it elsewhere"
+        )
+    if len(found) < len(named):
+        raise MergebenchError(f"{root} has two folders of one split: {', '.join(top.name for _, top in named)}")
+    return found
 
 
 def _opener(files: list[Path]) -> Callable:
@@ -86,6 +131,11 @@ def _images(folder: Path) -> list[Path]:
     if not files:
         raise MergebenchError(f"{folder} is to be a class, but holds no images; fill it or remove it")
     return files
+
+
+def _shown_images(root: Path) -> list[Path]:
+    """All images by their names below a folder, in the order of their names; hidden files are none."""
+    return sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and _shown(file, root))
 
 
 def _shown(file: Path, root: Path) -> bool:

@@ -6,11 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from mergebench.data import preprocessing
 from mergebench.errors import MergebenchError
+from mergebench.task import ImageTable
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
+
+# How files of images end, and PIL's name of what they hold.
+KINDS = {
+    **{".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF"},
+    **dict.fromkeys((".jpg", ".jpeg", ".jfif"), "JPEG"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **dict.fromkeys((".ppm", ".pgm", ".pbm"), "PPM"),
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,14 @@ class Part:
     labels: "np.ndarray"
     image: "Callable[[int], Image.Image]"
     told: Callable[[int], str]
+
+    def taken(self, rows: "np.ndarray") -> "Part":
+        """Some of its images, by their indices."""
+        return Part(self.labels[rows], lambda i: self.image(int(rows[i])), lambda i: self.told(int(rows[i])))
+
+    def table(self, size: int) -> ImageTable:
+        """Its images as squares of one size, in pixels."""
+        return ImageTable(self.labels, lambda index: preprocessing.square(self.image(index), size), self.told)
 
 
 @dataclass(frozen=True)
@@ -67,7 +85,7 @@ def identity_of(root: Path, files: Iterable[Path]) -> str:
 
 
 def open_image(file: "Path | BinaryIO") -> "Image.Image":
-    """An image file; it is decoded when its pixels are asked for.
+    """An image file of a kind in KINDS, whatever its name; it is decoded when its pixels are asked for.
 
     Raises:
         MergebenchError: it is no image.
@@ -75,6 +93,7 @@ def open_image(file: "Path | BinaryIO") -> "Image.Image":
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return Image.open(file)
+        # PIL knows kinds that run programs (PostScript), and takes a file for what it holds.
+        return Image.open(file, formats=sorted(set(KINDS.values())))
     except UnidentifiedImageError:  # which would tell where in memory the bytes are
         raise MergebenchError("it is empty, damaged or no image; replace it") from None

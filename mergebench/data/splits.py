@@ -8,7 +8,7 @@ header says which it was (`set_aside.py`).
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from mergebench.errors import MergebenchError
@@ -26,6 +26,19 @@ USUAL = {"train": ("train",), "test": ("test",), "validation": ("validation", "v
 def wanted(splits: Mapping[str, str]) -> set[str]:
     """The names of all splits that a source may be asked for; `splits`: as in TaskConfig."""
     return {name for role, usual in USUAL.items() for name in ([splits[role]] if role in splits else usual)}
+
+
+def meant(name: str, names: Collection[str]) -> str | None:
+    """Which of `names` a source's split is: as it is written, or else whatever its case."""
+    if name in names:
+        return name
+    return next((known for known in sorted(names) if known.lower() == name.lower()), None)
+
+
+def strangers(there: Iterable[str], asked: Collection[str]) -> list[str]:
+    """Names of splits that are neither asked for nor usual: were they passed over, another might be made for them."""
+    usual = {name for names in USUAL.values() for name in names}
+    return [name for name in there if meant(name, asked) is None and meant(name, usual) is None]
 
 
 def roles(splits: Mapping[str, str], there: Collection[str]) -> dict[str, str]:

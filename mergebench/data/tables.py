@@ -2,23 +2,23 @@
 
 import io
 import re
-import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergebench.data.source import Found, Part, Source, identity_of, open_image
 from mergebench.errors import MergebenchError
-from mergebench.image_cache import cache_root
-from mergebench.states import AGAIN
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    import pyarrow as pa
+    from PIL import Image
 
-# Suffix -> what a whole file ends with; a stream of arrow's, with a message of no length.
-ENDS = {".parquet": (b"PAR1",), ".arrow": (b"\xff\xff\xff\xff\0\0\0\0", b"ARROW1")}
-SUFFIXES = tuple(ENDS)
+    from mergebench.data.rows import Table
+
+SUFFIXES = (".parquet", ".arrow")
 NOTES = ("README.md", "dataset_infos.json", "*dataset_info.json", "*dataset_dict.json", "*state.json")
+
+_NUMBERED = re.compile(r"(?:^|-)(\d+)-of-(\d+)(-[0-9a-f]{16})?$")  # how a split's files are named where they are many
 
 
 def is_table(root: Path) -> bool:
@@ -48,8 +48,8 @@ def find(root: Path, wanted: set[str], subset: str, image: str, label: str, iden
     files = _by_split(root, wanted, subset)
 
     def read(asked: set[str]) -> Source:
-        tables = {split: _table(paths) for split, paths in files.items() if split in asked}
-        return _source(tables, root, subset, image, label)
+        wanted_of = {split: paths for split, paths in files.items() if split in asked}
+        return _source(wanted_of, root, subset, image, label)
 
     every = [file for paths in files.values() for file in paths]
     every += [note for note in (root / "README.md", root / "dataset_infos.json") if note.is_file()]
@@ -88,12 +88,32 @@ def _by_split(root: Path, wanted: set[str], subset: str) -> dict[str, list[Path]
             raise MergebenchError(
                 f"{root} holds several data sets: {', '.join(sorted(folders))}; choose one by `subset`"
             )
+        _check_whole(files, root, split)
     return found
+
+
+def _check_whole(files: list[Path], root: Path, split: str) -> None:
+    """Files that are numbered "-of-N" are all there, each once, and no other is beside them."""
+    numbered = [_NUMBERED.search(file.stem) for file in files]
+    if not any(numbered):
+        return
+    alone = next((file for file, number in zip(files, numbered, strict=True) if number is None), None)
+    totals = sorted({int(number[2]) for number in numbered if number})
+    there = [int(number[1]) for number in numbered if number]
+    lacking = sorted(set(range(totals[0])) - set(there))
+    if alone is not None or len(totals) > 1 or len(set(there)) < len(there):
+        names = ", ".join(file.name for file in files[:3])
+        raise MergebenchError(f"{root}: split {split!r} is there more than once ({names}, ...); remove what is old")
+    if lacking:
+        raise MergebenchError(
+            f"{root}: of split {split!r}, file {lacking[0]} of 0 to {totals[0] - 1} is missing"
+            f"{f', and {len(lacking) - 1} more' * (len(lacking) > 1)}; fetch or copy the data set again"
+        )
 
 
 def _words(path: Path) -> list[str]:
     """What a table's path says: its folders, and its name without numbers, whole and in its parts."""
-    stem = re.sub(r"-\d+-of-\d+(-[0-9a-f]{16})?$", "", path.stem)
+    stem = _NUMBERED.sub("", path.stem)
     return [*path.parent.parts, *([stem] if "-" in stem else []), *stem.split("-")]
 
 
@@ -104,49 +124,24 @@ def _without(path: Path, split: str) -> str:
     return "/".join(word for word in words if word not in (split, "data", "")) or "."
 
 
-def _table(files: Sequence[Path]) -> "Dataset":
-    """All of a split's rows, memory-mapped: arrow files where they are, parquet through a copy in the cache folder."""
-    import datasets
-
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    told = datasets.logging.get_verbosity()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what goes wrong is raised as well
-    try:
-        if all(file.suffix == ".parquet" for file in files):
-            return datasets.Dataset.from_parquet([str(f) for f in files], cache_dir=str(cache_root() / "datasets"))
-        return datasets.concatenate_datasets([datasets.Dataset.from_file(str(file)) for file in files])
-    except Exception as error:  # what it raises of a broken file is of many kinds
-        cause = error.__cause__ or error
-        reason = (str(cause).splitlines() or [type(cause).__name__])[0]
-        cut_off = [file for file in files if not _has_its_end(file)] or files
-        raise MergebenchError(
-            f"cannot read {cut_off[0]}{' or one of its siblings' * (len(cut_off) > 1)} ({reason}); {AGAIN}"
-        ) from error
-    finally:
-        datasets.logging.set_verbosity(told)
-
-
-def _has_its_end(file: Path) -> bool:
-    """Whether a table's last bytes are those that such a file ends with."""
-    with file.open("rb") as opened:
-        opened.seek(max(0, file.stat().st_size - 8))
-        return opened.read().endswith(ENDS[file.suffix])
-
-
-def _source(tables: "dict[str, Dataset]", root: Path, subset: str, image: str, label: str) -> Source:
+def _source(files: dict[str, list[Path]], root: Path, subset: str, image: str, label: str) -> Source:
     import numpy as np
+    import pyarrow as pa
 
-    for split, table in tables.items():
-        for column in (image, label):
-            if column not in table.column_names:
-                there = ", ".join(table.column_names)
-                raise MergebenchError(f"{root}: split {split!r} has no column {column!r}; there are: {there}")
-    features = [_names(table.features[label]) for table in tables.values()]
-    if len(set(features)) > 1:
+    from mergebench.data.rows import Table
+
+    tables = {split: Table(paths) for split, paths in files.items()}
+    for table in tables.values():
+        kind = table.type_of(image)
+        if not _encoded(kind):
+            raise MergebenchError(f"{root}: column {image!r} is {kind}, not the bytes of image files")
+    features = set().union(*(table.names(label) for table in tables.values()))
+    if len(features) > 1:
         raise MergebenchError(f"{root}: {' and '.join(tables)} name their classes differently")
-    columns = {split: np.asarray(table.data.column(label).to_pylist()) for split, table in tables.items()}
-    names = features[0] or _noted(root, subset, label)
+    # Of a column that holds something large, not even the first value need be read.
+    read = {s: [None] if pa.types.is_nested(t.type_of(label)) else t.values(label) for s, t in tables.items()}
+    columns = {split: np.asarray(values) for split, values in read.items()}
+    names = next(iter(features), None) or _noted(root, subset, label)
     kinds = {column.dtype.kind for column in columns.values()}
     if names is None and kinds == {"U"}:
         names = tuple(sorted({str(name) for column in columns.values() for name in column}))
@@ -156,19 +151,35 @@ def _source(tables: "dict[str, Dataset]", root: Path, subset: str, image: str, l
     return Source({s: _part(table, columns[s].astype(np.int64), image, root, s) for s, table in tables.items()}, names)
 
 
-def _part(table: "Dataset", labels: Any, image: str, root: Path, split: str) -> Part:
-    import datasets
+def _encoded(kind: "pa.DataType") -> bool:
+    """Whether a column of this type may hold images: bytes, paths, or both as `datasets` has them."""
+    import pyarrow as pa
 
-    # The bytes as they are: `datasets` would turn some images by their cameras' notes.
-    images = table.cast_column(image, datasets.Image(decode=False)).data.column(image)
+    if pa.types.is_struct(kind):
+        return {"bytes", "path"} & {field.name for field in kind} != set()
+    return any(test(kind) for test in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_string))
 
-    def opened(index: int) -> Any:
-        cell = images[index].as_py()
-        if cell["bytes"] is None and cell["path"] is None:
-            raise MergebenchError("the cell is empty")
-        return open_image(root / cell["path"] if cell["bytes"] is None else io.BytesIO(cell["bytes"]))
 
-    return Part(labels, opened, _teller(root, split))
+def _part(table: "Table", labels: Any, image: str, root: Path, split: str) -> Part:
+    cells = table.cells(image)
+    return Part(labels, lambda index: _opened(cells[index], root), _teller(root, split))
+
+
+def _opened(cell: Any, root: Path) -> "Image.Image":
+    """The image that a cell holds, or names by a path."""
+    data = cell.get("bytes") if isinstance(cell, dict) else cell
+    path = cell.get("path") if isinstance(cell, dict) and data is None else None
+    if isinstance(data, str):
+        data, path = None, data
+    if data is not None:
+        return open_image(io.BytesIO(data))
+    if path is None:
+        raise MergebenchError("the cell is empty")
+    # Whoever made the table says what is opened: never more than what lies beside it.
+    file = (root / path).resolve()
+    if not file.is_relative_to(root.resolve()):
+        raise MergebenchError(f"the cell names {path}, which does not lie in {root}")
+    return open_image(file)
 
 
 def _teller(root: Path, split: str) -> Callable[[int], str]:

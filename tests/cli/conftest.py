@@ -1,6 +1,7 @@
 """A miniature suite of two real tasks on the tiny zoo, a miniature of the hub, and the command line as a function."""
 
 import io
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,6 +76,29 @@ def make_hub() -> Callable[[Path, Sequence[str], int], Path]:
         return zoo
 
     return make
+
+
+@pytest.fixture(scope="session")
+def whole_hub(make_hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A miniature of the hub with two tasks, and a suite of both; nothing is wrong with it."""
+    root, tasks = tmp_path_factory.mktemp("whole"), ("eurosat", "mnist")
+    make_hub(root, tasks, 20)
+    suite = {"title": "two", "zoo": "mini-clip.yaml", "merge": list(tasks)}
+    (root / "two.yaml").write_text(yaml.safe_dump(suite))
+    return root
+
+
+@pytest.fixture
+def hub(whole_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy that a test may break, with a cache that nothing is in."""
+    monkeypatch.setenv("MERGEBENCH_CACHE", str(tmp_path / "cache"))
+    return shutil.copytree(whole_hub, tmp_path / "hub")
+
+
+@pytest.fixture
+def at_hub(hub: Path) -> list:
+    """The options that name it."""
+    return ["--suite", hub / "two.yaml", "--zoo", hub / "mini-clip.yaml", "--zoo-root", hub]
 
 
 def _write_models(root: Path, base: str, experts: dict[str, str]) -> None:

@@ -1,55 +1,22 @@
 """A miniature of the hub, broken in one way each: one clear line, status 2, and nothing half-written."""
 
-import os
 import shutil
-import subprocess
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from mergebench.cli import main
-from mergebench.data.preprocessing import square
-
-TASKS = ("eurosat", "mnist")
+TASKS = ("eurosat", "mnist")  # of the hub
 BASE = "openai/clip-vit-base-patch32"
 EXPERT = "tanganke/clip-vit-base-patch32_mnist"
 DATA = {"eurosat": "datasets/tanganke/eurosat", "mnist": "datasets/ylecun/mnist"}
-COUNT = 30  # of each split
 TEST = "test-00000-of-00001.parquet"
 VISION = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1, "intermediate_size": 256}
-
-
-@pytest.fixture(scope="module")
-def whole(make_hub, tmp_path_factory):
-    """A hub with nothing wrong."""
-    root = tmp_path_factory.mktemp("whole")
-    make_hub(root, TASKS, COUNT - 10)
-    suite = {"title": "two", "zoo": "mini-clip.yaml", "merge": list(TASKS)}
-    (root / "two.yaml").write_text(yaml.safe_dump(suite))
-    return root
-
-
-@pytest.fixture
-def hub(whole, tmp_path, monkeypatch):
-    """A copy that a test may break, with a cache that nothing is in."""
-    monkeypatch.setenv("MERGEBENCH_CACHE", str(tmp_path / "cache"))
-    return shutil.copytree(whole, tmp_path / "hub")
-
-
-def where(root: Path) -> list:
-    return ["--suite", root / "two.yaml", "--zoo", root / "mini-clip.yaml", "--zoo-root", root]
 
 
 def rezoo(root: Path, change) -> None:
@@ -79,15 +46,15 @@ def retable(root: Path, task: str, change, split: str = "test") -> None:
 
 
 @pytest.fixture
-def refuses(refused, hub, tmp_path):
+def refuses(refused, hub, at_hub, tmp_path):
     """Every verb that reads what is broken says the same in one line, and leaves nothing in the output folder."""
     out = tmp_path / "out"
     options = {
-        "fetch": where(hub),
-        "run": [*where(hub), "--methods", "average", "--out", out],
-        "merge": [*where(hub), "--method", "average", "--output", out / "merged.safetensors"],
-        "evaluate": [hub / EXPERT / "model.safetensors", *where(hub), "--json", out / "counts.json"],
-        "finetune": ["--task", "mnist", *where(hub)[2:], "--steps", 1, "--output", out / "expert.safetensors"],
+        "fetch": at_hub,
+        "run": [*at_hub, "--methods", "average", "--out", out],
+        "merge": [*at_hub, "--method", "average", "--output", out / "merged.safetensors"],
+        "evaluate": [hub / EXPERT / "model.safetensors", *at_hub, "--json", out / "counts.json"],
+        "finetune": ["--task", "mnist", *at_hub[2:], "--steps", 1, "--output", out / "expert.safetensors"],
     }
 
     def told(*verbs: str) -> str:
@@ -272,9 +239,9 @@ def test_a_place_that_is_empty(hub, refuses, place):
     assert str(hub / place) in refuses()
 
 
-def test_a_root_that_is_no_folder(hub, refused):
+def test_a_root_that_is_no_folder(hub, at_hub, refused):
     for root in (hub / "nowhere", hub / "two.yaml"):
-        line = refused("fetch", *where(hub)[:-1], root)
+        line = refused("fetch", *at_hub[:-1], root)
         assert str(root) in line and "--zoo-root" in line
 
 
@@ -403,112 +370,3 @@ def test_paths_are_relative_to_the_zoo_s_file(hub, command, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path / "elsewhere")
     done = command("fetch", "--suite", "../hub/two.yaml", "--zoo", "../hub/mini-clip.yaml")
     assert done.status == 0, done.err
-
-
-def decoded(root: Path) -> dict[str, int]:
-    """File -> when it was written, of all that is decoded."""
-    cache = root.parent / "cache" / "images"
-    return {str(file.relative_to(cache)): file.stat().st_mtime_ns for file in cache.rglob("*.npy")}
-
-
-def test_what_was_decoded_before_something_was_wrong_is_kept(hub, command, refuses):
-    whole = (hub / DATA["mnist"] / TEST).read_bytes()
-    (hub / DATA["mnist"] / TEST).write_bytes(whole[:500])
-    refuses("fetch")
-    before = decoded(hub)
-    assert before and all(name.startswith("eurosat") for name in before)
-    (hub / DATA["mnist"] / TEST).write_bytes(whole)
-    assert command("fetch", *where(hub)).status == 0
-    after = decoded(hub)
-    assert before.items() < after.items() and len(after) == 2 * len(before)
-
-
-def test_an_interrupted_fetch_goes_on(hub, command, monkeypatch):
-    calls = count()
-    with monkeypatch.context() as patch:
-
-        def interrupted(image, size):
-            if next(calls) == COUNT + 5:  # while it decodes the second split of the first task
-                raise KeyboardInterrupt
-            return square(image, size)
-
-        patch.setattr("mergebench.data.preprocessing.square", interrupted)
-        done = command("fetch", *where(hub))
-    assert done.status == 130 and len(done.err.splitlines()) == 1 and "what was fetched is kept" in done.err
-    before = decoded(hub)
-    assert before and all(name.startswith("eurosat") and "test." in name for name in before)
-    assert command("fetch", *where(hub)).status == 0
-    after = decoded(hub)
-    assert before.items() < after.items() and len(after) == 2 * 2 * 3
-    assert not list((hub.parent / "cache" / "images").rglob(".*.npy.*"))
-
-
-def test_two_fetches_at_once_decode_every_image_once(hub, command, monkeypatch):
-    calls, together = count(), threading.Barrier(2)
-
-    def counted(image, size):
-        next(calls)
-        return square(image, size)
-
-    def fetch() -> int:
-        together.wait()
-        return main(["fetch", *map(str, where(hub))])
-
-    monkeypatch.setattr("mergebench.data.preprocessing.square", counted)
-    with ThreadPoolExecutor(2) as pool:
-        assert [f.result() for f in [pool.submit(fetch) for _ in range(2)]] == [0, 0]
-    labels = list((hub.parent / "cache" / "images").rglob("*.labels.npy"))
-    assert len(labels) == 6
-    # The first image of a split is looked at once more, for its shape.
-    assert next(calls) == sum(len(np.load(file)) + 1 for file in labels)
-
-
-def test_a_dry_run_downloads_nothing(refused, tmp_path, monkeypatch):
-    asked = []
-
-    def local_only(*_, local_files_only: bool, **__):
-        asked.append(local_files_only)
-        raise LocalEntryNotFoundError("not here")
-
-    for name in ("hf_hub_download", "snapshot_download"):
-        monkeypatch.setattr(f"huggingface_hub.{name}", local_only)
-    line = refused("run", "--methods", "average", "--suite", "clip-8", "--dry-run", "--out", tmp_path / "out")
-    assert asked and all(asked) and "`mergebench fetch` does that" in line and not (tmp_path / "out").exists()
-
-
-def test_offline_is_honoured(refused, tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    out = ("--output", tmp_path / "out.safetensors")
-    for verb in (
-        ("fetch", "--suite", "clip-8"),
-        ("merge", "--method", "average", "--suite", "clip-8", *out),
-        ("finetune", "--zoo", "clip-vit-b-32", "--task", "mnist", *out),
-    ):
-        line = refused(*verb)
-        assert "has not been fetched, and HF_HUB_OFFLINE forbids" in line
-    assert not out[1].exists()
-
-
-# huggingface_hub tries again after ever longer pauses; here it does so at once.
-WITHOUT_NETWORK = """
-import sys, time
-time.sleep = lambda seconds: None
-from mergebench.cli import main
-statuses = [main(line.split()) for line in sys.argv[1:]]
-print(statuses)
-"""
-
-
-def test_no_network(tmp_path):
-    lines = [
-        "fetch --suite clip-8",
-        f"merge --method average --suite clip-8 --output {tmp_path}/out.safetensors",
-    ]
-    environment = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
-    command = [sys.executable, "-c", WITHOUT_NETWORK, *lines]
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=120)
-    told = done.stderr.splitlines()
-    assert done.stdout.strip().endswith("[2, 2]") and len(told) == 2, done.stderr
-    assert all("the hub cannot be reached" in line and "--zoo-root" in line for line in told)
-    assert not list(tmp_path.glob("out*"))

@@ -1,6 +1,8 @@
 """`merge` for practitioners: checkpoints of one's own, in any dialect, with folders of images and nothing else."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,9 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 import mergebench
 from mergebench import formats
+from mergebench.configuration import TaskConfig
+from mergebench.data.described import make_task
+from mergebench.task import Place
 
 TOWER = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1, "intermediate_size": 128}
 NAME = "vit_base_patch16_clip_quickgelu_224"
@@ -30,7 +35,7 @@ LOOK = Compose(
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A base as transformers saves it, three experts in three dialects, folders of 4, 6 and 5 images."""
+    """A base as transformers saves it, experts in three dialects, folders of which 4, 6 and 5 images calibrate."""
     folder = tmp_path_factory.mktemp("own")
     torch.manual_seed(0)
     base = CLIPVisionModel(CLIPVisionConfig(**TOWER, image_size=32, patch_size=16))
@@ -42,7 +47,7 @@ def files(tmp_path_factory):
         experts[name] = {n: t + 0.05 * torch.randn_like(t) for n, t in own.items()}
         save_file(formats.from_timm(experts[name], dialect), folder / f"{name}.safetensors")
     rng = np.random.default_rng(0)
-    for name, count in (("birds", 4), ("cars", 6), ("dogs", 5)):
+    for name, count in (("birds", 20), ("cars", 28), ("dogs", 24)):
         for number in range(count):
             path = folder / "images" / name / ("a", "b")[number % 2] / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +73,12 @@ def merge(files, tmp_path, command):
     return run
 
 
+def split_of(folder, split):
+    """The files of one split of the task whose data a folder is."""
+    table = make_task("own", TaskConfig(data=str(folder)), Path()).at(Place(32)).load(split)
+    return [table.told(index) for index in range(len(table.labels))]
+
+
 def encoder():
     return timm.create_model(NAME, num_classes=0, **OPTIONS)
 
@@ -89,15 +100,38 @@ def test_the_one_liner_gives_what_the_library_gives(merge, files, method):
     folder, base, experts = files
     model = encoder()
     model.load_state_dict(base)
-    images = {name: sorted((folder / "images" / name).rglob("*.png")) for name in experts}
+    images = {name: split_of(folder / "images" / name, "calibration") for name in experts}
+    assert {name: len(paths) for name, paths in images.items()} == {"birds": 4, "cars": 6, "dogs": 5}
     several = {n: [torch.stack([LOOK(Image.open(p)) for p in paths[:4]])] for n, paths in images.items()}
     expected = mergebench.merge(method, model.eval(), experts, calibration=several)
-    # birds has four images, all of which were drawn; of the others, another four may have been.
+    # birds has four such images, all of which were drawn; of the others, another four may have been.
     assert not all(torch.allclose(merged[n], expected[n], atol=1e-5) for n in merged)
     merged, _, _ = merge(method, "--calibration", *(folder / "images" / "birds" for _ in experts))
     expected = mergebench.merge(method, model, experts, calibration=dict.fromkeys(experts, several["birds"]))
     for name in merged:
         torch.testing.assert_close(merged[name], expected[name], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("parted", [False, True], ids=["class folders", "train and test"])
+def test_images_that_the_folder_sets_aside_for_testing_decide_nothing(parted, merge, files, tmp_path, command):
+    """Whatever they show, what is merged is the same; those for calibration count."""
+    own = tmp_path / "birds"
+    shutil.copytree(files[0] / "images" / "birds", own / "train" if parted else own)
+    if parted:
+        shutil.copytree(files[0] / "images" / "cars", own / "test")
+
+    def merged():
+        return merge("regmean", "--calibration", *[own] * 3, "--set", "samples=4")[0]
+
+    before = merged()
+    for path in split_of(own, "test"):
+        Image.new("RGB", (40, 50), "red").save(path)
+    same = merged()
+    assert all(torch.equal(same[name], tensor) for name, tensor in before.items())
+    for path in split_of(own, "calibration"):
+        Image.new("RGB", (40, 50), "red").save(path)
+    other = merged()
+    assert not all(torch.equal(other[name], tensor) for name, tensor in before.items())
 
 
 def test_what_is_written_loads_in_timm_as_it_is(merge, tmp_path):

@@ -77,6 +77,21 @@ def test_a_split_is_loaded_once_and_again_where_a_file_was_cut_short(tmp_path, m
     assert np.array_equal(load_split(task(IMAGES + 1, LABELS, "right"), "test").images, IMAGES + 1)
 
 
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        ({"splits": {"test": 5}}, "task 'digits': split 'test' has 4 images and 4 labels, but its card says 5"),
+        ({"classes": ("a",)}, "task 'digits': split 'test' has label 1, but its card 1 classes"),
+    ],
+)
+def test_what_is_in_the_cache_is_held_to_the_card_as_well(card, told, cache):
+    made = task(IMAGES, LABELS, "right")
+    load_split(made, "test")
+    with pytest.raises(MergebenchError) as caught:
+        load_split(replace(made, card=replace(made.card, **card)), "test")
+    assert str(caught.value) == told
+
+
 def numbered(count, side=8):
     """`count` images that differ, and their labels."""
     images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
@@ -143,11 +158,11 @@ def test_a_large_table_is_never_whole_in_memory(cache):
         (
             LABELS,
             lambda i: IMAGES[i, :, : 8 - (i == 2)],
-            "image 2 of split 'test' is uint8 [8, 7, 3], not uint8 [H, W, 3]",
+            "split 'test': image 2 is uint8 [8, 7, 3], not uint8 [H, W, 3]",
         ),
-        (LABELS, lambda i: IMAGES[i, ..., 0], "image 0 of split 'test' is uint8 [8, 8], not uint8 [H, W, 3]"),
-        (LABELS, lambda i: IMAGES[i] / 255, "image 0 of split 'test' is float64 [8, 8, 3], not uint8"),
-        (LABELS, lambda i: IMAGES[i // (i != 3)], "image 3 of split 'test' cannot be decoded: ZeroDivisionError: "),
+        (LABELS, lambda i: IMAGES[i, ..., 0], "split 'test': image 0 is uint8 [8, 8], not uint8 [H, W, 3]"),
+        (LABELS, lambda i: IMAGES[i] / 255, "split 'test': image 0 is float64 [8, 8, 3], not uint8"),
+        (LABELS, lambda i: IMAGES[i // (i != 3)], "split 'test': image 3 cannot be decoded: ZeroDivisionError: "),
     ],
 )
 def test_tables_that_break_the_contract_are_refused_in_one_line_that_names_the_image(labels, decode, told, cache):

@@ -48,6 +48,14 @@ def test_a_column_split_keeps_splits_apart(table):
     assert {name: part.labels.tolist() for name, part in parts.items()} == {"train": [0, 1, 0], "test": [1, 0]}
 
 
+def test_splits_are_known_whatever_their_case_and_others_are_refused(table):
+    path = table(*rows("ab", ",Train"), *rows("ba", ",TEST"), header="image,label,split")
+    assert {name: part.labels.tolist() for name, part in read(path).parts.items()} == {"train": [0, 1], "test": [1, 0]}
+    path = table(*rows("ab", ",train"), *rows("ba", ",holdout"), header="image,label,split")
+    with pytest.raises(MergebenchError, match="mine.csv: there is a split 'holdout'; name it under `splits:`"):
+        read(path)
+
+
 def test_a_csv_file_is_a_task(table, placed):
     table(*rows("abababab"), header="file,kind")
     task = placed(data="mine.csv", image="file", label="kind", classes=["B", "A"])

@@ -131,7 +131,7 @@ def test_an_image_that_cannot_be_decoded_is_named(flowers, placed, tmp_path):
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(MergebenchError) as caught:
         load_split(placed(data="pictures"), "test")
-    assert f"task 'flowers': image 4 of split 'test' cannot be decoded: {file}: " in str(caught.value)
+    assert str(caught.value).startswith(f"task 'flowers', split 'test': {file} cannot be decoded: OSError: ")
     assert len(str(caught.value).splitlines()) == 1
 
 

@@ -1,8 +1,13 @@
 """Folders of images: which files count, in which order, and what is refused."""
 
-import pytest
+import io
+from pathlib import Path
 
-from mergebench.data import folders
+import pytest
+from PIL import Image
+
+from mergebench.data import folders, splits
+from mergebench.data.source import open_image
 from mergebench.errors import MergebenchError
 
 WANTED = {"train", "test", "validation", "val"}
@@ -23,11 +28,35 @@ def test_one_folder_per_class_is_train_in_the_order_of_names(image_folder):
     assert set(folders.find(root, WANTED).read(WANTED).parts) == {"train"}
 
 
-def test_folders_of_splits_are_splits_and_those_that_nobody_wants_are_left(image_folder):
-    root = image_folder(train__a=[1], test__a=[2], val__a=[3], leftover__a=[4], train__b=[5])
+def test_folders_of_splits_are_splits_in_whatever_case(image_folder):
+    root = image_folder(train__a=[1], Test__a=[2], VAL__a=[3], train__b=[5])
     source = folders.find(root, WANTED).read(WANTED)
     assert set(source.parts) == {"train", "test", "val"} and source.names == ("a", "b")
+    assert source.parts["test"].told(0) == str(root / "Test/a/002.png")
     assert set(folders.find(root, WANTED).read({"train"}).parts) == {"train"}
+
+
+def test_a_usual_split_that_another_replaces_is_left_and_so_are_hidden_folders(image_folder):
+    root = image_folder(train__a=[1], test__a=[2], holdout__a=[3], **{".cache__a": [4]})
+    wanted = splits.wanted({"test": "holdout"})
+    assert set(folders.find(root, wanted).read(wanted).parts) == {"train", "holdout"}
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        (("train__a", "Test__a", "holdout__a"), "has folders of splits (Test, train), and beside them 'holdout'"),
+        (("train__a", "holdout__a"), "name it under `splits:`"),
+        (("train__a", "test"), "pictures/test is a split by its name, but has no folders of images"),
+        (("train", "test"), "pictures/test is a split by its name, but has no folders of images"),
+        (("train__a", "Train__a"), "has two folders of one split: Train, train"),
+    ],
+)
+def test_folders_beside_those_of_splits_are_refused(image_folder, classes, told):
+    root = image_folder(**{place: [number] for number, place in enumerate(classes)})
+    with pytest.raises(MergebenchError) as caught:
+        folders.find(root, WANTED)
+    assert told in str(caught.value) and str(root) in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
 
 def test_a_class_may_be_called_train(image_folder):
@@ -64,3 +93,67 @@ def test_folders_that_hold_something_else_are_refused(image_folder, spoil, told)
     with pytest.raises(MergebenchError) as caught:
         folders.find(root, WANTED)
     assert told in str(caught.value) and str(root) in str(caught.value)
+
+
+def calibrating(root):
+    """Name -> label of the images that are given for calibration."""
+    part = folders.for_calibration(root)
+    return {str(Path(part.told(i)).relative_to(root)): int(label) for i, label in enumerate(part.labels)}
+
+
+@pytest.mark.parametrize("train", ["train", "Train"])
+def test_a_folder_with_train_calibrates_with_its_images_alone(image_folder, train):
+    root = image_folder(**{f"{train}__b": [1, 2], f"{train}__a": [3], "test__a": [4], "val__b": [5]})
+    assert calibrating(root) == {f"{train}/a/003.png": 0, f"{train}/b/001.png": 1, f"{train}/b/002.png": 1}
+    flat = image_folder("flat", **{train: [1, 2], "test": [3]})
+    assert calibrating(flat) == {f"{train}/001.png": -1, f"{train}/002.png": -1}
+
+
+def test_class_folders_calibrate_with_the_split_that_the_task_of_this_folder_has(image_folder, placed):
+    root = image_folder(rose=range(20), oak=range(20, 31))
+    part, task = folders.for_calibration(root), placed(data="pictures")
+    expected = task.load("calibration")
+    assert part.labels.tolist() == expected.labels.tolist() and len(part.labels) == 7
+    found = {part.table(16).image(i).tobytes() for i in range(7)}
+    assert found == {expected.image(i).tobytes() for i in range(7)}
+    for split in ("test", "validation", "train"):
+        other = task.load(split)
+        assert not found & {other.image(i).tobytes() for i in range(len(other.labels))}
+
+
+def test_images_without_folders_all_calibrate(image_folder):
+    root = image_folder(**{".": [1, 2, 3], ".hidden": [4]})
+    (root / "notes").mkdir()
+    assert calibrating(root) == {f"{n:03}.png": -1 for n in (1, 2, 3)}
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        (
+            {"a": [1, 2], "b": [3]},
+            "3 images are too few for a calibration split beside train, validation and test; add",
+        ),
+        ({"a": range(9), ".": [10]}, "holds images beside folders of images"),
+        ({"train__a": [1], "holdout__a": [2]}, "and beside them 'holdout'"),
+        ({"test__a": [1], "val__a": [2]}, "has folders of splits (test, val), but none called train"),
+    ],
+)
+def test_folders_that_leave_open_what_calibrates_are_refused(image_folder, classes, told):
+    root = image_folder(**classes)
+    with pytest.raises(MergebenchError) as caught:
+        folders.for_calibration(root)
+    assert told in str(caught.value) and str(root) in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+def test_a_file_that_holds_another_kind_than_images_is_not_opened(image_folder, monkeypatch):
+    """PostScript is a program, which PIL would have run."""
+    root = image_folder(a=[1])
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    assert Image.open(io.BytesIO(script)).format == "EPS"
+    (root / "a/001.png").write_bytes(script)
+    part = folders.find(root, WANTED).read(WANTED).parts["train"]
+    with pytest.raises(MergebenchError, match="no image"):
+        part.image(0)
+    with pytest.raises(MergebenchError, match="no image"):
+        open_image(io.BytesIO(script))

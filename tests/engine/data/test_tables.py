@@ -141,6 +141,21 @@ def test_images_that_lie_beside_the_table_are_found(tmp_path, picture):
         part.image(1)
 
 
+@pytest.mark.parametrize("place", ["../secret.png", "{tmp_path}/secret.png", "pictures/../../secret.png", "link.png"])
+def test_no_cell_opens_what_lies_outside_the_data_set(place, tmp_path, picture):
+    picture(7).save(tmp_path / "secret.png")
+    (tmp_path / "rows/pictures").mkdir(parents=True)
+    (tmp_path / "rows/link.png").symlink_to(tmp_path / "secret.png")
+    place = place.format(tmp_path=tmp_path)
+    schema = pa.schema({"image": pa.struct({"bytes": pa.binary(), "path": pa.string()}), "label": pa.int64()})
+    for name, cell in (("train", {"bytes": None, "path": place}), ("test", place)):
+        rows = {"image": [cell], "label": [0]}
+        pq.write_table(pa.table(rows, schema=schema if name == "train" else None), tmp_path / f"rows/{name}.parquet")
+        part = tables.find(tmp_path / "rows", {name}, "", "image", "label").read(WANTED).parts[name]
+        with pytest.raises(MergebenchError, match=f"the cell names .*, which does not lie in {tmp_path / 'rows'}"):
+            part.image(0)
+
+
 def test_bare_bytes_and_truth_values_are_images_and_labels(tmp_path, encoded, picture):
     pq.write_table(pa.table({"png": [encoded(1), encoded(2)], "tumour": [True, False]}), tmp_path / "train.parquet")
     source = tables.find(tmp_path, WANTED, "", "png", "tumour").read(WANTED)
@@ -167,6 +182,43 @@ def test_names_that_stand_in_the_readme_alone_are_read_there(tmp_path, encoded):
         "      class_label:\n        names:\n          '0': rose\n          '1': tulip\n---\nFlowers.\n"
     )
     assert tables.find(tmp_path, WANTED, "", "image", "label").read(WANTED).names == ("rose", "tulip")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["train-00000-of-00003", "train-00001-of-00003"], "of split 'train', file 2 of 0 to 2 is missing; fetch"),
+        (["data-00003-of-00005"], "of split 'train', file 0 of 0 to 4 is missing, and 3 more; fetch"),
+        (["train/00001-of-00002"], "of split 'train', file 0 of 0 to 1 is missing; fetch"),
+        (
+            ["train-00000-of-00001", "train-00000-of-00001-0123456789abcdef"],
+            "split 'train' is there more than once (train-00000-of-00001-0123456789abcdef.parquet, train-",
+        ),
+        (["train-00000-of-00001", "train-00000-of-00002", "train-00001-of-00002"], "is there more than once"),
+        (["train", "train-00000-of-00001"], "is there more than once"),
+    ],
+)
+def test_some_of_a_splits_files_are_not_taken_for_all(names, told, tmp_path, table):
+    for name in names:
+        as_parquet(tmp_path / "rows", table, f"{name}.parquet", whatever=range(3))
+    with pytest.raises(MergebenchError) as caught:
+        tables.find(tmp_path / "rows", WANTED, "", "image", "label")
+    assert told in str(caught.value) and str(tmp_path / "rows") in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_files_that_name_their_classes_differently_are_refused(tmp_path, table):
+    table(TRAIN).to_parquet(tmp_path / "train-00000-of-00002.parquet")
+    table(TRAIN, ClassLabel(names=NAMES[::-1])).to_parquet(tmp_path / "train-00001-of-00002.parquet")
+    with pytest.raises(MergebenchError, match="train name their classes differently"):
+        tables.find(tmp_path, WANTED, "", "image", "label").read(WANTED)
+
+
+def test_nothing_but_decoded_images_is_kept_in_the_cache(tmp_path, table, placed, monkeypatch):
+    monkeypatch.setenv("MERGEBENCH_CACHE", str(tmp_path / "cache"))
+    as_parquet(tmp_path / "rows", table, train=TRAIN, test=TEST)
+    images_of(placed(data="rows", classes=CLASSES), "train", "test")
+    assert [folder.name for folder in (tmp_path / "cache").iterdir()] == ["images"]
 
 
 def test_one_of_several_configurations_is_chosen_by_subset(tmp_path, table):
@@ -211,9 +263,10 @@ def test_only_what_is_needed_is_asked_of_the_hub():
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"image": "img"}, "split 'train' has no column 'img'; there are: image, label"),
-        ({"label": "coarse"}, "split 'train' has no column 'coarse'; there are: image, label"),
+        ({"image": "img"}, "train-00000-of-00001.parquet has no column 'img'; there are: image, label"),
+        ({"label": "coarse"}, "train-00000-of-00001.parquet has no column 'coarse'; there are: image, label"),
         ({"label": "image"}, "column 'image' holds neither whole numbers nor names in every row"),
+        ({"image": "label"}, "column 'label' is int64, not the bytes of image files"),
     ],
 )
 def test_columns_that_are_not_there_or_of_another_kind_are_refused(fields, told, tmp_path, table, placed):
@@ -240,7 +293,8 @@ def test_a_cell_that_is_no_image_is_named(tmp_path, placed, encoded):
         pq.write_table(pa.table({"image": cells, "label": [0, 1, 0, 1, 1]}), tmp_path / f"{split}.parquet")
     with pytest.raises(MergebenchError) as caught:
         load_split(placed(data=".", classes=["a", "b"]), "test")
-    assert "image 4 of split 'test' cannot be decoded: row 4 of 'test' in " in str(caught.value)
+    told = f"task 'flowers', split 'test': row 4 of 'test' in {tmp_path} cannot be decoded: it is empty, "
+    assert str(caught.value).startswith(told)
     assert len(str(caught.value).splitlines()) == 1
 
 

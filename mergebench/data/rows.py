@@ -1,0 +1,150 @@
+"""Rows of parquet and arrow files, read where they lie: a column all at once, or cell by cell and never whole."""
+
+import json
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mergebench.errors import MergebenchError
+from mergebench.states import AGAIN
+
+BATCH, HELD = 64, 8  # rows that are read at a time, and how many such batches are kept: what threads may lag behind
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Rows that are read front to back: a parquet file's row group, or a whole arrow file (which is mapped).
+
+    Args:
+        rows: how many.
+        read: column -> its values, in batches.
+    """
+
+    rows: int
+    read: Callable[[str], Iterator[pa.Array]]
+
+
+class Table:
+    """The rows of several files, one behind the other.
+
+    Args:
+        files: parquet or arrow.
+
+    Raises:
+        MergebenchError: a file that cannot be read.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = list(files)
+        self._schemas: list[pa.Schema] = []
+        self._pieces: list[_Piece] = []
+        for file in files:
+            try:
+                schema, pieces = (_parquet if file.suffix == ".parquet" else _arrow)(file)
+            except (OSError, pa.ArrowException) as error:
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                raise MergebenchError(f"cannot read {file} ({reason}); {AGAIN}") from error
+            self._schemas.append(schema)
+            self._pieces += pieces
+
+    def type_of(self, column: str) -> pa.DataType:
+        """What a column holds.
+
+        Raises:
+            MergebenchError: a file that has no such column, or holds something else in it than the first.
+        """
+        for file, schema in zip(self._files, self._schemas, strict=True):
+            if column not in schema.names:
+                raise MergebenchError(f"{file} has no column {column!r}; there are: {', '.join(schema.names)}")
+            found, first = schema.field(column).type, self._schemas[0].field(column).type
+            if found != first:
+                raise MergebenchError(f"{file}: column {column!r} is {found}, but in {self._files[0].name} {first}")
+        return first
+
+    def names(self, column: str) -> set[tuple[str, ...] | None]:
+        """What the files call the labels 0, 1, ... of a column, as `datasets` writes it into them; None: nothing."""
+        return {_names(schema, column) for schema in self._schemas}
+
+    def values(self, column: str) -> list[Any]:
+        """All of a column."""
+        return [value for piece in self._pieces for batch in piece.read(column) for value in batch.to_pylist()]
+
+    def cells(self, column: str) -> "Cells":
+        """A column by row."""
+        return Cells(self._pieces, column)
+
+
+class Cells:
+    """A column's values by row, for several threads that go through its rows in about their order.
+
+    Args:
+        pieces: the table's.
+        column: which.
+    """
+
+    def __init__(self, pieces: Sequence[_Piece], column: str) -> None:
+        self._pieces, self._column = pieces, column
+        self._starts = list(accumulate((piece.rows for piece in pieces), initial=0))
+        self._held: deque[tuple[int, pa.Array]] = deque(maxlen=HELD)
+        self._lock = Lock()
+        self._piece, self._next, self._batches = -1, 0, iter(())  # what is being read, and from which row on
+
+    def __getitem__(self, row: int) -> Any:
+        with self._lock:
+            start, batch = self._batch(row)
+        return batch[row - start].as_py()
+
+    def _batch(self, row: int) -> tuple[int, pa.Array]:
+        """The first row of the batch that a row is in, and the batch."""
+        for start, batch in self._held:
+            if start <= row < start + len(batch):
+                return start, batch
+        piece = bisect_right(self._starts, row) - 1
+        if piece != self._piece or row < self._next:
+            self._piece, self._next = piece, self._starts[piece]
+            self._batches = self._pieces[piece].read(self._column)
+        for batch in self._batches:
+            start, self._next = self._next, self._next + len(batch)
+            if row < self._next:
+                self._held.append((start, batch))
+                return start, batch
+        raise MergebenchError("its file has fewer rows than it says")
+
+
+def _parquet(file: Path) -> tuple[pa.Schema, list[_Piece]]:
+    described = pq.read_metadata(file)
+
+    def read(group: int, column: str) -> Iterator[pa.Array]:
+        # Through a small buffer: a file may be a single row group, and larger than memory.
+        with pq.ParquetFile(file, metadata=described, buffer_size=2**20, pre_buffer=False) as opened:
+            for batch in opened.iter_batches(BATCH, [group], [column], use_threads=False):
+                yield batch.column(0)
+
+    groups = range(described.num_row_groups)
+    pieces = [_Piece(described.row_group(group).num_rows, partial(read, group)) for group in groups]
+    return described.schema.to_arrow_schema(), pieces
+
+
+def _arrow(file: Path) -> tuple[pa.Schema, list[_Piece]]:
+    def opened() -> pa.Table:
+        with pa.memory_map(str(file)) as mapped:
+            return pa.ipc.open_stream(mapped).read_all()
+
+    table = opened()
+    return table.schema, [_Piece(len(table), lambda column: iter(opened().column(column).chunks))]
+
+
+def _names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:
+    noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    feature = noted.get("info", {}).get("features", {}).get(column, {})
+    names = feature.get("names") if isinstance(feature, dict) else None
+    return tuple(names) if names else None
