@@ -1,63 +1,20 @@
 """A miniature of the hub, broken in one way each: one clear line, status 2, and nothing half-written."""
 
-import os
 import shutil
-import subprocess
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
-from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from mergebench.cli import main
-from mergebench.data.preprocessing import square
-
-TASKS = ("eurosat", "mnist")
 BASE = "openai/clip-vit-base-patch32"
 EXPERT = "tanganke/clip-vit-base-patch32_mnist"
 DATA = {"eurosat": "datasets/tanganke/eurosat", "mnist": "datasets/ylecun/mnist"}
-COUNT = 30  # of each split
 TEST = "test-00000-of-00001.parquet"
 VISION = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1, "intermediate_size": 256}
-
-
-@pytest.fixture(scope="module")
-def whole(make_hub, tmp_path_factory):
-    """A hub with nothing wrong."""
-    root = tmp_path_factory.mktemp("whole")
-    make_hub(root, TASKS, COUNT - 10)
-    suite = {"title": "two", "zoo": "mini-clip.yaml", "merge": list(TASKS)}
-    (root / "two.yaml").write_text(yaml.safe_dump(suite))
-    return root
-
-
-@pytest.fixture
-def hub(whole, tmp_path, monkeypatch):
-    """A copy that a test may break, with a cache that nothing is in."""
-    monkeypatch.setenv("MERGEBENCH_CACHE", str(tmp_path / "cache"))
-    return shutil.copytree(whole, tmp_path / "hub")
-
-
-def where(root: Path) -> list:
-    return ["--suite", root / "two.yaml", "--zoo", root / "mini-clip.yaml", "--zoo-root", root]
-
-
-def rezoo(root: Path, change) -> None:
-    """Change the zoo's YAML file."""
-    file = root / "mini-clip.yaml"
-    fields = yaml.safe_load(file.read_text())
-    change(fields)
-    file.write_text(yaml.safe_dump(fields, sort_keys=False))
 
 
 def reweigh(root: Path, change, place: str = EXPERT) -> None:
@@ -76,26 +33,6 @@ def retable(root: Path, task: str, change, split: str = "test") -> None:
     change(columns)
     schema = table.schema
     pq.write_table(pa.table({n: pa.array(c, schema.field(n).type) for n, c in columns.items()}, schema), path)
-
-
-@pytest.fixture
-def refuses(refused, hub, tmp_path):
-    """Every verb that reads what is broken says the same in one line, and leaves nothing in the output folder."""
-    out = tmp_path / "out"
-    options = {
-        "fetch": where(hub),
-        "run": [*where(hub), "--methods", "average", "--out", out],
-        "merge": [*where(hub), "--method", "average", "--output", out / "merged.safetensors"],
-        "evaluate": [hub / EXPERT / "model.safetensors", *where(hub), "--json", out / "counts.json"],
-        "finetune": ["--task", "mnist", *where(hub)[2:], "--steps", 1, "--output", out / "expert.safetensors"],
-    }
-
-    def told(*verbs: str) -> str:
-        lines = {refused(verb, *options[verb]) for verb in verbs or ("run",)}
-        assert len(lines) == 1 and not [path for path in out.rglob("*") if path.is_file()]
-        return lines.pop()
-
-    return told
 
 
 def named(state, end: str) -> str:
@@ -245,8 +182,8 @@ def taken(fields):
         (lambda f: f["labels"].pop(), ("labels: 9", "10 classes")),
     ],
 )
-def test_a_list_of_classes_that_is_not_the_data_s(hub, refuses, change, told):
-    rezoo(hub, lambda fields: change(fields["tasks"]["eurosat"]))
+def test_a_list_of_classes_that_is_not_the_data_s(refuses, rezoo, change, told):
+    rezoo(lambda fields: change(fields["tasks"]["eurosat"]))
     line = refuses()
     assert "eurosat" in line and all(part in line for part in told), line
 
@@ -270,245 +207,3 @@ def test_a_place_that_is_empty(hub, refuses, place):
     shutil.rmtree(hub / place)
     (hub / place).mkdir()
     assert str(hub / place) in refuses()
-
-
-def test_a_root_that_is_no_folder(hub, refused):
-    for root in (hub / "nowhere", hub / "two.yaml"):
-        line = refused("fetch", *where(hub)[:-1], root)
-        assert str(root) in line and "--zoo-root" in line
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ({"embed_dim": 128}, "'cls_token' is (1, 1, 64), but (1, 1, 128)"),
-        ({"patch_size": 8}, "'pos_embed' is (1, 5, 64), but (1, 17, 64)"),
-        ({"depth": 3}, "lacks 'blocks.2.norm1.weight', which is (64,)"),
-        ({"depth": 1}, "has 'blocks.1.norm1.weight' (64,)"),
-    ],
-)
-def test_a_base_of_another_backbone(hub, refuses, options, told):
-    rezoo(hub, lambda fields: fields["options"].update(options))
-    line = refuses()
-    assert "the base (" in line and told in line and "name the encoder and options" in line
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        ("", "cannot be read"),
-        ('{"vision_', "cannot be read"),
-        ("[]", "describes no model"),
-        ('{"model_type": "bert"}', "is of a 'bert' model"),
-    ],
-)
-def test_a_configuration_that_says_nothing(hub, refuses, content, told):
-    rezoo(hub, lambda fields: [fields.pop(name) for name in ("encoder", "options")])
-    config = hub / BASE / "config.json"
-    config.write_text(content)
-    line = refuses("fetch")
-    assert str(config) in line and told in line
-
-
-@pytest.fixture
-def own(refused, hub, tmp_path):
-    """A zoo of one's own in another folder: what `fetch` says of it."""
-
-    def told(change) -> str:
-        rezoo(hub, change)
-        (tmp_path / "own").mkdir()
-        zoo = shutil.copy(hub / "mini-clip.yaml", tmp_path / "own" / "mine.yaml")
-        return refused("fetch", "--suite", hub / "two.yaml", "--zoo", zoo, "--zoo-root", hub)
-
-    return told
-
-
-def of_mnist(**changes):
-    return lambda fields: fields["tasks"]["mnist"].update(changes)
-
-
-def renamed(name: str):
-    return lambda fields: fields["tasks"].update({name: fields["tasks"].pop("mnist")})
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (lambda f: f.update(expert="x"), "expert: there is no such field; did you mean 'experts'"),
-        (of_mnist(clases=["x"]), "tasks.mnist.clases: there is no such field; did you mean 'classes'"),
-        (lambda f: f["tasks"].update(mnist="ylecun/mnist"), "tasks.mnist: must be a section"),
-        (lambda f: f.update(tasks=["mnist", "minst"]), "'minst'; did you mean 'mnist'"),
-        (lambda f: f.update(experts={"eurosat": EXPERT}), "experts: none for task 'mnist'"),
-        (lambda f: f.update(experts="tanganke/expert"), "'tanganke/expert' must hold {task}"),
-        (lambda f: f.update(experts="tanganke/{task}{}"), "no such checkpoint"),
-        (lambda f: f.update(encoder="vit_base_patch32_clip"), "unknown timm model 'vit_base_patch32_clip'"),
-        (lambda f: f.update(encoder="resnet18", options={}), "makes a ResNet"),
-        (lambda f: f["options"].update(depht=2), "unexpected keyword argument 'depht'"),
-        (lambda f: f.pop("encoder"), "options are of an encoder"),
-        (lambda f: f.update(weights="weights"), "either weights (a folder) or base and experts"),
-        (lambda f: f.pop("base"), "either weights (a folder) or base and experts"),
-        (lambda f: f.update(base="nowhere"), "own/nowhere; give a file, a folder, or owner/name"),
-        (lambda f: f.update(base="./weights/base.safetensors"), "own/weights/base.safetensors"),
-        (lambda f: f.update(base="clip-vit-b-32", options={}), "(1, 1, 768) in encoder 'vit_base_patch32_clip"),
-        (lambda f: f.update(std=[0.0, 0.5, 0.5]), "std.0: Input should be greater than 0"),
-        (lambda f: f.update(text=EXPERT), f"{EXPERT} has no 'visual_projection.weight'"),
-        (renamed("own/mnist"), "tasks: 'own/mnist' names files"),
-        (renamed(".."), "tasks: '..' names files"),
-        (renamed(""), "tasks: '' names files"),
-        (of_mnist(templates=["a {} of {x}"]), "must hold {} once, for the class name, and no other braces"),
-        (of_mnist(templates=["a {}" + " very" * 90]), "longer than the 77 tokens"),
-        (of_mnist(data=""), "tasks.mnist.data"),
-        (of_mnist(data="./pictures"), "no data at"),
-        (of_mnist(image="picture"), "no column 'picture'; there are: image, label"),
-        (of_mnist(subset="fine"), "subset 'fine'"),
-        (of_mnist(counts={"train": 0}), "tasks.mnist.counts.train"),
-        (of_mnist(head="head.safetensors"), "no such checkpoint"),
-        (of_mnist(head="."), "own is a folder; name a checkpoint in it"),
-    ],
-)
-def test_mistakes_in_a_zoo_of_one_s_own(own, change, told):
-    assert told in own(change)
-
-
-@pytest.mark.parametrize(
-    ("tensors", "told"),
-    [
-        ({"weight": (10, 32), "bias": (10,)}, "does not fit features of width 64: weight (10, 32)"),
-        ({"weight": (9, 64), "bias": (9,)}, "has 9 classes, its card 10"),
-        ({"weight": (10, 64)}, "lacks 'bias'; a head holds"),
-        ({"norm.weight": (64,)}, "lacks 'projection'; a head holds"),
-    ],
-)
-def test_a_head_that_does_not_fit(own, tmp_path, tensors, told):
-    head = tmp_path / "head.safetensors"
-    save_file({name: torch.zeros(shape) for name, shape in tensors.items()}, head)
-    line = own(of_mnist(head="../head.safetensors"))
-    assert "head of task 'mnist'" in line and "head.safetensors" in line and told in line
-
-
-@pytest.mark.parametrize("content", ["", "title: [", "title: a\ntitle: b", "\0", "[]"])
-def test_a_zoo_that_is_no_yaml(refused, hub, tmp_path, content):
-    (tmp_path / "mine.yaml").write_text(content)
-    assert str(tmp_path / "mine.yaml") in refused("fetch", "--zoo", tmp_path / "mine.yaml")
-
-
-def test_paths_are_relative_to_the_zoo_s_file(hub, command, tmp_path, monkeypatch):
-    def local(fields):
-        fields |= {"base": f"./{BASE}/model.safetensors", "experts": "./tanganke/clip-vit-base-patch32_{task}"}
-        for task in TASKS:
-            fields["tasks"][task]["data"] = f"./{DATA[task]}"
-
-    rezoo(hub, local)
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    done = command("fetch", "--suite", "../hub/two.yaml", "--zoo", "../hub/mini-clip.yaml")
-    assert done.status == 0, done.err
-
-
-def decoded(root: Path) -> dict[str, int]:
-    """File -> when it was written, of all that is decoded."""
-    cache = root.parent / "cache" / "images"
-    return {str(file.relative_to(cache)): file.stat().st_mtime_ns for file in cache.rglob("*.npy")}
-
-
-def test_what_was_decoded_before_something_was_wrong_is_kept(hub, command, refuses):
-    whole = (hub / DATA["mnist"] / TEST).read_bytes()
-    (hub / DATA["mnist"] / TEST).write_bytes(whole[:500])
-    refuses("fetch")
-    before = decoded(hub)
-    assert before and all(name.startswith("eurosat") for name in before)
-    (hub / DATA["mnist"] / TEST).write_bytes(whole)
-    assert command("fetch", *where(hub)).status == 0
-    after = decoded(hub)
-    assert before.items() < after.items() and len(after) == 2 * len(before)
-
-
-def test_an_interrupted_fetch_goes_on(hub, command, monkeypatch):
-    calls = count()
-    with monkeypatch.context() as patch:
-
-        def interrupted(image, size):
-            if next(calls) == COUNT + 5:  # while it decodes the second split of the first task
-                raise KeyboardInterrupt
-            return square(image, size)
-
-        patch.setattr("mergebench.data.preprocessing.square", interrupted)
-        done = command("fetch", *where(hub))
-    assert done.status == 130 and len(done.err.splitlines()) == 1 and "what was fetched is kept" in done.err
-    before = decoded(hub)
-    assert before and all(name.startswith("eurosat") and "test." in name for name in before)
-    assert command("fetch", *where(hub)).status == 0
-    after = decoded(hub)
-    assert before.items() < after.items() and len(after) == 2 * 2 * 3
-    assert not list((hub.parent / "cache" / "images").rglob(".*.npy.*"))
-
-
-def test_two_fetches_at_once_decode_every_image_once(hub, command, monkeypatch):
-    calls, together = count(), threading.Barrier(2)
-
-    def counted(image, size):
-        next(calls)
-        return square(image, size)
-
-    def fetch() -> int:
-        together.wait()
-        return main(["fetch", *map(str, where(hub))])
-
-    monkeypatch.setattr("mergebench.data.preprocessing.square", counted)
-    with ThreadPoolExecutor(2) as pool:
-        assert [f.result() for f in [pool.submit(fetch) for _ in range(2)]] == [0, 0]
-    labels = list((hub.parent / "cache" / "images").rglob("*.labels.npy"))
-    assert len(labels) == 6
-    # The first image of a split is looked at once more, for its shape.
-    assert next(calls) == sum(len(np.load(file)) + 1 for file in labels)
-
-
-def test_a_dry_run_downloads_nothing(refused, tmp_path, monkeypatch):
-    asked = []
-
-    def local_only(*_, local_files_only: bool, **__):
-        asked.append(local_files_only)
-        raise LocalEntryNotFoundError("not here")
-
-    for name in ("hf_hub_download", "snapshot_download"):
-        monkeypatch.setattr(f"huggingface_hub.{name}", local_only)
-    line = refused("run", "--methods", "average", "--suite", "clip-8", "--dry-run", "--out", tmp_path / "out")
-    assert asked and all(asked) and "`mergebench fetch` does that" in line and not (tmp_path / "out").exists()
-
-
-def test_offline_is_honoured(refused, tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    out = ("--output", tmp_path / "out.safetensors")
-    for verb in (
-        ("fetch", "--suite", "clip-8"),
-        ("merge", "--method", "average", "--suite", "clip-8", *out),
-        ("finetune", "--zoo", "clip-vit-b-32", "--task", "mnist", *out),
-    ):
-        line = refused(*verb)
-        assert "has not been fetched, and HF_HUB_OFFLINE forbids" in line
-    assert not out[1].exists()
-
-
-# huggingface_hub tries again after ever longer pauses; here it does so at once.
-WITHOUT_NETWORK = """
-import sys, time
-time.sleep = lambda seconds: None
-from mergebench.cli import main
-statuses = [main(line.split()) for line in sys.argv[1:]]
-print(statuses)
-"""
-
-
-def test_no_network(tmp_path):
-    lines = [
-        "fetch --suite clip-8",
-        f"merge --method average --suite clip-8 --output {tmp_path}/out.safetensors",
-    ]
-    environment = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
-    command = [sys.executable, "-c", WITHOUT_NETWORK, *lines]
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=120)
-    told = done.stderr.splitlines()
-    assert done.stdout.strip().endswith("[2, 2]") and len(told) == 2, done.stderr
-    assert all("the hub cannot be reached" in line and "--zoo-root" in line for line in told)
-    assert not list(tmp_path.glob("out*"))
