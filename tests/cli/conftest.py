@@ -78,29 +78,6 @@ def make_hub() -> Callable[[Path, Sequence[str], int], Path]:
     return make
 
 
-@pytest.fixture(scope="session")
-def whole_hub(make_hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A miniature of the hub with two tasks, and a suite of both; nothing is wrong with it."""
-    root, tasks = tmp_path_factory.mktemp("whole"), ("eurosat", "mnist")
-    make_hub(root, tasks, 20)
-    suite = {"title": "two", "zoo": "mini-clip.yaml", "merge": list(tasks)}
-    (root / "two.yaml").write_text(yaml.safe_dump(suite))
-    return root
-
-
-@pytest.fixture
-def hub(whole_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy that a test may break, with a cache that nothing is in."""
-    monkeypatch.setenv("MERGEBENCH_CACHE", str(tmp_path / "cache"))
-    return shutil.copytree(whole_hub, tmp_path / "hub")
-
-
-@pytest.fixture
-def at_hub(hub: Path) -> list:
-    """The options that name it."""
-    return ["--suite", hub / "two.yaml", "--zoo", hub / "mini-clip.yaml", "--zoo-root", hub]
-
-
 def _write_models(root: Path, base: str, experts: dict[str, str]) -> None:
     """A CLIP of random weights and experts near it, as transformers saves them."""
     import torch
@@ -149,6 +126,42 @@ def _write_data(folder: Path, card: TaskConfig, count: int, rng: np.random.Gener
         data.to_parquet(path)
 
 
+@pytest.fixture(scope="session")
+def whole_hub(make_hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hub of two tasks, 30 images in each of their splits, its zoo and a suite."""
+    root = tmp_path_factory.mktemp("whole")
+    make_hub(root, ("eurosat", "mnist"), 20)
+    suite = {"title": "two", "zoo": "mini-clip.yaml", "merge": ["eurosat", "mnist"]}
+    (root / "two.yaml").write_text(yaml.safe_dump(suite))
+    return root
+
+
+@pytest.fixture
+def hub(whole_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it that a test may break, with a cache that nothing is in."""
+    monkeypatch.setenv("MERGEBENCH_CACHE", str(tmp_path / "cache"))
+    return shutil.copytree(whole_hub, tmp_path / "hub")
+
+
+@pytest.fixture
+def rezoo(hub: Path) -> Callable[[Callable[[dict], object]], None]:
+    """Changes the fields of its zoo's file."""
+
+    def change_with(change: Callable[[dict], object]) -> None:
+        file = hub / "mini-clip.yaml"
+        fields = yaml.safe_load(file.read_text())
+        change(fields)
+        file.write_text(yaml.safe_dump(fields, sort_keys=False))
+
+    return change_with
+
+
+@pytest.fixture
+def options(hub: Path) -> list:
+    """What names its suite, its zoo and its folder on a command line."""
+    return ["--suite", hub / "two.yaml", "--zoo", hub / "mini-clip.yaml", "--zoo-root", hub]
+
+
 @pytest.fixture
 def command(capfd: pytest.CaptureFixture):
     """Run a command line; gives its status, output and error output."""
@@ -177,3 +190,24 @@ def refused(command):
         return lines[0]
 
     return run
+
+
+@pytest.fixture
+def refuses(refused, hub, options, tmp_path):
+    """Every verb that reads what is broken says the same in one line, and leaves nothing in the output folder."""
+    out = tmp_path / "out"
+    expert = hub / "tanganke/clip-vit-base-patch32_mnist" / "model.safetensors"
+    arguments = {
+        "fetch": options,
+        "run": [*options, "--methods", "average", "--out", out],
+        "merge": [*options, "--method", "average", "--output", out / "merged.safetensors"],
+        "evaluate": [expert, *options, "--json", out / "counts.json"],
+        "finetune": ["--task", "mnist", *options[2:], "--steps", 1, "--output", out / "expert.safetensors"],
+    }
+
+    def told(*verbs: str) -> str:
+        lines = {refused(verb, *arguments[verb]) for verb in verbs or ("run",)}
+        assert len(lines) == 1 and not [path for path in out.rglob("*") if path.is_file()]
+        return lines.pop()
+
+    return told

@@ -1,4 +1,4 @@
-"""`fetch`: what was fetched is kept, decoded once, and nothing is downloaded that was not asked for."""
+"""`mergebench fetch` that is broken off, twice at once, or without a network: what was fetched is kept."""
 
 import os
 import subprocess
@@ -14,7 +14,13 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from mergebench.cli import main
 from mergebench.data.preprocessing import square
 
-TEST_IMAGES = 30  # of each of the hub's two tasks
+TABLE = "datasets/ylecun/mnist/test-00000-of-00001.parquet"
+
+
+def test_a_root_that_is_no_folder(hub, options, refused):
+    for root in (hub / "nowhere", hub / "two.yaml"):
+        line = refused("fetch", *options[:-1], root)
+        assert str(root) in line and "--zoo-root" in line
 
 
 def decoded(root: Path) -> dict[str, int]:
@@ -23,40 +29,39 @@ def decoded(root: Path) -> dict[str, int]:
     return {str(file.relative_to(cache)): file.stat().st_mtime_ns for file in cache.rglob("*.npy")}
 
 
-def test_what_was_decoded_before_something_was_wrong_is_kept(hub, at_hub, command, refused):
-    test = hub / "datasets/ylecun/mnist/test-00000-of-00001.parquet"
-    whole = test.read_bytes()
-    test.write_bytes(whole[:500])
-    refused("fetch", *at_hub)
+def test_what_was_decoded_before_something_was_wrong_is_kept(hub, options, command, refuses):
+    whole = (hub / TABLE).read_bytes()
+    (hub / TABLE).write_bytes(whole[:500])
+    refuses("fetch")
     before = decoded(hub)
     assert before and all(name.startswith("eurosat") for name in before)
-    test.write_bytes(whole)
-    assert command("fetch", *at_hub).status == 0
+    (hub / TABLE).write_bytes(whole)
+    assert command("fetch", *options).status == 0
     after = decoded(hub)
     assert before.items() < after.items() and len(after) == 2 * len(before)
 
 
-def test_an_interrupted_fetch_goes_on(hub, at_hub, command, monkeypatch):
+def test_an_interrupted_fetch_goes_on(hub, options, command, monkeypatch):
     calls = count()
     with monkeypatch.context() as patch:
 
         def interrupted(image, size):
-            if next(calls) == TEST_IMAGES + 5:  # while it decodes the second split of the first task
+            if next(calls) == 35:  # while it decodes the second split of the first task
                 raise KeyboardInterrupt
             return square(image, size)
 
         patch.setattr("mergebench.data.preprocessing.square", interrupted)
-        done = command("fetch", *at_hub)
+        done = command("fetch", *options)
     assert done.status == 130 and len(done.err.splitlines()) == 1 and "what was fetched is kept" in done.err
     before = decoded(hub)
     assert before and all(name.startswith("eurosat") and "test." in name for name in before)
-    assert command("fetch", *at_hub).status == 0
+    assert command("fetch", *options).status == 0
     after = decoded(hub)
     assert before.items() < after.items() and len(after) == 2 * 2 * 3
     assert not list((hub.parent / "cache" / "images").rglob(".*.npy.*"))
 
 
-def test_two_fetches_at_once_decode_every_image_once(hub, at_hub, monkeypatch):
+def test_two_fetches_at_once_decode_every_image_once(hub, options, command, monkeypatch):
     calls, together = count(), threading.Barrier(2)
 
     def counted(image, size):
@@ -65,7 +70,7 @@ def test_two_fetches_at_once_decode_every_image_once(hub, at_hub, monkeypatch):
 
     def fetch() -> int:
         together.wait()
-        return main(["fetch", *map(str, at_hub)])
+        return main(["fetch", *map(str, options)])
 
     monkeypatch.setattr("mergebench.data.preprocessing.square", counted)
     with ThreadPoolExecutor(2) as pool:

@@ -265,3 +265,10 @@ def test_a_format_that_cannot_hold_the_encoder_is_refused_before_the_work(refuse
     monkeypatch.setattr(Executor, "merge", lambda *_: pytest.fail("it was merged"))
     line = refused("merge", "--method", "average", "--format", "hf", "--output", tmp_path / "merged.safetensors")
     assert "cannot be written as hf" in line
+
+
+@pytest.mark.parametrize("item", ["=a.safetensors", "a="])
+def test_an_expert_needs_a_name_and_a_file(refused, tmp_path, item):
+    output = tmp_path / "merged.safetensors"
+    line = refused("merge", "--method", "average", "--base", "b", "--experts", item, "--output", output)
+    assert f"{item!r} is no expert; write FILE, or NAME=FILE" in line

@@ -30,7 +30,7 @@ def test_merge_and_evaluate_take_one_variant(write, command, refused, tmp_path):
 
 def test_experts_of_ones_own_are_merged_in_the_suites_region(write, command, tmp_path):
     suite = write("mine", **SUITE, restrict={"blocks": [0]}, hyperparameters={"regmean": {"samples": 4}})
-    files = [f"{t}={Zoo('tiny').root / 'experts' / t}.safetensors" for t in SUITE["merge"]]
+    files = [f"{t}={Zoo('tiny').files.root / 'experts' / t}.safetensors" for t in SUITE["merge"]]
     made = []
     for extra in ((), ("--experts", *files)):
         path = tmp_path / f"{len(extra)}.safetensors"

@@ -28,7 +28,7 @@ def few_images():
         load = replace(RENDERED[task.card.name], splits=FEW).load
         return replace(task, card=replace(task.card, splits=FEW), load=load, fingerprint=f"{task.fingerprint}/few")
 
-    tasks = {name: few(task) for name, task in registry.tasks().items()}
+    tasks = {name: few(task) if name in RENDERED else task for name, task in registry.tasks().items()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "tasks", lambda: tasks)
         yield

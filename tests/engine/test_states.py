@@ -109,6 +109,16 @@ def test_a_truncated_file_is_refused(tmp_path, kept):
         SafetensorsState(path)
 
 
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    save_file(changed(), tmp_path / "e.safetensors")
+    monkeypatch.setattr("mergebench.states.safe_open", denied)
+    with pytest.raises(CheckpointError, match=r"^cannot read .*e.safetensors: Permission denied$"):
+        SafetensorsState(tmp_path / "e.safetensors")
+
+
 def test_text_is_refused(tmp_path):
     path = tmp_path / "e.safetensors"
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 12\n")

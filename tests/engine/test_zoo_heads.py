@@ -61,8 +61,8 @@ def test_what_a_header_holds_is_read_if_it_is_this_project_s():
 def test_a_task_of_one_s_own_never_takes_the_head_of_a_namesake(own):
     with pytest.raises(MergebenchError) as refused:
         own(classes=["a", "b", "c"]).head("flowers")
-    told = "task 'flowers' has has no head, and the base: give head: (mergebench finetune writes one)"
-    assert str(refused.value) == told
+    told = "task 'flowers' has no head, and the base (tiny) no text tower: give head:"
+    assert str(refused.value).startswith(told)
     assert "flowers" in Zoo("tiny").config.tasks
 
 

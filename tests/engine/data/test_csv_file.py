@@ -81,6 +81,7 @@ def test_the_key_knows_the_images_and_the_table(table, tmp_path):
         ([*rows("a"), "pictures/shots/001.png,"], "image,label", "line 3: an image and a label are needed"),
         ([*rows("a"), "pictures/shots/001.png"], "image,label", "line 3: an image and a label are needed"),
         (['"a'], "image,label", "cannot read"),
+        ([], "image,label", "names no images"),
     ],
 )
 def test_tables_that_do_not_name_images_and_labels_are_refused(table, lines, header, told):

@@ -103,6 +103,12 @@ def test_a_placed_task_can_be_placed_elsewhere(flowers, placed):
     assert load_split(moved, "test").images.shape == (6, 24, 24, 3)
 
 
+def test_one_class_alone_is_refused(image_folder, placed):
+    image_folder(Rose=range(20))
+    with pytest.raises(MergebenchError, match=r"^task 'flowers': 1 class \(Rose\); to classify takes two$"):
+        placed(data="pictures")
+
+
 @pytest.mark.parametrize(
     ("fields", "told"),
     [

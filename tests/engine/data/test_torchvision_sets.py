@@ -118,6 +118,7 @@ def test_a_set_without_splits_is_train(tmp_path, picture):
         ("folder", "torchvision has no data set 'folder'"),
         ("SVHN", "torchvision:SVHN: split 'test' cannot be read: Dataset not found .*; put its files into .*SVHN"),
         ("EMNIST", "torchvision:EMNIST: "),
+        ("FakeData", "torchvision:FakeData is no data set of files in a folder"),
     ],
 )
 def test_what_torchvision_does_not_have_is_told_in_one_line(name, told, tmp_path, placed):

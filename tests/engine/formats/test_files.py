@@ -152,6 +152,11 @@ def test_a_missing_file_is_named(tmp_path, name):
         open_weights(tmp_path / name)
 
 
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError, match=f"{tmp_path} is a folder; name a checkpoint in it"):
+        open_weights(tmp_path)
+
+
 def test_other_names_of_files_are_refused_with_those_that_are_read(tmp_path):
     with pytest.raises(CheckpointError, match=r"e.onnx: weights are in files whose names end in .safetensors, .bin"):
         open_weights(tmp_path / "e.onnx")
