@@ -1,16 +1,19 @@
 """Several devices, here two processes on the CPU: they learn and measure what one does."""
 
+import multiprocessing
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 
 from mergebench.errors import MergebenchError
 from mergebench.evaluation import SuiteDataModule, evaluate
 from mergebench.finetuning import finetune
 from mergebench.image_cache import Split
 from mergebench.merging import PerTask
+from mergebench.trainer import strategy
 from mergebench.training_batches import TrainingSet
 
 SCALES = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
@@ -23,7 +26,19 @@ def make_split(folder, count, classes, seed):
     return Split(np.load(folder / f"{seed}.npy", mmap_mode="r"), rng.integers(0, classes, count), str(seed))
 
 
-def test_two_devices_learn_what_one_does(mini, tmp_path):
+@pytest.fixture
+def imported_once(monkeypatch):
+    """Processes are forked from one that has imported everything, where each would do so anew: less to wait for.
+
+    They are handed the same bytes. (Not once a GPU was used: Lightning refuses then.)
+    """
+    if not torch.cuda.is_initialized():
+        multiprocessing.set_forkserver_preload(["mergebench.finetuning", "timm"])
+        forked = DDPStrategy(start_method="forkserver")
+        monkeypatch.setattr("mergebench.finetuning.strategy", lambda count: forked if count == 2 else strategy(count))
+
+
+def test_two_devices_learn_what_one_does(mini, tmp_path, imported_once):
     heads = mini.heads()
     splits = {"birds": make_split(tmp_path, 20, 3, 0), "cars": make_split(tmp_path, 31, 4, 1)}
     sets = [TrainingSet(heads[t], s.images, s.labels, s.digest) for t, s in splits.items()]
