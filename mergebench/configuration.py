@@ -109,6 +109,13 @@ class ZooConfig(Strict):
         return fields
 
     @model_validator(mode="after")
+    def _tasks_may_name_files(self) -> "ZooConfig":
+        odd = next((name for name in self.tasks if not name or name.startswith(".") or set(name) & set("/\\")), None)
+        if odd is not None:
+            raise ValueError(f"tasks: {odd!r} becomes part of a path: no slash in it, and no dot at its start")
+        return self
+
+    @model_validator(mode="after")
     def _one_kind_of_weights(self) -> "ZooConfig":
         if bool(self.weights) == bool(self.base):
             raise ValueError("give either weights (a folder) or base and experts")
