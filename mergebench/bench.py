@@ -14,7 +14,7 @@ from mergebench.configuration import CalibrationConfig, SuiteConfig
 from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.heads import joint_head
 from mergebench.image_cache import Split, corrupted_digest, corrupted_split, load_split
-from mergebench.images import DrawnImages, ImageSource, MixedImages
+from mergebench.images import DrawnImages, ImageSource, JoinedImages, MixedImages
 from mergebench.layout import Layout
 from mergebench.method import MethodCard, Needs
 from mergebench.pool import Earlier, ModelPool
@@ -259,7 +259,7 @@ class Bench:
         if config.source == "own":
             images = {t: (s.images, s.labels, chosen[t]) for t, s in arrays.items()}
         elif config.source == "shuffled":
-            everything = np.concatenate([s.images for s in arrays.values()])
+            everything = JoinedImages([s.images for s in arrays.values()])
             starts = np.cumsum([0, *(len(s.images) for s in arrays.values())])[:-1]
             heap = np.concatenate([start + chosen[t] for t, start in zip(tasks, starts, strict=True)])
             dealt = np.array_split(np.random.default_rng([seed, len(tasks)]).permutation(heap), len(tasks))

@@ -12,7 +12,7 @@ REGIONS = ("early", "middle", "late")
 
 def names_a_file(name: str) -> bool:
     """Whether a file, or a folder, can be called by a name wherever it lies."""
-    return bool(name.strip()) and "/" not in name and not name.startswith(".")
+    return bool(name.strip()) and not set(name) & set("/\\") and not name.startswith(".")
 
 
 class Strict(BaseModel):
@@ -115,6 +115,13 @@ class ZooConfig(Strict):
         return fields
 
     @model_validator(mode="after")
+    def _tasks_may_name_files(self) -> "ZooConfig":
+        odd = next((name for name in self.tasks if not names_a_file(name)), None)
+        if odd is not None:
+            raise ValueError(f"tasks: {odd!r} names files, so it must hold no slash and no . in front")
+        return self
+
+    @model_validator(mode="after")
     def _one_kind_of_weights(self) -> "ZooConfig":
         if bool(self.weights) == bool(self.base):
             raise ValueError("give either weights (a folder) or base and experts")
@@ -122,9 +129,6 @@ class ZooConfig(Strict):
             raise ValueError("weights in a folder need encoder: what makes the empty model")
         if self.options and self.encoder is None:
             raise ValueError("options are of an encoder; name it: encoder")
-        odd = next((t for t in self.tasks if not names_a_file(t)), None)
-        if odd is not None:
-            raise ValueError(f"tasks: {odd!r} names files, so it must hold no / and no . in front")
         if isinstance(self.experts, str) and "{task}" not in self.experts:
             raise ValueError(f"experts: {self.experts!r} must hold {{task}}, or be a mapping task -> checkpoint")
         lacking = [t for t in self.tasks if t not in self.experts] if isinstance(self.experts, dict) else []

@@ -24,6 +24,15 @@ class ImageSource(Protocol):
         """Batches without end, reshuffled on every pass."""
 
 
+class Rows(Protocol):
+    """Images that can be read by their indices."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Images uint8 [M, H, W, 3] of these indices, int64 [M]."""
+
+
 class ExplicitBatches:
     """Batches of the caller's own: all are used, in the order given, whatever a method's `samples` says.
 
@@ -55,11 +64,37 @@ class ExplicitBatches:
             yield from self.once(0, 0)
 
 
+class JoinedImages:
+    """Several arrays of images as one, [N, H, W, 3], from which rows are read: none is copied but those.
+
+    Args:
+        arrays: uint8 [N_i, H, W, 3] each, possibly memory-mapped, of one height and width.
+    """
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        self._arrays = list(arrays)
+        self._ends = np.cumsum([len(array) for array in self._arrays])
+        sides = {array.shape[1:] for array in self._arrays}
+        if len(sides) > 1:
+            raise MergebenchError(f"images of different sizes are no one set: {', '.join(map(str, sorted(sides)))}")
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        made = np.empty((len(rows), *self._arrays[0].shape[1:]), dtype=self._arrays[0].dtype)
+        owners = np.searchsorted(self._ends, rows, side="right")
+        for number in np.unique(owners):
+            here = owners == number
+            made[here] = self._arrays[number][rows[here] - self._ends[number] + len(self._arrays[number])]
+        return made
+
+
 class DrawnImages:
     """A seeded draw without replacement from arrays of decoded images.
 
     Args:
-        images: uint8 [N, H, W, 3], possibly memory-mapped.
+        images: uint8 [N, H, W, 3], possibly memory-mapped, or whatever gives its rows.
         labels: int64 [N], or None where images are not given under their own task's name.
         mean, std: per channel, of images scaled to [0, 1].
         task: the task's name; it and the seed decide the draw, so that every method sees the same images.
@@ -69,7 +104,7 @@ class DrawnImages:
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: Rows,
         labels: np.ndarray | None,
         mean: tuple[float, ...],
         std: tuple[float, ...],

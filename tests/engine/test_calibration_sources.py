@@ -1,6 +1,7 @@
 """Which images methods are given: their number, whose they are, of which classes, clean or corrupted, by which seed."""
 
 import hashlib
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -150,6 +151,18 @@ def test_shuffling_deals_every_calibration_image_out_once_with_tasks_mixed(make)
         given(pool, "signs", 601)
     with pytest.raises(NeedsError):
         next(pool.labelled_calibration("signs", 4))
+
+
+def test_shuffling_copies_no_images_but_those_that_are_drawn(make):
+    bench = make({"source": "shuffled"})
+    size = sum(bench.split(task, "calibration").images.nbytes for task in TASKS)
+    pool_of(bench)  # whatever else a pool needs is there now
+    tracemalloc.start()
+    pool, _ = pool_of(bench, needs=Needs(calibration=True))
+    given(pool, "digits", 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < size / 2
 
 
 def test_another_seed_deals_otherwise_and_the_same_one_alike(make):

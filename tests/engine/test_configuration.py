@@ -1,4 +1,4 @@
-"""Suites and studies as YAML files: what is refused when they are read, in one line that names the place."""
+"""Suites, studies and zoos as YAML files: what is refused when they are read, in one line that names the place."""
 
 import pytest
 import yaml
@@ -6,12 +6,13 @@ from pydantic import ValidationError
 
 from mergebench.configuration import RestrictConfig, StudyConfig, SuiteConfig, TaskConfig, ZooConfig
 from mergebench.errors import MergebenchError
-from mergebench.yaml_files import read_study, read_suite
+from mergebench.yaml_files import read_study, read_suite, read_zoo
 
 SUITE = {"title": "t", "zoo": "tiny", "merge": ["digits", "signs"]}
 STUDY = {"title": "t", "suite": "tiny-8", "methods": ["average"], "vary": {"alpha": [0.5]}}
+ZOO = {"title": "t", "encoder": "e", "weights": "w", "tasks": ["digits"]}
 CORRUPTIONS = {"kinds": ["contrast"], "severities": [1]}
-READ = {"suite": (read_suite, SUITE), "study": (read_study, STUDY)}
+READ = {"suite": (read_suite, SUITE), "study": (read_study, STUDY), "zoo": (read_zoo, ZOO)}
 
 
 def written(path, content):
@@ -76,7 +77,7 @@ def test_a_field_that_does_not_exist_is_named_where_it_stands(kind, changes, pla
 
 @pytest.mark.parametrize("kind", READ)
 def test_every_field_without_a_default_must_be_given(kind, refusal):
-    model = SuiteConfig if kind == "suite" else StudyConfig
+    model = {"suite": SuiteConfig, "study": StudyConfig, "zoo": ZooConfig}[kind]
     needed = [n for n, f in model.model_fields.items() if f.is_required()]
     assert needed
     for name in needed:
@@ -212,3 +213,9 @@ def test_a_template_holds_one_place_for_the_class_and_no_other_brace(template):
 def test_only_the_task_s_name_is_put_into_the_experts_place():
     zoo = ZooConfig(title="t", base="b", experts="{run}/{task}/{}.bin", tasks=["digits"])
     assert zoo.expert_of("digits") == "{run}/digits/{}.bin"
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "a\\b", ".hidden", ""])
+@pytest.mark.parametrize("kind", [list, dict.fromkeys])
+def test_a_task_whose_name_is_no_part_of_a_path_is_refused(name, kind, refusal):
+    assert f"tasks: {name!r} names files, so it must hold no slash" in refusal("zoo", {"tasks": kind(["digits", name])})

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mergebench.errors import MergebenchError
-from mergebench.images import DrawnImages, ExplicitBatches, normalise
+from mergebench.images import DrawnImages, ExplicitBatches, JoinedImages, normalise
 
 TOTAL = 40
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
@@ -145,3 +145,23 @@ def test_explicit_pairs_keep_their_labels(pair):
     ((found, kept),) = ExplicitBatches([pair((images, labels))], "cars").once(1, 1)
     assert torch.equal(found, images)
     assert kept.tolist() == [5, 6]
+
+
+def test_joined_arrays_give_the_rows_of_their_concatenation_and_read_no_others():
+    read = []
+
+    class Watched(np.ndarray):
+        def __getitem__(self, rows):
+            read.append(len(rows))
+            return np.asarray(self)[rows]
+
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, 256, (count, 4, 5, 3), dtype=np.uint8) for count in (3, 0, 7, 1)]
+    joined, whole = JoinedImages([array.view(Watched) for array in arrays]), np.concatenate(arrays)
+    assert len(joined) == len(whole) == 11
+    for rows in (np.arange(11), np.array([10, 3, 2, 2, 9]), np.array([4]), np.array([], dtype=np.int64)):
+        read.clear()
+        made = joined[rows]
+        assert made.dtype == np.uint8 and np.array_equal(made, whole[rows]) and sum(read) == len(rows)
+    with pytest.raises(MergebenchError, match="images of different sizes"):
+        JoinedImages([arrays[0], arrays[0][:, :2]])
