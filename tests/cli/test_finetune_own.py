@@ -1,7 +1,6 @@
 """`mergebench finetune --data`: an expert of one's own images, its head probed, prompted or given."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,13 +98,10 @@ def test_a_probe_is_fitted_once_and_kept_with_the_progress(command, flowers, tmp
     assert done.status == 0, done.err
     first, second = (load_file(tmp_path / f"{name}.head.safetensors") for name in "ab")
     assert digest(first) == digest(second)
-    # Of other images, or seen otherwise, it is another one.
-    zoo = Zoo("tiny")
-    for change in ({"digest": "other"}, {}):
-        train = replace(Split(np.zeros((3, 32, 32, 3), np.uint8), np.arange(3), "this"), **change)
-        own = own_zoo("f", str(flowers), "tiny")
-        assert own_head(own, "f", train, "cpu", tmp_path / "progress")[0] is other
-        assert zoo.mean == own.mean
+    # Of other images it is another one.
+    train = Split(np.zeros((3, 32, 32, 3), np.uint8), np.arange(3), "another digest")
+    zoo = own_zoo("f", str(flowers), "tiny")
+    assert own_head(zoo, "f", train, "cpu", tmp_path / "progress")[0] is other
 
 
 @pytest.mark.parametrize(
