@@ -4,6 +4,7 @@ import json
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -25,10 +26,12 @@ class _Piece:
     """Rows that are read front to back: a parquet file's row group, or a whole arrow file (which is mapped).
 
     Args:
+        file: which they are in.
         rows: how many.
         read: column -> its values, in batches.
     """
 
+    file: Path
     rows: int
     read: Callable[[str], Iterator[pa.Array]]
 
@@ -48,11 +51,14 @@ class Table:
         self._schemas: list[pa.Schema] = []
         self._pieces: list[_Piece] = []
         for file in files:
-            try:
+            with _reading(file):
                 schema, pieces = (_parquet if file.suffix == ".parquet" else _arrow)(file)
+<<<<<<< HEAD
             except (OSError, pa.ArrowException) as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise MergebenchError(f"cannot read {file} ({reason}); {AGAIN}") from error
+=======
+>>>>>>> fixdata
             self._schemas.append(schema)
             self._pieces += pieces
 
@@ -75,8 +81,16 @@ class Table:
         return {_names(schema, column) for schema in self._schemas}
 
     def values(self, column: str) -> list[Any]:
-        """All of a column."""
-        return [value for piece in self._pieces for batch in piece.read(column) for value in batch.to_pylist()]
+        """All of a column.
+
+        Raises:
+            MergebenchError: it is broken.
+        """
+        found: list[Any] = []
+        for piece in self._pieces:
+            with _reading(piece.file):
+                found += (value for batch in piece.read(column) for value in batch.to_pylist())
+        return found
 
     def cells(self, column: str) -> "Cells":
         """A column by row."""
@@ -120,6 +134,16 @@ class Cells:
         raise MergebenchError("its file has fewer rows than it says")
 
 
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """What goes wrong in the block says, in one line, in which file."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise MergebenchError(f"cannot read {file}: {reason}") from error
+
+
 def _parquet(file: Path) -> tuple[pa.Schema, list[_Piece]]:
     described = pq.read_metadata(file)
 
@@ -130,7 +154,7 @@ def _parquet(file: Path) -> tuple[pa.Schema, list[_Piece]]:
                 yield batch.column(0)
 
     groups = range(described.num_row_groups)
-    pieces = [_Piece(described.row_group(group).num_rows, partial(read, group)) for group in groups]
+    pieces = [_Piece(file, described.row_group(group).num_rows, partial(read, group)) for group in groups]
     return described.schema.to_arrow_schema(), pieces
 
 
@@ -140,7 +164,7 @@ def _arrow(file: Path) -> tuple[pa.Schema, list[_Piece]]:
             return pa.ipc.open_stream(mapped).read_all()
 
     table = opened()
-    return table.schema, [_Piece(len(table), lambda column: iter(opened().column(column).chunks))]
+    return table.schema, [_Piece(file, len(table), lambda column: iter(opened().column(column).chunks))]
 
 
 def _names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:

@@ -86,3 +86,12 @@ def test_files_that_hold_other_columns_than_the_first_are_refused(tmp_path):
         table.type_of("label")
     with pytest.raises(MergebenchError, match="a.parquet has no column 'png'; there are: image, label"):
         table.type_of("png")
+
+
+def test_a_file_whose_rows_are_broken_is_named_in_one_line(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": CELLS}), path)
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + b"\xff" * 300 + content[304:])  # what describes it, at its end, is whole
+    with pytest.raises(MergebenchError, match=f"^cannot read {path}: .*$"):
+        rows.Table([path]).values("image")
