@@ -53,12 +53,6 @@ class Table:
         for file in files:
             with _reading(file):
                 schema, pieces = (_parquet if file.suffix == ".parquet" else _arrow)(file)
-<<<<<<< HEAD
-            except (OSError, pa.ArrowException) as error:
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                raise MergebenchError(f"cannot read {file} ({reason}); {AGAIN}") from error
-=======
->>>>>>> fixdata
             self._schemas.append(schema)
             self._pieces += pieces
 
@@ -141,7 +135,7 @@ def _reading(file: Path) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise MergebenchError(f"cannot read {file}: {reason}") from error
+        raise MergebenchError(f"cannot read {file} ({reason}); {AGAIN}") from error
 
 
 def _parquet(file: Path) -> tuple[pa.Schema, list[_Piece]]:
