@@ -142,7 +142,8 @@ class Encoder:
     @property
     def recipe(self) -> dict[str, Any]:
         """What a checkpoint's header says of it, so that it can be made again."""
-        return {"name": self.name, "options": dict(self.options)}
+        scales = {"mean": list(self.scales[0]), "std": list(self.scales[1])} if self.scales else {}
+        return {"name": self.name, "options": dict(self.options), **scales}
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -166,11 +166,9 @@ class ListedFiles:
     @cached_property
     def _text(self) -> TextTower:
         place = self._config.text
-        if self._parent is not None and not place:
-            return self._parent._text
         if not place:
             return TextTower(self._raw_base, self._base, quick_gelu=self.encoder.quick_gelu)
-        described = find_beside(place, self._folder, self._hub, "config.json")
+        described = optional_beside(place, self._folder, self._hub, "config.json")
         activation = text_activation(described) if described else None
         quick = activation == "quick_gelu" if activation else self.encoder.quick_gelu
         return TextTower(formats.open_weights(self._find(place)), place, quick_gelu=quick)
@@ -224,15 +222,6 @@ def optional_beside(place: str, folder: Path, hub: Hub, name: str) -> Path | Non
         beside = path / name if path.is_dir() else path.with_name(name)
         return beside if beside.is_file() else None
     return hub.optional_file(place, (name,)) if is_location(place) else None
-
-
-def find_beside(place: str, folder: Path, hub: Hub, name: str) -> Path | None:
-    """A file beside a checkpoint, or in its folder; None if there is none. Args and Raises: as of `find_checkpoint`."""
-    path = folder / place
-    if not path.exists():
-        return hub.optional_file(place, (name,))
-    file = (path if path.is_dir() else path.parent) / name
-    return file if file.is_file() else None
 
 
 def _read_head(state: SafetensorsState, card: TaskCard, encoder: Encoder) -> Head:

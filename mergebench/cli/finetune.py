@@ -1,6 +1,7 @@
 """`mergebench finetune`: an expert of one task, or one model of several, from a base, behind frozen heads."""
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
@@ -79,7 +80,7 @@ def execute(config: Namespace) -> int:
     check_settings(zoo.make_empty_encoder(), len(tasks), **asked)  # before images are decoded, or a head is fitted
     checkpoints = Path(config.checkpoints) if config.checkpoints else None
     splits = {task: load_split(zoo.task(task), "train") for task in tasks}
-    encoder = zoo.encoder.recipe | {"mean": list(zoo.mean), "std": list(zoo.std)}
+    encoder = replace(zoo.encoder, scales=(zoo.mean, zoo.std)).recipe
     recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": encoder}
     recipe["held_out"] = set_aside(zoo.task(task) for task in tasks)
     if config.data:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -162,7 +163,7 @@ def _of_suite(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]",
         "method": card.name,
         "hyperparameters": resolved,
         "seed": config.seed,
-        "encoder": bench.zoo.encoder.recipe,
+        "encoder": replace(bench.zoo.encoder, scales=(bench.zoo.mean, bench.zoo.std)).recipe,
         "base": digest(bench.zoo.base),
         "experts": {t: digest(bench.expert(t)) for t in variant.merged},
         "suite": bench.name,
