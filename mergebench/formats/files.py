@@ -1,6 +1,7 @@
 """Weights in files: safetensors, pickles that need no code, and either in several shards."""
 
 import json
+import mmap
 import os
 import pickle
 import re
@@ -104,12 +105,22 @@ class PickledState(LazyState):
 
     def _refusal(self, told: str) -> str:
         needed = re.search(r"GLOBAL ([\w.]+)", told)
-        if needed is None:
+        if needed is None or not self._holds(needed[1]):
             return f"{self.path} is truncated or no torch pickle ({_first_line(told)}); {AGAIN}"
         return (
             f"{self.path} needs {needed[1]} to be read, and a pickle's code is never run: "
             "convert its state dict with safetensors.torch.save_file where you trust its source"
         )
+
+    def _holds(self, name: str) -> bool:
+        """Whether the file holds this name of code whole; where it was cut off in one, torch tells the half."""
+        module, _, function = (part.encode() for part in name.rpartition("."))
+        if not (module and function):
+            return False
+        counted = [bytes([len(part) % 256]) + part for part in (module, function)]  # as newer pickles write texts
+        with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            opcode = b"c" + module + b"\n" + function + b"\n"
+            return content.find(opcode) >= 0 or all(content.find(part) >= 0 for part in counted)
 
 
 class ShardedState(LazyState):
