@@ -215,7 +215,7 @@ def evaluate(
         scores, predictions = {}, {}
         for task, head in heads.items():
             where = {"device": device, "devices": devices, "on_task": on_task}
-            one = evaluate(encoder, dict(states[task]), {task: head}, splits, **options, **where)
+            one = evaluate(encoder, states[task], {task: head}, splits, **options, **where)
             scores |= one.scores
             predictions |= one.predictions
         return Evaluation(scores, predictions)

@@ -16,7 +16,7 @@ from mergebench.errors import MergebenchError
 from mergebench.lora import adapt, check_rank, merge_adapters
 from mergebench.precisions import TRAINING_PRECISIONS
 from mergebench.states import digest
-from mergebench.trainer import interruptible, strategy
+from mergebench.trainer import count_of, interruptible, strategy
 from mergebench.training import FineTuning, Schedule
 from mergebench.training_batches import Preparation, TrainingSet, make_streams
 
@@ -174,8 +174,7 @@ def check_settings(
         raise MergebenchError(f"frozen={list(frozen)} with lora={lora}: with lora all weights are frozen; give one")
     if lora is not None:
         check_rank(encoder, lora)
-    count = len(devices) if isinstance(devices, list) else devices
-    for number, what in ((tasks, "tasks"), (count, "devices")):
+    for number, what in ((tasks, "tasks"), (count_of(devices), "devices")):
         if batch_size < number:
             raise MergebenchError(
                 f"batch_size={batch_size}, but there are {number} {what}; each needs an image in every step"

@@ -51,7 +51,12 @@ def strategy(devices: int | list[int]) -> str:
     (The other kind runs the caller's whole script once more on each device. It is started by `spawn`, as a process
     that has used a GPU cannot be forked: scripts that ask for several devices need `if __name__ == "__main__":`.)
     """
-    return "ddp_spawn" if (len(devices) if isinstance(devices, list) else devices) > 1 else "auto"
+    return "ddp_spawn" if count_of(devices) > 1 else "auto"
+
+
+def count_of(devices: int | list[int]) -> int:
+    """How many devices there are in what Lightning takes for them: their number, or their indices."""
+    return len(devices) if isinstance(devices, list) else devices
 
 
 def training_precision(name: str, device: str) -> str:

@@ -1,6 +1,5 @@
 """A zoo: one backbone's base, experts and heads, read lazily and checked before anything is run on them."""
 
-import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from mergebench.encoders import Encoder, check_base
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
 from mergebench.heads import Head
 from mergebench.hub import Hub
-from mergebench.states import SafetensorsState, check_state
+from mergebench.states import SafetensorsState, check_state, recipe_of
 from mergebench.task import Place, Task, TaskCard
 from mergebench.yaml_files import read_zoo, short_name
 from mergebench.zoo_files import FolderFiles, ListedFiles, WeightFiles, folder_at
@@ -135,10 +134,9 @@ class Zoo:
         """
         wanted = sorted(tasks)
         for state in self.files.joint():
-            try:
-                trained_on = json.loads(state.metadata["recipe"])["tasks"]
-            except (KeyError, TypeError, ValueError):
-                raise CheckpointError(f"{state.path}: its header does not say which tasks it was trained on") from None
+            trained_on = recipe_of(state).get("tasks")
+            if trained_on is None:
+                raise CheckpointError(f"{state.path}: its header does not say which tasks it was trained on")
             if trained_on == wanted:
                 check_state(state, self.base, f"the joint model ({state.path})")
                 return state
