@@ -1,6 +1,7 @@
 """merge, evaluate, finetune, leaderboard and doctor."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -78,10 +79,29 @@ def test_leaderboard_is_made_again_from_the_files(mini_run, command):
     assert "RegMean++" in (mini_run / "leaderboard.html").read_text()
 
 
-def test_doctor_finds_this_machine_well(command):
+@pytest.fixture
+def disk(monkeypatch):
+    """Sets how much of the disk `doctor` finds free, which is no matter of the code under test."""
+
+    def free(count):
+        monkeypatch.setattr("mergebench.cli.doctor.shutil.disk_usage", lambda _: SimpleNamespace(free=count))
+
+    return free
+
+
+def test_doctor_finds_this_machine_well(command, disk):
+    disk(50e9)
     done = command("doctor")
+    assert [line for line in done.out.splitlines() if not line.startswith("ok ")] == []
     assert done.status == 0
-    assert all(line.startswith("ok") for line in done.out.splitlines())
+
+
+def test_doctor_says_that_the_disk_is_full_and_looks_at_the_rest(command, disk):
+    disk(1.5e9)
+    done = command("doctor")
+    (wrong,) = [line for line in done.out.splitlines() if not line.startswith("ok ")]
+    assert wrong.startswith("wrong   cache: ") and "has 1500 MB free" in wrong and "MERGEBENCH_CACHE" in wrong
+    assert done.status == 1 and "zoos" in done.out.splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", ["torchvision", "timm"])
