@@ -71,6 +71,28 @@ def test_a_file_is_checked_like_a_dict(tmp_path):
         check_state(SafetensorsState(path), REFERENCE, "it")
 
 
+def test_a_file_is_read_once_to_be_checked_and_hashed(tmp_path, monkeypatch):
+    path, read = tmp_path / "e.safetensors", []
+    save_file(changed(), path)
+    monkeypatch.setattr(
+        SafetensorsState,
+        "__getitem__",
+        lambda self, name, get=SafetensorsState.__getitem__: read.append(name) or get(self, name),
+    )
+    state = SafetensorsState(path)
+    check_state(state, REFERENCE, "it")
+    assert digest(state) == digest(changed()) and sorted(read) == ["a", "b", "c"]
+    assert digest(SafetensorsState(path)) == digest(changed())
+
+
+def test_a_state_in_memory_is_hashed_as_it_is_now():
+    state = changed()
+    check_state(state, REFERENCE, "it")
+    before = digest(state)
+    state["a"] += 1
+    assert digest(state) != before
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int64])
 def test_a_file_gives_back_what_was_saved(tmp_path, dtype):
     path = tmp_path / "new" / "folder" / "e.safetensors"
