@@ -6,8 +6,7 @@ import pytest
 import torch
 from datasets import Dataset
 from open_clip.tokenizer import SimpleTokenizer
-from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
-from transformers import CLIPModel, CLIPVisionModel
+from transformers import CLIPImageProcessorPil, CLIPModel, CLIPVisionModel
 
 from mergebench.cli import main
 from mergebench.results import ResultStore
@@ -46,20 +45,13 @@ def results(where, tmp_path_factory):
 
 
 def pipeline_counts(root: Path) -> dict[str, tuple[int, int]]:
-    """Correct and all test images for the experts' average, by transformers, datasets and torchvision alone."""
+    """Correct and all test images for the experts' average, by transformers and datasets alone."""
     zoo = read_zoo("clip-vit-b-32")
     model = CLIPModel.from_pretrained(root / zoo.base.partition("@")[0]).eval()
     states = [CLIPVisionModel.from_pretrained(root / zoo.expert_of(t)).state_dict() for t in TASKS]
     vision = CLIPVisionModel(model.config.vision_config).eval()
     vision.load_state_dict({n: torch.stack([s[n] for s in states]).mean(0) for n in states[0]})
-    look = Compose(
-        [
-            Resize(32, interpolation=InterpolationMode.BICUBIC),
-            CenterCrop(32),
-            ToTensor(),
-            Normalize((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-        ]
-    )
+    look = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=32)  # the published checkpoints' otherwise
     tokens, counts = SimpleTokenizer(), {}
     for task in PROBED:
         card = described(task)
@@ -70,7 +62,7 @@ def pipeline_counts(root: Path) -> dict[str, tuple[int, int]]:
             features = getattr(features, "pooler_output", features)
             rows.append((features / features.norm(dim=-1, keepdim=True)).mean(0))
         data = Dataset.from_parquet(str(root / "datasets" / card.data / card.subset / "test-00000-of-00001.parquet"))
-        images = torch.stack([look(picture.convert("RGB")) for picture in data[card.image]])
+        images = look(list(data[card.image]), return_tensors="pt")["pixel_values"]
         named = [data.features[card.label].int2str(label) for label in data[card.label]]
         labels = [[c.upper().replace(" ", "_") for c in card.classes].index(name) for name in named]
         with torch.no_grad():
