@@ -18,6 +18,10 @@ def is_location(text: str) -> bool:
     return _LOCATION.fullmatch(text) is not None
 
 
+class HubError(MergebenchError):
+    """Nothing can be fetched for now: whatever else is asked for will fail alike."""
+
+
 class Hub:
     """Where models and data sets are fetched from.
 
@@ -58,20 +62,21 @@ class Hub:
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
         repository, revision = _parts(location)
-        reached = self.download
+        reached, reason = self.download, None
         for name in names:
             options = {"repo_type": kind, "revision": revision, "local_files_only": not reached}
             try:
                 path = Path(self._asked(lambda name=name, o=options: hf_hub_download(repository, name, **o), location))
-            except LocalEntryNotFoundError:
-                reached = False  # the next name is looked for in the cache alone: another try would take as long
+            except LocalEntryNotFoundError as error:
+                # The next name is looked for in the cache alone: another try would take as long.
+                reached, reason = False, reason or error
             except EntryNotFoundError:
                 continue
             else:
                 self._commits[location, kind] = path.parents[len(Path(name).parts) - 1].name
                 return path
         if not reached:
-            raise self._unreachable(location)
+            raise self._unreachable(location, reason)
         return None
 
     def folder(self, location: str, patterns: Sequence[str], kind: Kind = "dataset") -> Path:
@@ -86,8 +91,8 @@ class Hub:
         try:
             fetch = lambda: snapshot_download(repository, allow_patterns=list(patterns), **options)  # noqa: E731
             path = Path(self._asked(fetch, location))
-        except LocalEntryNotFoundError:
-            raise self._unreachable(location) from None
+        except LocalEntryNotFoundError as error:
+            raise self._unreachable(location, error) from None
         self._commits[location, kind] = path.name
         return path
 
@@ -104,17 +109,22 @@ class Hub:
     def _told(self, location: str, kind: Kind) -> str:
         return str(self._local(location, kind)) if self.root is not None else f"the hub's {_spelt(kind)} {location!r}"
 
-    def _unreachable(self, location: str) -> MergebenchError:
-        """Why something that is not there yet was not downloaded."""
+    def _unreachable(self, location: str, error: Exception | None = None) -> HubError:
+        """Why something that is not there yet was not downloaded; `error`: what huggingface_hub made of it."""
         from huggingface_hub.constants import HF_HUB_OFFLINE
 
         if not self.download:
-            return MergebenchError(f"{location!r} has not been fetched; `mergebench fetch` does that")
+            return HubError(f"{location!r} has not been fetched; `mergebench fetch` does that")
         if HF_HUB_OFFLINE:
-            return MergebenchError(
-                f"{location!r} has not been fetched, and HF_HUB_OFFLINE forbids to do so now; unset it"
+            return HubError(f"{location!r} has not been fetched, and HF_HUB_OFFLINE forbids to do so now; unset it")
+        answer = getattr(error and error.__cause__, "response", None)
+        if answer is not None:  # it can be reached, and says no
+            busy = "too much is asked of it from here; wait, or log in with `hf auth login`"
+            remedy = busy if answer.status_code == 429 else "try again later"
+            return HubError(
+                f"cannot fetch {location!r}: the hub answered {answer.status_code}: {remedy}; what was fetched is kept"
             )
-        return MergebenchError(
+        return HubError(
             f"{location!r} has not been fetched, and the hub cannot be reached; check the network, name a mirror "
             "(HF_ENDPOINT), or give a folder that holds it (--zoo-root); what was fetched is kept"
         )

@@ -25,6 +25,7 @@ CHECKPOINTS = (
     "model.safetensors.index.json",
     "open_clip_model.safetensors",
     "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
     "open_clip_pytorch_model.bin",
 )
 
@@ -212,7 +213,10 @@ def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
         return found
     if place.endswith((".safetensors", ".json", *formats.PICKLES)) or not is_location(place):
         raise CheckpointError(f"no such checkpoint: {path}; give a file, a folder, or owner/name on the hub")
-    return hub.file(place, CHECKPOINTS)
+    found = hub.file(place, CHECKPOINTS)
+    for shard in formats.shards_of(found):  # which come to lie beside the index
+        hub.file(place, (shard,))
+    return found
 
 
 def optional_beside(place: str, folder: Path, hub: Hub, name: str) -> Path | None:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mergebench.cli.complaints import in_plain_words
+from mergebench.cli.complaints import complain, in_plain_words
 from mergebench.cli.option_file import expanded
 from mergebench.errors import MergebenchError, nearest
 
@@ -43,7 +43,7 @@ class OneLineParser(ArgumentParser):
 
     def error(self, message: str, exception: Exception | None = None) -> NoReturn:
         """Print what is wrong, and leave."""
-        print(f"mergebench: error: {in_plain_words(str(message), self.options)}", file=sys.stderr)
+        complain(in_plain_words(str(message), self.options))
         raise SystemExit(2)
 
 
@@ -97,20 +97,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((a for a in arguments if not a.startswith("-")), None)
     if verb is not None and verb not in VERBS:
-        print(f"mergebench: error: unknown verb {verb!r}; {nearest(verb, list(VERBS))}", file=sys.stderr)
+        complain(f"unknown verb {verb!r}; {nearest(verb, list(VERBS))}")
         return 2
     try:
         config: Namespace = make_parser(verb).parse_args(expanded(arguments) if verb == "run" else arguments)
         return _verb(verb).execute(config[verb])
     except MergebenchError as error:
-        print(f"mergebench: error: {error}", file=sys.stderr)
+        complain(error)
         return 2
     except RuntimeError as error:
         from mergebench.cli.doctor import diagnose_import, torchvision_mismatch
 
         if not torchvision_mismatch(error):
             raise
-        print(f"mergebench: error: {diagnose_import('torchvision', error)}", file=sys.stderr)
+        complain(diagnose_import("torchvision", error))
         return 2
     except KeyboardInterrupt:
         print(f"mergebench: interrupted; {KEPT.get(verb, 'nothing was written')}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """What the parser complains of, in a user's words: the option, what it takes, what it got."""
 
 import re
+import sys
 from collections.abc import Sequence
 
 from mergebench.errors import nearest
@@ -12,6 +13,11 @@ KINDS = {
     "PositiveFloat": "a number above 0",
     "NonNegativeFloat": "a number from 0",
 }
+
+
+def complain(message: object) -> None:
+    """Tell what is wrong, in one line on the error output."""
+    print(f"mergebench: error: {message}", file=sys.stderr, flush=True)
 
 
 def in_plain_words(message: str, options: Sequence[str]) -> str:

@@ -137,16 +137,7 @@ class ShardedState(LazyState):
         path = Path(path)
         if not path.is_file():
             raise CheckpointError(f"no such checkpoint: {path}")
-        try:
-            files = json.loads(path.read_bytes())["weight_map"]
-            named = {name: Path(file).name for name, file in files.items()}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise CheckpointError(
-                f"{path} is truncated or no index of shards (it has no weight_map); {AGAIN}"
-            ) from None
-        odd = next((file for name, file in files.items() if file != named[name] or file.endswith(INDEX)), None)
-        if odd is not None:
-            raise CheckpointError(f"{path}: {odd!r} is no shard in the index's own folder")
+        named = _shard_of(path)
         shards = {file: open_weights(path.parent / file) for file in dict.fromkeys(named.values())}
         for file, shard in shards.items():
             listed = {name for name, where in named.items() if where == file}
@@ -163,6 +154,28 @@ class ShardedState(LazyState):
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape, as its shard knows it."""
         return self._shards[name].shape(name)
+
+
+def shards_of(path: Path) -> tuple[str, ...]:
+    """The names of the files that a checkpoint needs beside its own: of none, but where it is an index of shards.
+
+    Raises:
+        CheckpointError: an index that is broken.
+    """
+    return tuple(dict.fromkeys(_shard_of(path).values())) if path.name.endswith(INDEX) else ()
+
+
+def _shard_of(index: Path) -> dict[str, str]:
+    """Tensor -> the name of the file that it is in."""
+    try:
+        files = json.loads(index.read_bytes())["weight_map"]
+        named = {name: Path(file).name for name, file in files.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(f"{index} is truncated or no index of shards (it has no weight_map); {AGAIN}") from None
+    odd = next((file for name, file in files.items() if file != named[name] or file.endswith(INDEX)), None)
+    if odd is not None:
+        raise CheckpointError(f"{index}: {odd!r} is no shard in the index's own folder")
+    return named
 
 
 def _is_script(path: Path) -> bool:

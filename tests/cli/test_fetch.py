@@ -41,6 +41,15 @@ def test_what_was_decoded_before_something_was_wrong_is_kept(hub, options, comma
     assert before.items() < after.items() and len(after) == 2 * len(before)
 
 
+def test_what_is_wrong_with_one_task_keeps_no_other_from_being_fetched(hub, options, command):
+    (hub / "datasets/tanganke/eurosat/test-00000-of-00001.parquet").write_bytes(b"no table")
+    done = command("fetch", *options)
+    (line,) = done.err.splitlines()
+    assert done.status == 2 and line.startswith("mergebench: error: task 'eurosat': cannot read ")
+    assert done.out.splitlines()[-1] == "1 of 2 tasks are not whole; the others are here"
+    assert {name.split("-")[0] for name in decoded(hub)} == {"mnist"} and len(decoded(hub)) == 2 * 2
+
+
 def test_an_interrupted_fetch_goes_on(hub, options, command, monkeypatch):
     calls = count()
     with monkeypatch.context() as patch:
@@ -57,7 +66,7 @@ def test_an_interrupted_fetch_goes_on(hub, options, command, monkeypatch):
     assert before and all(name.startswith("eurosat") and "test." in name for name in before)
     assert command("fetch", *options).status == 0
     after = decoded(hub)
-    assert before.items() < after.items() and len(after) == 2 * 2 * 3
+    assert before.items() < after.items() and len(after) == 2 * 2 * 2
     assert not list((hub.parent / "cache" / "images").rglob(".*.npy.*"))
 
 
@@ -76,7 +85,7 @@ def test_two_fetches_at_once_decode_every_image_once(hub, options, command, monk
     with ThreadPoolExecutor(2) as pool:
         assert [f.result() for f in [pool.submit(fetch) for _ in range(2)]] == [0, 0]
     labels = list((hub.parent / "cache" / "images").rglob("*.labels.npy"))
-    assert len(labels) == 6
+    assert len(labels) == 2 * 2
     # The first image of a split is looked at once more, for its shape.
     assert next(calls) == sum(len(np.load(file)) + 1 for file in labels)
 

@@ -11,10 +11,14 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save
 
 from mergebench.errors import MergebenchError
+from mergebench.formats import open_weights
 from mergebench.hub import Hub, is_location
 
+PARTS = {"a.weight": "model-00001-of-00002.safetensors", "b.weight": "model-00002-of-00002.safetensors"}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -23,7 +27,7 @@ class Mirror(http.server.ThreadingHTTPServer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.folder, self.asked, self.cut_after = folder, [], None
+        self.folder, self.asked, self.cut_after, self.busy = folder, [], None, None
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -47,6 +51,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         server: Mirror = self.server
         path = self.path.split("?")[0].strip("/")
         server.asked.append((self.command, path, self.headers.get("Range")))
+        if server.busy:
+            return self._refuse("", server.busy)
         kind, found, rest = path.partition("/resolve/")
         if found:
             revision, _, name = rest.partition("/")
@@ -114,6 +120,8 @@ def mirror(tmp_path_factory):
         "openai/clip/config.json": b"{}",
         "openai/clip/pytorch_model.bin": b"weights",
         "some/large/model.safetensors": os.urandom(30_000_000),
+        "some/parts/model.safetensors.index.json": json.dumps({"weight_map": PARTS}).encode(),
+        **{f"some/parts/{file}": save({name: torch.ones(2)}) for name, file in PARTS.items()},
         "datasets/some/digits/data/train.parquet": b"train",
         "datasets/some/digits/data/test.parquet": b"test",
         "datasets/some/digits/README.md": b"about",
@@ -128,14 +136,20 @@ def mirror(tmp_path_factory):
 # huggingface_hub tries again after ever longer pauses; here it does so at once.
 SCRIPT = """
 import sys, time
+from pathlib import Path
 time.sleep = lambda seconds: None
 from mergebench.errors import MergebenchError
 from mergebench.hub import Hub
 try:
     hub = Hub(download="--no-download" not in sys.argv)
     verb, location, *names = [a for a in sys.argv[1:] if a != "--no-download"]
-    kind = "model" if verb == "file" else "dataset"
-    print(getattr(hub, verb)(location, names), hub.revision(location, kind), sep="|")
+    kind = "dataset" if verb == "folder" else "model"
+    if verb == "weights":
+        from mergebench.zoo_files import find_checkpoint
+        found = find_checkpoint(location, Path(), hub)
+    else:
+        found = getattr(hub, verb)(location, names)
+    print(found, hub.revision(location, kind), sep="|")
 except MergebenchError as error:
     print("refused:", error)
 """
@@ -167,6 +181,24 @@ def test_a_file_is_fetched_once_and_known_by_its_commit(ask, mirror):
 def test_a_pinned_commit_is_asked_for(ask, mirror):
     assert ask("file", f"openai/clip@{COMMIT}", "config.json").endswith(COMMIT)
     assert all(f"/resolve/{COMMIT}/" in path for _, path, _ in mirror.asked if "resolve" in path)
+
+
+def test_weights_in_several_files_are_fetched_whole(ask):
+    path, commit = ask("weights", "some/parts").split("|")
+    assert {n: t.tolist() for n, t in open_weights(path).items()} == dict.fromkeys(PARTS, [1, 1]) and commit == COMMIT
+
+
+@pytest.mark.parametrize("asked", [("file", "openai/clip", "config.json"), ("folder", "some/digits", "*")])
+@pytest.mark.parametrize(
+    ("status", "remedy"), [(429, "wait, or log in with `hf auth login`"), (503, "try again later")]
+)
+def test_a_hub_that_lets_nobody_in_is_not_taken_for_one_out_of_reach(ask, mirror, asked, status, remedy):
+    mirror.busy = status
+    try:
+        line = ask(*asked)
+    finally:
+        mirror.busy = None
+    assert line.startswith("refused:") and f"the hub answered {status}: " in line and remedy in line
 
 
 def test_of_a_data_set_only_the_files_asked_for_are_fetched(ask):
