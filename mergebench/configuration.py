@@ -83,6 +83,7 @@ class ZooConfig(Strict):
         weights: folder of base.safetensors, experts/ and heads/: a path, or "package:folder" inside a package.
         base: the pre-trained checkpoint, or the name of a registered zoo whose base it is.
         experts: task -> checkpoint; or one place for all, with `{task}` in it.
+        revisions: task -> commit (or another revision) of the place on the hub where all experts' place leads to.
         text: the CLIP checkpoint whose text tower makes the heads; the base's own, if not given.
         mean, std: per channel, how images in [0, 1] are normalised; the encoder's own, if not given.
         tasks: the tasks that have an expert, in the zoo's fixed order: names of registered ones, or name ->
@@ -98,6 +99,7 @@ class ZooConfig(Strict):
     weights: str | None = None
     base: str | None = None
     experts: str | dict[str, str] = {}
+    revisions: dict[str, str] = {}
     text: str | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
@@ -134,11 +136,19 @@ class ZooConfig(Strict):
         lacking = [t for t in self.tasks if t not in self.experts] if isinstance(self.experts, dict) else []
         if self.base and lacking:
             raise ValueError(f"experts: none for task {lacking[0]!r}")
+        stranger = next((t for t in self.revisions if t not in self.tasks), None)
+        if stranger is not None:
+            raise ValueError(f"revisions: {stranger!r} is no task of this zoo")
+        if self.revisions and not (isinstance(self.experts, str) and "@" not in self.experts):
+            raise ValueError("revisions: only where experts: is one place for all; elsewhere write owner/name@revision")
         return self
 
     def expert_of(self, task: str) -> str:
         """Where a task's expert is, as the file says it."""
-        return self.experts.replace("{task}", task) if isinstance(self.experts, str) else self.experts[task]
+        if isinstance(self.experts, dict):
+            return self.experts[task]
+        revision = self.revisions.get(task)
+        return self.experts.replace("{task}", task) + (f"@{revision}" if revision else "")
 
 
 class CalibrationConfig(Strict):

@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 if all went well; 1 if some cells failed (the others are kept); 2 if what was asked for is wrong; 130 if
-        interrupted.
+        interrupted; 141 if nobody reads the output any more.
     """
     # Read when torch is first imported. Threads that spin at every barrier starve each other as soon as anything else
     # uses a core: beside a second job on two cores, a merge of 2 s took 41 s spinning and 4 s sleeping.
@@ -112,6 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         complain(diagnose_import("torchvision", error))
         return 2
+    except BrokenPipeError:  # who reads the output (`head`) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it ends
+        return 141
     except KeyboardInterrupt:
         print(f"mergebench: interrupted; {KEPT.get(verb, 'nothing was written')}", file=sys.stderr)
         return 130

@@ -152,7 +152,10 @@ def _zoo(name: str) -> list[str]:
 def _place(zoo: "ZooConfig", field: str) -> str:
     """Where weights are, as the zoo's file says it."""
     value = getattr(zoo, field)
-    return ", ".join(f"{task}: {place}" for task, place in value.items()) if isinstance(value, dict) else value or ""
+    if isinstance(value, dict):
+        return ", ".join(f"{task}: {place}" for task, place in value.items())
+    pinned = f", {len(zoo.revisions)} of {len(zoo.tasks)} pinned to a commit" if zoo.revisions else ""
+    return f"{value or ''}{pinned if field == 'experts' else ''}"
 
 
 def _task(name: str) -> list[str]:

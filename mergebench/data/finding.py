@@ -41,7 +41,7 @@ def find(config: TaskConfig, folder: Path, place: Place, asked: set[str]) -> Fou
             if not path.parent.is_dir():
                 raise
             # `photos/flower` may be meant for the folder `photos/flowers` just as well.
-            raise MergebenchError(f"{error}; and there is no folder {path}") from None
+            raise type(error)(f"{error}; and there is no folder {path}") from None
     raise MergebenchError(
         f"no data at {path}; give a folder, a .csv file, owner/name on the hub, or {TORCHVISION}Class"
     )

@@ -63,19 +63,25 @@ def make_hub() -> Callable[[Path, Sequence[str], int], Path]:
 
     def make(root: Path, tasks: Sequence[str], count: int) -> Path:
         published, rng, described_as = read_zoo("clip-vit-b-32"), np.random.default_rng(0), {}
-        _write_models(root, published.base.partition("@")[0], {task: published.expert_of(task) for task in tasks})
+        _write_models(root, _name(published.base), {task: _name(published.expert_of(task)) for task in tasks})
         for task in tasks:
             card = described(task)
-            _write_data(root / "datasets" / card.data, card, count, rng)
+            _write_data(root / "datasets" / _name(card.data), card, count, rng)
             images = len(card.classes) + count
             counted = {"counts": {"train": images, "test": images}}
             described_as[task] = card.model_dump(exclude_defaults=True) | counted
         zoo = root / "mini-clip.yaml"
-        fields = published.model_dump(exclude_defaults=True) | {"options": OPTIONS, "tasks": described_as}
+        own = {"options": OPTIONS, "tasks": described_as, "revisions": {}}
+        fields = published.model_dump(exclude_defaults=True) | own
         zoo.write_text(yaml.safe_dump(fields, sort_keys=False))
         return zoo
 
     return make
+
+
+def _name(place: str) -> str:
+    """A place on the hub, whatever its revision."""
+    return place.partition("@")[0]
 
 
 def _write_models(root: Path, base: str, experts: dict[str, str]) -> None:

@@ -48,7 +48,7 @@ def pipeline_counts(root: Path) -> dict[str, tuple[int, int]]:
     """Correct and all test images for the experts' average, by transformers and datasets alone."""
     zoo = read_zoo("clip-vit-b-32")
     model = CLIPModel.from_pretrained(root / zoo.base.partition("@")[0]).eval()
-    states = [CLIPVisionModel.from_pretrained(root / zoo.expert_of(t)).state_dict() for t in TASKS]
+    states = [CLIPVisionModel.from_pretrained(root / zoo.expert_of(t).partition("@")[0]).state_dict() for t in TASKS]
     vision = CLIPVisionModel(model.config.vision_config).eval()
     vision.load_state_dict({n: torch.stack([s[n] for s in states]).mean(0) for n in states[0]})
     look = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=32)  # the published checkpoints' otherwise
@@ -61,7 +61,8 @@ def pipeline_counts(root: Path) -> dict[str, tuple[int, int]]:
                 features = model.get_text_features(tokens([t.format(name) for t in card.templates]))
             features = getattr(features, "pooler_output", features)
             rows.append((features / features.norm(dim=-1, keepdim=True)).mean(0))
-        data = Dataset.from_parquet(str(root / "datasets" / card.data / card.subset / "test-00000-of-00001.parquet"))
+        folder = root / "datasets" / card.data.partition("@")[0] / card.subset
+        data = Dataset.from_parquet(str(folder / "test-00000-of-00001.parquet"))
         images = look(list(data[card.image]), return_tensors="pt")["pixel_values"]
         named = [data.features[card.label].int2str(label) for label in data[card.label]]
         labels = [[c.upper().replace(" ", "_") for c in card.classes].index(name) for name in named]

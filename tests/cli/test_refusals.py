@@ -1,6 +1,8 @@
 """Bad input: one clear line, status 2, and nothing lost."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -167,3 +169,12 @@ def test_plugin_files_that_hold_no_method(refused, tmp_path):
     assert "cannot read" in refused("run", "--methods", tmp_path / "none.py", "--out", tmp_path / "out")
     empty.write_text("def f(:\n")
     assert "not valid Python" in refused("run", "--methods", empty, "--out", tmp_path / "out")
+
+
+def test_output_that_nobody_reads_any_more_ends_the_command_without_a_word():
+    with subprocess.Popen(
+        [sys.executable, "-m", "mergebench", "describe", "sun397"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

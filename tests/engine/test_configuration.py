@@ -215,6 +215,24 @@ def test_only_the_task_s_name_is_put_into_the_experts_place():
     assert zoo.expert_of("digits") == "{run}/digits/{}.bin"
 
 
+def test_an_expert_s_commit_stands_behind_its_place():
+    zoo = ZooConfig(title="t", base="b", experts="me/{task}", revisions={"digits": "abc"}, tasks=["digits", "signs"])
+    assert [zoo.expert_of(t) for t in zoo.tasks] == ["me/digits@abc", "me/signs"]
+
+
+@pytest.mark.parametrize(
+    ("experts", "revisions", "told"),
+    [
+        ("me/{task}", {"digit": "abc"}, "revisions: 'digit' is no task of this zoo"),
+        ("me/{task}@main", {"digits": "abc"}, "revisions: only where experts: is one place for all"),
+        ({"digits": "me/digits"}, {"digits": "abc"}, "revisions: only where experts: is one place for all"),
+    ],
+)
+def test_commits_that_name_nothing_are_refused(experts, revisions, told):
+    with pytest.raises(ValidationError, match=told):
+        ZooConfig(title="t", base="b", experts=experts, revisions=revisions, tasks=["digits"])
+
+
 @pytest.mark.parametrize("name", ["a/b", "..", "a\\b", ".hidden", ""])
 @pytest.mark.parametrize("kind", [list, dict.fromkeys])
 def test_a_task_whose_name_is_no_part_of_a_path_is_refused(name, kind, refusal):
