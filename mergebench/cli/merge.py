@@ -38,8 +38,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         type=str,
         default=[],
-        help="[NAME=]FOLDER of images, one for every expert: of a folder with train/, the images in that; of class "
-        "folders, the calibration split that a task with this data has; of images alone, all",
+        help="[NAME=]FOLDER of images, one for every expert: of class folders, alone or in train/, the calibration "
+        "split that a task with this data has; of images alone, all",
     )
     parser.add_argument(
         "--heads", nargs="+", type=str, default=[], help="[NAME=]FILE: classifiers, where the method needs them"

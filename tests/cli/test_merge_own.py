@@ -112,19 +112,18 @@ def test_the_one_liner_gives_what_the_library_gives(merge, files, method):
         torch.testing.assert_close(merged[name], expected[name], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("parted", [False, True], ids=["class folders", "train and test"])
-def test_images_that_the_folder_sets_aside_for_testing_decide_nothing(parted, merge, files, tmp_path, command):
+@pytest.mark.parametrize("splits", [(), ("train",), ("train", "test")], ids=" and ".join)
+def test_images_that_the_folder_sets_aside_for_testing_decide_nothing(splits, merge, files, tmp_path, command):
     """Whatever they show, what is merged is the same; those for calibration count."""
     own = tmp_path / "birds"
-    shutil.copytree(files[0] / "images" / "birds", own / "train" if parted else own)
-    if parted:
-        shutil.copytree(files[0] / "images" / "cars", own / "test")
+    for split, whose in zip(splits or ("",), ("birds", "cars"), strict=False):
+        shutil.copytree(files[0] / "images" / whose, own / split)
 
     def merged():
         return merge("regmean", "--calibration", *[own] * 3, "--set", "samples=4")[0]
 
     before = merged()
-    for path in split_of(own, "test"):
+    for path in (*split_of(own, "test"), *split_of(own, "validation"), *split_of(own, "train")):
         Image.new("RGB", (40, 50), "red").save(path)
     same = merged()
     assert all(torch.equal(same[name], tensor) for name, tensor in before.items())
