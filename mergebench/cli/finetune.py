@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from mergebench.cli.options import add_device_options
+from mergebench.cli.options import add_device_options, check_output
 from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
@@ -61,13 +61,13 @@ def execute(config: Namespace) -> int:
     from mergebench.measure import resolve_device, set_threads
     from mergebench.own_training import own_head
     from mergebench.set_aside import set_aside
-    from mergebench.states import check_writable, digest, save_state
+    from mergebench.states import digest, save_state
     from mergebench.trainer import placement, quiet_lightning, training_precision
     from mergebench.training_batches import TrainingSet
 
     quiet_lightning()
     output = _output(config)
-    check_writable(output)
+    check_output(output)
     set_threads(config.threads)
     device = resolve_device(config.device)
     precision, where = training_precision(config.precision, device), placement(device, config.devices)

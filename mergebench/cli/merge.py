@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 
-from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, one_variant
+from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, check_output, one_variant
 from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ def execute(config: Namespace) -> int:
     """Merge and write."""
     from mergebench import formats, hyperparameters, registry
     from mergebench.measure import environment, resolve_device, set_threads
-    from mergebench.states import check_writable, save_state
+    from mergebench.states import save_state
 
-    check_writable(config.output)
+    check_output(config.output)
     card = registry.method(config.method)
     given = hyperparameters.parse_assignments(config.set)
     set_threads(config.threads)
