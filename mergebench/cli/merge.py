@@ -140,7 +140,7 @@ def _own(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]", devi
 
 def _of_suite(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]", device: str) -> Made:
     """A suite's experts, or files in their place."""
-    from mergebench import discovery, formats, hyperparameters
+    from mergebench import discovery, formats, hyperparameters, registry
     from mergebench.bench import Bench
     from mergebench.execution import Executor, Recipe
     from mergebench.merging import PerTask
@@ -156,6 +156,7 @@ def _of_suite(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]",
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])
     formats.check_format(bench.zoo.base, config.format)
+    noted = bench.set_aside(variant, registry.needs_of(card, resolved))
     outcome = Executor(bench, device).merge(Recipe(card, function, resolved, config.seed), variant)
     if isinstance(outcome.states, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
@@ -169,5 +170,8 @@ def _of_suite(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]",
         "suite": bench.name,
         "conditions": variant.merge_identity | {"zoo": bench.zoo.identity},
         "drawn": outcome.drawn,
+        "images": {},
     }
-    return outcome.states, recipe, ()
+    for split in sorted({name.rpartition("/")[2] for name in outcome.drawn}):
+        recipe["images"] |= bench.given(variant, split)
+    return outcome.states, recipe | noted, ()

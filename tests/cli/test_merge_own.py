@@ -133,6 +133,25 @@ def test_images_that_the_folder_sets_aside_for_testing_decide_nothing(splits, me
     assert not all(torch.equal(other[name], tensor) for name, tensor in before.items())
 
 
+def test_the_header_tells_the_pixels_that_entered_by_a_hash(merge, files, tmp_path):
+    """Whatever the folder is called, and whatever else lies in it."""
+    own = tmp_path / "elsewhere"
+    shutil.copytree(files[0] / "images" / "birds", own)
+
+    def hashes(method="regmean", *folders):
+        return merge(method, "--calibration", *(folders or [own] * 3), "--set", "samples=4")[1]["images"]
+
+    first = hashes()
+    assert first.keys() == {"birds", "cars", "dogs"} and len(set(first.values())) == 1
+    assert hashes("regmean++", own, *[files[0] / "images" / "birds"] * 2) == first
+    for path in split_of(own, "test"):
+        Image.new("RGB", (40, 50), "red").save(path)
+    assert hashes() == first
+    Image.new("RGB", (40, 50), "red").save(split_of(own, "calibration")[0])
+    assert not set(hashes().values()) & set(first.values())
+    assert merge("average")[1]["images"] == {}
+
+
 def test_what_is_written_loads_in_timm_as_it_is(merge, tmp_path):
     merged, _, _ = merge("average", calibration=False)
     model = encoder()
