@@ -19,7 +19,7 @@ from mergebench.layout import Layout
 from mergebench.method import MethodCard, Needs
 from mergebench.pool import Earlier, ModelPool
 from mergebench.restriction import region
-from mergebench.set_aside import check_set_aside
+from mergebench.set_aside import check_set_aside, inherited, notes_set_aside, set_aside
 from mergebench.states import SafetensorsState, StateDict, digest
 from mergebench.variant import Variant, study_variants, suite_variants
 from mergebench.yaml_files import beside, read_study, read_suite, short_name
@@ -76,7 +76,7 @@ class Bench:
         self._joint: dict[tuple[str, ...], SafetensorsState | None] = {}
         self._digests: dict[str, str] = {}
         self._splits: dict[tuple, Split] = {}
-        self._held: set[tuple[str, ...]] = set()  # tasks whose experts were held to what was set aside
+        self._held: set[tuple[str, ...]] = set()  # whose weights were held to what was set aside, on which tasks
         self.variants = self._variants()
 
     def _variants(self) -> list[Variant]:
@@ -116,10 +116,17 @@ class Bench:
         return self._experts[task]
 
     def joint(self, variant: Variant) -> SafetensorsState | None:
-        """The model trained on all of a variant's tasks together, if the zoo has one."""
+        """The model trained on all of a variant's tasks together, if the zoo has one.
+
+        Raises:
+            MergebenchError: other images were set aside for its test.
+        """
         if variant.merged not in self._joint:
             self._joint[variant.merged] = self.zoo.joint(variant.merged)
-        return self._joint[variant.merged]
+        found = self._joint[variant.merged]
+        if found is not None:
+            self._hold(f"the joint model ({found.path})", found, variant)
+        return found
 
     def lacks(self, card: MethodCard, variant: Variant, settings: Mapping[str, Any]) -> str:
         """Why a method cannot be run on a variant with these hyper-parameters; empty if it can."""
@@ -171,20 +178,48 @@ class Bench:
         """Hashes of all images that enter: test of what is evaluated (or adapted on), calibration of what is merged.
 
         Raises:
-            MergebenchError: an expert for whose test other images were set aside.
+            MergebenchError: an expert, or a base, for whose test other images were set aside.
         """
-        tasks = tuple(dict.fromkeys((*variant.merged, *variant.evaluate)))
-        if tasks not in self._held:
-            for task in tasks:
-                check_set_aside(f"expert {task!r}", self.expert(task), map(self.zoo.task, tasks))
-            self._held.add(tasks)
-        adapted = variant.corruption if variant.calibration.corrupted else None
-        found = {f"{t}/test": self._digest(t, "test", adapted) for t in variant.merged}
+        self._hold_all(variant, (*variant.merged, *variant.evaluate))
+        found = self.given(variant, "test")
         found |= {f"{t}/test": self._digest(t, "test", variant.corruption) for t in variant.evaluate}
         if self.study and self.study.choose_on_validation:
             found |= {f"{t}/validation": self._digest(t, "validation", None) for t in variant.evaluate}
-        givers = variant.calibration.givers(variant.merged)
-        return found | {f"{t}/calibration": self._digest(t, "calibration", adapted) for t in givers}
+        return found | self.given(variant, "calibration")
+
+    def given(self, variant: Variant, split: str) -> dict[str, str]:
+        """Hashes of all images of "calibration" or "test" of which a variant's merge may be given some."""
+        adapted = variant.corruption if variant.calibration.corrupted else None
+        givers = variant.merged if split == "test" else variant.calibration.givers(variant.merged)
+        return {f"{t}/{split}": self._digest(t, split, adapted) for t in givers}
+
+    def set_aside(self, variant: Variant, needs: Needs) -> dict[str, Any]:
+        """What the header of a variant's merge notes of what was set aside, under this zoo's names of the tasks too.
+
+        Raises:
+            MergebenchError: weights that enter, and for whose test other images were set aside.
+        """
+        self._hold_all(variant, variant.merged)
+        experts = {t: self.expert(t) for t in variant.merged}
+        joint = self.joint(variant) if needs.joint else None
+        noted = inherited([self.zoo.base, *experts.values(), *([joint] if joint is not None else [])])
+        if noted:
+            noting = (t for t, state in experts.items() if t in self.zoo.config.tasks and notes_set_aside(state))
+            noted["held_out"] |= set_aside(map(self.zoo.task, noting))
+        return noted
+
+    def _hold_all(self, variant: Variant, tasks: Sequence[str]) -> None:
+        """Hold base and experts to what was set aside for the test of a variant's tasks."""
+        self._hold("the base", self.zoo.base, variant)
+        for task in dict.fromkeys(tasks):
+            self._hold(f"expert {task!r}", self.expert(task), variant, own=task)
+
+    def _hold(self, who: str, state: Mapping, variant: Variant, own: str = "") -> None:
+        tasks = tuple(dict.fromkeys((*variant.merged, *variant.evaluate)))
+        if (who, *tasks) not in self._held:
+            known = [t for t in tasks if t in self.zoo.config.tasks]  # files may be merged under any name
+            check_set_aside(who, state, known, self.zoo.task, own)
+            self._held.add((who, *tasks))
 
     def check_classes(self, variant: Variant) -> None:
         """Refuses, by a MergebenchError, a variant whose calibration classes some task has no image of."""

@@ -1,5 +1,6 @@
 """Merging checkpoints of one's own: a base, experts and folders of images, without a zoo or a suite."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +21,7 @@ from mergebench.images import DrawnImages
 from mergebench.merging import PerTask, run_method
 from mergebench.method import MethodCard
 from mergebench.pool import ModelPool
+from mergebench.set_aside import inherited
 from mergebench.states import LazyState, SafetensorsState, StateDict, check_state, digest
 from mergebench.task import ImageTable
 from mergebench.zoo import Zoo
@@ -101,20 +103,16 @@ class OwnModels:
             check_state(states[name], self.base_state, who)
         return states
 
+    @cached_property
+    def decoded(self) -> dict[str, "_Decoded"]:
+        """name -> its folder's images, decoded when they are drawn, and hashed then."""
+        size = self.encoder.image_size
+        return {name: _Decoded(for_calibration(Path(folder)).table(size)) for name, folder in self.calibration.items()}
+
     def images(self, seed: int) -> dict[str, DrawnImages]:
-        """name -> its folder's images, decoded when they are drawn."""
-        sources = {}
-        for name, folder in self.calibration.items():
-            part = for_calibration(Path(folder))
-            sources[name] = DrawnImages(
-                _Decoded(part.table(self.encoder.image_size)),
-                part.labels if part.labels.min() >= 0 else None,
-                self.encoder.mean,
-                self.encoder.std,
-                name,
-                seed,
-            )
-        return sources
+        """name -> a draw from its folder's images."""
+        mean, std = self.encoder.mean, self.encoder.std
+        return {n: DrawnImages(images, images.labels, mean, std, n, seed) for n, images in self.decoded.items()}
 
     def head(self, name: str) -> Head:
         """An expert's classifier."""
@@ -131,12 +129,24 @@ class _Decoded:
 
     def __init__(self, table: ImageTable) -> None:
         self._table = table
+        self._read: dict[int, bytes] = {}  # row -> hash of its pixels
+        self.labels = table.labels if table.labels.min() >= 0 else None
 
     def __len__(self) -> int:
         return len(self._table.labels)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        return np.stack([self._table.image(int(row)) for row in rows])
+        images = np.stack([self._table.image(int(row)) for row in rows])
+        for row, image in zip(rows.tolist(), images, strict=True):
+            if row not in self._read:
+                self._read[row] = hashlib.sha256(image.data).digest()
+        return images
+
+    @property
+    def digest(self) -> str:
+        """Hash of the pixels of all images read so far, in whatever order; empty if none were."""
+        read = b"".join(self._read[row] for row in sorted(self._read))
+        return hashlib.sha256(read).hexdigest()[:16] if read else ""
 
 
 @dataclass(frozen=True)
@@ -186,6 +196,7 @@ def merge_own(
         told = (f"samples={fewest}, for the smallest folder has no more images ({card.name} would take "
                 f"{resolved['samples']})",)  # fmt: skip
         resolved["samples"] = fewest
+    noted = inherited([models.base_state, *models.expert_states.values()])
     pool = ModelPool(
         card.name,
         needs,
@@ -210,5 +221,6 @@ def merge_own(
         "experts": {name: digest(expert) for name, expert in models.expert_states.items()},
         "calibration": {name: models.calibration[name] for name in sources},
         "drawn": {name: source.fingerprint for name, source in sources.items()},
+        "images": {name: models.decoded[name].digest for name in sources},
     }
-    return OwnMerge(state, recipe, told)
+    return OwnMerge(state, recipe | noted, told)

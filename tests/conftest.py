@@ -1,6 +1,7 @@
 """Miniature models shared by the tests: a merge takes milliseconds, and every part of a real one is there."""
 
 import copy
+import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 import yaml
 from hypothesis import settings
+from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -17,6 +19,9 @@ from mergebench.heads import ZeroShotHead
 from mergebench.images import ExplicitBatches
 from mergebench.merging import run_method
 from mergebench.pool import ModelPool
+from mergebench.set_aside import set_aside
+from mergebench.states import save_state
+from mergebench.zoo import Zoo
 
 WIDTH = 32
 
@@ -151,3 +156,50 @@ class Miniature:
 def mini() -> Miniature:
     """The maker of miniature models."""
     return Miniature()
+
+
+class OwnTask:
+    """A zoo of one task whose images are in folders of classes, and its expert as `finetune` leaves it.
+
+    Args:
+        folder: where all of it is.
+        write: writes a suite or a zoo.
+    """
+
+    def __init__(self, folder: Path, write: Callable[..., str]) -> None:
+        self.folder = folder
+        for number in range(20):
+            self.picture(f"data/class{number % 2}/{number:02}.png", number)
+        self.head = folder / "head.safetensors"
+        save_state({"weight": torch.randn(2, 160), "bias": torch.zeros(2)}, self.head)
+        task = {"data": "data", "head": "head.safetensors"}
+        self.zoo = write("zoo", title="z", base="tiny", experts="{task}.safetensors", tasks={"flowers": task})
+        self.suite = write("suite", title="s", zoo=self.zoo, merge=["flowers"])
+
+    def picture(self, place: str, number: int) -> None:
+        """Writes an image."""
+        path = self.folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (number * 5, 40, 90)).save(path)
+
+    def grow(self) -> None:
+        """One more image, which deals all of them out anew."""
+        self.picture("data/class0/99.png", 50)
+
+    @property
+    def held_out(self) -> dict[str, str]:
+        """What an expert that is trained now notes: the task's name -> digest of its test split."""
+        return set_aside([Zoo(self.zoo).task("flowers")])
+
+    def trained(self, file: str = "flowers.safetensors", **recipe: Any) -> Path:
+        """Writes a checkpoint with the notes of an expert trained now, or others (None: without that one)."""
+        noted = {"tasks": ["flowers"], "held_out": self.held_out} | recipe
+        noted = {name: value for name, value in noted.items() if value is not None}
+        save_state(dict(Zoo("tiny").base), self.folder / file, {"recipe": json.dumps(noted)})
+        return self.folder / file
+
+
+@pytest.fixture
+def own(tmp_path: Path, write: Callable[..., str]) -> OwnTask:
+    """A task of one's own, its zoo and suite."""
+    return OwnTask(tmp_path, write)

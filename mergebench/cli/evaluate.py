@@ -40,7 +40,7 @@ def execute(config: Namespace) -> int:
     state = formats.as_timm(formats.open_weights(Path(config.checkpoint)), who)
     check_state(state, bench.zoo.base, who)
     variant = one_variant(bench, config.only)
-    check_set_aside(who, state, [bench.zoo.task(task) for task in variant.evaluate])
+    check_set_aside(who, state, variant.evaluate, bench.zoo.task)
     device = resolve_device(config.device)
     executor = Executor(bench, device, precision=config.precision, devices=config.devices)
     outcome, _ = executor.evaluate(dict(state), variant.evaluate, corruption=variant.corruption)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from mergebench.cli.options import add_device_options
+from mergebench.cli.options import add_device_options, check_output
 from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
@@ -60,14 +60,14 @@ def execute(config: Namespace) -> int:
     from mergebench.image_cache import load_split
     from mergebench.measure import resolve_device, set_threads
     from mergebench.own_training import own_head
-    from mergebench.set_aside import set_aside
-    from mergebench.states import check_writable, digest, save_state
+    from mergebench.set_aside import check_set_aside, inherited, set_aside
+    from mergebench.states import digest, save_state
     from mergebench.trainer import placement, quiet_lightning, training_precision
     from mergebench.training_batches import TrainingSet
 
     quiet_lightning()
     output = _output(config)
-    check_writable(output)
+    check_output(output)
     set_threads(config.threads)
     device = resolve_device(config.device)
     precision, where = training_precision(config.precision, device), placement(device, config.devices)
@@ -78,11 +78,12 @@ def execute(config: Namespace) -> int:
     decisive = ("batch_size", "augment", "frozen", "lora", "precision")
     asked = {name: settings[name] for name in decisive} | {"devices": where["devices"]}
     check_settings(zoo.make_empty_encoder(), len(tasks), **asked)  # before images are decoded, or a head is fitted
+    check_set_aside("the base", zoo.base, tasks, zoo.task)
     checkpoints = Path(config.checkpoints) if config.checkpoints else None
     splits = {task: load_split(zoo.task(task), "train") for task in tasks}
     encoder = replace(zoo.encoder, scales=(zoo.mean, zoo.std)).recipe
     recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": encoder}
-    recipe["held_out"] = set_aside(zoo.task(task) for task in tasks)
+    recipe["held_out"] = inherited([zoo.base]).get("held_out", {}) | set_aside(zoo.task(task) for task in tasks)
     if config.data:
         (task,) = tasks
         head, kind = own_head(zoo, task, splits[task], device, checkpoints)

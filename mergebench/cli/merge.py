@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 
-from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, one_variant
+from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, check_output, one_variant
 from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         type=str,
         default=[],
-        help="[NAME=]FOLDER of images, one for every expert: of a folder with train/, the images in that; of class "
-        "folders, the calibration split that a task with this data has; of images alone, all",
+        help="[NAME=]FOLDER of images, one for every expert: of class folders, alone or in train/, the calibration "
+        "split that a task with this data has; of images alone, all",
     )
     parser.add_argument(
         "--heads", nargs="+", type=str, default=[], help="[NAME=]FILE: classifiers, where the method needs them"
@@ -95,9 +95,9 @@ def execute(config: Namespace) -> int:
     """Merge and write."""
     from mergebench import formats, hyperparameters, registry
     from mergebench.measure import environment, resolve_device, set_threads
-    from mergebench.states import check_writable, save_state
+    from mergebench.states import save_state
 
-    check_writable(config.output)
+    check_output(config.output)
     card = registry.method(config.method)
     given = hyperparameters.parse_assignments(config.set)
     set_threads(config.threads)
@@ -140,7 +140,7 @@ def _own(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]", devi
 
 def _of_suite(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]", device: str) -> Made:
     """A suite's experts, or files in their place."""
-    from mergebench import discovery, formats, hyperparameters
+    from mergebench import discovery, formats, hyperparameters, registry
     from mergebench.bench import Bench
     from mergebench.execution import Executor, Recipe
     from mergebench.merging import PerTask
@@ -156,6 +156,7 @@ def _of_suite(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]",
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])
     formats.check_format(bench.zoo.base, config.format)
+    noted = bench.set_aside(variant, registry.needs_of(card, resolved))
     outcome = Executor(bench, device).merge(Recipe(card, function, resolved, config.seed), variant)
     if isinstance(outcome.states, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
@@ -169,5 +170,8 @@ def _of_suite(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]",
         "suite": bench.name,
         "conditions": variant.merge_identity | {"zoo": bench.zoo.identity},
         "drawn": outcome.drawn,
+        "images": {},
     }
-    return outcome.states, recipe, ()
+    for split in sorted({name.rpartition("/")[2] for name in outcome.drawn}):
+        recipe["images"] |= bench.given(variant, split)
+    return outcome.states, recipe | noted, ()

@@ -9,6 +9,8 @@ from mergebench.errors import MergebenchError
 from mergebench.precisions import Precision
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mergebench.bench import Bench
     from mergebench.variant import Variant
 
@@ -51,6 +53,21 @@ def one_variant(bench: "Bench", items: list[str]) -> "Variant":
     from mergebench.variant import select_one
 
     return select_one(bench.variants, wanted_variants(items), bench.name)
+
+
+def check_output(path: "str | Path") -> None:
+    """Hold `--output`, a checkpoint to be written, to what can be written and read back, before any work.
+
+    Raises:
+        MergebenchError: a name that no safetensors file may have, or a place that cannot be written.
+    """
+    from pathlib import Path
+
+    from mergebench.states import check_writable
+
+    if Path(path).suffix != ".safetensors":
+        raise MergebenchError(f"--output {path}: weights are written as safetensors; give it a name in .safetensors")
+    check_writable(path)
 
 
 def add_device_options(parser: ArgumentParser) -> None:

@@ -46,9 +46,8 @@ def for_calibration(root: Path) -> Part:
     """The images of a folder that a merge may be calibrated with, and be tested on the others.
 
     Args:
-        root: with a folder `train` (and `test` or others of splits beside it), of which all images are taken; with one
-            folder per class, of which the calibration split is taken that a task has whose data they are; or with
-            images alone, which are all taken.
+        root: with one folder per class, alone or in folders of splits: the calibration split is taken that a task has
+            whose data they are; or with images alone, there or in its folder `train`, which are all taken.
 
     Returns:
         The images; without labels (an array of -1) where they do not lie in folders of classes.
@@ -67,17 +66,16 @@ def for_calibration(root: Path) -> Part:
     parted = _splits(root, tops, wanted)
     if not parted and any(file.parent == root for file in _shown_images(root)):
         raise MergebenchError(f"{root} holds images beside folders of images; move the ones or the others elsewhere")
-    part = find(root, wanted).read({"train"}).parts.get("train")
-    if part is None:
+    parts = find(root, wanted).read(wanted).parts
+    if "train" not in parts:
         raise MergebenchError(f"{root} has folders of splits ({', '.join(parted)}), but none called train")
-    if parted:
-        return part
+    counts = {role: len(parts[name].labels) for role, name in splits.roles({}, parts).items()}
     try:
-        return part.taken(splits.share({"train": len(part.labels)}, "calibration")[1])
+        return parts["train"].taken(splits.share(counts, "calibration")[1])
     except MergebenchError:
         raise MergebenchError(
-            f"{root}: {len(part.labels)} images are too few for a calibration split beside train, validation and test; "
-            "add some, or move the class folders into a folder train"
+            f"{root}: {counts['train']} images are too few for a calibration split beside train, validation and test; "
+            "add some, or give a folder of images alone, which are all taken"
         ) from None
 
 

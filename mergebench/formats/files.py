@@ -90,10 +90,10 @@ class PickledState(LazyState):
             read = torch.load(self.path, map_location="cpu", weights_only=True, mmap=self._mapped)
         except pickle.UnpicklingError as error:
             raise CheckpointError(self._refusal(str(error))) from None
-        except Exception as error:  # whatever a broken file makes torch's readers stumble over
-            raise CheckpointError(
-                f"{self.path} is truncated or no torch pickle ({_first_line(error)}); {AGAIN}"
-            ) from None
+        except OSError as error:
+            raise CheckpointError(f"cannot read {self.path}: {error.strerror or error}") from None
+        except Exception:  # whatever a broken file makes torch's readers stumble over
+            raise CheckpointError(self._broken()) from None
         if isinstance(read, Mapping) and isinstance(read.get("state_dict"), Mapping):
             read = read["state_dict"]
         if not isinstance(read, Mapping):
@@ -103,10 +103,14 @@ class PickledState(LazyState):
             raise CheckpointError(f"{self.path}: {odd!r} is of type {type(read[odd]).__name__}, not a tensor")
         self._tensors = {str(name): tensor.detach() for name, tensor in read.items()}
 
+    def _broken(self) -> str:
+        """The refusal; torch's own words would advise to run a pickle's code."""
+        return f"{self.path} is truncated or no torch pickle; {AGAIN}"
+
     def _refusal(self, told: str) -> str:
         needed = re.search(r"GLOBAL ([\w.]+)", told)
         if needed is None or not self._holds(needed[1]):
-            return f"{self.path} is truncated or no torch pickle ({_first_line(told)}); {AGAIN}"
+            return self._broken()
         return (
             f"{self.path} needs {needed[1]} to be read, and a pickle's code is never run: "
             "convert its state dict with safetensors.torch.save_file where you trust its source"
@@ -181,7 +185,3 @@ def _shard_of(index: Path) -> dict[str, str]:
 def _is_script(path: Path) -> bool:
     with zipfile.ZipFile(path) as archive:
         return any(name.rpartition("/")[2] == "constants.pkl" for name in archive.namelist())
-
-
-def _first_line(error: object) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

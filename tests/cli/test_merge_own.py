@@ -112,19 +112,18 @@ def test_the_one_liner_gives_what_the_library_gives(merge, files, method):
         torch.testing.assert_close(merged[name], expected[name], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("parted", [False, True], ids=["class folders", "train and test"])
-def test_images_that_the_folder_sets_aside_for_testing_decide_nothing(parted, merge, files, tmp_path, command):
+@pytest.mark.parametrize("splits", [(), ("train",), ("train", "test")], ids=" and ".join)
+def test_images_that_the_folder_sets_aside_for_testing_decide_nothing(splits, merge, files, tmp_path, command):
     """Whatever they show, what is merged is the same; those for calibration count."""
     own = tmp_path / "birds"
-    shutil.copytree(files[0] / "images" / "birds", own / "train" if parted else own)
-    if parted:
-        shutil.copytree(files[0] / "images" / "cars", own / "test")
+    for split, whose in zip(splits or ("",), ("birds", "cars"), strict=False):
+        shutil.copytree(files[0] / "images" / whose, own / split)
 
     def merged():
         return merge("regmean", "--calibration", *[own] * 3, "--set", "samples=4")[0]
 
     before = merged()
-    for path in split_of(own, "test"):
+    for path in (*split_of(own, "test"), *split_of(own, "validation"), *split_of(own, "train")):
         Image.new("RGB", (40, 50), "red").save(path)
     same = merged()
     assert all(torch.equal(same[name], tensor) for name, tensor in before.items())
@@ -132,6 +131,25 @@ def test_images_that_the_folder_sets_aside_for_testing_decide_nothing(parted, me
         Image.new("RGB", (40, 50), "red").save(path)
     other = merged()
     assert not all(torch.equal(other[name], tensor) for name, tensor in before.items())
+
+
+def test_the_header_tells_the_pixels_that_entered_by_a_hash(merge, files, tmp_path):
+    """Whatever the folder is called, and whatever else lies in it."""
+    own = tmp_path / "elsewhere"
+    shutil.copytree(files[0] / "images" / "birds", own)
+
+    def hashes(method="regmean", *folders):
+        return merge(method, "--calibration", *(folders or [own] * 3), "--set", "samples=4")[1]["images"]
+
+    first = hashes()
+    assert first.keys() == {"birds", "cars", "dogs"} and len(set(first.values())) == 1
+    assert hashes("regmean++", own, *[files[0] / "images" / "birds"] * 2) == first
+    for path in split_of(own, "test"):
+        Image.new("RGB", (40, 50), "red").save(path)
+    assert hashes() == first
+    Image.new("RGB", (40, 50), "red").save(split_of(own, "calibration")[0])
+    assert not set(hashes().values()) & set(first.values())
+    assert merge("average")[1]["images"] == {}
 
 
 def test_what_is_written_loads_in_timm_as_it_is(merge, tmp_path):

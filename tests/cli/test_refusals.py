@@ -134,6 +134,15 @@ def test_an_out_that_cannot_be_written(refused, mini_suite, tmp_path):
     assert "cannot write" in line and str(tmp_path / "file") in line
 
 
+@pytest.mark.parametrize("name", ["model.bin", "model", "model.safetensors.tmp"])
+@pytest.mark.parametrize("verb", [("merge", "--method", "average"), ("finetune", "--task", "digits")])
+def test_an_output_that_could_not_be_read_back(refused, tmp_path, monkeypatch, verb, name):
+    monkeypatch.setattr("mergebench.zoo.Zoo.__init__", lambda *_: pytest.fail("too late"))
+    line = refused(*verb, "--output", tmp_path / "out" / name)
+    assert f"{name}: weights are written as safetensors; give it a name in .safetensors" in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_broken_suite_files(refused, tmp_path):
     suite = tmp_path / "mine.yaml"
     for text, told in (

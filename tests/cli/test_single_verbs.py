@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from mergebench.bench import Bench
 from mergebench.cli.doctor import diagnose_import
 from mergebench.layout import Layout
 from mergebench.results import ResultStore
@@ -31,6 +32,16 @@ def test_a_merged_file_carries_its_recipe_and_loads_in_timm(mini_suite, command,
     assert recipe["method"] == "ties" and recipe["hyperparameters"]["scaling"] == 0.5
     assert set(recipe["experts"]) == {"landcover", "digits"}
     Zoo("tiny").make_empty_encoder().load_state_dict(load_file(merged), strict=True)
+
+
+@pytest.mark.parametrize(("method", "split"), [("average", ""), ("regmean", "calibration"), ("adamerging", "test")])
+def test_a_merged_file_tells_the_images_that_entered_by_their_hashes(mini_suite, command, tmp_path, method, split):
+    merged, bench = tmp_path / "merged.safetensors", Bench(str(mini_suite))
+    assert command("merge", "--method", method, "--suite", mini_suite, "--output", merged).status == 0
+    with safe_open(merged, "pt") as file:
+        recipe = json.loads(file.metadata()["recipe"])
+    data = bench.data(bench.variants[0])
+    assert recipe["images"] == {f"{t}/{split}": data[f"{t}/{split}"] for t in ("landcover", "digits") if split}
 
 
 def test_experts_of_ones_own_are_merged(command, tmp_path):

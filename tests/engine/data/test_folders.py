@@ -102,20 +102,32 @@ def calibrating(root):
 
 
 @pytest.mark.parametrize("train", ["train", "Train"])
-def test_a_folder_with_train_calibrates_with_its_images_alone(image_folder, train):
-    root = image_folder(**{f"{train}__b": [1, 2], f"{train}__a": [3], "test__a": [4], "val__b": [5]})
-    assert calibrating(root) == {f"{train}/a/003.png": 0, f"{train}/b/001.png": 1, f"{train}/b/002.png": 1}
+def test_loose_images_in_train_all_calibrate(image_folder, train):
     flat = image_folder("flat", **{train: [1, 2], "test": [3]})
     assert calibrating(flat) == {f"{train}/001.png": -1, f"{train}/002.png": -1}
 
 
-def test_class_folders_calibrate_with_the_split_that_the_task_of_this_folder_has(image_folder, placed):
-    root = image_folder(rose=range(20), oak=range(20, 31))
+@pytest.mark.parametrize(
+    ("train", "others", "count"),
+    [
+        ("", (), 7),
+        ("train__", (), 7),
+        ("Train__", ("val",), 8),
+        ("train__", ("Test",), 9),
+        ("train__", ("test", "validation"), 10),
+        ("train__", ("test", "valid", "val"), 10),
+    ],
+)
+def test_a_folder_calibrates_with_the_split_that_the_task_of_this_folder_has(
+    image_folder, placed, train, others, count
+):
+    more = {f"{split}__rose": range(40 + 9 * i, 49 + 9 * i) for i, split in enumerate(others)}
+    root = image_folder(**{f"{train}rose": range(20), f"{train}oak": range(20, 31)}, **more)
     part, task = folders.for_calibration(root), placed(data="pictures")
     expected = task.load("calibration")
-    assert part.labels.tolist() == expected.labels.tolist() and len(part.labels) == 7
-    found = {part.table(16).image(i).tobytes() for i in range(7)}
-    assert found == {expected.image(i).tobytes() for i in range(7)}
+    assert part.labels.tolist() == expected.labels.tolist() and len(part.labels) == count
+    found = {part.table(16).image(i).tobytes() for i in range(count)}
+    assert found == {expected.image(i).tobytes() for i in range(count)}
     for split in ("test", "validation", "train"):
         other = task.load(split)
         assert not found & {other.image(i).tobytes() for i in range(len(other.labels))}
@@ -134,6 +146,7 @@ def test_images_without_folders_all_calibrate(image_folder):
             {"a": [1, 2], "b": [3]},
             "3 images are too few for a calibration split beside train, validation and test; add",
         ),
+        ({"train__a": [1], "train__b": [2]}, "2 images are too few for a calibration split beside train, validation"),
         ({"a": range(9), ".": [10]}, "holds images beside folders of images"),
         ({"train__a": [1], "holdout__a": [2]}, "and beside them 'holdout'"),
         ({"test__a": [1], "val__a": [2]}, "has folders of splits (test, val), but none called train"),

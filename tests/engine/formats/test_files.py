@@ -128,9 +128,19 @@ def test_a_truncated_pickle_is_refused_wherever_it_ends(tmp_path, zipped):
     names = range(whole.find(b"ctorch"), whole.find(b"ctorch") + 40) if b"ctorch" in whole else ()
     for kept in [0, 1, 2, 10, *names, *range(40, len(whole), 97), len(whole) - 1]:
         path.write_bytes(whole[:kept])
-        with pytest.raises(CheckpointError, match=r"e\.pt is truncated or no torch pickle \(") as caught:
+        with pytest.raises(CheckpointError, match=r"e\.pt is truncated or no torch pickle; delete it") as caught:
             open_weights(path)
-        assert "\n" not in str(caught.value)
+        assert "\n" not in str(caught.value) and "weights_only" not in str(caught.value)
+
+
+def test_a_pickle_that_may_not_be_read_is_not_called_broken(tmp_path, monkeypatch):
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    torch.save(STATE, tmp_path / "e.pt")
+    monkeypatch.setattr("torch.load", forbidden)
+    with pytest.raises(CheckpointError, match=r"cannot read .*e\.pt: Permission denied"):
+        open_weights(tmp_path / "e.pt")
 
 
 @pytest.mark.parametrize(
