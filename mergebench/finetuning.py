@@ -1,22 +1,20 @@
 """Makes an expert: fine-tunes an encoder while its task's head stays frozen; or on several tasks at once."""
 
 import copy
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from mergebench.augmentation import AUGMENTATIONS
 from mergebench.errors import MergebenchError
 from mergebench.lora import adapt, check_rank, merge_adapters
-from mergebench.precisions import TRAINING_PRECISIONS
-from mergebench.states import digest
-from mergebench.trainer import count_of, interruptible, strategy
+from mergebench.progress import Progress, progress_file
+from mergebench.states import check_finite, digest
+from mergebench.trainer import count_of, interruptible, strategy, training_precision
 from mergebench.training import FineTuning, Schedule
 from mergebench.training_batches import Preparation, TrainingSet, make_streams
 
@@ -58,11 +56,12 @@ def finetune(
         frozen: parameters whose names start with one of these prefixes keep the base's values.
         lora: rank of the differences that are learnt in the blocks' linear layers, all else frozen (see `lora.py`);
             they are in the weights that are returned. None: all weights are trained.
-        seed: of the order of the images, of the augmentation and of `lora`'s start.
-        precision: one of `TRAINING_PRECISIONS`, Lightning's names.
+        seed: of the order of the images, of the augmentation, of `lora`'s start and of the encoder's dropout.
+        precision: as of `training_precision`.
         accelerator: Lightning's, e.g. "auto" or "cpu".
         devices: Lightning's, their number or their indices. Each is given its share of every step's images, so that
-            what is learnt does not depend on their number but for rounding.
+            what is learnt does not depend on their number but for rounding (and for what an encoder with dropout
+            drops, which each device draws for itself).
         checkpoint_dir: where to save progress, about ten times a run; an interrupted run picks up from there.
         identity: what tells the encoder from others with the same weights (`Encoder.identity`), kept with the progress.
         progress: show a progress bar.
@@ -71,9 +70,10 @@ def finetune(
         The encoder's state dict in float32 on the CPU.
 
     Raises:
-        MergebenchError: an unknown augmentation or precision, settings that do not fit together, or a checkpoint
-            of another training.
+        MergebenchError: an unknown augmentation or precision, settings that do not fit together, a checkpoint of
+            another training, or weights that are not finite in the end.
     """
+    precision = training_precision(precision, accelerator)
     check_settings(
         encoder,
         len(sets),
@@ -81,8 +81,8 @@ def finetune(
         augment=augment,
         frozen=frozen,
         lora=lora,
-        precision=precision,
         devices=devices,
+        checkpoint_dir=checkpoint_dir,
     )
     for one in sets:
         if len(one.images) != len(one.labels):
@@ -102,13 +102,13 @@ def finetune(
         "std": list(std),
         "encoder": dict(identity or {}),
     }
-    callbacks, resume_from = [], None
+    kept, resume_from = None, None
     if checkpoint_dir is not None:
-        callbacks.append(ModelCheckpoint(checkpoint_dir, filename="progress", enable_version_counter=False))
         settings["base"] = digest(encoder.state_dict())
         settings["heads"] = [digest(one.head.state_dict()) for one in sets]
         settings["training data"] = [one.identity for one in sets]
-        resume_from = _unfinished(Path(checkpoint_dir), settings)
+        kept = Progress(Path(checkpoint_dir), settings)
+        resume_from = kept.unfinished()
     for name, parameter in encoder.named_parameters():
         parameter.requires_grad_(not name.startswith(frozen) if frozen else True)
     if lora is not None:
@@ -121,7 +121,11 @@ def finetune(
         make_streams(sets, batch_size, seed),
         Preparation(mean, std, augment, seed),
         schedule,
+        seed,
+        kept,
     )
+    if precision == "64-true":
+        module.double()  # the Trainer would do so once a checkpoint's doubles were read, and rounded
     trainer = lightning.Trainer(
         max_epochs=math.ceil(steps / schedule.steps_per_epoch),
         reload_dataloaders_every_n_epochs=1,
@@ -130,16 +134,17 @@ def finetune(
         strategy=strategy(devices),
         use_distributed_sampler=False,  # the batches are dealt out already
         precision=precision,
-        callbacks=callbacks,
         logger=False,
-        enable_checkpointing=checkpoint_dir is not None,
+        enable_checkpointing=False,  # the module keeps its progress itself
         enable_progress_bar=progress,
         enable_model_summary=False,
     )
     with interruptible():
         trainer.fit(module, ckpt_path=resume_from)
     merge_adapters(encoder)
-    return {name: tensor.detach().float().cpu().clone() for name, tensor in encoder.eval().state_dict().items()}
+    state = {name: tensor.detach().float().cpu().clone() for name, tensor in encoder.eval().state_dict().items()}
+    check_finite(state, "the training diverged", "lower the learning rate")
+    return state
 
 
 def check_settings(
@@ -150,26 +155,26 @@ def check_settings(
     augment: str,
     frozen: tuple[str, ...],
     lora: int | None,
-    precision: str,
     devices: int | list[int] = 1,
+    checkpoint_dir: Path | None = None,
 ) -> None:
     """Refuses what cannot be trained, before anything is read or written.
 
     Args:
         encoder: its structure alone matters.
         tasks: how many are trained on.
-        batch_size, augment, frozen, lora, precision, devices: as of `finetune`.
+        batch_size, augment, frozen, lora, devices, checkpoint_dir: as of `finetune`.
 
     Raises:
         MergebenchError: as `finetune` does.
     """
     if augment not in AUGMENTATIONS:
         raise MergebenchError(f"unknown augmentation {augment!r}; there are {', '.join(AUGMENTATIONS)}")
-    if precision not in TRAINING_PRECISIONS:
-        raise MergebenchError(f"unknown precision {precision!r}; there are {', '.join(TRAINING_PRECISIONS)}")
     for prefix in frozen:
         if not any(name.startswith(prefix) for name, _ in encoder.named_parameters()):
             raise MergebenchError(f"frozen: no parameter's name begins with {prefix!r}")
+    if frozen and all(name.startswith(frozen) for name, _ in encoder.named_parameters()):
+        raise MergebenchError(f"frozen={list(frozen)} leaves nothing to be trained; freeze less")
     if frozen and lora is not None:
         raise MergebenchError(f"frozen={list(frozen)} with lora={lora}: with lora all weights are frozen; give one")
     if lora is not None:
@@ -179,21 +184,5 @@ def check_settings(
             raise MergebenchError(
                 f"batch_size={batch_size}, but there are {number} {what}; each needs an image in every step"
             )
-
-
-def _unfinished(folder: Path, settings: dict[str, Any]) -> Path | None:
-    """The checkpoint of this very training, if it was broken off; of another one, it would be taken for this one's."""
-    saved, told = folder / "progress.ckpt", folder / "settings.json"
-    settings = json.loads(json.dumps(settings))  # as they are read back
-    if not saved.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        told.write_text(json.dumps(settings), encoding="utf-8")
-        return None
-    before = json.loads(told.read_text(encoding="utf-8")) if told.exists() else {}
-    for name, value in settings.items():
-        if before.get(name) != value:
-            raise MergebenchError(
-                f"{folder} holds the checkpoint of another training ({name} {before.get(name)!r}, not {value!r}); "
-                "name another folder, or delete it"
-            )
-    return saved
+    if checkpoint_dir is not None:
+        progress_file(Path(checkpoint_dir))

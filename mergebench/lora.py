@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mergebench.errors import MergebenchError
 from mergebench.layout import Layout
+from mergebench.seeds import generator
 
 
 class LowRank(nn.Module):
@@ -55,10 +56,10 @@ def adapt(encoder: nn.Module, rank: int, seed: int) -> None:
         MergebenchError: another kind of model, or a layer with no more rows or columns than that.
     """
     check_rank(encoder, rank)
-    generator = torch.Generator().manual_seed(seed)
+    drawing = generator(seed)
     encoder.requires_grad_(False)
     for name, linear, parts in _linears(encoder):
-        _replace(encoder, name, LowRank(linear, rank, parts, generator))
+        _replace(encoder, name, LowRank(linear, rank, parts, drawing))
 
 
 def check_rank(encoder: nn.Module, rank: int) -> None:

@@ -10,6 +10,7 @@ from mergebench import discovery, hyperparameters, registry
 from mergebench.errors import CheckpointError, MethodError, NeedsError
 from mergebench.images import ExplicitBatches
 from mergebench.pool import ModelPool
+from mergebench.seeds import seeded
 from mergebench.states import StateDict, check_state
 
 
@@ -36,8 +37,7 @@ def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any])
     if function.card.lacks(len(pool.tasks)):
         raise MethodError(function.card.lacks(len(pool.tasks)))
     # Methods that draw from torch's global generator are reproducible too, and leave the caller's as it was.
-    with torch.random.fork_rng(devices=[pool.device] if pool.device.type == "cuda" else []):
-        torch.manual_seed(pool.generator().initial_seed())
+    with seeded(pool.generator().initial_seed(), pool.device):
         result = function(pool, **resolved)
     states = result if isinstance(result, PerTask) else {"": result}
     if isinstance(result, PerTask) and function.card.role != "ceiling":

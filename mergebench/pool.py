@@ -1,7 +1,6 @@
 """The model pool: all that a merge method may see of its inputs, and nothing that it did not declare."""
 
 import copy
-import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mergebench import seeds
 from mergebench.errors import MergebenchError, MethodError, NeedsError
 from mergebench.images import ImageSource
 from mergebench.layout import Layout
@@ -296,9 +296,7 @@ class ModelPool:
 
     def generator(self, *key: object) -> torch.Generator:
         """A CPU random generator of its own for every key, decided by the pool's seed."""
-        text = "|".join(map(str, (self.seed, self._method, *key)))
-        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
-        return torch.Generator().manual_seed(seed)
+        return seeds.generator(seeds.derived(self.seed, self._method, *key))
 
     def report(self, **facts: Any) -> None:
         """Keep facts about the merge (condition numbers, learnt coefficients ...) for the result.

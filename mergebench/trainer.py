@@ -59,13 +59,17 @@ def count_of(devices: int | list[int]) -> int:
     return len(devices) if isinstance(devices, list) else devices
 
 
-def training_precision(name: str, device: str) -> str:
+def training_precision(name: str, accelerator: str) -> str:
     """What to train in: `auto` is bf16-mixed on a GPU that computes in bfloat16, else 32-true; other names stay.
 
+    Args:
+        name: "auto", or one of `TRAINING_PRECISIONS`.
+        accelerator: Lightning's.
+
     Raises:
-        MergebenchError: no such precision, or none of this device.
+        MergebenchError: no such precision, or none of this accelerator.
     """
-    gpu = device.startswith("cuda")
+    gpu = torch.cuda.is_available() if accelerator == "auto" else accelerator != "cpu"
     if name == "auto":
         return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     if name not in TRAINING_PRECISIONS:
@@ -99,6 +103,4 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*Grad strides do not match bucket view strides.*")
     # A frozen head is in eval mode on purpose.
     warnings.filterwarnings("ignore", message=".*module\\(s\\) in eval mode at the start of training.*")
-    # An expert's checkpoints lie beside its settings, and a run that goes on finds them there.
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*")

@@ -13,6 +13,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 
 from mergebench.portable import Portable
+from mergebench.progress import Progress
+from mergebench.seeds import derived, seeded
+from mergebench.states import count_not_finite
 from mergebench.trainer import quiet_lightning
 from mergebench.training_batches import Batches, Preparation, Stream
 
@@ -35,7 +38,7 @@ class Schedule:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Lightning saves at the end of an epoch: about ten times a run."""
+        """Progress is kept at the end of an epoch: about ten times a run."""
         return max(1, math.ceil(self.steps / 10))
 
     def factor(self, step: int) -> float:
@@ -52,6 +55,8 @@ class FineTuning(Portable, lightning.LightningModule):
         streams: the tasks' images.
         preparation: how they become pixels.
         schedule: how far every step goes.
+        seed: of what the encoder draws itself (dropout, drop path).
+        progress: where to keep it.
     """
 
     def __init__(
@@ -61,10 +66,13 @@ class FineTuning(Portable, lightning.LightningModule):
         streams: Sequence[Stream],
         preparation: Preparation,
         schedule: Schedule,
+        seed: int,
+        progress: Progress | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.heads = encoder, nn.ModuleList(heads).requires_grad_(False).eval()
         self.streams, self.preparation, self.schedule = streams, preparation, schedule
+        self.seed, self.progress = seed, progress
 
     def setup(self, stage: str) -> None:
         """A process of its own has to be told what not to say."""
@@ -72,15 +80,22 @@ class FineTuning(Portable, lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader:
         """The batches of the current epoch."""
-        first = self.current_epoch * self.schedule.steps_per_epoch
-        count = min(self.schedule.steps_per_epoch, self.schedule.steps - first)
+        count = min(self.schedule.steps_per_epoch, self.schedule.steps - self._first_step)
         rank, world = self.trainer.global_rank, self.trainer.world_size
-        return DataLoader(Batches(self.streams, self.preparation, first, count, rank, world), batch_size=None)
+        batches = Batches(self.streams, self.preparation, self._first_step, count, rank, world)
+        # A loader without a generator of its own draws from the process's, though it shuffles nothing.
+        return DataLoader(batches, batch_size=None, generator=torch.Generator())
+
+    @property
+    def _first_step(self) -> int:
+        """Of the current epoch."""
+        return self.current_epoch * self.schedule.steps_per_epoch
 
     def training_step(self, batch: tuple[Tensor, list[Tensor]], batch_index: int) -> Tensor:
         """Cross-entropy of one augmented batch, every task weighing the same, whatever its share on this device."""
         pixels, labels = batch
-        with _attention(self.device):
+        drawn = derived("encoder", self.seed, self._first_step + batch_index, self.trainer.global_rank)
+        with _attention(self.device), seeded(drawn, self.device):
             features = self.encoder(pixels).split([len(part) for part in labels])
             losses = [
                 nn.functional.cross_entropy(head(f).float(), part, reduction="sum") / stream.batch_size
@@ -90,6 +105,23 @@ class FineTuning(Portable, lightning.LightningModule):
             loss = torch.stack(losses).mean() * self.trainer.world_size
         self.log("loss", loss, prog_bar=True)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Keeps the progress, or stops where there can be none: weights that are not finite stay so."""
+        if any(count_not_finite(parameter) for parameter in self.encoder.parameters()):
+            self.trainer.should_stop = True  # an error would end several devices' processes with a traceback
+        elif self.progress:
+            self.progress.save(self.trainer)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Notes of which training it is."""
+        if self.progress:
+            checkpoint["settings"] = self.progress.settings
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Another training's may have taken its place since it was looked at."""
+        if self.progress:
+            self.progress.check(checkpoint)
 
     def configure_optimizers(self) -> dict:
         """AdamW under the schedule; biases, norms and embeddings are not decayed."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mergebench.augmentation import AUGMENTATIONS
+from mergebench.seeds import generator
 from mergebench.states import digest
 
 
@@ -58,8 +59,8 @@ class Stream:
         """The image at a position of an endless stream of shuffled passes over the data."""
         epoch, place = divmod(position, len(self.images))
         if getattr(self, "_epoch", None) != epoch:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            self._epoch, self._order = epoch, torch.randperm(len(self.images), generator=generator).tolist()
+            drawing = generator(self.seed * 1_000_003 + epoch)
+            self._epoch, self._order = epoch, torch.randperm(len(self.images), generator=drawing).tolist()
         return self._order[place]
 
 
@@ -88,8 +89,7 @@ class Preparation:
     def pixels(self, images: Tensor, step: int, share: range, total: int) -> Tensor:
         """The images uint8 [B, H, W, C] of a share of a step's batch -> float [B, C, H, W]."""
         augmentation = AUGMENTATIONS[self.augment]
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        numbers = augmentation.draw(total, generator)[:, share.start : share.stop]
+        numbers = augmentation.draw(total, generator(self.seed * 1_000_003 + step))[:, share.start : share.stop]
         pixels = augmentation.apply(images.permute(0, 3, 1, 2).float() / 255, numbers)
         mean, std = torch.tensor(self.mean)[:, None, None], torch.tensor(self.std)[:, None, None]
         return (pixels - mean) / std

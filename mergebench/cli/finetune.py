@@ -61,7 +61,7 @@ def execute(config: Namespace) -> int:
     from mergebench.measure import resolve_device, set_threads
     from mergebench.own_training import own_head
     from mergebench.set_aside import check_set_aside, inherited, set_aside
-    from mergebench.states import digest, save_state
+    from mergebench.states import check_finite, digest, save_state
     from mergebench.trainer import placement, quiet_lightning, training_precision
     from mergebench.training_batches import TrainingSet
 
@@ -70,16 +70,17 @@ def execute(config: Namespace) -> int:
     check_output(output)
     set_threads(config.threads)
     device = resolve_device(config.device)
-    precision, where = training_precision(config.precision, device), placement(device, config.devices)
+    where = placement(device, config.devices)
+    precision = training_precision(config.precision, where["accelerator"])
     zoo = _zoo(config)
     tasks = sorted({zoo.find(name) for name in config.task})
     names = ("steps", "batch_size", "learning_rate", "weight_decay", "augment", "frozen", "lora")
     settings = {name: config[name] for name in names} | {"precision": precision, "frozen": tuple(config.frozen)}
-    decisive = ("batch_size", "augment", "frozen", "lora", "precision")
-    asked = {name: settings[name] for name in decisive} | {"devices": where["devices"]}
+    checkpoints = Path(config.checkpoints) if config.checkpoints else None
+    asked = {name: settings[name] for name in ("batch_size", "augment", "frozen", "lora")}
+    asked |= {"devices": where["devices"], "checkpoint_dir": checkpoints}
     check_settings(zoo.make_empty_encoder(), len(tasks), **asked)  # before images are decoded, or a head is fitted
     check_set_aside("the base", zoo.base, tasks, zoo.task)
-    checkpoints = Path(config.checkpoints) if config.checkpoints else None
     splits = {task: load_split(zoo.task(task), "train") for task in tasks}
     encoder = replace(zoo.encoder, scales=(zoo.mean, zoo.std)).recipe
     recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": encoder}
@@ -106,6 +107,7 @@ def execute(config: Namespace) -> int:
     )
     # What is evaluated is what is written.
     state = {name: tensor.to(zoo.base[name].dtype) for name, tensor in state.items()}
+    check_finite(state, "the expert in the base's number format", "lower --learning-rate")
     save_state(state, output, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
     if recipe.get("head") == "linear":
         beside = output.with_suffix(".head.safetensors")

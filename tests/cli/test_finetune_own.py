@@ -109,6 +109,8 @@ def test_a_probe_is_fitted_once_and_kept_with_the_progress(command, flowers, tmp
     [
         (["--augment", "mixup"], "unknown augmentation 'mixup'"),
         (["--frozen", "steam"], "no parameter's name begins with 'steam'"),
+        (["--frozen", ""], "frozen=[''] leaves nothing to be trained"),
+        (["--checkpoints", "/dev/null/x"], "cannot write /dev/null/x/progress.ckpt: Not a directory"),
         (["--lora", "160"], "lora=160, but 'blocks.0.attn.qkv' has rank 160 itself"),
         (["--batch-size", "1", "--devices", "2"], "there are 2 devices"),
     ],

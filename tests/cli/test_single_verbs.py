@@ -83,6 +83,18 @@ def test_finetune_writes_lora_merged_into_the_base_s_weights(command, tmp_path):
     assert (recipe["lora"], recipe["precision"]) == (2, "32-true")
 
 
+@pytest.mark.parametrize(
+    ("steps", "rate", "told"),
+    [(3, 1e30, "the training diverged: "), (1, 1e7, "the expert in the base's number format: ")],
+)
+def test_weights_that_are_not_finite_are_not_written(steps, rate, told, refused, tmp_path):
+    expert = tmp_path / "expert.safetensors"
+    expert.write_text("a good one")
+    line = refused("finetune", "--task", "digits", "--output", expert, "--steps", steps, "--learning-rate", rate)
+    assert told in line and "NaN or infinite; lower" in line
+    assert expert.read_text() == "a good one" and list(tmp_path.iterdir()) == [expert]
+
+
 def test_leaderboard_is_made_again_from_the_files(mini_run, command):
     (mini_run / "leaderboard.html").unlink(missing_ok=True)
     done = command("leaderboard", "--out", mini_run)

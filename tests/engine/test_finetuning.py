@@ -1,5 +1,6 @@
 """Fine-tuning on a miniature: it learns, the head stays frozen, the seed decides, an interrupted run goes on."""
 
+import contextlib
 import copy
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from torch import nn
 from mergebench.errors import MergebenchError
 from mergebench.finetuning import FineTuning, finetune
 from mergebench.heads import ZeroShotHead
+from mergebench.progress import Progress
 from mergebench.tasks.tiny.model import create_encoder
 from mergebench.training import Schedule, parameter_groups
 from mergebench.training_batches import Preparation, TrainingSet, make_streams
@@ -18,15 +20,16 @@ CLASSES, WIDTH, SIDE = 3, 8, 8
 
 
 class Encoder(nn.Module):
-    """Two layers, so that one can be frozen."""
+    """Two layers, so that one can be frozen, and what a layer between them may draw at random."""
 
     def __init__(self):
         super().__init__()
         self.stem = nn.Linear(3 * SIDE * SIDE, WIDTH)
+        self.dropout = nn.Dropout(0.0)
         self.last = nn.Linear(WIDTH, WIDTH)
 
     def forward(self, images):
-        return self.last(torch.tanh(self.stem(images.flatten(1))))
+        return self.last(self.dropout(torch.tanh(self.stem(images.flatten(1)))))
 
 
 @pytest.fixture
@@ -39,11 +42,33 @@ def parts():
     return Encoder(), head, images, labels
 
 
+@pytest.fixture
+def dropping(parts):
+    """An encoder with dropout."""
+    parts[0].dropout.p = 0.3
+    return parts
+
+
 def run(parts, **options):
     encoder, head, images, labels = parts
     settings = {"steps": 40, "batch_size": 16, "learning_rate": 1e-2, "accelerator": "cpu"}
     settings |= {"mean": (0.5,) * 3, "std": (0.25,) * 3} | options
     return finetune(copy.deepcopy(encoder), [TrainingSet(head, images, labels)], **settings)
+
+
+def make_module(parts, batch_size, *others):
+    """The module that trains an encoder on one task, or on several."""
+    sets = [TrainingSet(*one[1:]) for one in (parts, *others)]
+    module = FineTuning(
+        parts[0],
+        [one.head for one in sets],
+        make_streams(sets, batch_size, seed=3),
+        Preparation((0.5,) * 3, (0.25,) * 3, "none", seed=3),
+        Schedule(steps=40, learning_rate=1e-2, weight_decay=0.0, warmup=0),
+        seed=3,
+    )
+    module.log = lambda *args, **kwargs: None
+    return module
 
 
 def loss(parts, state):
@@ -79,20 +104,70 @@ def test_the_seed_decides(parts):
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
+def test_the_seed_alone_decides_what_an_encoder_drops(dropping):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = run(dropping)
+    assert torch.equal(torch.get_rng_state(), before)  # the process's own numbers go on as they would have
+    torch.manual_seed(2)
+    again, other = run(dropping), run(dropping, seed=1)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+    dropping[0].dropout.p = 0.0
+    whole = run(dropping)
+    assert any(not torch.equal(first[name], whole[name]) for name in first)
+
+
+def test_every_step_and_every_device_drops_others(dropping):
+    encoder, head, images, labels = dropping
+    module = make_module(dropping, 16)
+    losses = set()
+    for rank, epoch, index in [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 0, 0)]:
+        module.trainer = SimpleNamespace(current_epoch=epoch, global_rank=rank, world_size=1)
+        losses.add(module.training_step((images.permute(0, 3, 1, 2) / 255, [labels]), index).item())
+    assert len(losses) == 4
+
+
+@pytest.mark.parametrize("options", [{"seed": 99_999_999_999_999_999}, {"seed": 2**70, "augment": "affine"}])
+def test_every_whole_number_is_a_seed(options, parts):
+    first, again, other = run(parts, **options), run(parts, **options), run(parts, seed=0)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
 def test_frozen_parameters_keep_the_base_s_values(parts):
     state, base = run(parts, frozen=("stem",)), parts[0].state_dict()
     assert torch.equal(state["stem.weight"], base["stem.weight"])
     assert not torch.equal(state["last.weight"], base["last.weight"])
 
 
-def test_an_interrupted_run_ends_where_an_unbroken_one_does(parts, tmp_path, monkeypatch):
-    unbroken = run(parts, augment="shift")
-    with monkeypatch.context() as patch:
-        patch.setattr("mergebench.finetuning.FineTuning.training_step", failing_after(25))
-        with pytest.raises(RuntimeError, match="pulled"):
-            run(parts, augment="shift", checkpoint_dir=tmp_path)
-    resumed = run(parts, augment="shift", checkpoint_dir=tmp_path)
-    assert all(torch.allclose(unbroken[name], resumed[name], atol=1e-6) for name in unbroken)
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "64-true"])
+def test_an_interrupted_run_ends_where_an_unbroken_one_does(precision, dropping, tmp_path, pulled_after):
+    options = {"augment": "shift", "precision": precision}
+    unbroken = run(dropping, **options)
+    with pulled_after(25):
+        run(dropping, **options, checkpoint_dir=tmp_path)
+    resumed = run(dropping, **options, checkpoint_dir=tmp_path)
+    assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
+
+
+@pytest.fixture
+def pulled_after(monkeypatch):
+    """The plug is pulled after so many steps."""
+    original = FineTuning.training_step
+
+    @contextlib.contextmanager
+    def pulled(count):
+        def step(self, batch, index):
+            if self.global_step == count:
+                raise RuntimeError("pulled")
+            return original(self, batch, index)
+
+        with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="pulled"):
+            patch.setattr(FineTuning, "training_step", step)
+            yield
+
+    return pulled
 
 
 @pytest.mark.parametrize(
@@ -114,6 +189,80 @@ def test_a_checkpoint_of_another_training_is_refused(change, told, parts, tmp_pa
     assert all(torch.equal(finished[name], again[name]) for name in finished)
 
 
+def test_of_two_trainings_begun_in_one_folder_neither_takes_the_other_s_checkpoint(parts, tmp_path, pulled_after):
+    with pulled_after(0):
+        run(parts, checkpoint_dir=tmp_path, seed=1)
+    with pulled_after(25):
+        run(parts, checkpoint_dir=tmp_path)
+    with pytest.raises(MergebenchError, match=r"another training \(seed 0, not 1\)"):
+        run(parts, checkpoint_dir=tmp_path, seed=1)
+    resumed, unbroken = run(parts, checkpoint_dir=tmp_path), run(parts)
+    assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
+
+
+def test_a_checkpoint_that_took_another_s_place_is_refused_when_it_is_read(parts, tmp_path, monkeypatch):
+    run(parts, checkpoint_dir=tmp_path)
+    monkeypatch.setattr(Progress, "unfinished", lambda self: self.file)  # looked at before it was there
+    with pytest.raises(MergebenchError, match=r"another training \(seed 0, not 1\)"):
+        run(parts, checkpoint_dir=tmp_path, seed=1)
+
+
+def test_a_checkpoint_that_names_no_training_or_is_none_is_refused(parts, tmp_path):
+    file = tmp_path / "progress.ckpt"
+    torch.save({"state_dict": {}, "epoch": 3}, file)
+    (tmp_path / "settings.json").write_text('{"steps": 40}')  # as earlier versions wrote them
+    with pytest.raises(MergebenchError, match="progress.ckpt does not say of which training it is; name another"):
+        run(parts, checkpoint_dir=tmp_path)
+    for broken in (file.read_bytes()[:100], b""):
+        file.write_bytes(broken)
+        with pytest.raises(MergebenchError, match="progress.ckpt is no checkpoint, or not whole; name another"):
+            run(parts, checkpoint_dir=tmp_path)
+    torch.save([1], file)
+    with pytest.raises(MergebenchError, match="does not say of which training"):
+        run(parts, checkpoint_dir=tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_at_once(parts, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("lightning.Trainer.fit", lambda *_, **__: pytest.fail("too late"))
+    with pytest.raises(MergebenchError, match=r"cannot write .*file/progress\.ckpt: "):
+        run(parts, checkpoint_dir=tmp_path / "file")
+
+
+def test_progress_that_can_no_longer_be_written_is_told_and_the_last_is_intact(
+    parts, tmp_path, monkeypatch, pulled_after
+):
+    with pulled_after(25):
+        run(parts, checkpoint_dir=tmp_path)
+    before = (tmp_path / "progress.ckpt").read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lightning.Trainer.save_checkpoint", full)
+        with pytest.raises(MergebenchError, match=r"cannot write .*progress\.ckpt: No space left on device"):
+            run(parts, checkpoint_dir=tmp_path)
+    assert (tmp_path / "progress.ckpt").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_training_that_diverges_is_stopped_and_told_and_its_progress_is_not_kept(parts, tmp_path, monkeypatch):
+    taken, original = [], FineTuning.training_step
+
+    def step(self, *given):
+        taken.append(self.global_step)
+        return original(self, *given) * (torch.nan if self.global_step == 5 else 1)
+
+    monkeypatch.setattr(FineTuning, "training_step", step)
+    with pytest.raises(
+        MergebenchError, match="the training diverged: 'last.bias' holds 8 values.*; lower the learning"
+    ):
+        run(parts, checkpoint_dir=tmp_path)
+    assert taken == list(range(8))
+    kept = torch.load(tmp_path / "progress.ckpt", weights_only=True)
+    assert kept["global_step"] == 4 and all(tensor.isfinite().all() for tensor in kept["state_dict"].values())
+
+
 def test_a_checkpoint_of_another_task_is_refused(parts, tmp_path):
     run(parts, checkpoint_dir=tmp_path)
     encoder, head, images, labels = parts
@@ -130,27 +279,21 @@ def test_every_precision_learns_and_gives_float32(precision, parts):
     assert loss(parts, state) < 0.5 * loss(parts, parts[0].state_dict())
 
 
-def failing_after(count):
-    original = FineTuning.training_step
-
-    def step(self, batch, index):
-        if self.global_step == count:
-            raise RuntimeError("pulled")
-        return original(self, batch, index)
-
-    return step
-
-
 def test_what_cannot_work_is_named(parts):
     with pytest.raises(MergebenchError, match="'mixup'.*affine"):
         run(parts, augment="mixup")
-    with pytest.raises(MergebenchError, match="unknown precision '8-bit'; there are 32-true"):
+    with pytest.raises(MergebenchError, match="unknown precision '8-bit'; there are: auto, 32-true"):
         run(parts, precision="8-bit")
+    with pytest.raises(MergebenchError, match="precision '16-mixed' needs a GPU"):
+        run(parts, precision="16-mixed")
     encoder, head, images, labels = parts
     with pytest.raises(MergebenchError, match="48 images but 47 labels"):
         finetune(encoder, [TrainingSet(head, images, labels[:-1])], mean=(0.5,) * 3, std=(0.2,) * 3)
     with pytest.raises(MergebenchError, match="no parameter's name begins with 'steam'"):
         run(parts, frozen=("steam",))
+    for everything in ("",), ("stem", "last"):
+        with pytest.raises(MergebenchError, match=r"frozen=\[.*\] leaves nothing to be trained; freeze less"):
+            run(parts, frozen=everything)
     with pytest.raises(MergebenchError, match="batch_size=1, but there are 2 tasks"):
         sets = [TrainingSet(head, images, labels)] * 2
         finetune(encoder, sets, mean=(0.5,) * 3, std=(0.2,) * 3, batch_size=1)
@@ -170,15 +313,8 @@ def test_several_tasks_are_learnt_together_and_weigh_the_same(parts):
 
 def test_the_first_joint_step_is_the_mean_of_the_tasks_gradients(parts):
     encoder, head, images, labels = parts
-    sets = [TrainingSet(head, images, labels), TrainingSet(copy.deepcopy(head), images, labels.roll(5))]
-    module = FineTuning(
-        encoder,
-        [one.head for one in sets],
-        make_streams(sets, 11, seed=3),
-        Preparation((0.5,) * 3, (0.25,) * 3, "none", seed=3),
-        Schedule(steps=4, learning_rate=1e-2, weight_decay=0.0, warmup=0),
-    )
-    module.log = lambda *args, **kwargs: None
+    other = encoder, copy.deepcopy(head), images, labels.roll(5)
+    module = make_module(parts, 11, other)
     module.trainer = SimpleNamespace(current_epoch=0, global_rank=0, world_size=1)
     pixels, told = module.train_dataloader().dataset[0]
     assert [len(y) for y in told] == [6, 5]

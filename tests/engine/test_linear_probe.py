@@ -6,9 +6,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from mergebench.errors import MergebenchError
 from mergebench.linear_probe import fit_linear_head, logistic_regression
+from mergebench.measure import measure
 
 SCALES = ((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 
@@ -50,6 +52,16 @@ def test_it_learns_on_an_encoder_s_features_and_reads_a_memory_map(mini, tmp_pat
     assert torch.equal(head.weight, again.weight) and torch.equal(head.bias, again.bias)
     pixels = ((torch.from_numpy(images) / 255 - torch.tensor(SCALES[0])) / torch.tensor(SCALES[1])).permute(0, 3, 1, 2)
     assert (head(encoder(pixels)).argmax(1).numpy() == labels).mean() > 0.95
+
+
+def test_it_holds_its_features_twice_at_most():
+    count, width = 20_000, 512
+    images = np.random.default_rng(0).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    labels, encoder = np.arange(count) % 2, nn.Sequential(nn.Flatten(), nn.Linear(48, width))
+    fit_linear_head(encoder, images[:1000], labels[:1000], 2, *SCALES)  # what is loaded once
+    with measure("cpu") as meter:
+        fit_linear_head(encoder, images, labels, 2, *SCALES)
+    assert meter.cost.peak_bytes < 2 * count * width * 8
 
 
 def test_a_class_without_an_image_is_named(mini):

@@ -72,12 +72,11 @@ def test_an_interrupted_run_goes_on(mini, tmp_path, monkeypatch):
     with pytest.raises(MergebenchError, match="lora 3, not None"):
         run(mini, checkpoint_dir=tmp_path, lora=None)
     resumed = run(mini, checkpoint_dir=tmp_path)
-    for name in unbroken:
-        torch.testing.assert_close(resumed[name], unbroken[name], rtol=1e-5, atol=1e-6)
+    assert all(torch.equal(resumed[name], unbroken[name]) for name in unbroken)
 
 
 def test_the_seed_decides(mini):
-    first, again, other = run(mini), run(mini), run(mini, seed=1)
+    first, again, other = run(mini), run(mini), run(mini, seed=2**70 + 1)  # of any size
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in ADAPTED)
 

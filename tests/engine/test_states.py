@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import resource
 
 import pytest
 import torch
@@ -242,6 +243,20 @@ def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, m
     monkeypatch.setattr(states, "save_file", half)
     with pytest.raises(MergebenchError, match=r"cannot write .*e\.safetensors: No space left on device"):
         save_state({"a": torch.ones(5)}, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_fills_up_is_told_in_one_line(tmp_path):
+    path = tmp_path / "e.safetensors"
+    save_state(changed(), path)
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(MergebenchError, match=r"^cannot write .*e\.safetensors: .*File too large.*$"):
+            save_state({"a": torch.ones(30_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
