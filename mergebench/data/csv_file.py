@@ -32,13 +32,13 @@ def find(path: Path, image: str, label: str) -> Found:
     spelt = sorted({label for part in rows.values() for _, label in part})
     # Labels that are all numbers are ids, not names.
     names = None if all(re.fullmatch(r"-?\d+", label) for label in spelt) else tuple(spelt)
+    ids = {label: int(label) if names is None else place for place, label in enumerate(spelt)}
 
     def part(entries: list[tuple[Path, str]]) -> Part:
         import numpy as np
 
-        labels = [int(label) if names is None else names.index(label) for _, label in entries]
         return Part(
-            np.array(labels, dtype=np.int64),
+            np.array([ids[label] for _, label in entries], dtype=np.int64),
             lambda index: open_image(entries[index][0]),
             lambda index: str(entries[index][0]),
         )

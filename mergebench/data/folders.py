@@ -33,8 +33,8 @@ def find(root: Path, wanted: set[str]) -> Found:
         import numpy as np
 
         images = [file for name in sorted(folders) for file in folders[name]]
-        labels = [names.index(name) for name in sorted(folders) for _ in folders[name]]
-        return Part(np.array(labels, dtype=np.int64), _opener(images), lambda index: str(images[index]))
+        labels = np.arange(len(names), dtype=np.int64).repeat([len(folders.get(name, ())) for name in names])
+        return Part(labels, _opener(images), lambda index: str(images[index]))
 
     def read(asked: set[str]) -> Source:
         return Source({split: part(folders) for split, folders in files.items() if split in asked}, tuple(names))
