@@ -1,8 +1,10 @@
 """Parquet and arrow files, as the hub lays data sets out and as the library `datasets` saves them."""
 
 import io
+import os.path
 import re
 from collections.abc import Callable, Collection
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,20 +42,29 @@ def find(root: Path, wanted: set[str], subset: str, image: str, label: str, iden
         wanted: names of splits.
         subset: the configuration that is meant, where the folder has several.
         image, label: names of the columns.
-        identity: what its content is known by; that of its files, if empty.
+        identity: what its content is known by; that of its files, and of those that cells name, if empty.
 
     Raises:
-        MergebenchError: no tables of these splits, or several configurations.
+        MergebenchError: no tables of these splits, or several configurations; without an identity, also tables that
+            cannot be read.
     """
     files = _by_split(root, wanted, subset)
 
-    def read(asked: set[str]) -> Source:
-        wanted_of = {split: paths for split, paths in files.items() if split in asked}
-        return _source(wanted_of, root, subset, image, label)
+    @cache
+    def table(split: str) -> "Table":
+        from mergebench.data.rows import Table
 
-    every = [file for paths in files.values() for file in paths]
-    every += [note for note in (root / "README.md", root / "dataset_infos.json") if note.is_file()]
-    return Found(identity or identity_of(root, every), read)
+        return Table(files[split])
+
+    def read(asked: set[str]) -> Source:
+        return _source({split: table(split) for split in files if split in asked}, root, subset, image, label)
+
+    if not identity:
+        every = {file for paths in files.values() for file in paths}
+        every |= {root / path for split in files for path in table(split).paths(image)}
+        every |= {root / "README.md", root / "dataset_infos.json"}
+        identity = identity_of(root, filter(os.path.isfile, every))
+    return Found(identity, read)
 
 
 def _files(root: Path) -> list[Path]:
@@ -124,13 +135,10 @@ def _without(path: Path, split: str) -> str:
     return "/".join(word for word in words if word not in (split, "data", "")) or "."
 
 
-def _source(files: dict[str, list[Path]], root: Path, subset: str, image: str, label: str) -> Source:
+def _source(tables: "dict[str, Table]", root: Path, subset: str, image: str, label: str) -> Source:
     import numpy as np
     import pyarrow as pa
 
-    from mergebench.data.rows import Table
-
-    tables = {split: Table(paths) for split, paths in files.items()}
     for table in tables.values():
         kind = table.type_of(image)
         if not _encoded(kind):
