@@ -52,7 +52,8 @@ def find(path: Path, image: str, label: str) -> Found:
             raise MergebenchError(f"{path}: there is a split {stranger!r}; name it under `splits:`, or remove its rows")
         return Source({split: part(some) for split, some in entries.items() if split in asked}, names)
 
-    return Found(identity_of(path.parent, {path, *(file for part in rows.values() for file, _ in part)}), read)
+    files = {path, *(file for part in rows.values() for file, _ in part)}
+    return Found(identity_of(path.parent, files), read, splits=tuple(rows))
 
 
 def _rows(path: Path, columns: tuple[str, str]) -> list[dict[str, str]]:

@@ -22,7 +22,8 @@ def find(root: Path, wanted: set[str]) -> Found:
             beside others.
     """
     tops = _folders(root)
-    classes = {split: _folders(top) for split, top in _splits(root, tops, wanted).items()} or {"train": tops}
+    parted = _splits(root, tops, wanted)
+    classes = {split: _folders(top) for split, top in parted.items()} or {"train": tops}
     if not tops:
         raise MergebenchError(f"{root} has no folders of images, one per class")
     files = {split: {folder.name: _images(folder) for folder in folders} for split, folders in classes.items()}
@@ -39,7 +40,7 @@ def find(root: Path, wanted: set[str]) -> Found:
     def read(asked: set[str]) -> Source:
         return Source({split: part(folders) for split, folders in files.items() if split in asked}, tuple(names))
 
-    return Found(identity_of(root, everything), read)
+    return Found(identity_of(root, everything), read, splits=[top.name for top in tops] if parted else ["train"])
 
 
 def for_calibration(root: Path) -> Part:
