@@ -34,7 +34,8 @@ class TaskConfig(Strict):
         image, label: names of the columns.
         splits: this project's split -> the source's name of it, where they differ ("test": "validation").
         counts: the source's split -> the number of images it must have. Where they name train, they name all splits
-            that are used, and the task's card can be told before anything is fetched.
+            that are used (of a source on disk, none of the usual ones may be left out), and the task's card can be told
+            before anything is fetched.
         classes: class names for prompts, in the order of the label ids; the data's own, if not given.
         labels: how the data name these classes, where they name them otherwise: per class a name, or several.
         templates: prompt templates, each with one `{}` for the class name.

@@ -4,17 +4,17 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.heads import ZeroShotHead, average_prompts
+from mergebench.heads import ZeroShotHead, average_prompts, load_head
 from mergebench.image_cache import cache_root
-from mergebench.states import StateDict, digest, save_state
+from mergebench.states import SafetensorsState, StateDict, digest, save_state
 
 VERSION = 2  # raise it whenever the same tower and prompts would give another head
 PROMPTS = 256  # embedded at a time
@@ -54,7 +54,7 @@ class TextTower:
         self._state, self._who, self._quick_gelu = state, who, quick_gelu
 
     def head(self, classes: Sequence[str], templates: Sequence[str]) -> ZeroShotHead:
-        """The zero-shot classifier of these classes, from the cache if it was made before.
+        """The zero-shot classifier of these classes, from the cache if it was made before and its file is whole.
 
         Each class's embedding is the normalised mean of its normalised prompts' embeddings, as in CLIP (Radford et al.,
         "Learning transferable visual models from natural language supervision", section 3.1.4).
@@ -68,12 +68,13 @@ class TextTower:
         """
         asked = json.dumps([VERSION, self._identity, list(classes), list(templates)])
         path = cache_root() / "heads" / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.safetensors"
-        if not path.is_file():
-            prompts = self._embed([template.replace("{}", name) for name in classes for template in templates])
-            features = (average_prompts(prompts.split(len(templates))) / GRID).round() * GRID
-            save_state(ZeroShotHead(self._projection, features, self._scale).state_dict(), path)
-        stored = load_file(path)
-        return ZeroShotHead(stored["projection"], stored["text_features"], stored["logit_scale"])
+        with suppress(CheckpointError):  # not there yet, or damaged: it is made
+            return load_head(SafetensorsState(path), self._projection.shape[1], len(classes), str(path))
+        prompts = self._embed([template.replace("{}", name) for name in classes for template in templates])
+        features = (average_prompts(prompts.split(len(templates))) / GRID).round() * GRID
+        head = ZeroShotHead(self._projection, features, self._scale).eval()
+        save_state(head.state_dict(), path)
+        return head
 
     @cached_property
     def _parts(self) -> dict[str, Tensor]:

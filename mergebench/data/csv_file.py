@@ -32,13 +32,13 @@ def find(path: Path, image: str, label: str) -> Found:
     spelt = sorted({label for part in rows.values() for _, label in part})
     # Labels that are all numbers are ids, not names.
     names = None if all(re.fullmatch(r"-?\d+", label) for label in spelt) else tuple(spelt)
+    ids = {label: int(label) if names is None else place for place, label in enumerate(spelt)}
 
     def part(entries: list[tuple[Path, str]]) -> Part:
         import numpy as np
 
-        labels = [int(label) if names is None else names.index(label) for _, label in entries]
         return Part(
-            np.array(labels, dtype=np.int64),
+            np.array([ids[label] for _, label in entries], dtype=np.int64),
             lambda index: open_image(entries[index][0]),
             lambda index: str(entries[index][0]),
         )
@@ -52,7 +52,8 @@ def find(path: Path, image: str, label: str) -> Found:
             raise MergebenchError(f"{path}: there is a split {stranger!r}; name it under `splits:`, or remove its rows")
         return Source({split: part(some) for split, some in entries.items() if split in asked}, names)
 
-    return Found(identity_of(path.parent, {path, *(file for part in rows.values() for file, _ in part)}), read)
+    files = {path, *(file for part in rows.values() for file, _ in part)}
+    return Found(identity_of(path.parent, files), read, splits=tuple(rows))
 
 
 def _rows(path: Path, columns: tuple[str, str]) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mergebench.configuration import TaskConfig
 from mergebench.data import labels, preprocessing, splits
-from mergebench.data.source import Source
+from mergebench.data.source import Found, Source
 from mergebench.errors import MergebenchError
 from mergebench.task import SPLITS, ImageTable, Place, Task, TaskCard
 
@@ -68,9 +68,10 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
     from mergebench.data import finding  # with what reads images; a list of tasks needs none of it
 
     # Of a source whose counts are stated, their splits are all that can be meant: the rest need not be fetched.
-    asked = set(config.counts) if _stated(config) else splits.wanted(config.splits) | config.counts.keys()
+    stated = _stated(config)
+    asked = set(config.counts) if stated else splits.wanted(config.splits) | config.counts.keys()
     with _named(card.name):
-        found = finding.find(config, folder, place, asked)
+        found = finding.find(config, folder, place, asked, alone=stated is not None)
 
     @cache
     def opened() -> _Images:
@@ -84,6 +85,9 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
         with _named(card.name):
             images = opened()
             card = replace(card, classes=images.classes, splits=splits.sizes(images.counts))
+    with _named(card.name):
+        carved = "test" not in (stated or opened().counts)
+        _check_passed_over(config, found, asked, carved=carved)
     # The labels' map and the splits are functions of these, so they need not be read for it.
     identity = {
         "versions": [preprocessing.VERSION, splits.VERSION, labels.VERSION],
@@ -94,8 +98,23 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
         ),
     }
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    carved = "test" not in (_stated(config) or opened().counts)
     return Task(card, load, fingerprint, at=partial(_placed, card, config, folder), origin=found.origin, carved=carved)
+
+
+def _check_passed_over(config: TaskConfig, found: Found, asked: set[str], *, carved: bool) -> None:
+    """No split that may hold the test images is there and not taken."""
+    if _stated(config):
+        left_out = splits.left_out(config.splits, config.counts, found.splits)
+        if left_out is not None:
+            raise MergebenchError(
+                f"{config.data} has a split {left_out!r}, in whose place a part of train would be taken; name it in "
+                "`counts`, or leave `counts` out"
+            )
+    elif carved and (strangers := sorted(splits.strangers(found.splits, asked))):
+        raise MergebenchError(
+            f"{config.data} has no split test, but {strangers[0]!r}; name it under `splits:`, or give `counts` of the "
+            "splits that are to be used"
+        )
 
 
 class _Images:

@@ -1,5 +1,6 @@
 """Which kind of source a description means, and where it is."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from mergebench.configuration import TaskConfig
@@ -12,7 +13,7 @@ from mergebench.task import Place
 TORCHVISION = "torchvision:"
 
 
-def find(config: TaskConfig, folder: Path, place: Place, asked: set[str]) -> Found:
+def find(config: TaskConfig, folder: Path, place: Place, asked: set[str], *, alone: bool) -> Found:
     """What a description's `data` names; a data set on the hub is fetched.
 
     Args:
@@ -20,6 +21,7 @@ def find(config: TaskConfig, folder: Path, place: Place, asked: set[str]) -> Fou
         folder: that paths in it are relative to.
         place: where it is looked at from.
         asked: the splits that may be read.
+        alone: whether no other split is fetched from the hub, not even to know that it is there.
 
     Raises:
         MergebenchError: it is not there, or is nothing of the kind.
@@ -36,7 +38,7 @@ def find(config: TaskConfig, folder: Path, place: Place, asked: set[str]) -> Fou
         return folders.find(path, asked)
     if is_location(config.data):
         try:
-            return _on_the_hub(config, asked, place)
+            return _on_the_hub(config, asked, place, alone)
         except MergebenchError as error:
             if not path.parent.is_dir():
                 raise
@@ -47,10 +49,11 @@ def find(config: TaskConfig, folder: Path, place: Place, asked: set[str]) -> Fou
     )
 
 
-def _on_the_hub(config: TaskConfig, asked: set[str], place: Place) -> Found:
+def _on_the_hub(config: TaskConfig, asked: set[str], place: Place, alone: bool) -> Found:
     hub = Hub(place.root, place.download)
-    root = hub.folder(config.data, tables.patterns(asked, config.subset), kind="dataset")
+    root = hub.folder(config.data, tables.patterns(asked if alone else (), config.subset), kind="dataset")
     commit = hub.revision(config.data, kind="dataset")
     origin = f"{config.data.partition('@')[0]}@{commit}" if commit else ""
     found = tables.find(root, asked, config.subset, config.image, config.label, identity=origin)
-    return Found(found.identity, found.read, origin)
+    # What else lies there may have been fetched for another description, which must not change what this one means.
+    return replace(found, origin=origin, splits=() if alone else found.splits)

@@ -22,7 +22,8 @@ def find(root: Path, wanted: set[str]) -> Found:
             beside others.
     """
     tops = _folders(root)
-    classes = {split: _folders(top) for split, top in _splits(root, tops, wanted).items()} or {"train": tops}
+    parted = _splits(root, tops, wanted)
+    classes = {split: _folders(top) for split, top in parted.items()} or {"train": tops}
     if not tops:
         raise MergebenchError(f"{root} has no folders of images, one per class")
     files = {split: {folder.name: _images(folder) for folder in folders} for split, folders in classes.items()}
@@ -33,13 +34,13 @@ def find(root: Path, wanted: set[str]) -> Found:
         import numpy as np
 
         images = [file for name in sorted(folders) for file in folders[name]]
-        labels = [names.index(name) for name in sorted(folders) for _ in folders[name]]
-        return Part(np.array(labels, dtype=np.int64), _opener(images), lambda index: str(images[index]))
+        labels = np.arange(len(names), dtype=np.int64).repeat([len(folders.get(name, ())) for name in names])
+        return Part(labels, _opener(images), lambda index: str(images[index]))
 
     def read(asked: set[str]) -> Source:
         return Source({split: part(folders) for split, folders in files.items() if split in asked}, tuple(names))
 
-    return Found(identity_of(root, everything), read)
+    return Found(identity_of(root, everything), read, splits=[top.name for top in tops] if parted else ["train"])
 
 
 def for_calibration(root: Path) -> Part:

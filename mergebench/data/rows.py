@@ -29,11 +29,14 @@ class _Piece:
         file: which they are in.
         rows: how many.
         read: column -> its values, in batches.
+        paths: column of structs -> their fields `path`, in batches; none where every row has `bytes`, which are not
+            read to tell.
     """
 
     file: Path
     rows: int
     read: Callable[[str], Iterator[pa.Array]]
+    paths: Callable[[str], Iterator[pa.Array]]
 
 
 class Table:
@@ -85,6 +88,21 @@ class Table:
             with _reading(piece.file):
                 found += (value for batch in piece.read(column) for value in batch.to_pylist())
         return found
+
+    def paths(self, column: str) -> set[str]:
+        """What a column may name as files of images: nothing where it holds all images itself.
+
+        Raises:
+            MergebenchError: it is not there, or broken.
+        """
+        kind, found = self.type_of(column), set()
+        if pa.types.is_string(kind):
+            found.update(self.values(column))
+        elif pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
+            for piece in self._pieces:
+                with _reading(piece.file):
+                    found.update(path for batch in piece.paths(column) for path in batch.to_pylist())
+        return found - {None}
 
     def cells(self, column: str) -> "Cells":
         """A column by row."""
@@ -147,8 +165,14 @@ def _parquet(file: Path) -> tuple[pa.Schema, list[_Piece]]:
             for batch in opened.iter_batches(BATCH, [group], [column], use_threads=False):
                 yield batch.column(0)
 
-    groups = range(described.num_row_groups)
-    pieces = [_Piece(file, described.row_group(group).num_rows, partial(read, group)) for group in groups]
+    def paths(group: int, column: str) -> Iterator[pa.Array]:
+        leaves = map(described.row_group(group).column, range(described.num_columns))
+        held = next((leaf.statistics for leaf in leaves if leaf.path_in_schema == f"{column}.bytes"), None)
+        if held is None or not held.has_null_count or held.null_count:
+            yield from (batch.field("path") for batch in read(group, f"{column}.path"))
+
+    rows = [described.row_group(group).num_rows for group in range(described.num_row_groups)]
+    pieces = [_Piece(file, count, partial(read, group), partial(paths, group)) for group, count in enumerate(rows)]
     return described.schema.to_arrow_schema(), pieces
 
 
@@ -157,8 +181,16 @@ def _arrow(file: Path) -> tuple[pa.Schema, list[_Piece]]:
         with pa.memory_map(str(file)) as mapped:
             return pa.ipc.open_stream(mapped).read_all()
 
+    def read(column: str) -> Iterator[pa.Array]:
+        return iter(opened().column(column).chunks)
+
+    def paths(column: str) -> Iterator[pa.Array]:
+        for batch in read(column):
+            if batch.type.get_field_index("bytes") < 0 or batch.field("bytes").null_count:
+                yield batch.field("path")
+
     table = opened()
-    return table.schema, [_Piece(file, len(table), lambda column: iter(opened().column(column).chunks))]
+    return table.schema, [_Piece(file, len(table), read, paths)]
 
 
 def _names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:

@@ -1,7 +1,7 @@
 """What every kind of source comes to: for each split labels and images, and names of the labels."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -67,11 +67,14 @@ class Found:
         identity: changes whenever its content may have.
         read: the names of the splits that are wanted -> those of them that there are.
         origin: owner/name@commit of a data set on the hub.
+        splits: the splits that there are, wanted or not, as the source spells them; none where that is not known
+            before more is fetched.
     """
 
     identity: str
     read: Callable[[set[str]], Source]
     origin: str = ""
+    splits: Collection[str] = ()
 
 
 def identity_of(root: Path, files: Iterable[Path]) -> str:

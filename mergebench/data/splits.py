@@ -41,6 +41,19 @@ def strangers(there: Iterable[str], asked: Collection[str]) -> list[str]:
     return [name for name in there if meant(name, asked) is None and meant(name, usual) is None]
 
 
+def left_out(splits: Mapping[str, str], counted: Collection[str], there: Iterable[str]) -> str | None:
+    """A split that would be taken for test or validation, were it counted; without it, a part of train is.
+
+    Args:
+        splits: as for `roles`.
+        counted: the splits whose counts are stated.
+        there: those that the source has, as it spells them.
+    """
+    known = {name for spelt in there if (name := meant(spelt, wanted(splits))) is not None}
+    taken, all_taken = roles(splits, counted), roles(splits, {*counted, *known})
+    return next((name for role, name in all_taken.items() if role not in taken), None)
+
+
 def roles(splits: Mapping[str, str], there: Collection[str]) -> dict[str, str]:
     """Which of a source's splits are taken for train, test and validation; the latter two may be absent.
 

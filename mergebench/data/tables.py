@@ -1,11 +1,14 @@
 """Parquet and arrow files, as the hub lays data sets out and as the library `datasets` saves them."""
 
 import io
+import os.path
 import re
 from collections.abc import Callable, Collection
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mergebench.data import splits
 from mergebench.data.source import Found, Part, Source, identity_of, open_image
 from mergebench.errors import MergebenchError
 
@@ -27,9 +30,10 @@ def is_table(root: Path) -> bool:
 
 
 def patterns(wanted: Collection[str], subset: str) -> list[str]:
-    """Which files of a data set on the hub are needed to read these splits of it."""
+    """Which files of a data set on the hub are needed to read these splits of it, or all splits if none is named."""
     within = f"*{subset}*" if subset else "*"
-    return [*NOTES, *(f"{within}{split}*{suffix}" for split in sorted(wanted) for suffix in SUFFIXES)]
+    names = [f"{within}{split}*" for split in sorted(wanted)] or [within]
+    return [*NOTES, *(name + suffix for name in names for suffix in SUFFIXES)]
 
 
 def find(root: Path, wanted: set[str], subset: str, image: str, label: str, identity: str = "") -> Found:
@@ -40,20 +44,29 @@ def find(root: Path, wanted: set[str], subset: str, image: str, label: str, iden
         wanted: names of splits.
         subset: the configuration that is meant, where the folder has several.
         image, label: names of the columns.
-        identity: what its content is known by; that of its files, if empty.
+        identity: what its content is known by; that of its files, and of those that cells name, if empty.
 
     Raises:
-        MergebenchError: no tables of these splits, or several configurations.
+        MergebenchError: no tables of these splits, or several configurations; without an identity, also tables that
+            cannot be read.
     """
-    files = _by_split(root, wanted, subset)
+    files, others = _by_split(root, wanted, subset)
+
+    @cache
+    def table(split: str) -> "Table":
+        from mergebench.data.rows import Table
+
+        return Table(files[split])
 
     def read(asked: set[str]) -> Source:
-        wanted_of = {split: paths for split, paths in files.items() if split in asked}
-        return _source(wanted_of, root, subset, image, label)
+        return _source({split: table(split) for split in files if split in asked}, root, subset, image, label)
 
-    every = [file for paths in files.values() for file in paths]
-    every += [note for note in (root / "README.md", root / "dataset_infos.json") if note.is_file()]
-    return Found(identity or identity_of(root, every), read)
+    if not identity:
+        every = {file for paths in files.values() for file in paths}
+        every |= {root / path for split in files for path in table(split).paths(image)}
+        every |= {root / "README.md", root / "dataset_infos.json"}
+        identity = identity_of(root, filter(os.path.isfile, every))
+    return Found(identity, read, splits=(*files, *others))
 
 
 def _files(root: Path) -> list[Path]:
@@ -62,20 +75,24 @@ def _files(root: Path) -> list[Path]:
     return sorted(f for f in found if not any(part.startswith((".", "cache-")) for part in f.relative_to(root).parts))
 
 
-def _by_split(root: Path, wanted: set[str], subset: str) -> dict[str, list[Path]]:
-    """Split -> its files. A file belongs to the split that stands in its name or in that of a folder."""
+def _by_split(root: Path, wanted: set[str], subset: str) -> tuple[dict[str, list[Path]], set[str]]:
+    """Split -> its files; and what there is besides, by its usual name or else by its file's.
+
+    A file belongs to the split that stands, in any case, in its name or in that of a folder.
+    """
     found: dict[str, list[Path]] = {}
+    others = set()
     tables = _files(root)
     for file in tables:
         words = _words(file.relative_to(root))
         if subset and subset not in words:
             continue
         # `save_to_disk` of one data set without splits: data-00000-of-00001.arrow.
-        split = next((word for word in reversed(words) if word in wanted), None)
-        if split is None and words == ["data"]:
-            split = "train"
+        split = splits.meant(_said(words, wanted), wanted) or ("train" if words == ["data"] else None)
         if split is not None:
             found.setdefault(split, []).append(file)
+        else:
+            others.add(_said(words, splits.wanted({})) or str(file.relative_to(root)))
     if not found:
         told = f" of subset {subset!r}" if subset else ""
         names = ", ".join(str(file.relative_to(root)) for file in tables[:3]) or "none"
@@ -89,11 +106,15 @@ def _by_split(root: Path, wanted: set[str], subset: str) -> dict[str, list[Path]
                 f"{root} holds several data sets: {', '.join(sorted(folders))}; choose one by `subset`"
             )
         _check_whole(files, root, split)
-    return found
+    return found, others
 
 
 def _check_whole(files: list[Path], root: Path, split: str) -> None:
-    """Files that are numbered "-of-N" are all there, each once, and no other is beside them."""
+    """Files that are numbered "-of-N" are all there, each once, and no other is beside them; all spell it alike."""
+    names = ", ".join(file.name for file in files[:3])
+    again = MergebenchError(f"{root}: split {split!r} is there more than once ({names}, ...); remove what is old")
+    if len({_said(_words(file.relative_to(root)), (split,)) for file in files}) > 1:
+        raise again
     numbered = [_NUMBERED.search(file.stem) for file in files]
     if not any(numbered):
         return
@@ -102,8 +123,7 @@ def _check_whole(files: list[Path], root: Path, split: str) -> None:
     there = [int(number[1]) for number in numbered if number]
     lacking = sorted(set(range(totals[0])) - set(there))
     if alone is not None or len(totals) > 1 or len(set(there)) < len(there):
-        names = ", ".join(file.name for file in files[:3])
-        raise MergebenchError(f"{root}: split {split!r} is there more than once ({names}, ...); remove what is old")
+        raise again
     if lacking:
         raise MergebenchError(
             f"{root}: of split {split!r}, file {lacking[0]} of 0 to {totals[0] - 1} is missing"
@@ -117,20 +137,22 @@ def _words(path: Path) -> list[str]:
     return [*path.parent.parts, *([stem] if "-" in stem else []), *stem.split("-")]
 
 
+def _said(words: list[str], names: Collection[str]) -> str:
+    """The last of a path's words that means one of these splits; empty if none does."""
+    return next((word for word in reversed(words) if splits.meant(word, names) is not None), "")
+
+
 def _without(path: Path, split: str) -> str:
     """What tells a split's file from that of another configuration."""
     stem = re.sub(r"(^|-)\d+(-of-\d+)?(-[0-9a-f]{16})?$", "", path.stem)
     words = [*path.parent.parts, *stem.split("-")]
-    return "/".join(word for word in words if word not in (split, "data", "")) or "."
+    return "/".join(word for word in words if word.lower() not in (split.lower(), "data", "")) or "."
 
 
-def _source(files: dict[str, list[Path]], root: Path, subset: str, image: str, label: str) -> Source:
+def _source(tables: "dict[str, Table]", root: Path, subset: str, image: str, label: str) -> Source:
     import numpy as np
     import pyarrow as pa
 
-    from mergebench.data.rows import Table
-
-    tables = {split: Table(paths) for split, paths in files.items()}
     for table in tables.values():
         kind = table.type_of(image)
         if not _encoded(kind):

@@ -1,9 +1,11 @@
 """Data sets whose canonical source is torchvision."""
 
 import inspect
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from mergebench.array_files import builder
 from mergebench.data.source import Found, Part, Source, identity_of
 from mergebench.errors import MergebenchError
 from mergebench.image_cache import cache_root
@@ -61,9 +63,10 @@ def _opened(name: str, split: str, subset: str, root: Path, download: bool) -> A
         options["split"] = split
     elif split != "train":  # it has no splits: all of it is train, and a part of that becomes test
         return None
-    root.mkdir(parents=True, exist_ok=True)
     try:
-        return maker(root=str(root), **options)
+        # Of several processes that find its files missing, one downloads them and the others wait.
+        with builder(root, name) if options.get("download") else nullcontext():
+            return maker(root=str(root), **options)
     except ValueError as error:  # torchvision's word for a split that it does not know
         if "split" in options and options["split"] == split:
             return None

@@ -10,7 +10,7 @@ from transformers import CLIPConfig, CLIPModel
 
 from mergebench import text_heads
 from mergebench.errors import MergebenchError
-from mergebench.states import digest
+from mergebench.states import digest, save_state
 from mergebench.text_heads import TextTower, text_activation
 
 CLASSES = ("dog", "a very long name of a cat!!", "Žluťoučký kůň")
@@ -88,6 +88,22 @@ def test_prompts_are_embedded_once(model, cache, monkeypatch):
     again = TextTower(model.state_dict(), "another name", quick_gelu=True).head(CLASSES, TEMPLATES)
     assert all(torch.equal(a, b) for a, b in zip(first.buffers(), again.buffers(), strict=True))
     assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize("left", ["nothing", "half", "another tensor", "other classes"])
+def test_a_kept_head_that_is_damaged_is_made_again(model, cache, left):
+    tower = TextTower(model.state_dict(), "mini", quick_gelu=True)
+    first = tower.head(CLASSES, TEMPLATES)
+    (file,) = cache.iterdir()
+    whole = file.read_bytes()
+    if left in ("nothing", "half"):
+        file.write_bytes(whole[: len(whole) // 2 if left == "half" else 0])
+    else:
+        fewer = first.state_dict() | {"text_features": first.text_features[:2]}
+        save_state(fewer if left == "other classes" else {"weight": torch.ones(1)}, file)
+    again = tower.head(CLASSES, TEMPLATES)
+    assert all(torch.equal(a, b) for a, b in zip(first.buffers(), again.buffers(), strict=True))
+    assert file.read_bytes() == whole
 
 
 @pytest.mark.parametrize("what", ["classes", "order", "templates", "activation", "weights", "version"])

@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mergebench.configuration import TaskConfig
@@ -93,9 +95,44 @@ def test_a_task_tells_whether_its_test_split_is_a_part_of_train(flowers, image_f
     image_folder("alone", Rose=range(8), Oak_tree=range(8, 16))
     assert not placed(data="pictures").carved and placed(data="alone").carved
     assert not placed(data="pictures", classes=CLASSES, counts={"train": 12, "test": 6}).carved
-    # Of a source whose counts name train alone, no other split is looked at.
-    assert placed(data="pictures", classes=CLASSES, counts={"train": 12}).carved
+    assert placed(data="alone", classes=CLASSES, counts={"train": 16}).carved
     assert placed(data="pictures").at(Place(24)).carved is False
+
+
+@pytest.fixture(params=["folder", "table", "csv"])
+def three_splits(request, image_folder, encoded, tmp_path):
+    """Twelve images in train, six in Test, four in val, of two classes, as a source of each kind on disk: its name."""
+    splits = {"train": range(12), "Test": range(12, 18), "val": range(18, 22)}
+    if request.param == "table":
+        for split, numbers in splits.items():
+            rows = pa.table({"image": [encoded(n) for n in numbers], "label": [n % 2 for n in numbers]})
+            pq.write_table(rows, tmp_path / f"{split}.parquet")
+        return "."
+    image_folder(**{f"{split}__{odd}": range(ns[odd], ns[-1] + 1, 2) for split, ns in splits.items() for odd in (0, 1)})
+    if request.param == "folder":
+        return "pictures"
+    rows = [f"pictures/{split}/{n % 2}/{n:03}.png,{n % 2},{split}" for split, ns in splits.items() for n in ns]
+    (tmp_path / "mine.csv").write_text("\n".join(("image,label,split", *rows)))
+    return "mine.csv"
+
+
+def test_counts_that_leave_out_a_split_of_a_source_on_disk_are_refused(three_splits, placed):
+    """Otherwise a part of train would be tested on, and the source's own test images lie there unseen."""
+    whole = {"train": 12, "test": 6, "val": 4}
+    for counts in ({}, whole):
+        task = placed(data=three_splits, counts=counts)
+        assert not task.carved and task.card.splits == {"train": 8, "calibration": 4, "validation": 4, "test": 6}
+    for left_out in ("test", "val"):
+        counts = {split: count for split, count in whole.items() if split != left_out}
+        with pytest.raises(MergebenchError) as caught:
+            placed(data=three_splits, counts=counts)
+        assert f"{three_splits} has a split '{left_out}', in whose place a part of train" in str(caught.value)
+        assert str(caught.value).startswith("task 'flowers': ") and len(str(caught.value).splitlines()) == 1
+
+
+def test_a_split_that_another_replaces_need_not_be_counted(three_splits, placed):
+    task = placed(data=three_splits, splits={"test": "val"}, counts={"train": 12, "val": 4})
+    assert task.card.splits["test"] == 4 and not task.carved
 
 
 def test_a_placed_task_can_be_placed_elsewhere(flowers, placed):
@@ -113,7 +150,7 @@ def test_one_class_alone_is_refused(image_folder, placed):
     ("fields", "told"),
     [
         ({"counts": {"train": 12, "test": 2700}}, "split 'test' has 6 images, but its card says 2,700"),
-        ({"counts": {"train": 12, "val": 3}}, "no split 'val'; there are: train"),
+        ({"counts": {"train": 12, "test": 6, "val": 3}}, "no split 'val'; there are: test, train"),
         ({"classes": ["rose", "tulip"]}, "the card has no class 'Oak_tree'; the data have no class 'tulip'"),
         ({"classes": ["rose", "oak tree", "tulip"]}, "the data have no class 'tulip'"),
         ({"splits": {"test": "exam"}}, "no split 'exam'; there are: train"),

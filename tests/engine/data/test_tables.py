@@ -184,6 +184,41 @@ def test_names_that_stand_in_the_readme_alone_are_read_there(tmp_path, encoded):
     assert tables.find(tmp_path, WANTED, "", "image", "label").read(WANTED).names == ("rose", "tulip")
 
 
+@pytest.mark.parametrize("name", ["{}.parquet", "data/{}-00000-of-00001.parquet", "default/{}/0000.parquet"])
+def test_splits_are_known_whatever_their_case(name, table, tmp_path, placed, picture, encoded):
+    as_parquet(tmp_path / "rows", table, name, Train=TRAIN, TEST=TEST)
+    for fields in ({}, {"counts": {"train": 12, "test": 6}}):
+        task = placed(data="rows", classes=CLASSES, **fields)
+        assert not task.carved and images_of(task, "test") == expected(picture, encoded, TEST)
+
+
+@pytest.mark.parametrize("other", ["testing", "dev", "test_images"])
+@pytest.mark.parametrize("on_hub", [False, True])
+def test_no_test_split_is_made_where_one_may_lie_under_another_name(other, on_hub, table, tmp_path, placed):
+    as_parquet(tmp_path / "datasets/owner/rows", table, train=TRAIN, **{other: TEST})
+    source = {"data": "owner/rows", "root": tmp_path} if on_hub else {"data": "datasets/owner/rows"}
+    told = (
+        f"task 'flowers': {source['data']} has no split test, but 'data/{other}-00000-of-00001.parquet'; name it under"
+    )
+    with pytest.raises(MergebenchError) as caught:
+        placed(**source)
+    assert str(caught.value).startswith(told) and len(str(caught.value).splitlines()) == 1
+    assert placed(**source, splits={"test": other}).card.splits["test"] == 6
+    assert placed(**source, splits={"test": other}, counts={"train": 12, other: 6}).card.splits["test"] == 6
+    assert placed(**source, classes=CLASSES, counts={"train": 12}).carved
+
+
+def test_further_splits_beside_a_test_split_are_passed_over(table, tmp_path, placed, picture, encoded):
+    as_parquet(tmp_path / "rows", table, train=TRAIN, test=TEST, extra=range(30, 33))
+    assert images_of(placed(data="rows", classes=CLASSES), "test") == expected(picture, encoded, TEST)
+
+
+def test_of_a_data_set_on_the_hub_only_the_counted_splits_are_looked_for(table, tmp_path, placed):
+    """What else is there depends on what was fetched before."""
+    as_parquet(tmp_path / "datasets/owner/rows", table, train=TRAIN, test=TEST)
+    assert placed(root=tmp_path, data="owner/rows", classes=CLASSES, counts={"train": 12}).carved
+
+
 @pytest.mark.parametrize(
     ("names", "told"),
     [
@@ -196,6 +231,7 @@ def test_names_that_stand_in_the_readme_alone_are_read_there(tmp_path, encoded):
         ),
         (["train-00000-of-00001", "train-00000-of-00002", "train-00001-of-00002"], "is there more than once"),
         (["train", "train-00000-of-00001"], "is there more than once"),
+        (["train", "Train"], "split 'train' is there more than once (Train.parquet, train.parquet, ...); remove"),
     ],
 )
 def test_some_of_a_splits_files_are_not_taken_for_all(names, told, tmp_path, table):
@@ -256,8 +292,23 @@ def test_only_what_is_needed_is_asked_of_the_hub():
         assert needed(path)
     for path in ("data/contrast-00000-of-00001.parquet", "data/validation-0-of-1.parquet", "train.zip", "model.bin"):
         assert not needed(path)
+    for path in ("data/contrast-00000-of-00001.parquet", "Test.arrow", "README.md"):
+        assert needed(path, wanted=())  # where counts do not say what is used
+    for path in ("train.zip", "model.bin"):
+        assert not needed(path, wanted=())
     assert needed("letters/train-0-of-1.parquet", subset="letters")
+    assert needed("letters/Test.parquet", (), "letters") and not needed("balanced/Test.parquet", (), "letters")
     assert not needed("balanced/train-0-of-1.parquet", subset="letters")
+
+
+def test_all_splits_are_fetched_where_counts_do_not_say_which_are_used(table, tmp_path, placed, monkeypatch):
+    as_parquet(tmp_path / "rows", table, train=TRAIN, test=TEST)
+    fetched = []
+    monkeypatch.setattr("mergebench.hub.Hub.folder", lambda self, _, patterns, kind: fetched.append(patterns) or rows)
+    rows = tmp_path / "rows"
+    placed(data="owner/rows", classes=CLASSES, counts={"train": 12, "test": 6})
+    placed(data="owner/rows", classes=CLASSES, counts={"test": 6})
+    assert fetched == [tables.patterns({"train", "test"}, ""), tables.patterns((), "")]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """Data sets of torchvision's, in the formats in which their authors publish them."""
 
 import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,3 +143,31 @@ def test_nothing_is_downloaded_unasked(tmp_path, monkeypatch):
     with pytest.raises(MergebenchError):
         torchvision_sets.find("KMNIST", "", Place(16, None, download=True)).read({"train"})
     assert asked
+
+
+def test_of_several_that_find_its_files_missing_one_downloads_them(tmp_path, monkeypatch):
+    import torchvision
+
+    monkeypatch.setenv("MERGEBENCH_CACHE", str(tmp_path))
+    downloads = []
+
+    class Distant(torchvision.datasets.VisionDataset):
+        def __init__(self, root, train=True, download=False):
+            file, self.targets = Path(root) / "archive", [0, 1]
+            if download and not file.exists():
+                downloads.append(file)
+                time.sleep(0.2)
+                file.touch()
+
+    monkeypatch.setattr(torchvision.datasets, "Distant", Distant, raising=False)
+    found = torchvision_sets.find("Distant", "", Place(16, None, download=True))
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda split: found.read({split}), ("train", "test"))
+    assert len(downloads) == 1 and {*first.parts, *second.parts} == {"train", "test"}
+
+
+def test_a_cache_that_cannot_be_written_is_told_in_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MERGEBENCH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(MergebenchError, match="cannot write .*; choose a folder you may write to"):
+        torchvision_sets.find("KMNIST", "", Place(16, None, download=True)).read({"train"})
