@@ -1,7 +1,6 @@
 """Folders of images: which files count, in which order, and what is refused."""
 
 import io
-import time
 from pathlib import Path
 
 import pytest
@@ -41,16 +40,6 @@ def test_a_class_that_a_split_lacks_keeps_its_number(image_folder):
     root = image_folder(train__a=[1], train__b=[2, 3], train__c=[4], test__a=[5], test__c=[6, 7])
     parts = folders.find(root, WANTED).read(WANTED).parts
     assert parts["train"].labels.tolist() == [0, 1, 1, 2] and parts["test"].labels.tolist() == [0, 2, 2]
-
-
-def test_many_classes_of_many_images_are_labelled_in_no_time(image_folder, monkeypatch):
-    root = image_folder(**{f"{number:04}": () for number in range(2000)}, a=[1])
-    monkeypatch.setattr("mergebench.data.folders._images", lambda _: [root / "a/001.png"] * 150)
-    monkeypatch.setattr("mergebench.data.folders.identity_of", lambda *_: "")
-    found = folders.find(root, WANTED)
-    start = time.process_time()
-    labels = found.read(WANTED).parts["train"].labels
-    assert len(labels) == 2001 * 150 and time.process_time() - start < 1
 
 
 def test_a_usual_split_that_another_replaces_is_left_and_so_are_hidden_folders(image_folder):
