@@ -45,13 +45,14 @@ def test_a_configuration_that_says_nothing(hub, refuses, rezoo, content, told):
 
 @pytest.fixture
 def own(refused, hub, rezoo, tmp_path):
-    """A zoo of one's own in another folder: what `fetch` says of it."""
+    """A zoo of one's own in another folder: what `run` says of it."""
 
     def told(change) -> str:
         rezoo(change)
         (tmp_path / "own").mkdir()
         zoo = shutil.copy(hub / "mini-clip.yaml", tmp_path / "own" / "mine.yaml")
-        return refused("fetch", "--suite", hub / "two.yaml", "--zoo", zoo, "--zoo-root", hub)
+        where = ["--suite", hub / "two.yaml", "--zoo", zoo, "--zoo-root", hub]
+        return refused("run", "--methods", "average", *where, "--out", tmp_path / "out")
 
     return told
 
