@@ -24,22 +24,28 @@ class Zoo:
     """The weights of one zoo, and its tasks.
 
     Args:
-        name: a registered zoo, or a YAML file of one's own.
+        name: a registered zoo, or a YAML file of one's own; with `config`, what it is to be called.
         root: a folder with the same structure that replaces the zoo's weights: of a zoo from the hub, a folder laid out
             as the hub is, data sets included.
         base: a checkpoint that replaces the zoo's base.
         download: whether what is on the hub and not here yet may be downloaded.
+        config: the fields of a zoo that no file describes; paths in it are relative to the current folder.
 
     Raises:
         MergebenchError: unknown zoo, or no such folder.
     """
 
     def __init__(
-        self, name: str, root: str | Path | None = None, base: str | Path | None = None, download: bool = True
+        self,
+        name: str,
+        root: str | Path | None = None,
+        base: str | Path | None = None,
+        download: bool = True,
+        config: ZooConfig | None = None,
     ) -> None:
-        self.config: ZooConfig = read_zoo(name)
+        self.config = config or read_zoo(name)
         self.name = short_name(name)
-        self._folder = registry.config_file("zoos", name).absolute().parent
+        self._folder = Path() if config else registry.config_file("zoos", name).absolute().parent
         self._root = Path(root) if root else None
         self._download = download
         self._experts: dict[str, Mapping[str, Tensor]] = {}
