@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mergebench import registry
+from mergebench import formats, registry
 from mergebench.configuration import ZooConfig
 from mergebench.data.described import make_task
 from mergebench.encoders import Encoder, check_base
@@ -17,7 +17,7 @@ from mergebench.hub import Hub
 from mergebench.states import SafetensorsState, check_state, recipe_of
 from mergebench.task import Place, Task, TaskCard
 from mergebench.yaml_files import read_zoo, short_name
-from mergebench.zoo_files import FolderFiles, ListedFiles, WeightFiles, folder_at
+from mergebench.zoo_files import FolderFiles, ListedFiles, WeightFiles, find_checkpoint, folder_at
 
 
 class Zoo:
@@ -27,7 +27,8 @@ class Zoo:
         name: a registered zoo, or a YAML file of one's own; with `config`, what it is to be called.
         root: a folder with the same structure that replaces the zoo's weights: of a zoo from the hub, a folder laid out
             as the hub is, data sets included.
-        base: a checkpoint that replaces the zoo's base.
+        base: a checkpoint whose weights replace the zoo's base: a file, a folder, or `owner/name` on the hub. Encoder,
+            normalisation and heads stay the zoo's.
         download: whether what is on the hub and not here yet may be downloaded.
         config: the fields of a zoo that no file describes; paths in it are relative to the current folder.
 
@@ -57,20 +58,20 @@ class Zoo:
             raise UnknownNameError(
                 f"task in zoo {self.name!r} (describe it, or name one that is registered):", stranger, registry.tasks()
             )
+        self._base = str(base) if base else None
         self._parent: Zoo | None = None
-        self.files: WeightFiles = self._files(Path(base) if base else None)
+        self.files: WeightFiles = self._files()
 
-    def _files(self, base: Path | None) -> WeightFiles:
+    def _files(self) -> WeightFiles:
         config = self.config
         if config.weights:
             root = self._root or folder_at(config.weights, self._folder)
-            return FolderFiles(root, Encoder(config.encoder, config.options), base)
-        if base is None and config.base in registry.config_files("zoos"):
+            return FolderFiles(root, Encoder(config.encoder, config.options))
+        if config.base in registry.config_files("zoos"):
             # A folder in the hub's place holds no weights of a package.
             root = None if read_zoo(config.base).weights else self._root
             self._parent = Zoo(config.base, root, download=self._download)
-        hub = Hub(self._root, self._download)
-        return ListedFiles(config, self._folder, hub, base, self._parent and self._parent.files)
+        return ListedFiles(config, self._folder, self._hub, self._parent and self._parent.files)
 
     @property
     def encoder(self) -> Encoder:
@@ -109,7 +110,11 @@ class Zoo:
         Raises:
             CheckpointError: they do not fit the backbone, or are not finite.
         """
-        state = self.files.base()
+        if self._base:
+            file = find_checkpoint(self._base, Path(), self._hub)
+            state = formats.as_timm(formats.open_weights(file), f"the base ({self._base})")
+        else:
+            state = self.files.base()
         check_base(state, self.encoder, f"the base ({state.path})")
         return state
 
@@ -170,7 +175,7 @@ class Zoo:
         if name not in self._tasks:
             task = self._unplaced(name)
             if task.at is not None:
-                task = task.at(Place(self.encoder.image_size, self._data_root, self._download))
+                task = task.at(Place(self.encoder.image_size, self._hub.root, self._download))
             self._tasks[name] = task
         return self._tasks[name]
 
@@ -188,10 +193,10 @@ class Zoo:
             return make_task(name, described, self._folder)
         return registry.get("task", name, registry.tasks())
 
-    @property
-    def _data_root(self) -> Path | None:
-        """A folder in place of the hub's data sets; one that replaces a folder of weights holds none."""
-        return None if self.config.weights else self._root
+    @cached_property
+    def _hub(self) -> Hub:
+        """Where models and data sets are looked for; a root that replaces a folder of weights holds none."""
+        return Hub(None if self.config.weights else self._root, self._download)
 
     def find(self, name: str) -> str:
         """A task's name in this zoo, from that name or from the CLIP task that it stands for, however that is spelt.

@@ -57,7 +57,6 @@ class FolderFiles:
     Args:
         root: the folder.
         encoder: what makes the empty model.
-        base: a checkpoint that replaces the base.
 
     Raises:
         MergebenchError: there is no such folder.
@@ -65,15 +64,14 @@ class FolderFiles:
 
     has_text = False
 
-    def __init__(self, root: Path, encoder: Encoder, base: Path | None = None) -> None:
+    def __init__(self, root: Path, encoder: Encoder) -> None:
         if not root.is_dir():
             raise MergebenchError(f"no folder of weights at {root}")
         self.root, self.encoder = root, encoder
-        self._base = base or root / "base.safetensors"
 
     def base(self) -> Mapping[str, Tensor]:
         """See WeightFiles."""
-        return SafetensorsState(self._base)
+        return SafetensorsState(self.root / "base.safetensors")
 
     def expert(self, task: str) -> Mapping[str, Tensor]:
         """See WeightFiles."""
@@ -99,20 +97,11 @@ class ListedFiles:
         config: names them.
         folder: what paths are relative to.
         hub: where `owner/name` is looked for.
-        base: a checkpoint that replaces the base.
         parent: the registered zoo's files whose base it is, where the configuration names one.
     """
 
-    def __init__(
-        self,
-        config: ZooConfig,
-        folder: Path,
-        hub: Hub,
-        base: Path | None = None,
-        parent: WeightFiles | None = None,
-    ) -> None:
+    def __init__(self, config: ZooConfig, folder: Path, hub: Hub, parent: WeightFiles | None = None) -> None:
         self._config, self._folder, self._hub, self._parent = config, folder, hub, parent
-        self._base = str(base.absolute()) if base else config.base
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -121,9 +110,9 @@ class ListedFiles:
             return Encoder(self._config.encoder, self._config.options)
         if self._parent is not None:
             return self._parent.encoder
-        config = optional_beside(self._base, self._folder, self._hub, "config.json")
+        config = optional_beside(self._config.base, self._folder, self._hub, "config.json")
         if config is None:
-            raise MergebenchError(f"no config.json says what encoder {self._base} is of; name it: encoder:")
+            raise MergebenchError(f"no config.json says what encoder {self._config.base} is of; name it: encoder:")
         return described_encoder(config)
 
     @property
@@ -135,13 +124,13 @@ class ListedFiles:
 
     @cached_property
     def _raw_base(self) -> Mapping[str, Tensor]:
-        return formats.open_weights(self._find(self._base))
+        return formats.open_weights(self._find(self._config.base))
 
     def base(self) -> Mapping[str, Tensor]:
         """See WeightFiles."""
         if self._parent is not None:
             return self._parent.base()
-        return formats.as_timm(self._raw_base, f"the base ({self._base})")
+        return formats.as_timm(self._raw_base, f"the base ({self._config.base})")
 
     def expert(self, task: str) -> Mapping[str, Tensor]:
         """See WeightFiles."""
@@ -156,7 +145,7 @@ class ListedFiles:
             return _read_head(SafetensorsState(self._folder / described.head), card, self.encoder)
         if described is not None and not self.has_text:
             raise MergebenchError(
-                f"task {card.name!r} has no head, and the base ({self._base}) no text tower: give head: "
+                f"task {card.name!r} has no head, and the base ({self._config.base}) no text tower: give head: "
                 "(mergebench finetune writes one), or text:, a whole CLIP"
             )
         if self._parent is not None and not self._config.text:
@@ -167,7 +156,7 @@ class ListedFiles:
     def _text(self) -> TextTower:
         place = self._config.text
         if not place:
-            return TextTower(self._raw_base, self._base, quick_gelu=self.encoder.quick_gelu)
+            return TextTower(self._raw_base, self._config.base, quick_gelu=self.encoder.quick_gelu)
         described = optional_beside(place, self._folder, self._hub, "config.json")
         activation = text_activation(described) if described else None
         quick = activation == "quick_gelu" if activation else self.encoder.quick_gelu
@@ -180,7 +169,7 @@ class ListedFiles:
     def origins(self, tasks: Iterable[str]) -> dict[str, str]:
         """See WeightFiles."""
         above = self._parent.origins(()) if self._parent is not None else {}
-        places = {"base": self._base, "text": self._config.text or ""}
+        places = {"base": self._config.base, "text": self._config.text or ""}
         places |= {f"experts/{task}": self._config.expert_of(task) for task in tasks}
         commits = {name: self._hub.revision(place) for name, place in places.items()}
         return above | {
