@@ -5,15 +5,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mergebench import formats, registry
 from mergebench.configuration import ZooConfig, names_a_file
-from mergebench.encoders import Encoder
 from mergebench.errors import MergebenchError
 from mergebench.heads import Head, load_head
 from mergebench.image_cache import Split
 from mergebench.linear_probe import fit_linear_head
-from mergebench.own_merge import OwnModels
-from mergebench.states import SafetensorsState, digest, recipe_of, save_state
+from mergebench.states import SafetensorsState, digest, save_state
 from mergebench.yaml_files import checked
 from mergebench.zoo import Zoo
 
@@ -33,7 +30,7 @@ def own_zoo(
     Args:
         task: its name.
         data: where its images are: all that `data` of a described task may be.
-        base: a checkpoint's file, a registered zoo whose base it is, or `owner/name` on the hub.
+        base: a checkpoint (a file, a folder, or `owner/name` on the hub), or a registered zoo whose base it is.
         head: a checkpoint of its classifier.
         encoder: what makes the empty model, where neither the base nor what lies beside it says so.
         templates: prompt templates, each with one `{}` for the class name.
@@ -49,13 +46,6 @@ def own_zoo(
         raise MergebenchError(f"--task {task}: a task of one's own names its files, so it holds no / and no . in front")
     described = {"data": data} | {n: v for n, v in (("head", head), ("templates", list(templates))) if v}
     fields = {"title": task, "encoder": encoder, "base": base, "experts": "{task}", "tasks": {task: described}}
-    if Path(base).is_file() and base not in registry.config_files("zoos"):
-        # Images will go through it: what only shapes would tell is not taken for granted.
-        named = Encoder(encoder) if encoder else OwnModels(base, {}, {task: data}).encoder
-        fields |= {"encoder": named.name, "options": dict(named.options)}
-        # How an expert's images were normalised is how its successors' are.
-        noted = recipe_of(formats.open_weights(base)).get("encoder", {})
-        fields |= {name: noted[name] for name in ("mean", "std") if name in noted}
     zoo = Zoo(task, root, config=checked(ZooConfig, fields))
     if templates and not zoo.files.has_text:
         raise MergebenchError(

@@ -1,6 +1,7 @@
 """A zoo: one backbone's base, experts and heads, read lazily and checked before anything is run on them."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from mergebench import formats, registry
 from mergebench.configuration import ZooConfig
 from mergebench.data.described import make_task
+from mergebench.encoder_notes import check_note, noted_encoder
 from mergebench.encoders import Encoder, check_base
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
 from mergebench.heads import Head
@@ -73,20 +75,22 @@ class Zoo:
             self._parent = Zoo(config.base, root, download=self._download)
         return ListedFiles(config, self._folder, self._hub, self._parent and self._parent.files)
 
-    @property
+    @cached_property
     def encoder(self) -> Encoder:
-        """What makes the empty backbone."""
-        return self.files.encoder
+        """What makes the empty backbone, with the scales of this zoo's images."""
+        own = self.files.encoder
+        like = self._parent.encoder if self._parent else own
+        return replace(own, scales=(self.config.mean or like.mean, self.config.std or like.std))
 
     @property
     def mean(self) -> tuple[float, ...]:
         """Per channel, of images in [0, 1]."""
-        return self.config.mean or (self._parent.mean if self._parent else self.encoder.mean)
+        return self.encoder.mean
 
     @property
     def std(self) -> tuple[float, ...]:
         """Per channel, of images in [0, 1]."""
-        return self.config.std or (self._parent.std if self._parent else self.encoder.std)
+        return self.encoder.std
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -108,14 +112,16 @@ class Zoo:
         """The pre-trained weights, checked.
 
         Raises:
-            CheckpointError: they do not fit the backbone, or are not finite.
+            CheckpointError: they do not fit the backbone, are not finite, or were noted to be of another one.
         """
         if self._base:
             file = find_checkpoint(self._base, Path(), self._hub)
             state = formats.as_timm(formats.open_weights(file), f"the base ({self._base})")
         else:
             state = self.files.base()
-        check_base(state, self.encoder, f"the base ({state.path})")
+        who = f"the base ({state.path})"
+        self._check_note(state, who)
+        check_base(state, self.encoder, who)
         return state
 
     def expert(self, task: str) -> Mapping[str, Tensor]:
@@ -123,7 +129,7 @@ class Zoo:
 
         Raises:
             UnknownNameError: the zoo has no such expert.
-            CheckpointError: the weights do not fit the base, or are not finite.
+            CheckpointError: the weights do not fit the base, are not finite, or were noted to be of another encoder.
         """
         self._check_name(task)
         if task not in self._experts:
@@ -131,9 +137,25 @@ class Zoo:
         return self._experts[task]
 
     def check_expert(self, task: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Any checkpoint, held to this zoo's base; raises as `expert` does."""
-        check_state(state, self.base, f"expert {task!r} ({state.path})")
+        """An expert from anywhere, held to this zoo; raises as `expert` does."""
+        self.check(state, f"expert {task!r} ({state.path})")
         return state
+
+    def check(self, state: Mapping[str, Tensor], who: str) -> None:
+        """Hold any checkpoint to this zoo's base, and what its header notes to this zoo's encoder and scales.
+
+        Args:
+            state: as it is read from its file, under timm's names.
+            who: whose weights they are, for messages.
+
+        Raises:
+            CheckpointError: they do not fit the base, are not finite, or were noted to be of another encoder.
+        """
+        self._check_note(state, who)
+        check_state(state, self.base, who)
+
+    def _check_note(self, state: Mapping[str, Tensor], who: str) -> None:
+        check_note(noted_encoder(state), who, self.encoder, f"zoo {self.name!r} is of")
 
     def joint(self, tasks: Iterable[str]) -> SafetensorsState | None:
         """The model that was trained on exactly these tasks together, if the zoo has one.
@@ -149,7 +171,7 @@ class Zoo:
             if trained_on is None:
                 raise CheckpointError(f"{state.path}: its header does not say which tasks it was trained on")
             if trained_on == wanted:
-                check_state(state, self.base, f"the joint model ({state.path})")
+                self.check(state, f"the joint model ({state.path})")
                 return state
         return None
 

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mergebench import formats
 from mergebench.configuration import ZooConfig
-from mergebench.encoder_notes import described_encoder
+from mergebench.encoder_notes import encoder_of, noted_encoder
 from mergebench.encoders import Encoder
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.heads import Head, load_head
@@ -106,14 +106,14 @@ class ListedFiles:
     @cached_property
     def encoder(self) -> Encoder:
         """What makes the empty model."""
-        if self._config.encoder:
-            return Encoder(self._config.encoder, self._config.options)
+        named = Encoder(self._config.encoder, self._config.options) if self._config.encoder else None
         if self._parent is not None:
-            return self._parent.encoder
-        config = optional_beside(self._config.base, self._folder, self._hub, "config.json")
-        if config is None:
-            raise MergebenchError(f"no config.json says what encoder {self._config.base} is of; name it: encoder:")
-        return described_encoder(config)
+            return named or self._parent.encoder
+        base = self._config.base
+        # What is on the hub is not fetched to be asked what is known; when it is read, the zoo holds it to that.
+        notes = {base: noted_encoder(self._raw_base)} if not named or (self._folder / base).exists() else {}
+        config = partial(optional_beside, base, self._folder, self._hub, "config.json")
+        return encoder_of(notes, named, base, config, self.base)
 
     @property
     def has_text(self) -> bool:
@@ -199,7 +199,7 @@ def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
         if found is None:
             raise CheckpointError(f"{path} holds no {' or '.join(CHECKPOINTS)}")
         return found
-    if place.endswith((".safetensors", ".json", *formats.PICKLES)) or not is_location(place):
+    if not _may_be_on_the_hub(place):
         raise CheckpointError(f"no such checkpoint: {path}; give a file, a folder, or owner/name on the hub")
     return hub.file(place, CHECKPOINTS)
 
@@ -210,7 +210,12 @@ def optional_beside(place: str, folder: Path, hub: Hub, name: str) -> Path | Non
     if path.exists():
         beside = path / name if path.is_dir() else path.with_name(name)
         return beside if beside.is_file() else None
-    return hub.optional_file(place, (name,)) if is_location(place) else None
+    return hub.optional_file(place, (name,)) if _may_be_on_the_hub(place) else None
+
+
+def _may_be_on_the_hub(place: str) -> bool:
+    """Whether what is not on this disk may be a place on the hub: not if it ends as a file does."""
+    return is_location(place) and not place.endswith((".safetensors", ".json", *formats.PICKLES))
 
 
 def _read_head(state: SafetensorsState, card: TaskCard, encoder: Encoder) -> Head:

@@ -168,6 +168,8 @@ def test_places_are_relative_to_the_current_folder(base, command, flowers, clip,
 @pytest.mark.parametrize(
     ("option", "told"),
     [
+        (["--base", "models/b.safetensors"], "no such checkpoint: models/b.safetensors; give a file, a folder"),
+        (["--base", "./models/b"], "no such checkpoint: models/b; give a file, a folder"),
         (["--head", "nope.safetensors"], "no such checkpoint: nope.safetensors"),
         (["--data", "images2"], "task 'f': no data at images2; give a folder"),
         (["--data", "models/flower", "--zoo-root", "."], "; and there is no folder models/flower"),
