@@ -130,6 +130,10 @@ class ZooConfig(Strict):
             raise ValueError("give either weights (a folder) or base and experts")
         if self.weights and self.encoder is None:
             raise ValueError("weights in a folder need encoder: what makes the empty model")
+        passed_over = [name for name in ("experts", "text") if getattr(self, name)]
+        passed_over += [f"tasks.{task}.head" for task, described in self.described.items() if described.head]
+        if self.weights and passed_over:
+            raise ValueError(f"{passed_over[0]}: the folder that weights names holds experts and heads; leave it out")
         if self.options and self.encoder is None:
             raise ValueError("options are of an encoder; name it: encoder")
         if isinstance(self.experts, str) and "{task}" not in self.experts:

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mergebench import discovery, formats, hyperparameters, registry
 from mergebench.data.folders import for_calibration
-from mergebench.encoder_notes import described_encoder, noted_encoder
-from mergebench.encoders import Encoder, check_base, infer_encoder
+from mergebench.encoder_notes import encoder_of, noted_encoder
+from mergebench.encoders import Encoder, check_base
 from mergebench.errors import MergebenchError
 from mergebench.heads import Head, load_head
 from mergebench.hub import Hub
@@ -34,12 +34,12 @@ class OwnModels:
 
     Args:
         base: the pre-trained checkpoint: a file, a folder, `owner/name` on the hub, or a registered zoo's name.
-        experts: name -> checkpoint, likewise.
+        experts: name -> checkpoint: a file, a folder or `owner/name`.
         calibration: name -> folder of images, of every expert or of none (what is taken of it: see
             `data.folders.for_calibration`). Where each image lies in a folder of a class, these are its labels.
         heads: name -> checkpoint of a head, of every expert or of none.
-        encoder: what makes the empty model: a name in timm, or "module:function". Without it, the files say it: what
-            `finetune` noted in an expert's header, a config.json beside the base, or the shapes of a CLIP.
+        encoder_name: what makes the empty model: a name in timm, or "module:function". Without it, the files say it:
+            what `finetune` noted in a header, a config.json beside the base, or the shapes of a CLIP.
 
     Raises:
         MergebenchError: a file that is broken, or does not fit the base; an encoder that cannot be told.
@@ -62,35 +62,22 @@ class OwnModels:
     @cached_property
     def encoder(self) -> Encoder:
         """What makes the empty model."""
-        if self.encoder_name:
-            return Encoder(self.encoder_name)
-        if self._zoo is not None:
-            return replace(self._zoo.encoder, scales=(self._zoo.mean, self._zoo.std))
-        for place in (self.base, *self.experts.values()):
-            noted = noted_encoder(self._open(place).metadata, place)
-            if noted is not None:
-                return noted
-        config = optional_beside(self.base, Path(), Hub(), "config.json")
-        if config is not None:
-            return described_encoder(config)
-        base = formats.as_timm(self._open(self.base), f"the base ({self.base})")
-        # Shapes tell all but the activation, which matters only where images go through the model.
-        likely = [infer_encoder(base, activation, who=self.base) for activation in ("quick_gelu", "gelu")]
-        if not self.calibration:
-            return likely[0]
-        raise MergebenchError(
-            f"{self.base} does not say what encoder it is of; by its shapes it is {likely[0].name} (as OpenAI's CLIPs) "
-            f"or {likely[1].name}: give --encoder"
-        )
+        named = Encoder(self.encoder_name) if self.encoder_name else None
+        own = self._zoo.encoder if self._zoo is not None else noted_encoder(self._open(self.base))
+        notes = {self.base: own} | {place: noted_encoder(self._open(place)) for place in self.experts.values()}
+        config = partial(optional_beside, self.base, Path(), Hub(), "config.json")
+        return encoder_of(notes, named, self.base, config, self._own_base, exact=bool(self.calibration))
+
+    def _own_base(self) -> Mapping[str, Tensor]:
+        return formats.as_timm(self._open(self.base), f"the base ({self.base})")
 
     @cached_property
     def base_state(self) -> Mapping[str, Tensor]:
         """The base under timm's names, checked."""
         if self._zoo is not None:
             return self._zoo.base
-        who = f"the base ({self.base})"
-        state = formats.as_timm(self._open(self.base), who)
-        check_base(state, self.encoder, who)
+        state = self._own_base()
+        check_base(state, self.encoder, f"the base ({self.base})")
         return state
 
     @cached_property

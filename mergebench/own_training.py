@@ -2,21 +2,16 @@
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
-from mergebench import formats, registry
-from mergebench.configuration import names_a_file
-from mergebench.encoders import Encoder
+from mergebench.configuration import ZooConfig, names_a_file
 from mergebench.errors import MergebenchError
 from mergebench.heads import Head, load_head
 from mergebench.image_cache import Split
 from mergebench.linear_probe import fit_linear_head
-from mergebench.own_merge import OwnModels
-from mergebench.states import SafetensorsState, digest, recipe_of, save_state
+from mergebench.states import SafetensorsState, digest, save_state
+from mergebench.yaml_files import checked
 from mergebench.zoo import Zoo
 
 
@@ -35,7 +30,7 @@ def own_zoo(
     Args:
         task: its name.
         data: where its images are: all that `data` of a described task may be.
-        base: a checkpoint's file, a registered zoo whose base it is, or `owner/name` on the hub.
+        base: a checkpoint (a file, a folder, or `owner/name` on the hub), or a registered zoo whose base it is.
         head: a checkpoint of its classifier.
         encoder: what makes the empty model, where neither the base nor what lies beside it says so.
         templates: prompt templates, each with one `{}` for the class name.
@@ -49,38 +44,15 @@ def own_zoo(
         raise MergebenchError("--templates: the head is given (--head), and none is made from prompts; leave one out")
     if not names_a_file(task):
         raise MergebenchError(f"--task {task}: a task of one's own names its files, so it holds no / and no . in front")
-    described = {"data": _place(data)} | ({"head": _place(head)} if head else {})
-    if templates:
-        described["templates"] = list(templates)
-    fields = {"title": task, "base": base, "experts": "{task}", "tasks": {task: described}}
-    if Path(base).is_file() and base not in registry.config_files("zoos"):
-        fields["base"] = str(Path(base).absolute())
-        # Images will go through it: what only shapes would tell is not taken for granted.
-        named = Encoder(encoder) if encoder else OwnModels(base, {}, {task: data}).encoder
-        fields |= {"encoder": named.name, "options": dict(named.options)}
-        # How an expert's images were normalised is how its successors' are.
-        noted = recipe_of(formats.open_weights(base)).get("encoder", {})
-        fields |= {name: noted[name] for name in ("mean", "std") if name in noted}
-    elif encoder:
-        fields["encoder"] = encoder
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"{task}.yaml"
-        file.write_text(yaml.safe_dump(fields), encoding="utf-8")
-        try:
-            zoo = Zoo(str(file), root)
-        except MergebenchError as error:  # nobody but us has seen that file
-            raise MergebenchError(str(error).removeprefix(f"{file}: ")) from None
+    described = {"data": data} | {n: v for n, v in (("head", head), ("templates", list(templates))) if v}
+    fields = {"title": task, "encoder": encoder, "base": base, "experts": "{task}", "tasks": {task: described}}
+    zoo = Zoo(task, root, config=checked(ZooConfig, fields))
     if templates and not zoo.files.has_text:
         raise MergebenchError(
             f"--templates: {base} has no text tower, and no head is made from prompts; leave them out (a linear head "
             "is fitted), or start from a whole CLIP"
         )
     return zoo
-
-
-def _place(text: str) -> str:
-    """What is on this disk by its whole path; a place on the hub as it is."""
-    return str(Path(text).absolute()) if Path(text).exists() else text
 
 
 def own_head(zoo: Zoo, task: str, train: Split, device: str, folder: Path | None = None) -> tuple[Head, str]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 from mergebench import registry
 from mergebench.configuration import MODELS, StudyConfig, SuiteConfig, ZooConfig
 from mergebench.errors import MergebenchError, nearest, unprefixed
+
+Section = TypeVar("Section", bound=BaseModel)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -72,14 +74,26 @@ def _read(kind: str, name: str) -> Any:
             f"{name}: results would call it {path.stem!r}, as a registered {registry.SINGULAR[kind]}; rename it"
         )
     try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        reason = _reason(model, error)
+        return checked(model, content)
+    except MergebenchError as error:
+        reason = str(error)
     other = _likeliest(content, unless=kind)
     if other != kind:
         is_, wanted = registry.SINGULAR[other], registry.SINGULAR[kind]
         reason = f"these are the fields of a {is_}, not of a {wanted}; `run` takes it as --{is_}"
     raise MergebenchError(f"{path}: {reason}")
+
+
+def checked(model: type[Section], content: Any) -> Section:
+    """What a file's fields come to.
+
+    Raises:
+        MergebenchError: the first thing that is wrong with them, in one line.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise MergebenchError(_reason(model, error)) from None
 
 
 def _reason(model: type[BaseModel], error: ValidationError) -> str:

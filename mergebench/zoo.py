@@ -1,15 +1,17 @@
 """A zoo: one backbone's base, experts and heads, read lazily and checked before anything is run on them."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from mergebench import registry
+from mergebench import formats, registry
 from mergebench.configuration import ZooConfig
 from mergebench.data.described import make_task
+from mergebench.encoder_notes import check_note, noted_encoder
 from mergebench.encoders import Encoder, check_base
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
 from mergebench.heads import Head
@@ -17,29 +19,36 @@ from mergebench.hub import Hub
 from mergebench.states import SafetensorsState, check_state, recipe_of
 from mergebench.task import Place, Task, TaskCard
 from mergebench.yaml_files import read_zoo, short_name
-from mergebench.zoo_files import FolderFiles, ListedFiles, WeightFiles, folder_at
+from mergebench.zoo_files import FolderFiles, ListedFiles, WeightFiles, find_checkpoint, folder_at
 
 
 class Zoo:
     """The weights of one zoo, and its tasks.
 
     Args:
-        name: a registered zoo, or a YAML file of one's own.
+        name: a registered zoo, or a YAML file of one's own; with `config`, what it is to be called.
         root: a folder with the same structure that replaces the zoo's weights: of a zoo from the hub, a folder laid out
             as the hub is, data sets included.
-        base: a checkpoint that replaces the zoo's base.
+        base: a checkpoint whose weights replace the zoo's base: a file, a folder, or `owner/name` on the hub. Encoder,
+            normalisation and heads stay the zoo's.
         download: whether what is on the hub and not here yet may be downloaded.
+        config: the fields of a zoo that no file describes; paths in it are relative to the current folder.
 
     Raises:
         MergebenchError: unknown zoo, or no such folder.
     """
 
     def __init__(
-        self, name: str, root: str | Path | None = None, base: str | Path | None = None, download: bool = True
+        self,
+        name: str,
+        root: str | Path | None = None,
+        base: str | Path | None = None,
+        download: bool = True,
+        config: ZooConfig | None = None,
     ) -> None:
-        self.config: ZooConfig = read_zoo(name)
+        self.config = config or read_zoo(name)
         self.name = short_name(name)
-        self._folder = registry.config_file("zoos", name).absolute().parent
+        self._folder = Path() if config else registry.config_file("zoos", name).absolute().parent
         self._root = Path(root) if root else None
         self._download = download
         self._experts: dict[str, Mapping[str, Tensor]] = {}
@@ -51,35 +60,37 @@ class Zoo:
             raise UnknownNameError(
                 f"task in zoo {self.name!r} (describe it, or name one that is registered):", stranger, registry.tasks()
             )
+        self._base = str(base) if base else None
         self._parent: Zoo | None = None
-        self.files: WeightFiles = self._files(Path(base) if base else None)
+        self.files: WeightFiles = self._files()
 
-    def _files(self, base: Path | None) -> WeightFiles:
+    def _files(self) -> WeightFiles:
         config = self.config
         if config.weights:
             root = self._root or folder_at(config.weights, self._folder)
-            return FolderFiles(root, Encoder(config.encoder, config.options), base)
-        if base is None and config.base in registry.config_files("zoos"):
+            return FolderFiles(root, Encoder(config.encoder, config.options))
+        if config.base in registry.config_files("zoos"):
             # A folder in the hub's place holds no weights of a package.
             root = None if read_zoo(config.base).weights else self._root
             self._parent = Zoo(config.base, root, download=self._download)
-        hub = Hub(self._root, self._download)
-        return ListedFiles(config, self._folder, hub, base, self._parent and self._parent.files)
+        return ListedFiles(config, self._folder, self._hub, self._parent and self._parent.files)
 
-    @property
+    @cached_property
     def encoder(self) -> Encoder:
-        """What makes the empty backbone."""
-        return self.files.encoder
+        """What makes the empty backbone, with the scales of this zoo's images."""
+        own = self.files.encoder
+        like = self._parent.encoder if self._parent else own
+        return replace(own, scales=(self.config.mean or like.mean, self.config.std or like.std))
 
     @property
     def mean(self) -> tuple[float, ...]:
         """Per channel, of images in [0, 1]."""
-        return self.config.mean or (self._parent.mean if self._parent else self.encoder.mean)
+        return self.encoder.mean
 
     @property
     def std(self) -> tuple[float, ...]:
         """Per channel, of images in [0, 1]."""
-        return self.config.std or (self._parent.std if self._parent else self.encoder.std)
+        return self.encoder.std
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -101,10 +112,16 @@ class Zoo:
         """The pre-trained weights, checked.
 
         Raises:
-            CheckpointError: they do not fit the backbone, or are not finite.
+            CheckpointError: they do not fit the backbone, are not finite, or were noted to be of another one.
         """
-        state = self.files.base()
-        check_base(state, self.encoder, f"the base ({state.path})")
+        if self._base:
+            file = find_checkpoint(self._base, Path(), self._hub)
+            state = formats.as_timm(formats.open_weights(file), f"the base ({self._base})")
+        else:
+            state = self.files.base()
+        who = f"the base ({state.path})"
+        self._check_note(state, who)
+        check_base(state, self.encoder, who)
         return state
 
     def expert(self, task: str) -> Mapping[str, Tensor]:
@@ -112,7 +129,7 @@ class Zoo:
 
         Raises:
             UnknownNameError: the zoo has no such expert.
-            CheckpointError: the weights do not fit the base, or are not finite.
+            CheckpointError: the weights do not fit the base, are not finite, or were noted to be of another encoder.
         """
         self._check_name(task)
         if task not in self._experts:
@@ -120,9 +137,25 @@ class Zoo:
         return self._experts[task]
 
     def check_expert(self, task: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Any checkpoint, held to this zoo's base; raises as `expert` does."""
-        check_state(state, self.base, f"expert {task!r} ({state.path})")
+        """An expert from anywhere, held to this zoo; raises as `expert` does."""
+        self.check(state, f"expert {task!r} ({state.path})")
         return state
+
+    def check(self, state: Mapping[str, Tensor], who: str) -> None:
+        """Hold any checkpoint to this zoo's base, and what its header notes to this zoo's encoder and scales.
+
+        Args:
+            state: as it is read from its file, under timm's names.
+            who: whose weights they are, for messages.
+
+        Raises:
+            CheckpointError: they do not fit the base, are not finite, or were noted to be of another encoder.
+        """
+        self._check_note(state, who)
+        check_state(state, self.base, who)
+
+    def _check_note(self, state: Mapping[str, Tensor], who: str) -> None:
+        check_note(noted_encoder(state), who, self.encoder, f"zoo {self.name!r} is of")
 
     def joint(self, tasks: Iterable[str]) -> SafetensorsState | None:
         """The model that was trained on exactly these tasks together, if the zoo has one.
@@ -134,11 +167,11 @@ class Zoo:
         """
         wanted = sorted(tasks)
         for state in self.files.joint():
-            trained_on = recipe_of(state).get("tasks")
-            if trained_on is None:
+            recipe = recipe_of(state)
+            if "tasks" not in recipe or "method" in recipe:  # what was merged tells its experts' tasks
                 raise CheckpointError(f"{state.path}: its header does not say which tasks it was trained on")
-            if trained_on == wanted:
-                check_state(state, self.base, f"the joint model ({state.path})")
+            if recipe["tasks"] == wanted:
+                self.check(state, f"the joint model ({state.path})")
                 return state
         return None
 
@@ -164,7 +197,7 @@ class Zoo:
         if name not in self._tasks:
             task = self._unplaced(name)
             if task.at is not None:
-                task = task.at(Place(self.encoder.image_size, self._data_root, self._download))
+                task = task.at(Place(self.encoder.image_size, self._hub.root, self._download))
             self._tasks[name] = task
         return self._tasks[name]
 
@@ -182,10 +215,10 @@ class Zoo:
             return make_task(name, described, self._folder)
         return registry.get("task", name, registry.tasks())
 
-    @property
-    def _data_root(self) -> Path | None:
-        """A folder in place of the hub's data sets; one that replaces a folder of weights holds none."""
-        return None if self.config.weights else self._root
+    @cached_property
+    def _hub(self) -> Hub:
+        """Where models and data sets are looked for; a root that replaces a folder of weights holds none."""
+        return Hub(None if self.config.weights else self._root, self._download)
 
     def find(self, name: str) -> str:
         """A task's name in this zoo, from that name or from the CLIP task that it stands for, however that is spelt.

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mergebench import formats
 from mergebench.configuration import ZooConfig
-from mergebench.encoder_notes import described_encoder
+from mergebench.encoder_notes import encoder_of, noted_encoder
 from mergebench.encoders import Encoder
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.heads import Head, load_head
@@ -58,7 +58,6 @@ class FolderFiles:
     Args:
         root: the folder.
         encoder: what makes the empty model.
-        base: a checkpoint that replaces the base.
 
     Raises:
         MergebenchError: there is no such folder.
@@ -66,15 +65,14 @@ class FolderFiles:
 
     has_text = False
 
-    def __init__(self, root: Path, encoder: Encoder, base: Path | None = None) -> None:
+    def __init__(self, root: Path, encoder: Encoder) -> None:
         if not root.is_dir():
             raise MergebenchError(f"no folder of weights at {root}")
         self.root, self.encoder = root, encoder
-        self._base = base or root / "base.safetensors"
 
     def base(self) -> Mapping[str, Tensor]:
         """See WeightFiles."""
-        return SafetensorsState(self._base)
+        return SafetensorsState(self.root / "base.safetensors")
 
     def expert(self, task: str) -> Mapping[str, Tensor]:
         """See WeightFiles."""
@@ -100,32 +98,23 @@ class ListedFiles:
         config: names them.
         folder: what paths are relative to.
         hub: where `owner/name` is looked for.
-        base: a checkpoint that replaces the base.
         parent: the registered zoo's files whose base it is, where the configuration names one.
     """
 
-    def __init__(
-        self,
-        config: ZooConfig,
-        folder: Path,
-        hub: Hub,
-        base: Path | None = None,
-        parent: WeightFiles | None = None,
-    ) -> None:
+    def __init__(self, config: ZooConfig, folder: Path, hub: Hub, parent: WeightFiles | None = None) -> None:
         self._config, self._folder, self._hub, self._parent = config, folder, hub, parent
-        self._base = str(base.absolute()) if base else config.base
 
     @cached_property
     def encoder(self) -> Encoder:
         """What makes the empty model."""
-        if self._config.encoder:
-            return Encoder(self._config.encoder, self._config.options)
+        named = Encoder(self._config.encoder, self._config.options) if self._config.encoder else None
         if self._parent is not None:
-            return self._parent.encoder
-        config = optional_beside(self._base, self._folder, self._hub, "config.json")
-        if config is None:
-            raise MergebenchError(f"no config.json says what encoder {self._base} is of; name it: encoder:")
-        return described_encoder(config)
+            return named or self._parent.encoder
+        base = self._config.base
+        # What is on the hub is not fetched to be asked what is known; when it is read, the zoo holds it to that.
+        notes = {base: noted_encoder(self._raw_base)} if not named or (self._folder / base).exists() else {}
+        config = partial(optional_beside, base, self._folder, self._hub, "config.json")
+        return encoder_of(notes, named, base, config, self.base)
 
     @property
     def has_text(self) -> bool:
@@ -136,13 +125,13 @@ class ListedFiles:
 
     @cached_property
     def _raw_base(self) -> Mapping[str, Tensor]:
-        return formats.open_weights(self._find(self._base))
+        return formats.open_weights(self._find(self._config.base))
 
     def base(self) -> Mapping[str, Tensor]:
         """See WeightFiles."""
         if self._parent is not None:
             return self._parent.base()
-        return formats.as_timm(self._raw_base, f"the base ({self._base})")
+        return formats.as_timm(self._raw_base, f"the base ({self._config.base})")
 
     def expert(self, task: str) -> Mapping[str, Tensor]:
         """See WeightFiles."""
@@ -157,7 +146,7 @@ class ListedFiles:
             return _read_head(SafetensorsState(self._folder / described.head), card, self.encoder)
         if described is not None and not self.has_text:
             raise MergebenchError(
-                f"task {card.name!r} has no head, and the base ({self._base}) no text tower: give head: "
+                f"task {card.name!r} has no head, and the base ({self._config.base}) no text tower: give head: "
                 "(mergebench finetune writes one), or text:, a whole CLIP"
             )
         if self._parent is not None and not self._config.text:
@@ -168,7 +157,7 @@ class ListedFiles:
     def _text(self) -> TextTower:
         place = self._config.text
         if not place:
-            return TextTower(self._raw_base, self._base, quick_gelu=self.encoder.quick_gelu)
+            return TextTower(self._raw_base, self._config.base, quick_gelu=self.encoder.quick_gelu)
         described = optional_beside(place, self._folder, self._hub, "config.json")
         activation = text_activation(described) if described else None
         quick = activation == "quick_gelu" if activation else self.encoder.quick_gelu
@@ -181,7 +170,7 @@ class ListedFiles:
     def origins(self, tasks: Iterable[str]) -> dict[str, str]:
         """See WeightFiles."""
         above = self._parent.origins(()) if self._parent is not None else {}
-        places = {"base": self._base, "text": self._config.text or ""}
+        places = {"base": self._config.base, "text": self._config.text or ""}
         places |= {f"experts/{task}": self._config.expert_of(task) for task in tasks}
         commits = {name: self._hub.revision(place) for name, place in places.items()}
         return above | {
@@ -211,7 +200,7 @@ def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
         if found is None:
             raise CheckpointError(f"{path} holds no {' or '.join(CHECKPOINTS)}")
         return found
-    if place.endswith((".safetensors", ".json", *formats.PICKLES)) or not is_location(place):
+    if not _may_be_on_the_hub(place):
         raise CheckpointError(f"no such checkpoint: {path}; give a file, a folder, or owner/name on the hub")
     found = hub.file(place, CHECKPOINTS)
     for shard in formats.shards_of(found):  # which come to lie beside the index
@@ -225,7 +214,12 @@ def optional_beside(place: str, folder: Path, hub: Hub, name: str) -> Path | Non
     if path.exists():
         beside = path / name if path.is_dir() else path.with_name(name)
         return beside if beside.is_file() else None
-    return hub.optional_file(place, (name,)) if is_location(place) else None
+    return hub.optional_file(place, (name,)) if _may_be_on_the_hub(place) else None
+
+
+def _may_be_on_the_hub(place: str) -> bool:
+    """Whether what is not on this disk may be a place on the hub: not if it ends as a file does."""
+    return is_location(place) and not place.endswith((".safetensors", ".json", *formats.PICKLES))
 
 
 def _read_head(state: SafetensorsState, card: TaskCard, encoder: Encoder) -> Head:

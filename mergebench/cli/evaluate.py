@@ -30,7 +30,7 @@ def execute(config: Namespace) -> int:
     from mergebench.execution import Executor
     from mergebench.measure import resolve_device, set_threads
     from mergebench.set_aside import check_set_aside
-    from mergebench.states import check_state, check_writable, writing
+    from mergebench.states import check_writable, writing
 
     if config.json:
         check_writable(config.json)
@@ -38,7 +38,7 @@ def execute(config: Namespace) -> int:
     bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root)
     who = f"the checkpoint ({config.checkpoint})"
     state = formats.as_timm(formats.open_weights(Path(config.checkpoint)), who)
-    check_state(state, bench.zoo.base, who)
+    bench.zoo.check(state, who)
     variant = one_variant(bench, config.only)
     check_set_aside(who, state, variant.evaluate, bench.zoo.task)
     device = resolve_device(config.device)

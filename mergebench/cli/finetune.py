@@ -1,7 +1,6 @@
 """`mergebench finetune`: an expert of one task, or one model of several, from a base, behind frozen heads."""
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
@@ -27,7 +26,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=str | None, default=None, help="the expert's checkpoint (TASK.safetensors)")
     parser.add_argument("--zoo", type=str | None, default=None, help="a registered zoo or a YAML file (tiny)")
-    parser.add_argument("--zoo-root", type=str | None, default=None, help="folder that replaces the zoo's weights")
+    parser.add_argument(
+        "--zoo-root", type=str | None, default=None, help="folder that replaces the zoo's weights; with --data: the hub"
+    )
     parser.add_argument(
         "--data", type=str | None, default=None, help="images of a task of one's own: a folder of one folder per class"
     )
@@ -82,8 +83,7 @@ def execute(config: Namespace) -> int:
     check_settings(zoo.make_empty_encoder(), len(tasks), **asked)  # before images are decoded, or a head is fitted
     check_set_aside("the base", zoo.base, tasks, zoo.task)
     splits = {task: load_split(zoo.task(task), "train") for task in tasks}
-    encoder = replace(zoo.encoder, scales=(zoo.mean, zoo.std)).recipe
-    recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": encoder}
+    recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": zoo.encoder.recipe}
     recipe["held_out"] = inherited([zoo.base]).get("held_out", {}) | set_aside(zoo.task(task) for task in tasks)
     if config.data:
         (task,) = tasks

@@ -2,7 +2,6 @@
 
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -164,7 +163,7 @@ def _of_suite(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]",
         "method": card.name,
         "hyperparameters": resolved,
         "seed": config.seed,
-        "encoder": replace(bench.zoo.encoder, scales=(bench.zoo.mean, bench.zoo.std)).recipe,
+        "encoder": bench.zoo.encoder.recipe,
         "base": digest(bench.zoo.base),
         "experts": {t: digest(bench.expert(t)) for t in variant.merged},
         "suite": bench.name,

@@ -136,18 +136,51 @@ def test_a_base_in_a_file_and_a_head_that_is_given(command, flowers, tmp_path):
     assert header(again)["encoder"]["name"] == TINY and header(again)["base"] == digest(load_file(output))
 
 
-def test_a_clip_s_text_tower_makes_the_head(command, flowers, tmp_path):
+@pytest.fixture
+def clip(tmp_path):
+    """The folder of a whole CLIP, as transformers saves it."""
     torch.manual_seed(0)
     tower = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 128}
     text = tower | {"eos_token_id": 49407}
     config = CLIPConfig(text_config=text, vision_config=tower | {"image_size": 32, "patch_size": 16}, projection_dim=32)
-    CLIPModel(config).save_pretrained(tmp_path / "clip")
-    base, output = tmp_path / "clip" / "model.safetensors", tmp_path / "expert.safetensors"
+    CLIPModel(config).save_pretrained(tmp_path / "models" / "clip")
+    return tmp_path / "models" / "clip"
+
+
+def test_a_clip_s_text_tower_makes_the_head(command, flowers, clip, tmp_path):
+    base, output = clip / "model.safetensors", tmp_path / "expert.safetensors"
     arguments = ("--task", "f", "--data", flowers, "--base", base, "--output", output, *QUICK)
     done = command("finetune", *arguments, "--templates", "a photo of a {} flower.", "a {} flower.")
     assert done.status == 0, done.err
     assert header(output)["head"] == "prompts" and not list(tmp_path.glob("*.head.*"))
     assert header(output)["encoder"]["options"]["img_size"] == 32
+
+
+@pytest.mark.parametrize("base", ["models/clip", "./models/clip", "models/clip/model.safetensors"])
+def test_places_are_relative_to_the_current_folder(base, command, flowers, clip, tmp_path, monkeypatch):
+    """A folder here is meant before owner/name on the hub."""
+    (tmp_path / "images").symlink_to(flowers.parent)
+    monkeypatch.chdir(tmp_path)
+    done = command("finetune", "--task", "f", "--data", "images/flowers", "--base", base, *QUICK)
+    assert done.status == 0, done.err
+    told = header(tmp_path / "f.safetensors")
+    assert (told["head"], told["data"]) == ("prompts", "images/flowers")
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (["--base", "models/b.safetensors"], "no such checkpoint: models/b.safetensors; give a file, a folder"),
+        (["--base", "./models/b"], "no such checkpoint: models/b; give a file, a folder"),
+        (["--head", "nope.safetensors"], "no such checkpoint: nope.safetensors"),
+        (["--data", "images2"], "task 'f': no data at images2; give a folder"),
+        (["--data", "models/flower", "--zoo-root", "."], "; and there is no folder models/flower"),
+    ],
+)
+def test_a_place_that_is_missing_is_told_as_it_was_given(option, told, refused, flowers, clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = refused("finetune", "--task", "f", "--data", flowers, "--base", "tiny", "--device", "cpu", *option)
+    assert told in line
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,8 @@ def renamed(name: str):
         (lambda f: f.pop("base"), "either weights (a folder) or base and experts"),
         (lambda f: f.update(base="nowhere"), "own/nowhere; give a file, a folder, or owner/name"),
         (lambda f: f.update(base="./weights/base.safetensors"), "own/weights/base.safetensors"),
+        (lambda f: f.update(base="weights/base.safetensors"), "own/weights/base.safetensors; give a file"),
+        (lambda f: [f.update(base="a/b.bin"), f.pop("encoder"), f.pop("options")], "own/a/b.bin; give a file"),
         (lambda f: f.update(base="clip-vit-b-32", options={}), "(1, 1, 768) in encoder 'vit_base_patch32_clip"),
         (lambda f: f.update(std=[0.0, 0.5, 0.5]), "std.0: Input should be greater than 0"),
         (lambda f: f.update(text=EXPERT), f"{EXPERT} has no 'visual_projection.weight'"),

@@ -237,3 +237,19 @@ def test_commits_that_name_nothing_are_refused(experts, revisions, told):
 @pytest.mark.parametrize("kind", [list, dict.fromkeys])
 def test_a_task_whose_name_is_no_part_of_a_path_is_refused(name, kind, refusal):
     assert f"tasks: {name!r} names files, so it must hold no slash" in refusal("zoo", {"tasks": kind(["digits", name])})
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"experts": {"digits": "d.safetensors"}}, "experts"),
+        ({"experts": "{task}.safetensors"}, "experts"),
+        ({"text": "some/clip"}, "text"),
+        ({"tasks": {"digits": {"data": "images", "head": "h.safetensors"}}}, "tasks.digits.head"),
+    ],
+)
+def test_what_a_folder_of_weights_holds_is_not_named_beside_it(changes, field, refusal):
+    """It would be passed over without a word."""
+    told = f": {field}: the folder that weights names holds experts and heads; leave it out"
+    assert refusal("zoo", changes) == told
+    assert ZooConfig(**ZOO | {"tasks": {"digits": {"data": "images"}}}).described
