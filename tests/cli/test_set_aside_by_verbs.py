@@ -82,6 +82,7 @@ def test_the_joint_model_is_held_to_it_wherever_it_is_used(own, merged, command,
     shutil.copy(own.trained(), root / "experts")
     shutil.copy(own.head, root / "heads" / "flowers.safetensors")
     tasks = yaml.safe_load(Path(own.zoo).read_text())["tasks"]
+    del tasks["flowers"]["head"]  # the folder has it
     zoo = write("whole", title="z", weights="weights", encoder=TINY, mean=[0.5] * 3, std=[0.5] * 3, tasks=tasks)
     suite = write("whole-suite", title="s", zoo=zoo, merge=["flowers"])
     run = ("run", "--suite", suite, "--out", own.folder / "out", "--methods")
