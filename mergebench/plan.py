@@ -18,7 +18,7 @@ from mergebench.variant import Variant, select
 from mergebench.yaml_files import short_name
 
 # Parts of the engine that only look at what others compute: they cannot change a result.
-APART = ("candidate", "conformance", "miniature", "space", "tuning")
+APART = ("candidate", "conformance", "miniature", "own_merge", "space", "tuning")
 
 
 @dataclass(frozen=True)

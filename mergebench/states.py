@@ -180,7 +180,7 @@ def check_finite(state: Mapping[str, Tensor], who: str, remedy: str = "") -> Non
     """
     hashing = isinstance(state, LazyState)
     sha = hashlib.sha256()
-    for name in sorted(state):
+    for name in sorted(state) if hashing else state:
         tensor = state[name]
         if bad := count_not_finite(tensor):
             hint = f"; {remedy}" if remedy else ""

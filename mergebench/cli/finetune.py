@@ -57,14 +57,14 @@ def execute(config: Namespace) -> int:
     from pathlib import Path
 
     from mergebench.evaluation import evaluate
-    from mergebench.finetuning import check_settings, finetune
     from mergebench.image_cache import load_split
     from mergebench.measure import resolve_device, set_threads
-    from mergebench.own_training import own_head
     from mergebench.set_aside import check_set_aside, inherited, set_aside
     from mergebench.states import check_finite, digest, save_state
     from mergebench.trainer import placement, quiet_lightning, training_precision
-    from mergebench.training_batches import TrainingSet
+    from mergebench.training.batches import TrainingSet
+    from mergebench.training.finetuning import check_settings, finetune
+    from mergebench.training.own import own_head
 
     quiet_lightning()
     output = _output(config)
@@ -135,7 +135,7 @@ def _output(config: Namespace) -> "Path":
 
 def _zoo(config: Namespace) -> "Zoo":
     """The zoo that was asked for, or one of a task of one's own."""
-    from mergebench.own_training import own_zoo
+    from mergebench.training.own import own_zoo
     from mergebench.zoo import Zoo
 
     if config.data is None:

@@ -16,7 +16,7 @@ from mergebench.states import writing
 from mergebench.tasks.tiny import TASKS, model
 from mergebench.tasks.tiny.captions import CONTEXT, OPENERS, Recipe, Vocabulary
 from mergebench.tasks.tiny.corpus import FAMILIES, Corpus
-from mergebench.training import parameter_groups
+from mergebench.training.module import parameter_groups
 
 EMBED = 128
 TEXT = {"width": 128, "heads": 4, "layers": 2, "context_length": CONTEXT}

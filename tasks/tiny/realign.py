@@ -17,7 +17,7 @@ from mergebench.tasks.tiny import model
 from mergebench.tasks.tiny.captions import Recipe, Vocabulary
 from mergebench.tasks.tiny.corpus import Corpus
 from mergebench.tasks.tiny.pretrain import BATCH, WEIGHT_DECAY, create_pair
-from mergebench.training import parameter_groups
+from mergebench.training.module import parameter_groups
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from transformers import CLIPConfig, CLIPModel
 
 from mergebench.heads import LinearHead
 from mergebench.image_cache import Split, load_split
-from mergebench.own_training import own_head, own_zoo
 from mergebench.states import digest, save_state
+from mergebench.training.own import own_head, own_zoo
 from mergebench.zoo import Zoo
 
 TINY = "mergebench.tasks.tiny.model:create_encoder"
@@ -93,7 +93,7 @@ def test_a_probe_is_fitted_once_and_kept_with_the_progress(command, flowers, tmp
     assert command("finetune", *arguments, "--output", tmp_path / "a.safetensors").status == 0
     # On another machine, the last bits would be others.
     other = LinearHead(torch.randn(3, 160), torch.zeros(3))
-    monkeypatch.setattr("mergebench.own_training.fit_linear_head", lambda *_: other)
+    monkeypatch.setattr("mergebench.training.own.fit_linear_head", lambda *_: other)
     done = command("finetune", *arguments, "--output", tmp_path / "b.safetensors")
     assert done.status == 0, done.err
     first, second = (load_file(tmp_path / f"{name}.head.safetensors") for name in "ab")

@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 import mergebench.evaluation
-import mergebench.finetuning
+import mergebench.training.finetuning
 from mergebench import registry
 from mergebench.results import ResultStore
 from mergebench.tasks.tiny import RENDERED
@@ -233,7 +233,7 @@ def test_an_interrupt_is_one_wherever_it_comes(command, write, tmp_path, monkeyp
     monkeypatch.setattr(mergebench.evaluation.MultiTaskClassifier, "test_step", interrupted)
     done = command("run", "--methods", "average", "--suite", write("mine", **SUITE), "--out", tmp_path / "out")
     assert done.status == 130 and done.err.endswith("finished cells are kept, run again to go on\n")
-    monkeypatch.setattr(mergebench.finetuning.FineTuning, "training_step", interrupted)
+    monkeypatch.setattr(mergebench.training.finetuning.FineTuning, "training_step", interrupted)
     done = command("finetune", "--task", "digits", "--output", tmp_path / "x.safetensors", "--steps", 2)
     assert done.status == 130 and "with --checkpoints, the same command goes on" in done.err
     assert signal.getsignal(signal.SIGINT) is handler and not (tmp_path / "x.safetensors").exists()

@@ -10,11 +10,11 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from mergebench.errors import MergebenchError
 from mergebench.evaluation import SuiteDataModule, evaluate
-from mergebench.finetuning import finetune
 from mergebench.image_cache import Split
 from mergebench.merging import PerTask
 from mergebench.trainer import strategy
-from mergebench.training_batches import TrainingSet
+from mergebench.training.batches import TrainingSet
+from mergebench.training.finetuning import finetune
 
 SCALES = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
 
@@ -33,9 +33,11 @@ def imported_once(monkeypatch):
     They are handed the same bytes. (Not once a GPU was used: Lightning refuses then.)
     """
     if not torch.cuda.is_initialized():
-        multiprocessing.set_forkserver_preload(["mergebench.finetuning", "timm"])
+        multiprocessing.set_forkserver_preload(["mergebench.training.finetuning", "timm"])
         forked = DDPStrategy(start_method="forkserver")
-        monkeypatch.setattr("mergebench.finetuning.strategy", lambda count: forked if count == 2 else strategy(count))
+        monkeypatch.setattr(
+            "mergebench.training.finetuning.strategy", lambda count: forked if count == 2 else strategy(count)
+        )
 
 
 def test_two_devices_learn_what_one_does(mini, tmp_path, imported_once):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from mergebench.augmentation import AUGMENTATIONS
+from mergebench.training.augmentation import AUGMENTATIONS
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)

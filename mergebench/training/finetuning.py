@@ -9,14 +9,14 @@ from typing import Any
 import lightning
 from torch import Tensor, nn
 
-from mergebench.augmentation import AUGMENTATIONS
 from mergebench.errors import MergebenchError
-from mergebench.lora import adapt, check_rank, merge_adapters
-from mergebench.progress import Progress, progress_file
 from mergebench.states import check_finite, digest
 from mergebench.trainer import count_of, interruptible, strategy, training_precision
-from mergebench.training import FineTuning, Schedule
-from mergebench.training_batches import Preparation, TrainingSet, make_streams
+from mergebench.training.augmentation import AUGMENTATIONS
+from mergebench.training.batches import Preparation, TrainingSet, make_streams
+from mergebench.training.lora import adapt, check_rank, merge_adapters
+from mergebench.training.module import FineTuning, Schedule
+from mergebench.training.progress import Progress, progress_file
 
 
 def finetune(

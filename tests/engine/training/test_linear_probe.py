@@ -9,8 +9,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from mergebench.errors import MergebenchError
-from mergebench.linear_probe import fit_linear_head, logistic_regression
 from mergebench.measure import measure
+from mergebench.training.linear_probe import fit_linear_head, logistic_regression
 
 SCALES = ((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mergebench.errors import MergebenchError
-from mergebench.finetuning import FineTuning, finetune
-from mergebench.lora import LowRank, adapt, merge_adapters
-from mergebench.training_batches import TrainingSet
+from mergebench.training.batches import TrainingSet
+from mergebench.training.finetuning import FineTuning, finetune
+from mergebench.training.lora import LowRank, adapt, merge_adapters
 
 RANK = 3
 ADAPTED = {f"blocks.{i}.{n}.weight" for i in range(2) for n in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")}

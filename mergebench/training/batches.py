@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mergebench.augmentation import AUGMENTATIONS
 from mergebench.seeds import generator
 from mergebench.states import digest
+from mergebench.training.augmentation import AUGMENTATIONS
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mergebench.states import digest
-from mergebench.training_batches import Batches, Preparation, TrainingSet, make_streams
+from mergebench.training.batches import Batches, Preparation, TrainingSet, make_streams
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 

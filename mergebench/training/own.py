@@ -9,8 +9,8 @@ from mergebench.configuration import ZooConfig, names_a_file
 from mergebench.errors import MergebenchError
 from mergebench.heads import Head, load_head
 from mergebench.image_cache import Split
-from mergebench.linear_probe import fit_linear_head
 from mergebench.states import SafetensorsState, digest, save_state
+from mergebench.training.linear_probe import fit_linear_head
 from mergebench.yaml_files import checked
 from mergebench.zoo import Zoo
 

@@ -13,11 +13,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 
 from mergebench.portable import Portable
-from mergebench.progress import Progress
 from mergebench.seeds import derived, seeded
 from mergebench.states import count_not_finite
 from mergebench.trainer import quiet_lightning
-from mergebench.training_batches import Batches, Preparation, Stream
+from mergebench.training.batches import Batches, Preparation, Stream
+from mergebench.training.progress import Progress
 
 
 @dataclass(frozen=True)
