@@ -255,7 +255,7 @@ def test_a_training_that_diverges_is_stopped_and_told_and_its_progress_is_not_ke
 
     monkeypatch.setattr(FineTuning, "training_step", step)
     with pytest.raises(
-        MergebenchError, match="the training diverged: 'last.bias' holds 8 values.*; lower the learning"
+        MergebenchError, match="the training diverged: 'stem.weight' holds 1536 values.*; lower the learning"
     ):
         run(parts, checkpoint_dir=tmp_path)
     assert taken == list(range(8))
