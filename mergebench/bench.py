@@ -19,7 +19,7 @@ from mergebench.layout import Layout
 from mergebench.method import MethodCard, Needs
 from mergebench.pool import Earlier, ModelPool
 from mergebench.restriction import region
-from mergebench.set_aside import check_set_aside, inherited, notes_set_aside, set_aside
+from mergebench.set_aside import check_set_aside, inherited, notes_set_aside
 from mergebench.states import SafetensorsState, StateDict, digest
 from mergebench.variant import Variant, study_variants, suite_variants
 from mergebench.yaml_files import beside, read_study, read_suite, short_name
@@ -178,9 +178,10 @@ class Bench:
         """Hashes of all images that enter: test of what is evaluated (or adapted on), calibration of what is merged.
 
         Raises:
-            MergebenchError: an expert, or a base, for whose test other images were set aside.
+            MergebenchError: an expert, a head, or a base, for whose test other images were set aside.
         """
         self._hold_all(variant, (*variant.merged, *variant.evaluate))
+        self.check_heads(variant)
         found = self.given(variant, "test")
         found |= {f"{t}/test": self._digest(t, "test", variant.corruption) for t in variant.evaluate}
         if self.study and self.study.choose_on_validation:
@@ -193,7 +194,12 @@ class Bench:
         givers = variant.merged if split == "test" else variant.calibration.givers(variant.merged)
         return {f"{t}/{split}": self._digest(t, split, adapted) for t in givers}
 
-    def set_aside(self, variant: Variant, needs: Needs) -> dict[str, Any]:
+    def check_heads(self, variant: Variant) -> None:
+        """Refuses, by a MergebenchError, a head that learnt what it is to be evaluated on."""
+        for task in variant.evaluate:
+            self._hold(f"the head of task {task!r}", self.head(task), variant, own=task)
+
+    def noted(self, variant: Variant, needs: Needs) -> dict[str, Any]:
         """What the header of a variant's merge notes of what was set aside, under this zoo's names of the tasks too.
 
         Raises:
@@ -202,11 +208,11 @@ class Bench:
         self._hold_all(variant, variant.merged)
         experts = {t: self.expert(t) for t in variant.merged}
         joint = self.joint(variant) if needs.joint else None
-        noted = inherited([self.zoo.base, *experts.values(), *([joint] if joint is not None else [])])
-        if noted:
-            noting = (t for t, state in experts.items() if t in self.zoo.config.tasks and notes_set_aside(state))
-            noted["held_out"] |= set_aside(map(self.zoo.task, noting))
-        return noted
+        entering = {t for t, state in experts.items() if t in self.zoo.config.tasks and notes_set_aside(state)}
+        if needs.calibration or needs.test_inputs:
+            entering |= set(variant.calibration.givers(variant.merged))
+        parts = [self.zoo.base, *experts.values(), *([joint] if joint is not None else [])]
+        return inherited(parts, map(self.zoo.task, sorted(entering)))
 
     def _hold_all(self, variant: Variant, tasks: Sequence[str]) -> None:
         """Hold base and experts to what was set aside for the test of a variant's tasks."""
@@ -214,11 +220,11 @@ class Bench:
         for task in dict.fromkeys(tasks):
             self._hold(f"expert {task!r}", self.expert(task), variant, own=task)
 
-    def _hold(self, who: str, state: Mapping, variant: Variant, own: str = "") -> None:
+    def _hold(self, who: str, part: Mapping | nn.Module, variant: Variant, own: str = "") -> None:
         tasks = tuple(dict.fromkeys((*variant.merged, *variant.evaluate)))
         if (who, *tasks) not in self._held:
             known = [t for t in tasks if t in self.zoo.config.tasks]  # files may be merged under any name
-            check_set_aside(who, state, known, self.zoo.task, own)
+            check_set_aside(who, part, known, self.zoo.task, own)
             self._held.add((who, *tasks))
 
     def check_classes(self, variant: Variant) -> None:

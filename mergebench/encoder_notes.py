@@ -94,7 +94,8 @@ def check_note(noted: Encoder | None, who: str, encoder: Encoder, whose: str) ->
         told = ["images normalised by mean {} and std {}".format(*e.scales) for e in (noted, encoder)]
     if told:
         raise CheckpointError(
-            f"{who} says that it is of {told[0]}, but {whose} {told[1]}; fine-tune it again alike, or leave it out"
+            f"{who} says that it is of {told[0]}, but {whose} {told[1]}; correct what names them (--encoder; in a "
+            "zoo's file encoder:, mean:, std:), or make it again"
         )
 
 

@@ -38,6 +38,13 @@ class MethodError(MergebenchError):
     """A method's result breaks the contract (names, shapes, dtypes, finite values)."""
 
 
+def retold(error: MergebenchError, text: str) -> MergebenchError:
+    """The same kind of error with another text."""
+    told = type(error).__new__(type(error))
+    told.args = (text,)
+    return told
+
+
 def in_words(error: Exception) -> str:
     """Why something failed: our own errors say it by themselves, others' names say half of it."""
     return str(error) if isinstance(error, MergebenchError) else f"{type(error).__name__}: {error}"

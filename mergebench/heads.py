@@ -95,6 +95,7 @@ def load_head(state: Mapping[str, Tensor], width: int, classes: int | None, who:
     if classes not in (None, found):
         raise CheckpointError(f"{who} has {found} classes, its card {classes}")
     check_finite(head.state_dict(), who)
+    head.metadata = getattr(state, "metadata", {})  # what the file's writer noted
     return head.eval()
 
 

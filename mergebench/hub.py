@@ -109,7 +109,7 @@ class Hub:
     def _told(self, location: str, kind: Kind) -> str:
         return str(self._local(location, kind)) if self.root is not None else f"the hub's {_spelt(kind)} {location!r}"
 
-    def _unreachable(self, location: str, error: Exception | None = None) -> HubError:
+    def _unreachable(self, location: str, error: Exception | None = None) -> MergebenchError:
         """Why something that is not there yet was not downloaded; `error`: what huggingface_hub made of it."""
         from huggingface_hub.constants import HF_HUB_OFFLINE
 
@@ -119,11 +119,12 @@ class Hub:
             return HubError(f"{location!r} has not been fetched, and HF_HUB_OFFLINE forbids to do so now; unset it")
         answer = getattr(error and error.__cause__, "response", None)
         if answer is not None:  # it can be reached, and says no
-            busy = "too much is asked of it from here; wait, or log in with `hf auth login`"
-            remedy = busy if answer.status_code == 429 else "try again later"
-            return HubError(
-                f"cannot fetch {location!r}: the hub answered {answer.status_code}: {remedy}; what was fetched is kept"
-            )
+            told = f"cannot fetch {location!r}: the hub answered {answer.status_code}"
+            if answer.status_code == 429:
+                return HubError(f"{told}: too much is asked of it from here; wait, or log in with `hf auth login`")
+            if answer.status_code >= 500:
+                return HubError(f"{told}: try again later; what was fetched is kept")
+            return MergebenchError(f"{told}: it is closed to you, or was taken down")
         return HubError(
             f"{location!r} has not been fetched, and the hub cannot be reached; check the network, name a mirror "
             "(HF_ENDPOINT), or give a folder that holds it (--zoo-root); what was fetched is kept"

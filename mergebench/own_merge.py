@@ -56,20 +56,27 @@ class OwnModels:
         """The registered zoo whose base it is, if it is one's."""
         return Zoo(self.base) if self.base in registry.config_files("zoos") else None
 
-    def _open(self, place: str) -> LazyState:
-        return formats.open_weights(find_checkpoint(place, Path(), Hub()))
+    @cached_property
+    def _files(self) -> dict[str, LazyState]:
+        """Place -> what its file holds, under the names there; each is asked for once."""
+        places = (*([] if self._zoo is not None else [self.base]), *self.experts.values())
+        return {place: formats.open_weights(find_checkpoint(place, Path(), self._hub)) for place in places}
+
+    @cached_property
+    def _hub(self) -> Hub:
+        return Hub()
 
     @cached_property
     def encoder(self) -> Encoder:
         """What makes the empty model."""
         named = Encoder(self.encoder_name) if self.encoder_name else None
-        own = self._zoo.encoder if self._zoo is not None else noted_encoder(self._open(self.base))
-        notes = {self.base: own} | {place: noted_encoder(self._open(place)) for place in self.experts.values()}
-        config = partial(optional_beside, self.base, Path(), Hub(), "config.json")
+        own = self._zoo.encoder if self._zoo is not None else noted_encoder(self._files[self.base])
+        notes = {self.base: own} | {place: noted_encoder(self._files[place]) for place in self.experts.values()}
+        config = partial(optional_beside, self.base, Path(), self._hub, "config.json")
         return encoder_of(notes, named, self.base, config, self._own_base, exact=bool(self.calibration))
 
     def _own_base(self) -> Mapping[str, Tensor]:
-        return formats.as_timm(self._open(self.base), f"the base ({self.base})")
+        return formats.as_timm(self._files[self.base], f"the base ({self.base})")
 
     @cached_property
     def base_state(self) -> Mapping[str, Tensor]:
@@ -86,7 +93,7 @@ class OwnModels:
         states = {}
         for name, place in self.experts.items():
             who = f"expert {name!r} ({place})"
-            states[name] = formats.as_timm(self._open(place), who)
+            states[name] = formats.as_timm(self._files[place], who)
             check_state(states[name], self.base_state, who)
         return states
 

@@ -167,10 +167,10 @@ class Zoo:
         """
         wanted = sorted(tasks)
         for state in self.files.joint():
-            recipe = recipe_of(state)
-            if "tasks" not in recipe or "method" in recipe:  # what was merged tells its experts' tasks
+            trained_on = recipe_of(state).get("tasks")
+            if trained_on is None:
                 raise CheckpointError(f"{state.path}: its header does not say which tasks it was trained on")
-            if recipe["tasks"] == wanted:
+            if trained_on == wanted:
                 self.check(state, f"the joint model ({state.path})")
                 return state
         return None

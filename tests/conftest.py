@@ -19,7 +19,7 @@ from mergebench.heads import ZeroShotHead
 from mergebench.images import ExplicitBatches
 from mergebench.merging import run_method
 from mergebench.pool import ModelPool
-from mergebench.set_aside import set_aside
+from mergebench.set_aside import inherited
 from mergebench.states import save_state
 from mergebench.zoo import Zoo
 
@@ -189,7 +189,7 @@ class OwnTask:
     @property
     def held_out(self) -> dict[str, str]:
         """What an expert that is trained now notes: the task's name -> digest of its test split."""
-        return set_aside([Zoo(self.zoo).task("flowers")])
+        return inherited([], [Zoo(self.zoo).task("flowers")])["held_out"]
 
     def trained(self, file: str = "flowers.safetensors", **recipe: Any) -> Path:
         """Writes a checkpoint with the notes of an expert trained now, or others (None: without that one)."""

@@ -41,6 +41,7 @@ def execute(config: Namespace) -> int:
     bench.zoo.check(state, who)
     variant = one_variant(bench, config.only)
     check_set_aside(who, state, variant.evaluate, bench.zoo.task)
+    bench.check_heads(variant)
     device = resolve_device(config.device)
     executor = Executor(bench, device, precision=config.precision, devices=config.devices)
     outcome, _ = executor.evaluate(dict(state), variant.evaluate, corruption=variant.corruption)

@@ -45,7 +45,7 @@ def execute(config: Namespace) -> int:
             complain(error)
             lacking += 1
     if lacking:
-        print(f"{lacking} of {len(tasks) + len(sources)} tasks are not whole; the others are here")
+        print(f"{lacking} of {len(tasks) + len(sources)} tasks are not whole")
         return 2
     if images:
         print(f"what suite {bench.name!r} needs of zoo {zoo.name!r} is here")

@@ -59,7 +59,7 @@ def execute(config: Namespace) -> int:
     from mergebench.evaluation import evaluate
     from mergebench.image_cache import load_split
     from mergebench.measure import resolve_device, set_threads
-    from mergebench.set_aside import check_set_aside, inherited, set_aside
+    from mergebench.set_aside import check_set_aside, inherited
     from mergebench.states import check_finite, digest, save_state
     from mergebench.trainer import placement, quiet_lightning, training_precision
     from mergebench.training.batches import TrainingSet
@@ -84,7 +84,7 @@ def execute(config: Namespace) -> int:
     check_set_aside("the base", zoo.base, tasks, zoo.task)
     splits = {task: load_split(zoo.task(task), "train") for task in tasks}
     recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": zoo.encoder.recipe}
-    recipe["held_out"] = inherited([zoo.base]).get("held_out", {}) | set_aside(zoo.task(task) for task in tasks)
+    recipe |= inherited([zoo.base], map(zoo.task, tasks))
     if config.data:
         (task,) = tasks
         head, kind = own_head(zoo, task, splits[task], device, checkpoints)
@@ -93,6 +93,8 @@ def execute(config: Namespace) -> int:
         heads = {task: head}
     else:
         heads = {task: zoo.head(task) for task in tasks}
+    for task, head in heads.items():
+        check_set_aside(f"the head of task {task!r}", head, [task], zoo.task, own=task)
     state = finetune(
         zoo.make_encoder(),
         [TrainingSet(heads[task], train.images, train.labels, train.digest) for task, train in splits.items()],
@@ -111,7 +113,8 @@ def execute(config: Namespace) -> int:
     save_state(state, output, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
     if recipe.get("head") == "linear":
         beside = output.with_suffix(".head.safetensors")
-        told = {name: recipe[name] for name in ("tasks", "base", "encoder", "classes", "images", "data")}
+        names = ("tasks", "base", "encoder", "classes", "images", "data", "learnt", "held_out")
+        told = {name: recipe[name] for name in names}
         save_state(heads[task].state_dict(), beside, {"recipe": json.dumps(told, sort_keys=True)})
         print(f"wrote {beside}")
     validation = {task: load_split(zoo.task(task), "validation") for task in tasks}

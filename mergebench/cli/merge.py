@@ -155,7 +155,7 @@ def _of_suite(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]",
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])
     formats.check_format(bench.zoo.base, config.format)
-    noted = bench.set_aside(variant, registry.needs_of(card, resolved))
+    noted = bench.noted(variant, registry.needs_of(card, resolved))
     outcome = Executor(bench, device).merge(Recipe(card, function, resolved, config.seed), variant)
     if isinstance(outcome.states, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")

@@ -11,7 +11,7 @@ from pathlib import Path
 from mergebench.configuration import TaskConfig
 from mergebench.data import labels, preprocessing, splits
 from mergebench.data.source import Found, Source
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, retold
 from mergebench.task import SPLITS, ImageTable, Place, Task, TaskCard
 
 
@@ -167,4 +167,4 @@ def _named(task: str) -> Iterator[None]:
     try:
         yield
     except MergebenchError as error:
-        raise MergebenchError(f"task {task!r}: {error}") from error.__cause__
+        raise retold(error, f"task {task!r}: {error}") from error.__cause__

@@ -6,7 +6,7 @@ from pathlib import Path
 from mergebench.configuration import TaskConfig
 from mergebench.data import csv_file, folders, tables, torchvision_sets
 from mergebench.data.source import Found
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, retold
 from mergebench.hub import Hub, is_location
 from mergebench.task import Place
 
@@ -43,7 +43,7 @@ def find(config: TaskConfig, folder: Path, place: Place, asked: set[str], *, alo
             if not path.parent.is_dir():
                 raise
             # `photos/flower` may be meant for the folder `photos/flowers` just as well.
-            raise type(error)(f"{error}; and there is no folder {path}") from None
+            raise retold(error, f"{error}; and there is no folder {path}") from None
     raise MergebenchError(
         f"no data at {path}; give a folder, a .csv file, owner/name on the hub, or {TORCHVISION}Class"
     )

@@ -102,7 +102,7 @@ class Table:
             for piece in self._pieces:
                 with _reading(piece.file):
                     found.update(path for batch in piece.paths(column) for path in batch.to_pylist())
-        return found - {None}
+        return {path for path in found if isinstance(path, str)}
 
     def cells(self, column: str) -> "Cells":
         """A column by row."""

@@ -1,7 +1,7 @@
 """Data sets whose canonical source is torchvision."""
 
 import inspect
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,9 @@ def _opened(name: str, split: str, subset: str, root: Path, download: bool) -> A
     elif split != "train":  # it has no splits: all of it is train, and a part of that becomes test
         return None
     try:
-        # Of several processes that find its files missing, one downloads them and the others wait.
+        with suppress(RuntimeError):  # its files are not there
+            return maker(root=str(root), **options | {"download": False} if "download" in options else options)
+        # Of several processes that find them missing, one downloads them and the others wait.
         with builder(root, name) if options.get("download") else nullcontext():
             return maker(root=str(root), **options)
     except ValueError as error:  # torchvision's word for a split that it does not know

@@ -21,6 +21,8 @@ def progress_file(folder: Path) -> Path:
     """
     file = folder / "progress.ckpt"
     check_writable(file)
+    for left in folder.glob(f".{file.name}.*"):  # by one that was killed while it wrote
+        left.unlink(missing_ok=True)
     return file
 
 

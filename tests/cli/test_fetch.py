@@ -13,6 +13,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from mergebench.cli import main
 from mergebench.data.preprocessing import square
+from mergebench.hub import HubError
 
 TABLE = "datasets/ylecun/mnist/test-00000-of-00001.parquet"
 
@@ -46,8 +47,17 @@ def test_what_is_wrong_with_one_task_keeps_no_other_from_being_fetched(hub, opti
     done = command("fetch", *options)
     (line,) = done.err.splitlines()
     assert done.status == 2 and line.startswith("mergebench: error: task 'eurosat': cannot read ")
-    assert done.out.splitlines()[-1] == "1 of 2 tasks are not whole; the others are here"
+    assert done.out.splitlines()[-1] == "1 of 2 tasks are not whole"
     assert {name.split("-")[0] for name in decoded(hub)} == {"mnist"} and len(decoded(hub)) == 2 * 2
+
+
+def test_a_hub_that_lets_nobody_in_any_more_ends_it_at_once(hub, options, refused, monkeypatch):
+    def out_of_reach(self, location, *_, **__):
+        raise HubError(f"{location!r} is out of reach")
+
+    monkeypatch.setattr("mergebench.hub.Hub.folder", out_of_reach)
+    line = refused("fetch", *options)
+    assert line.startswith("mergebench: error: task 'eurosat': 'tanganke/eurosat@") and "is out of reach" in line
 
 
 def test_an_interrupted_fetch_goes_on(hub, options, command, monkeypatch):

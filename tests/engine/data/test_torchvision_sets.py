@@ -154,16 +154,22 @@ def test_of_several_that_find_its_files_missing_one_downloads_them(tmp_path, mon
     class Distant(torchvision.datasets.VisionDataset):
         def __init__(self, root, train=True, download=False):
             file, self.targets = Path(root) / "archive", [0, 1]
-            if download and not file.exists():
-                downloads.append(file)
-                time.sleep(0.2)
-                file.touch()
+            if file.exists():
+                return
+            if not download:
+                raise RuntimeError("Dataset not found")
+            downloads.append(file)
+            time.sleep(0.2)
+            file.touch()
 
     monkeypatch.setattr(torchvision.datasets, "Distant", Distant, raising=False)
     found = torchvision_sets.find("Distant", "", Place(16, None, download=True))
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda split: found.read({split}), ("train", "test"))
     assert len(downloads) == 1 and {*first.parts, *second.parts} == {"train", "test"}
+    # Where all is there, nothing is written: a cache that many share may be closed to writers.
+    monkeypatch.setattr("mergebench.data.torchvision_sets.builder", lambda *_: pytest.fail("locked"))
+    assert found.read({"train"}).parts
 
 
 def test_a_cache_that_cannot_be_written_is_told_in_one_line(tmp_path, monkeypatch):
