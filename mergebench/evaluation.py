@@ -22,7 +22,7 @@ from mergebench.portable import Portable
 from mergebench.precisions import PRECISIONS
 from mergebench.results import TaskScore
 from mergebench.states import StateDict
-from mergebench.trainer import interruptible, make_tester, placement, quiet_lightning
+from mergebench.trainer import interruptible, make_tester, placement
 
 
 class SplitDataset(Dataset):
@@ -137,10 +137,6 @@ class MultiTaskClassifier(Portable, LightningModule):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
             features = self.encoder(normalise(images, self._mean, self._std))
         return self.heads[index](features.float())
-
-    def setup(self, stage: str) -> None:
-        """A process of its own has to be told what not to say."""
-        quiet_lightning()
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count one batch."""

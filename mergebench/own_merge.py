@@ -24,6 +24,7 @@ from mergebench.pool import ModelPool
 from mergebench.set_aside import inherited
 from mergebench.states import LazyState, SafetensorsState, StateDict, check_state, digest
 from mergebench.task import ImageTable
+from mergebench.yaml_files import read_zoo
 from mergebench.zoo import Zoo
 from mergebench.zoo_files import find_checkpoint, optional_beside
 
@@ -40,6 +41,7 @@ class OwnModels:
         heads: name -> checkpoint of a head, of every expert or of none.
         encoder_name: what makes the empty model: a name in timm, or "module:function". Without it, the files say it:
             what `finetune` noted in a header, a config.json beside the base, or the shapes of a CLIP.
+        root: a folder in place of the hub.
 
     Raises:
         MergebenchError: a file that is broken, or does not fit the base; an encoder that cannot be told.
@@ -50,11 +52,14 @@ class OwnModels:
     calibration: Mapping[str, str] = field(default_factory=dict)
     heads: Mapping[str, str] = field(default_factory=dict)
     encoder_name: str | None = None
+    root: str | None = None
 
     @cached_property
     def _zoo(self) -> Zoo | None:
         """The registered zoo whose base it is, if it is one's."""
-        return Zoo(self.base) if self.base in registry.config_files("zoos") else None
+        if self.base not in registry.config_files("zoos"):
+            return None
+        return Zoo(self.base, None if read_zoo(self.base).weights else self.root)
 
     @cached_property
     def _files(self) -> dict[str, LazyState]:
@@ -64,7 +69,9 @@ class OwnModels:
 
     @cached_property
     def _hub(self) -> Hub:
-        return Hub()
+        if self.root and not Path(self.root).is_dir():
+            raise MergebenchError(f"no folder in the hub's place at {self.root} (--zoo-root)")
+        return Hub(Path(self.root) if self.root else None)
 
     @cached_property
     def encoder(self) -> Encoder:

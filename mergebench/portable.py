@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mergebench.trainer import quiet_lightning
+
 
 class Portable:
     """Mixed in first: the object is handed to another process as bytes, its memory-mapped arrays by their files' names.
@@ -21,6 +23,7 @@ class Portable:
         return {"portable": buffer.getvalue()}
 
     def __setstate__(self, state: dict[str, bytes]) -> None:
+        quiet_lightning()  # a process of its own has to be told what not to say, before it says it
         restored = pickle.loads(state["portable"])
         over = getattr(super(), "__setstate__", self.__dict__.update)
         over(restored)

@@ -103,4 +103,8 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*Grad strides do not match bucket view strides.*")
     # A frozen head is in eval mode on purpose.
     warnings.filterwarnings("ignore", message=".*module\\(s\\) in eval mode at the start of training.*")
+    # Of several devices one may have no batch of a task; the metric sums over all of them by itself.
+    warnings.filterwarnings("ignore", message=".*Total length of `.*` across ranks is zero.*")
+    warnings.filterwarnings("ignore", message=".*was called before the ``update`` method.*")
+    warnings.filterwarnings("ignore", message=".*It is recommended to use `self.log.*sync_dist=True.*")
     warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*")

@@ -68,7 +68,7 @@ def execute(config: Namespace) -> int:
 
     quiet_lightning()
     output = _output(config)
-    check_output(output)
+    check_output(output, (config.base, config.head))
     set_threads(config.threads)
     device = resolve_device(config.device)
     where = placement(device, config.devices)

@@ -62,7 +62,7 @@ def named_files(items: list[str]) -> dict[str, str]:
     files: dict[str, str] = {}
     for item in items:
         name, equals, path = item.partition("=")
-        if not equals:
+        if not equals or Path(item).exists():
             name, path = Path(item).stem, item
         if not name or not path:
             raise MergebenchError(f"{item!r} is no expert; write FILE, or NAME=FILE")
@@ -96,12 +96,13 @@ def execute(config: Namespace) -> int:
     from mergebench.measure import environment, resolve_device, set_threads
     from mergebench.states import save_state
 
-    check_output(config.output)
+    given_files = (config.base, *named_files(config.experts).values())
+    check_output(config.output, given_files)
     card = registry.method(config.method)
     given = hyperparameters.parse_assignments(config.set)
     set_threads(config.threads)
     device = resolve_device(config.device)
-    merge = _own if config.base and not (config.suite or config.zoo or config.zoo_root or config.only) else _of_suite
+    merge = _own if config.base and not (config.suite or config.zoo or config.only) else _of_suite
     start = time.perf_counter()
     state, recipe, told = merge(config, card, given, device)
     recipe |= {"format": config.format, "mergebench": environment(device).packages["mergebench"]}
@@ -131,6 +132,7 @@ def _own(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]", devi
         of_experts(config.calibration, list(experts), "--calibration"),
         of_experts(config.heads, list(experts), "--heads"),
         config.encoder,
+        config.zoo_root,
     )
     formats.check_format(models.base_state, config.format)  # before the work, not after it
     made = merge_own(card, models, given, config.seed, device)

@@ -1,5 +1,6 @@
 """Options that several verbs share."""
 
+import os
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser
@@ -9,6 +10,7 @@ from mergebench.errors import MergebenchError
 from mergebench.precisions import Precision
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from mergebench.bench import Bench
@@ -55,11 +57,15 @@ def one_variant(bench: "Bench", items: list[str]) -> "Variant":
     return select_one(bench.variants, wanted_variants(items), bench.name)
 
 
-def check_output(path: "str | Path") -> None:
+def check_output(path: "str | Path", inputs: "Iterable[str | None]" = ()) -> None:
     """Hold `--output`, a checkpoint to be written, to what can be written and read back, before any work.
 
+    Args:
+        path: where to.
+        inputs: files (or other places) that it is made from.
+
     Raises:
-        MergebenchError: a name that no safetensors file may have, or a place that cannot be written.
+        MergebenchError: a name that no safetensors file may have, a place that cannot be written, or one of the inputs.
     """
     from pathlib import Path
 
@@ -67,6 +73,10 @@ def check_output(path: "str | Path") -> None:
 
     if Path(path).suffix != ".safetensors":
         raise MergebenchError(f"--output {path}: weights are written as safetensors; give it a name in .safetensors")
+    if any(
+        given and os.path.exists(given) and os.path.exists(path) and os.path.samefile(given, path) for given in inputs
+    ):
+        raise MergebenchError(f"--output {path}: what is made from it would take its place; name another file")
     check_writable(path)
 
 

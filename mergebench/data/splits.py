@@ -75,6 +75,8 @@ def roles(splits: Mapping[str, str], there: Collection[str]) -> dict[str, str]:
         elif free:
             found[role] = free[0]
     lacking = [name for name in found.values() if name not in there] or ["train"] * ("train" not in found)
+    if lacking == ["train"] and "train" in splits.values():
+        raise MergebenchError("splits: 'train' is taken for another split; say which one is to be trained on (train:)")
     if lacking:
         raise MergebenchError(
             f"no split {lacking[0]!r}; there are: {', '.join(sorted(there)) or 'none'} (see `splits`)"

@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader
 from mergebench.portable import Portable
 from mergebench.seeds import derived, seeded
 from mergebench.states import count_not_finite
-from mergebench.trainer import quiet_lightning
 from mergebench.training.batches import Batches, Preparation, Stream
 from mergebench.training.progress import Progress
 
@@ -73,10 +72,6 @@ class FineTuning(Portable, lightning.LightningModule):
         self.encoder, self.heads = encoder, nn.ModuleList(heads).requires_grad_(False).eval()
         self.streams, self.preparation, self.schedule = streams, preparation, schedule
         self.seed, self.progress = seed, progress
-
-    def setup(self, stage: str) -> None:
-        """A process of its own has to be told what not to say."""
-        quiet_lightning()
 
     def train_dataloader(self) -> DataLoader:
         """The batches of the current epoch."""

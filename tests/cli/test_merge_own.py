@@ -290,3 +290,33 @@ def test_an_expert_needs_a_name_and_a_file(refused, tmp_path, item):
     output = tmp_path / "merged.safetensors"
     line = refused("merge", "--method", "average", "--base", "b", "--experts", item, "--output", output)
     assert f"{item!r} is no expert; write FILE, or NAME=FILE" in line
+
+
+def test_a_folder_takes_the_hub_s_place(files, command, tmp_path):
+    folder = files[0]
+    shutil.copytree(folder / "base", tmp_path / "hub/me/base")
+    (tmp_path / "hub/me/birds").mkdir()
+    shutil.copy(folder / "birds.safetensors", tmp_path / "hub/me/birds/model.safetensors")
+    merge = ("merge", "--method", "average", "--base", "me/base", "--experts", "me/birds", folder / "cars.safetensors")
+    output = ("--output", tmp_path / "merged.safetensors")
+    assert command(*merge, "--zoo-root", tmp_path / "hub", *output).status == 0
+    done = command(*merge, "--zoo-root", tmp_path / "nowhere", *output)
+    assert done.status == 2 and f"no folder in the hub's place at {tmp_path / 'nowhere'}" in done.err
+
+
+def test_no_input_is_written_over(files, refused, tmp_path):
+    expert = shutil.copy(files[0] / "birds.safetensors", tmp_path / "birds.safetensors")
+    base = files[0] / "base" / "model.safetensors"
+    before = Path(expert).read_bytes()
+    (tmp_path / "link.safetensors").symlink_to(expert)
+    for output in (expert, tmp_path / "link.safetensors"):
+        line = refused("merge", "--method", "average", "--base", base, "--experts", expert, "--output", output)
+        assert f"--output {output}: what is made from it would take its place" in line
+    assert Path(expert).read_bytes() == before
+
+
+def test_a_path_may_hold_an_equals_sign(files, command, tmp_path):
+    (tmp_path / "lr=1").mkdir()
+    expert = shutil.copy(files[0] / "birds.safetensors", tmp_path / "lr=1" / "birds.safetensors")
+    base, output = files[0] / "base" / "model.safetensors", tmp_path / "merged.safetensors"
+    assert command("merge", "--method", "average", "--base", base, "--experts", expert, "--output", output).status == 0

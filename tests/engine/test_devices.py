@@ -60,7 +60,7 @@ def test_two_devices_learn_what_one_does(mini, tmp_path, imported_once):
         torch.testing.assert_close(states[1][name], tensor, rtol=1e-4, atol=1e-5)
 
 
-def test_two_devices_measure_what_one_does(mini, tmp_path):
+def test_two_devices_measure_what_one_does(mini, tmp_path, capfd):
     base, heads, done = mini.encoder(depth=1), mini.heads(), []
     # Of three tasks, one has fewer images than a batch; batches go to the devices by turns.
     splits = {t: make_split(tmp_path, n, 3 + i, i) for i, (t, n) in enumerate(zip(heads, (600, 5, 300), strict=True))}
@@ -71,6 +71,8 @@ def test_two_devices_measure_what_one_does(mini, tmp_path):
     assert all(np.array_equal(two.predictions[t], one.predictions[t]) for t in heads)
     assert done == [*heads, *heads]
     assert [score.total for score in two.scores.values()] == [600, 5, 300]
+    told = "".join(capfd.readouterr())
+    assert not any(notice in told for notice in ("Initializing", "across ranks", "was called before", "sync_dist"))
 
 
 def test_no_more_devices_are_used_than_there_are_batches(mini, tmp_path):

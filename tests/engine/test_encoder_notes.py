@@ -113,7 +113,9 @@ def test_what_means_the_same_agrees(one, other):
     ],
 )
 def test_what_no_shape_tells_is_told_apart(other):
-    with pytest.raises(CheckpointError, match="it says that it is of .*, but zoo 'mine' is of .*; correct what names them"):
+    with pytest.raises(
+        CheckpointError, match="it says that it is of .*, but zoo 'mine' is of .*; correct what names them"
+    ):
         check_note(other, "it", Encoder(QUICK, SMALL, SCALES), "zoo 'mine' is of")
 
 

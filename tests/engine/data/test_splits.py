@@ -103,6 +103,7 @@ def test_what_is_taken_for_what(named, there, expected):
         ({}, [], "no split 'train'; there are: none"),
         ({"test": "exam"}, ["train", "test"], "no split 'exam'; there are: test, train"),
         ({"train": "test"}, ["train"], "no split 'test'; there are: train"),
+        ({"test": "train"}, ["train", "test"], "'train' is taken for another split; say which one"),
         ({"train": "test", "test": "test"}, ["train", "test"], "'test' is named twice; no image may be in two splits"),
     ],
 )
