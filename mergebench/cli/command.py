@@ -101,7 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         config: Namespace = make_parser(verb).parse_args(expanded(arguments) if verb == "run" else arguments)
-        return _verb(verb).execute(config[verb])
+        status = _verb(verb).execute(config[verb])
+        sys.stdout.flush()  # what is left over must find its reader gone here, not when Python ends
+        return status
     except MergebenchError as error:
         complain(error)
         return 2

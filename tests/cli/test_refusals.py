@@ -1,5 +1,6 @@
 """Bad input: one clear line, status 2, and nothing lost."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -180,9 +181,11 @@ def test_plugin_files_that_hold_no_method(refused, tmp_path):
     assert "not valid Python" in refused("run", "--methods", empty, "--out", tmp_path / "out")
 
 
-def test_output_that_nobody_reads_any_more_ends_the_command_without_a_word():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_nobody_reads_any_more_ends_the_command_without_a_word(unbuffered):
+    command = [sys.executable, "-m", "mergebench", "describe", "sun397"]
     with subprocess.Popen(
-        [sys.executable, "-m", "mergebench", "describe", "sun397"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": unbuffered}
     ) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
