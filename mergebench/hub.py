@@ -31,9 +31,14 @@ class Hub:
     Args:
         root: a folder in place of the hub: `owner/name` in it are models, `datasets/owner/name` data sets.
         download: whether what is not there yet may be downloaded.
+
+    Raises:
+        MergebenchError: there is no such folder.
     """
 
     def __init__(self, root: Path | None = None, download: bool = True) -> None:
+        if root is not None and not root.is_dir():
+            raise MergebenchError(f"no folder in the hub's place at {root} (--zoo-root)")
         self.root, self.download = root, download
         self._commits: dict[tuple[str, Kind], str] = {}
 

@@ -24,8 +24,7 @@ from mergebench.pool import ModelPool
 from mergebench.set_aside import inherited
 from mergebench.states import LazyState, SafetensorsState, StateDict, check_state, digest
 from mergebench.task import ImageTable
-from mergebench.yaml_files import read_zoo
-from mergebench.zoo import Zoo
+from mergebench.zoo import Zoo, registered_zoo
 from mergebench.zoo_files import find_checkpoint, optional_beside
 
 
@@ -57,9 +56,7 @@ class OwnModels:
     @cached_property
     def _zoo(self) -> Zoo | None:
         """The registered zoo whose base it is, if it is one's."""
-        if self.base not in registry.config_files("zoos"):
-            return None
-        return Zoo(self.base, None if read_zoo(self.base).weights else self.root)
+        return registered_zoo(self.base, self.root)
 
     @cached_property
     def _files(self) -> dict[str, LazyState]:
@@ -69,8 +66,6 @@ class OwnModels:
 
     @cached_property
     def _hub(self) -> Hub:
-        if self.root and not Path(self.root).is_dir():
-            raise MergebenchError(f"no folder in the hub's place at {self.root} (--zoo-root)")
         return Hub(Path(self.root) if self.root else None)
 
     @cached_property

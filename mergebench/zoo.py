@@ -61,7 +61,7 @@ class Zoo:
                 f"task in zoo {self.name!r} (describe it, or name one that is registered):", stranger, registry.tasks()
             )
         self._base = str(base) if base else None
-        self._parent: Zoo | None = None
+        self._parent: Zoo | None = None  # the registered zoo whose base this one's is
         self.files: WeightFiles = self._files()
 
     def _files(self) -> WeightFiles:
@@ -69,10 +69,7 @@ class Zoo:
         if config.weights:
             root = self._root or folder_at(config.weights, self._folder)
             return FolderFiles(root, Encoder(config.encoder, config.options))
-        if config.base in registry.config_files("zoos"):
-            # A folder in the hub's place holds no weights of a package.
-            root = None if read_zoo(config.base).weights else self._root
-            self._parent = Zoo(config.base, root, download=self._download)
+        self._parent = registered_zoo(config.base, self._root, self._download)
         return ListedFiles(config, self._folder, self._hub, self._parent and self._parent.files)
 
     @cached_property
@@ -240,3 +237,16 @@ class Zoo:
     def _check_name(self, task: str) -> None:
         if task not in self.config.tasks:
             raise UnknownNameError(f"task of zoo {self.name!r}:", task, self.config.tasks)
+
+
+def registered_zoo(name: str, root: str | Path | None, download: bool = True) -> Zoo | None:
+    """The zoo that a base's name means, if it means one.
+
+    Args:
+        name: a registered zoo's, or a place.
+        root: a folder in the hub's place: it holds no weights of a package.
+        download: as of `Zoo`.
+    """
+    if name not in registry.config_files("zoos"):
+        return None
+    return Zoo(name, None if read_zoo(name).weights else root, download=download)

@@ -96,15 +96,15 @@ def execute(config: Namespace) -> int:
     from mergebench.measure import environment, resolve_device, set_threads
     from mergebench.states import save_state
 
-    given_files = (config.base, *named_files(config.experts).values())
-    check_output(config.output, given_files)
+    experts = named_files(config.experts)
+    check_output(config.output, (config.base, *experts.values()))
     card = registry.method(config.method)
     given = hyperparameters.parse_assignments(config.set)
     set_threads(config.threads)
     device = resolve_device(config.device)
     merge = _own if config.base and not (config.suite or config.zoo or config.only) else _of_suite
     start = time.perf_counter()
-    state, recipe, told = merge(config, card, given, device)
+    state, recipe, told = merge(config, experts, card, given, device)
     recipe |= {"format": config.format, "mergebench": environment(device).packages["mergebench"]}
     written = formats.from_timm(state, config.format)
     save_state(written, config.output, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
@@ -118,12 +118,13 @@ def execute(config: Namespace) -> int:
 Made = tuple["StateDict", dict[str, Any], tuple[str, ...]]
 
 
-def _own(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]", device: str) -> Made:
+def _own(
+    config: Namespace, experts: dict[str, str], card: "MethodCard", given: "Mapping[str, Any]", device: str
+) -> Made:
     """Files of one's own."""
     from mergebench import formats
     from mergebench.own_merge import OwnModels, merge_own
 
-    experts = named_files(config.experts)
     if not experts:
         raise MergebenchError("--base: name what is to be merged into it, --experts FILE FILE")
     models = OwnModels(
@@ -139,7 +140,9 @@ def _own(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]", devi
     return made.state, made.recipe, made.told
 
 
-def _of_suite(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]", device: str) -> Made:
+def _of_suite(
+    config: Namespace, experts: dict[str, str], card: "MethodCard", given: "Mapping[str, Any]", device: str
+) -> Made:
     """A suite's experts, or files in their place."""
     from mergebench import discovery, formats, hyperparameters, registry
     from mergebench.bench import Bench
@@ -151,8 +154,7 @@ def _of_suite(config: Namespace, card: "MethodCard", given: "Mapping[str, Any]",
     for option in ("calibration", "heads", "encoder"):
         if config[option]:
             raise MergebenchError(f"--{option} goes with --base and --experts, and not with a suite, which has its own")
-    files = named_files(config.experts)
-    bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root, config.base, files or None)
+    bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root, config.base, experts or None)
     variant = one_variant(bench, config.only)
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])

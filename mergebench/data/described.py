@@ -87,7 +87,7 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
             card = replace(card, classes=images.classes, splits=splits.sizes(images.counts))
     with _named(card.name):
         carved = "test" not in (stated or opened().counts)
-        _check_passed_over(config, found, asked, carved=carved)
+        _check_passed_over(config, found, asked, stated=stated is not None, carved=carved)
     # The labels' map and the splits are functions of these, so they need not be read for it.
     identity = {
         "versions": [preprocessing.VERSION, splits.VERSION, labels.VERSION],
@@ -101,9 +101,9 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
     return Task(card, load, fingerprint, at=partial(_placed, card, config, folder), origin=found.origin, carved=carved)
 
 
-def _check_passed_over(config: TaskConfig, found: Found, asked: set[str], *, carved: bool) -> None:
+def _check_passed_over(config: TaskConfig, found: Found, asked: set[str], *, stated: bool, carved: bool) -> None:
     """No split that may hold the test images is there and not taken."""
-    if _stated(config):
+    if stated:
         left_out = splits.left_out(config.splits, config.counts, found.splits)
         if left_out is not None:
             raise MergebenchError(
