@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mergebench import formats, registry
-from mergebench.encoders import Encoder
-from mergebench.states import save_state
+from mergebench.catalogue import registry
+from mergebench.weights import formats
+from mergebench.weights.encoders import Encoder
+from mergebench.weights.states import save_state
 
 DATA_FREE = ("average", "task_arithmetic", "magmax", "dare", "breadcrumbs", "ties")
 CALIBRATED = ("regmean", "regmean++")

@@ -8,7 +8,7 @@ from typing import Any
 from mergebench.leaderboard.comparable import comparable
 from mergebench.leaderboard.notes import conditions, environments, measured, searches
 from mergebench.leaderboard.statistics import average_interval
-from mergebench.results import Result
+from mergebench.measuring.results import Result
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from mergebench.results import Result
+from mergebench.measuring.results import Result
 
 
 def comparable(results: Iterable[Result]) -> list[Result]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from mergebench.results import Result
+from mergebench.measuring.results import Result
 
 SECTIONS = ("calibration", "restrict")
 

@@ -8,7 +8,7 @@ from typing import Any
 from mergebench.leaderboard.comparable import comparable
 from mergebench.leaderboard.notes import conditions, environments, failures, measured, searches
 from mergebench.leaderboard.statistics import ROUNDING, average_interval, seed_interval
-from mergebench.results import SUITE_AXES, Result, TaskScore
+from mergebench.measuring.results import SUITE_AXES, Result, TaskScore
 
 Metric = Callable[[Result], Mapping[str, TaskScore]]
 

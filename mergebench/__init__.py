@@ -8,19 +8,20 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mergebench.merging import PerTask, merge, start_from
-    from mergebench.method import Needs, merge_method
-    from mergebench.pool import ModelPool
-    from mergebench.states import StateDict
+    from mergebench.library import merge
+    from mergebench.merging.contract import PerTask, start_from
+    from mergebench.merging.method import Needs, merge_method
+    from mergebench.merging.pool import ModelPool
+    from mergebench.weights.states import StateDict
 
 _HOMES = {
-    "ModelPool": "mergebench.pool",
-    "Needs": "mergebench.method",
-    "PerTask": "mergebench.merging",
-    "StateDict": "mergebench.states",
-    "merge": "mergebench.merging",
-    "merge_method": "mergebench.method",
-    "start_from": "mergebench.merging",
+    "ModelPool": "mergebench.merging.pool",
+    "Needs": "mergebench.merging.method",
+    "PerTask": "mergebench.merging.contract",
+    "StateDict": "mergebench.weights.states",
+    "merge": "mergebench.library",
+    "merge_method": "mergebench.merging.method",
+    "start_from": "mergebench.merging.contract",
 }
 
 __all__ = ["ModelPool", "Needs", "PerTask", "StateDict", "merge", "merge_method", "start_from"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mergebench.errors import MergebenchError
-from mergebench.method import MethodCard, Needs, check_card, merge_method
+from mergebench.merging.method import MethodCard, Needs, check_card, merge_method
 
 
 def scan_package(name: str) -> Iterator[MethodCard]:

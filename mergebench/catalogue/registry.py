@@ -10,11 +10,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from mergebench.corruption import Corruption
-from mergebench.discovery import scan_file, scan_package
+from mergebench.catalogue.discovery import scan_file, scan_package
+from mergebench.data.corruption import Corruption
+from mergebench.data.task import Task
 from mergebench.errors import MergebenchError, UnknownNameError
-from mergebench.method import MethodCard, Needs
-from mergebench.task import Task
+from mergebench.merging.method import MethodCard, Needs
 
 FAMILIES = ("references", "data-free", "calibration", "test-time")
 # Folders of YAML files -> what one file is; also the option that takes it.

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mergebench import registry
+from mergebench.catalogue import registry
 from mergebench.configuration import MODELS, StudyConfig, SuiteConfig, ZooConfig
 from mergebench.errors import MergebenchError, nearest, unprefixed
 

@@ -12,13 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mergebench import discovery, hyperparameters, registry
-from mergebench.images import ExplicitBatches
-from mergebench.merging import PerTask, run_method
-from mergebench.method import MethodCard, Needs
-from mergebench.miniature import Inputs, make_inputs
-from mergebench.pool import ModelPool
-from mergebench.states import StateDict
+from mergebench.catalogue import discovery, registry
+from mergebench.catalogue.ready import ready
+from mergebench.conformance.miniature import Inputs, make_inputs
+from mergebench.data.images import ExplicitBatches
+from mergebench.merging import hyperparameters
+from mergebench.merging.contract import PerTask, run_method
+from mergebench.merging.method import MethodCard, Needs
+from mergebench.merging.pool import ModelPool
+from mergebench.weights.states import StateDict
 
 # What makes a method long, by the last word of its name (`shift_steps`) -> what it is lowered to, unless it is set.
 SHORT = {"steps": 2, "iterations": 2, "epochs": 2, "samples": 4}
@@ -108,7 +110,7 @@ class Candidate:
             seed=self.seed,
         )
         set_generators(generators)
-        return run_method(self._function, pool, resolved), pool.read
+        return run_method(self._function, pool, resolved, ready), pool.read
 
 
 def lengthens(name: str) -> bool:

@@ -9,9 +9,9 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from mergebench.heads import ZeroShotHead
-from mergebench.method import Needs
-from mergebench.states import StateDict
+from mergebench.merging.method import Needs
+from mergebench.weights.states import StateDict
+from mergebench.zoo.heads import ZeroShotHead
 
 WIDTH, EMBED, SIDE = 32, 16, 32
 CLASSES = 3  # at least

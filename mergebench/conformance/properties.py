@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
-from mergebench import discovery
-from mergebench.candidate import (
+from mergebench.catalogue import discovery
+from mergebench.conformance.candidate import (
     NONE,
     Candidate,
     Result,
@@ -22,11 +22,11 @@ from mergebench.candidate import (
     set_generators,
     tensors,
 )
+from mergebench.conformance.miniature import Inputs
 from mergebench.errors import MergebenchError, MethodError
-from mergebench.merging import PerTask
-from mergebench.method import Needs
-from mergebench.miniature import Inputs
-from mergebench.space import make_space
+from mergebench.merging.contract import PerTask
+from mergebench.merging.method import Needs
+from mergebench.tuning.space import make_space
 
 # Of a tensor's largest magnitude: a few dozen roundings of float32.
 ROUNDING = 1e-5

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from mergebench.array_files import PARTS, Progress, builder, in_order, progress_bar, write_images
-from mergebench.corruption import Corruption, corrupted
+from mergebench.data.array_files import PARTS, Progress, builder, in_order, progress_bar, write_images
+from mergebench.data.corruption import Corruption, corrupted
+from mergebench.data.task import SPLITS, ImageTable, Task
 from mergebench.errors import MergebenchError
-from mergebench.states import writing
-from mergebench.task import SPLITS, ImageTable, Task
+from mergebench.weights.states import writing
 
 
 @dataclass(frozen=True)

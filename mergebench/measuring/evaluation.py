@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
 from torchmetrics.classification import MulticlassAccuracy
 
+from mergebench.data.image_cache import Split
+from mergebench.data.images import normalise
 from mergebench.errors import MergebenchError
-from mergebench.image_cache import Split
-from mergebench.images import normalise
-from mergebench.merging import PerTask
-from mergebench.portable import Portable
+from mergebench.measuring.portable import Portable
+from mergebench.measuring.results import TaskScore
+from mergebench.measuring.trainer import interruptible, make_tester, placement
+from mergebench.merging.contract import PerTask
 from mergebench.precisions import PRECISIONS
-from mergebench.results import TaskScore
-from mergebench.states import StateDict
-from mergebench.trainer import interruptible, make_tester, placement
+from mergebench.weights.states import StateDict
 
 
 class SplitDataset(Dataset):

@@ -15,7 +15,7 @@ import psutil
 import torch
 
 from mergebench.errors import MergebenchError
-from mergebench.results import Cost, Environment
+from mergebench.measuring.results import Cost, Environment
 
 PACKAGES = ("mergebench", "torch", "torchvision", "lightning", "torchmetrics", "timm", "open_clip_torch", "numpy")
 
@@ -148,7 +148,7 @@ def _version(package: str) -> str:
 
 def _commit() -> str:
     """The commit of the checkout this code runs from, with "+" if files differ from it; empty when installed."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return ""
     try:

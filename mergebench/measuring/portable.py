@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mergebench.trainer import quiet_lightning
+from mergebench.measuring.trainer import quiet_lightning
 
 
 class Portable:

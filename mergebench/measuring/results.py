@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field
 
-from mergebench.states import writing
+from mergebench.weights.states import writing
 
 SCHEMA_VERSION = 1
 # The axes of a suite's own variants; any other axis of a point is a study's.

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from mergebench.layout import Block, embed_images, load_part
-from mergebench.least_squares import GramSum, LayerRegression
-from mergebench.pool import ModelPool
-from mergebench.states import StateDict
+from mergebench.merging.layout import Block, embed_images, load_part
+from mergebench.merging.least_squares import GramSum, LayerRegression
+from mergebench.merging.pool import ModelPool
+from mergebench.weights.states import StateDict
 
 
 class _LastInputSeen(Exception):

@@ -1,30 +1,28 @@
-"""Running a merge method under its contract; `merge` is the library's front door."""
+"""Running a merge method under its contract."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from mergebench import discovery, hyperparameters, registry
 from mergebench.errors import CheckpointError, MethodError, NeedsError
-from mergebench.images import ExplicitBatches
-from mergebench.pool import ModelPool
+from mergebench.merging.pool import Find, ModelPool
 from mergebench.seeds import seeded
-from mergebench.states import StateDict, check_state
+from mergebench.weights.states import StateDict, check_state
 
 
 class PerTask(dict[str, StateDict]):
     """What a reference that is not one model returns: task -> its own weights."""
 
 
-def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any]) -> StateDict | PerTask:
+def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any], find: Find) -> StateDict | PerTask:
     """Call a method and hold its result to the contract.
 
     Args:
         function: the merge method.
         pool: its inputs.
         resolved: all its hyper-parameters.
+        find: how the method that it starts from is found, where its card says that it starts from one.
 
     Returns:
         The merged state (or, from a `ceiling` reference, one per task), with the base's names, shapes and dtypes.
@@ -33,7 +31,7 @@ def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any])
         MethodError: the result breaks the contract; the message names the tensor.
     """
     name = function.card.name
-    pool.starts = bool(function.card.starts)
+    pool.find = find if function.card.starts else None
     if function.card.lacks(len(pool.tasks)):
         raise MethodError(function.card.lacks(len(pool.tasks)))
     # Methods that draw from torch's global generator are reproducible too, and leave the caller's as it was.
@@ -73,15 +71,13 @@ def start_from(pool: ModelPool, method: str, settings: Mapping[str, Any] | None 
     Raises:
         MergebenchError: no such method, settings that do not fit, or needs that the card does not cover.
     """
-    if not pool.starts:  # else that method's code would be no part of this one's source, nor its needs of this one's
+    if not pool.find:  # else that method's code would be no part of this one's source, nor its needs of this one's
         raise NeedsError(f"starting from {method!r} must be declared: add starts=, a hyper-parameter, to the card")
-    card = registry.method(method)
-    if card.role == "ceiling":
+    function, resolved, needs = pool.find(method, settings or {})
+    if function.card.role == "ceiling":
         raise MethodError(f"{method!r} is one model per task: nothing can start from it")
-    function = discovery.load_function(card)
-    resolved = hyperparameters.resolve(function, settings or {})
-    lent = pool.lent_to(card.name, registry.needs_of(card, resolved))
-    state = run_method(function, lent, resolved)
+    lent = pool.lent_to(function.card.name, needs)
+    state = run_method(function, lent, resolved, pool.find)
     pool.report(start=lent.diagnostics)
     return state
 
@@ -92,66 +88,3 @@ def _outside_averaged(state: StateDict, pool: ModelPool) -> StateDict:
         return state
     average = pool.map_experts(lambda experts: experts.mean(0))
     return {n: tensor if pool.inside(n) else average[n] for n, tensor in state.items()}
-
-
-def merge(
-    method: str,
-    base: nn.Module,
-    experts: Mapping[str, Mapping[str, Tensor]],
-    *,
-    calibration: Mapping[str, Iterable[Tensor | tuple[Tensor, Tensor]]] | None = None,
-    heads: Mapping[str, nn.Module] | None = None,
-    test_inputs: Mapping[str, Iterable[Tensor]] | None = None,
-    joint: Mapping[str, Tensor] | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    **given: Any,
-) -> StateDict:
-    """Merge experts into one encoder.
-
-    Args:
-        method: a registered name, or `path/to/file.py:function`.
-        base: a timm VisionTransformer (num_classes=0) that holds the pre-trained weights; it is not changed.
-        experts: task -> state dict with the base's names and shapes; not changed.
-        calibration: task -> normalised image batches [B, 3, H, W], or (images, labels [B]) pairs where a method needs
-            labels. Every batch is used, in the order given; a method's `samples` and `batch_size` do not apply.
-        heads: task -> classifier, features [B, width] -> logits [B, classes], where the method needs it.
-        test_inputs: task -> unlabelled batches for test-time methods; the calibration batches if not given.
-        joint: weights of one model trained on all tasks, for the reference that shows it.
-        seed: of everything random: same seed, same bits.
-        device: where to compute.
-        **given: the method's hyper-parameters.
-
-    Returns:
-        The merged state dict: the base's names, shapes and dtypes; on the CPU.
-
-    Raises:
-        MergebenchError: unknown method or hyper-parameter, experts that do not fit the base, missing inputs, a result
-            that breaks the contract.
-
-    Example:
-        merged = merge("regmean++", base, {"mnist": a, "svhn": b}, calibration={"mnist": x, "svhn": y}, alpha=0.9)
-    """
-    card = registry.method(method)
-    function = discovery.load_function(card)
-    resolved = hyperparameters.resolve(function, given)
-    base_state = base.state_dict()
-    check_state(base_state, base_state, "the base")
-    for task, state in experts.items():
-        check_state(state, base_state, f"expert {task!r}")
-    explicit = {t: ExplicitBatches(b, t) for t, b in (calibration or {}).items()}
-    unlabelled = {t: ExplicitBatches(b, t) for t, b in test_inputs.items()} if test_inputs is not None else explicit
-    pool = ModelPool(
-        card.name,
-        registry.needs_of(card, resolved),
-        base,
-        base_state,
-        experts,
-        calibration=explicit,
-        test_inputs=unlabelled,
-        heads=heads,
-        joint=joint,
-        seed=seed,
-        device=device,
-    )
-    return run_method(function, pool, resolved)

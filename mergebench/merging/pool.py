@@ -9,14 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from mergebench import seeds
+from mergebench.data.images import ImageSource
 from mergebench.errors import MergebenchError, MethodError, NeedsError
-from mergebench.images import ImageSource
-from mergebench.layout import Layout
-from mergebench.method import Needs
-from mergebench.states import StateDict
+from mergebench.merging.layout import Layout
+from mergebench.merging.method import Needs
+from mergebench.weights.states import StateDict
 
 # Gradients and activations of one batch must fit beside the models.
 PASS_SIZE = 64
+
+# (a method's name, what is set of it) -> its function, all its hyper-parameters, its needs under them.
+Find = Callable[[str, Mapping[str, Any]], tuple[Callable, dict[str, Any], Needs]]
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,8 @@ class ModelPool:
             self.dtype = torch.promote_types(self.dtype, expert[self.layout.floating[0]].dtype)
         self.diagnostics: dict[str, Any] = {}
         self.earlier = earlier
-        # Whether its method's card says that it starts from another method; whoever runs the method knows.
-        self.starts = False
+        # How another method is found, for one whose card says that it starts from another; whoever runs it knows.
+        self.find: Find | None = None
         self._region = region
         self._method, self._needs, self._architecture = method, needs, architecture
         self._base = ReadOnlyState(base, self.device, self.dtype)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from mergebench.configuration import REGIONS, RestrictConfig
 from mergebench.errors import MergebenchError
-from mergebench.layout import Layout
+from mergebench.merging.layout import Layout
 
 COMPONENTS = {"attention": "attn", "mlp": "mlp"}  # as timm names a block's sub-layers
 

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from mergebench import registry
-from mergebench.bench import Bench, Carried
-from mergebench.evaluation import Evaluation, evaluate
-from mergebench.measure import measure
-from mergebench.merging import PerTask, run_method
-from mergebench.method import MethodCard
-from mergebench.results import Cost, TaskScore
-from mergebench.states import StateDict, digest
-from mergebench.time_limit import within
-from mergebench.variant import Variant
+from mergebench.catalogue import registry
+from mergebench.catalogue.ready import ready
+from mergebench.measuring.evaluation import Evaluation, evaluate
+from mergebench.measuring.measure import measure
+from mergebench.measuring.results import Cost, TaskScore
+from mergebench.merging.contract import PerTask, run_method
+from mergebench.merging.method import MethodCard
+from mergebench.merging.time_limit import within
+from mergebench.suites.bench import Bench, Carried
+from mergebench.suites.variant import Variant
+from mergebench.weights.states import StateDict, digest
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,9 @@ class Executor:
         needs = registry.needs_of(recipe.card, recipe.hyperparameters)
         pool, sources = self.bench.pool(recipe.card, needs, recipe.seed, self.device, variant, carried)
         with measure(self.device) as merging:
-            states = within(self.timeout, "merging", lambda: run_method(recipe.function, pool, recipe.hyperparameters))
+            states = within(
+                self.timeout, "merging", lambda: run_method(recipe.function, pool, recipe.hyperparameters, ready)
+            )
         used = {name: s for name, s in sources.items() if len(s.drawn)}
         return Merged(
             states,

@@ -10,22 +10,25 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mergebench import discovery, formats, hyperparameters, registry
+from mergebench.catalogue import discovery, registry
+from mergebench.catalogue.ready import ready
 from mergebench.data.folders import for_calibration
-from mergebench.encoder_notes import encoder_of, noted_encoder
-from mergebench.encoders import Encoder, check_base
+from mergebench.data.images import DrawnImages
+from mergebench.data.task import ImageTable
 from mergebench.errors import MergebenchError
-from mergebench.heads import Head, load_head
-from mergebench.hub import Hub
-from mergebench.images import DrawnImages
-from mergebench.merging import PerTask, run_method
-from mergebench.method import MethodCard
-from mergebench.pool import ModelPool
-from mergebench.set_aside import inherited
-from mergebench.states import LazyState, SafetensorsState, StateDict, check_state, digest
-from mergebench.task import ImageTable
-from mergebench.zoo import Zoo, registered_zoo
-from mergebench.zoo_files import find_checkpoint, optional_beside
+from mergebench.merging import hyperparameters
+from mergebench.merging.contract import PerTask, run_method
+from mergebench.merging.method import MethodCard
+from mergebench.merging.pool import ModelPool
+from mergebench.weights import formats
+from mergebench.weights.encoders import Encoder, check_base
+from mergebench.weights.hub import Hub
+from mergebench.weights.states import LazyState, SafetensorsState, StateDict, check_state, digest
+from mergebench.zoo.encoder_notes import encoder_of, noted_encoder
+from mergebench.zoo.heads import Head, load_head
+from mergebench.zoo.set_aside import inherited
+from mergebench.zoo.zoo import Zoo, registered_zoo
+from mergebench.zoo.zoo_files import find_checkpoint, optional_beside
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ def merge_own(
         seed=seed,
         device=device,
     )
-    state = run_method(function, pool, resolved)
+    state = run_method(function, pool, resolved, ready)
     if isinstance(state, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
     recipe = {

@@ -7,15 +7,16 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
-from mergebench import discovery, hyperparameters, registry
-from mergebench.bench import Bench
+from mergebench.catalogue import discovery, registry
+from mergebench.catalogue.yaml_files import short_name
 from mergebench.errors import HyperparameterError, MergebenchError, UnknownNameError, nearest
-from mergebench.measure import resolve_device
-from mergebench.method import MethodCard, Needs
-from mergebench.results import CellKey
-from mergebench.trainer import placement
-from mergebench.variant import Variant, select
-from mergebench.yaml_files import short_name
+from mergebench.measuring.measure import resolve_device
+from mergebench.measuring.results import CellKey
+from mergebench.measuring.trainer import placement
+from mergebench.merging import hyperparameters
+from mergebench.merging.method import MethodCard, Needs
+from mergebench.suites.bench import Bench
+from mergebench.suites.variant import Variant, select
 
 # Parts of the engine that only look at what others compute: they cannot change a result.
 APART = ("candidate", "conformance", "miniature", "own_merge", "space", "tuning")

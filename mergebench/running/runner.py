@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mergebench.bench import Bench
 from mergebench.errors import in_words
-from mergebench.execution import Executor, Recipe
-from mergebench.measure import environment
-from mergebench.plan import Cell, Plan
-from mergebench.results import Result, ResultStore, TaskScore
-from mergebench.time_limit import check_limit
+from mergebench.measuring.measure import environment
+from mergebench.measuring.results import Result, ResultStore, TaskScore
+from mergebench.merging.time_limit import check_limit
+from mergebench.running.execution import Executor, Recipe
+from mergebench.running.plan import Cell, Plan
+from mergebench.suites.bench import Bench
 
 
 @dataclass

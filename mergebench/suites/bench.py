@@ -9,21 +9,22 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from mergebench import formats, registry
+from mergebench.catalogue import registry
+from mergebench.catalogue.yaml_files import beside, read_study, read_suite, short_name
 from mergebench.configuration import CalibrationConfig, SuiteConfig
+from mergebench.data.image_cache import Split, corrupted_digest, corrupted_split, load_split
+from mergebench.data.images import DrawnImages, ImageSource, JoinedImages, MixedImages
 from mergebench.errors import MergebenchError, UnknownNameError
-from mergebench.heads import joint_head
-from mergebench.image_cache import Split, corrupted_digest, corrupted_split, load_split
-from mergebench.images import DrawnImages, ImageSource, JoinedImages, MixedImages
-from mergebench.layout import Layout
-from mergebench.method import MethodCard, Needs
-from mergebench.pool import Earlier, ModelPool
-from mergebench.restriction import region
-from mergebench.set_aside import check_set_aside, inherited, notes_set_aside
-from mergebench.states import SafetensorsState, StateDict, digest
-from mergebench.variant import Variant, study_variants, suite_variants
-from mergebench.yaml_files import beside, read_study, read_suite, short_name
-from mergebench.zoo import Zoo
+from mergebench.merging.layout import Layout
+from mergebench.merging.method import MethodCard, Needs
+from mergebench.merging.pool import Earlier, ModelPool
+from mergebench.merging.restriction import region
+from mergebench.suites.variant import Variant, study_variants, suite_variants
+from mergebench.weights import formats
+from mergebench.weights.states import SafetensorsState, StateDict, digest
+from mergebench.zoo.heads import joint_head
+from mergebench.zoo.set_aside import check_set_aside, inherited, notes_set_aside
+from mergebench.zoo.zoo import Zoo
 
 # The candidate that stands for all tasks merged so far, when tasks arrive in sequence.
 SO_FAR = "merged-so-far"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from mergebench import registry
+from mergebench.catalogue import registry
 from mergebench.configuration import CalibrationConfig, PointConfig, RestrictConfig, StudyConfig, SuiteConfig
 from mergebench.errors import MergebenchError, UnknownNameError, nearest, unprefixed
 

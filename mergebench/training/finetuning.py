@@ -10,13 +10,13 @@ import lightning
 from torch import Tensor, nn
 
 from mergebench.errors import MergebenchError
-from mergebench.states import check_finite, digest
-from mergebench.trainer import count_of, interruptible, strategy, training_precision
+from mergebench.measuring.trainer import count_of, interruptible, strategy, training_precision
 from mergebench.training.augmentation import AUGMENTATIONS
 from mergebench.training.batches import Preparation, TrainingSet, make_streams
 from mergebench.training.lora import adapt, check_rank, merge_adapters
 from mergebench.training.module import FineTuning, Schedule
 from mergebench.training.progress import Progress, progress_file
+from mergebench.weights.states import check_finite, digest
 
 
 def finetune(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from mergebench.errors import HyperparameterError
-from mergebench.hyperparameters import parse_assignments, resolve
+from mergebench.merging.hyperparameters import parse_assignments, resolve
 
 DECADE = 10  # an interval that spans this factor is searched on a logarithmic scale
 

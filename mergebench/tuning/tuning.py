@@ -12,20 +12,21 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mergebench import discovery, hyperparameters, registry
-from mergebench.bench import Bench
+from mergebench.catalogue import discovery, registry
+from mergebench.data.image_cache import Split
 from mergebench.errors import MergebenchError, in_words
-from mergebench.execution import Executor, Recipe
-from mergebench.image_cache import Split
-from mergebench.measure import resolve_device
-from mergebench.method import MethodCard
-from mergebench.plan import Plan, RunRequest, check_start, make_plan, merged_settings, source_digest
-from mergebench.results import CellKey, Cost, ResultStore, TaskScore
-from mergebench.runner import Observer, Summary, run
-from mergebench.space import Choices, Interval, Space, make_space
-from mergebench.states import check_writable, writing
-from mergebench.time_limit import check_limit
-from mergebench.variant import Variant, select_one
+from mergebench.measuring.measure import resolve_device
+from mergebench.measuring.results import CellKey, Cost, ResultStore, TaskScore
+from mergebench.merging import hyperparameters
+from mergebench.merging.method import MethodCard
+from mergebench.merging.time_limit import check_limit
+from mergebench.running.execution import Executor, Recipe
+from mergebench.running.plan import Plan, RunRequest, check_start, make_plan, merged_settings, source_digest
+from mergebench.running.runner import Observer, Summary, run
+from mergebench.suites.bench import Bench
+from mergebench.suites.variant import Variant, select_one
+from mergebench.tuning.space import Choices, Interval, Space, make_space
+from mergebench.weights.states import check_writable, writing
 
 SAMPLER = "TPE"
 

@@ -20,7 +20,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
-from mergebench.states import check_state, shape_of
+from mergebench.weights.states import check_state, shape_of
 
 # What timm's CLIP vision transformers of a size are: width, depth, heads, hidden width.
 SIZES = {

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mergebench.errors import CheckpointError
-from mergebench.states import AGAIN, LazyState, SafetensorsState
+from mergebench.weights.states import AGAIN, LazyState, SafetensorsState
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 INDEX = ".index.json"

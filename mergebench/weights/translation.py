@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from mergebench.errors import CheckpointError, UnknownNameError
-from mergebench.formats.dialects import DIALECTS, WRAPPERS, Dialect, Rule
-from mergebench.states import LazyState, StateDict, shape_of
+from mergebench.weights.dialects import DIALECTS, WRAPPERS, Dialect, Rule
+from mergebench.weights.states import LazyState, StateDict, shape_of
 
 
 class TranslatedState(LazyState):

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mergebench import registry
-from mergebench.encoders import Encoder, encoder_of_config, infer_encoder
+from mergebench.catalogue import registry
+from mergebench.catalogue.yaml_files import read_zoo
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.states import recipe_of
-from mergebench.yaml_files import read_zoo
+from mergebench.weights.encoders import Encoder, encoder_of_config, infer_encoder
+from mergebench.weights.states import recipe_of
 
 # Of images in [0, 1]: a quarter of a grey level. Scales that differ by less differ in how they were rounded.
 ROUNDING = 1e-3

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.states import check_finite
+from mergebench.weights.states import check_finite
 
 
 class ZeroShotHead(nn.Module):

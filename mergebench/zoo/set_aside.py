@@ -9,10 +9,10 @@ then (`held_out`: task -> digest). Whatever is made from it inherits that. What 
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from mergebench.data.image_cache import load_split
+from mergebench.data.task import Task
 from mergebench.errors import MergebenchError
-from mergebench.image_cache import load_split
-from mergebench.states import recipe_of
-from mergebench.task import Task
+from mergebench.weights.states import recipe_of
 
 
 def notes_set_aside(part: Any) -> bool:

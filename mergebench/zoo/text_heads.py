@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mergebench.data.image_cache import cache_root
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.heads import ZeroShotHead, average_prompts, load_head
-from mergebench.image_cache import cache_root
-from mergebench.states import SafetensorsState, StateDict, digest, save_state
+from mergebench.weights.states import SafetensorsState, StateDict, digest, save_state
+from mergebench.zoo.heads import ZeroShotHead, average_prompts, load_head
 
 VERSION = 2  # raise it whenever the same tower and prompts would give another head
 PROMPTS = 256  # embedded at a time

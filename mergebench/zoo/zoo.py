@@ -8,18 +8,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mergebench import formats, registry
+from mergebench.catalogue import registry
+from mergebench.catalogue.yaml_files import read_zoo, short_name
 from mergebench.configuration import ZooConfig
 from mergebench.data.described import make_task
-from mergebench.encoder_notes import check_note, noted_encoder
-from mergebench.encoders import Encoder, check_base
+from mergebench.data.task import Place, Task, TaskCard
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
-from mergebench.heads import Head
-from mergebench.hub import Hub
-from mergebench.states import SafetensorsState, check_state, recipe_of
-from mergebench.task import Place, Task, TaskCard
-from mergebench.yaml_files import read_zoo, short_name
-from mergebench.zoo_files import FolderFiles, ListedFiles, WeightFiles, find_checkpoint, folder_at
+from mergebench.weights import formats
+from mergebench.weights.encoders import Encoder, check_base
+from mergebench.weights.hub import Hub
+from mergebench.weights.states import SafetensorsState, check_state, recipe_of
+from mergebench.zoo.encoder_notes import check_note, noted_encoder
+from mergebench.zoo.heads import Head
+from mergebench.zoo.zoo_files import FolderFiles, ListedFiles, WeightFiles, find_checkpoint, folder_at
 
 
 class Zoo:

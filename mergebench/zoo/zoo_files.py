@@ -8,16 +8,16 @@ from typing import Protocol
 
 from torch import Tensor
 
-from mergebench import formats
 from mergebench.configuration import ZooConfig
-from mergebench.encoder_notes import encoder_of, noted_encoder
-from mergebench.encoders import Encoder
+from mergebench.data.task import TaskCard
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.heads import Head, load_head
-from mergebench.hub import Hub, is_location
-from mergebench.states import SafetensorsState, recipe_of
-from mergebench.task import TaskCard
-from mergebench.text_heads import TextTower, text_activation
+from mergebench.weights import formats
+from mergebench.weights.encoders import Encoder
+from mergebench.weights.hub import Hub, is_location
+from mergebench.weights.states import SafetensorsState, recipe_of
+from mergebench.zoo.encoder_notes import encoder_of, noted_encoder
+from mergebench.zoo.heads import Head, load_head
+from mergebench.zoo.text_heads import TextTower, text_activation
 
 # What a checkpoint is called in a folder of the hub, the safest format first.
 CHECKPOINTS = (

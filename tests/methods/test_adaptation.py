@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from mergebench.images import ExplicitBatches
-from mergebench.method import Needs
+from mergebench.data.images import ExplicitBatches
+from mergebench.merging.method import Needs
+from mergebench.merging.pool import ModelPool
 from mergebench.methods.adaptation import learn_coefficients, lower_entropy
-from mergebench.pool import ModelPool
 
 SIZES = {"birds": (5, 3), "cars": (6,), "digits": (4, 4, 2)}
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mergebench.tasks.tiny.pen import FLOOR, Pen, Point
+from mergebench.tasks.tiny.drawing.pen import FLOOR, Pen, Point
 
 
 @dataclass(frozen=True)

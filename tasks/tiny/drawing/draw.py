@@ -4,7 +4,7 @@ import colorsys
 from functools import cache
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny.sources import package_file
+from mergebench.tasks.tiny.drawing.sources import package_file
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny.draw import SIZE, font
+from mergebench.tasks.tiny.drawing.draw import SIZE, font
 
 if TYPE_CHECKING:
     import numpy as np

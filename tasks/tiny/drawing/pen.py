@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny.draw import CANVAS, Colour, layer
+from mergebench.tasks.tiny.drawing.draw import CANVAS, Colour, layer
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny.animals import ANIMALS
-from mergebench.tasks.tiny.draw import Colour
-from mergebench.tasks.tiny.pen import FLOOR, Pen, Point
+from mergebench.tasks.tiny.drawing.animals import ANIMALS
+from mergebench.tasks.tiny.drawing.draw import Colour
+from mergebench.tasks.tiny.drawing.pen import FLOOR, Pen, Point
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny.draw import SIZE
-from mergebench.tasks.tiny.entry import SPLITS, Entry
-from mergebench.tasks.tiny.sources import handwritten_digits
+from mergebench.tasks.tiny.drawing.draw import SIZE
+from mergebench.tasks.tiny.drawing.sources import handwritten_digits
+from mergebench.tasks.tiny.families.entry import SPLITS, Entry
 
 if TYPE_CHECKING:
     import numpy as np

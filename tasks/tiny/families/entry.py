@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mergebench.task import TaskCard
+from mergebench.data.task import TaskCard
 from mergebench.tasks.tiny.rendering import Renderer
 
 SPLITS = {"train": 6000, "calibration": 600, "validation": 400, "test": 1000}

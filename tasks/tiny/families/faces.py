@@ -3,9 +3,9 @@
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from mergebench.tasks.tiny.draw import CANVAS, finish, layer, tilt
-from mergebench.tasks.tiny.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
-from mergebench.tasks.tiny.sources import backdrop, package_file
+from mergebench.tasks.tiny.drawing.draw import CANVAS, finish, layer, tilt
+from mergebench.tasks.tiny.drawing.sources import backdrop, package_file
+from mergebench.tasks.tiny.families.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
 
 if TYPE_CHECKING:
     import numpy as np

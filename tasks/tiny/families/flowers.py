@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny.draw import CANVAS, Colour, colour, finish, layer, shade, tilt
-from mergebench.tasks.tiny.entry import Entry
-from mergebench.tasks.tiny.sources import crop
+from mergebench.tasks.tiny.drawing.draw import CANVAS, Colour, colour, finish, layer, shade, tilt
+from mergebench.tasks.tiny.drawing.sources import crop
+from mergebench.tasks.tiny.families.entry import Entry
 
 if TYPE_CHECKING:
     import numpy as np

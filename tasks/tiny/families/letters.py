@@ -3,8 +3,8 @@
 import string
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny.entry import Entry
-from mergebench.tasks.tiny.handwriting import Hand, handwritten
+from mergebench.tasks.tiny.drawing.handwriting import Hand, handwritten
+from mergebench.tasks.tiny.families.entry import Entry
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,11 +3,11 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny.draw import CANVAS, Colour, any_colour, finish, shade, tilt
-from mergebench.tasks.tiny.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
-from mergebench.tasks.tiny.pen import FLOOR, palette, set_off
-from mergebench.tasks.tiny.silhouettes import VEHICLES, silhouette
-from mergebench.tasks.tiny.sources import backdrop, crop
+from mergebench.tasks.tiny.drawing.draw import CANVAS, Colour, any_colour, finish, shade, tilt
+from mergebench.tasks.tiny.drawing.pen import FLOOR, palette, set_off
+from mergebench.tasks.tiny.drawing.silhouettes import VEHICLES, silhouette
+from mergebench.tasks.tiny.drawing.sources import backdrop, crop
+from mergebench.tasks.tiny.families.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
 
 if TYPE_CHECKING:
     import numpy as np

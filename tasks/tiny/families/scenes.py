@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny.draw import SIZE, finish
-from mergebench.tasks.tiny.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
-from mergebench.tasks.tiny.sources import crop
+from mergebench.tasks.tiny.drawing.draw import SIZE, finish
+from mergebench.tasks.tiny.drawing.sources import crop
+from mergebench.tasks.tiny.families.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny.draw import CANVAS, any_colour, finish, layer, tilt, write
-from mergebench.tasks.tiny.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
-from mergebench.tasks.tiny.sources import backdrop
+from mergebench.tasks.tiny.drawing.draw import CANVAS, any_colour, finish, layer, tilt, write
+from mergebench.tasks.tiny.drawing.sources import backdrop
+from mergebench.tasks.tiny.families.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,15 +3,15 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny.draw import CANVAS, any_colour, contrast, finish, font, layer, shade, tilt
-from mergebench.tasks.tiny.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
-from mergebench.tasks.tiny.sources import backdrop
+from mergebench.tasks.tiny.drawing.draw import CANVAS, any_colour, contrast, finish, font, layer, shade, tilt
+from mergebench.tasks.tiny.drawing.sources import backdrop
+from mergebench.tasks.tiny.families.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from mergebench.tasks.tiny.draw import Colour
+    from mergebench.tasks.tiny.drawing.draw import Colour
 
 FACE = "DejaVuSans.ttf"  # the only one of matplotlib's fonts that has them all
 BODY = 0.8 * CANVAS  # the inked box's longer side before the tilt

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny.draw import CANVAS, COLOURS, SIZE, Colour, any_colour, contrast, finish, tilt
-from mergebench.tasks.tiny.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
-from mergebench.tasks.tiny.pen import palette
-from mergebench.tasks.tiny.silhouettes import silhouette
-from mergebench.tasks.tiny.sources import backdrop
+from mergebench.tasks.tiny.drawing.draw import CANVAS, COLOURS, SIZE, Colour, any_colour, contrast, finish, tilt
+from mergebench.tasks.tiny.drawing.pen import palette
+from mergebench.tasks.tiny.drawing.silhouettes import silhouette
+from mergebench.tasks.tiny.drawing.sources import backdrop
+from mergebench.tasks.tiny.families.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny.draw import CANVAS, Colour, any_colour, finish, layer, shade, tilt
-from mergebench.tasks.tiny.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
-from mergebench.tasks.tiny.sources import backdrop
+from mergebench.tasks.tiny.drawing.draw import CANVAS, Colour, any_colour, finish, layer, shade, tilt
+from mergebench.tasks.tiny.drawing.sources import backdrop
+from mergebench.tasks.tiny.families.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
 
 if TYPE_CHECKING:
     import numpy as np

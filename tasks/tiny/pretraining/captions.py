@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from mergebench.tasks.tiny.entry import Entry
+    from mergebench.tasks.tiny.families.entry import Entry
 
 CONTEXT = 16  # tokens, with the start and end tokens
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny.captions import Recipe, caption
 from mergebench.tasks.tiny.cards import ENTRIES
-from mergebench.tasks.tiny.entry import Entry
-from mergebench.tasks.tiny.mixture import EXTRAS
+from mergebench.tasks.tiny.families.entry import Entry
+from mergebench.tasks.tiny.pretraining.captions import Recipe, caption
+from mergebench.tasks.tiny.pretraining.mixture import EXTRAS
 from mergebench.tasks.tiny.rendering import Rendered
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def corpus(folder: Path) -> Corpus:
     """Draws the corpus, or reads it if `folder` already holds it."""
     import numpy as np
 
-    from mergebench.states import writing
+    from mergebench.weights.states import writing
 
     path = folder / "corpus.npz"
     if not path.exists():

@@ -3,9 +3,9 @@
 import math
 from typing import TYPE_CHECKING
 
-from mergebench.tasks.tiny.draw import CANVAS, FONTS, any_colour, contrast, finish, layer, tilt, write
-from mergebench.tasks.tiny.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
-from mergebench.tasks.tiny.sources import backdrop
+from mergebench.tasks.tiny.drawing.draw import CANVAS, FONTS, any_colour, contrast, finish, layer, tilt, write
+from mergebench.tasks.tiny.drawing.sources import backdrop
+from mergebench.tasks.tiny.families.entry import PHOTOGRAPH_TERMS, PHOTOGRAPHS, Entry
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,12 +11,12 @@ from open_clip import ClipLoss, CustomTextCLIP
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mergebench.heads import average_prompts
-from mergebench.states import writing
 from mergebench.tasks.tiny import TASKS, model
-from mergebench.tasks.tiny.captions import CONTEXT, OPENERS, Recipe, Vocabulary
-from mergebench.tasks.tiny.corpus import FAMILIES, Corpus
+from mergebench.tasks.tiny.pretraining.captions import CONTEXT, OPENERS, Recipe, Vocabulary
+from mergebench.tasks.tiny.pretraining.corpus import FAMILIES, Corpus
 from mergebench.training.module import parameter_groups
+from mergebench.weights.states import writing
+from mergebench.zoo.heads import average_prompts
 
 EMBED = 128
 TEXT = {"width": 128, "heads": 4, "layers": 2, "context_length": CONTEXT}

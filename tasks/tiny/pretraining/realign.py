@@ -14,9 +14,9 @@ from open_clip import ClipLoss, CustomTextCLIP
 from torch import Tensor, nn
 
 from mergebench.tasks.tiny import model
-from mergebench.tasks.tiny.captions import Recipe, Vocabulary
-from mergebench.tasks.tiny.corpus import Corpus
-from mergebench.tasks.tiny.pretrain import BATCH, WEIGHT_DECAY, create_pair
+from mergebench.tasks.tiny.pretraining.captions import Recipe, Vocabulary
+from mergebench.tasks.tiny.pretraining.corpus import Corpus
+from mergebench.tasks.tiny.pretraining.pretrain import BATCH, WEIGHT_DECAY, create_pair
 from mergebench.training.module import parameter_groups
 
 

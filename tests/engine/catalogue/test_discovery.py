@@ -6,10 +6,12 @@ import sys
 
 import pytest
 
-from mergebench import Needs, discovery, hyperparameters, registry
+from mergebench import Needs
+from mergebench.catalogue import discovery, registry
 from mergebench.errors import MergebenchError
-from mergebench.method import merge_method
-from mergebench.plan import source_digest
+from mergebench.merging import hyperparameters
+from mergebench.merging.method import merge_method
+from mergebench.running.plan import source_digest
 
 HEAD = "from mergebench import ModelPool, Needs, StateDict, merge_method\n\n\n"
 BODY = "(pool: ModelPool, *, scaling: float = 0.5, mode: str = 'a') -> StateDict:\n    '''What it does.'''\n"
@@ -211,8 +213,8 @@ def test_a_plug_in_may_hold_dataclasses(tmp_path):
 
 def test_listing_methods_imports_none_of_them_nor_torch():
     code = (
-        "import sys, mergebench.registry\n"
-        "cards = mergebench.registry.methods()\n"
+        "import sys, mergebench.catalogue.registry\n"
+        "cards = mergebench.catalogue.registry.methods()\n"
         "assert 'regmean++' in cards and cards['regmean++'].title and cards['regmean++'].doc\n"
         "heavy = {'torch', 'timm', 'numpy', 'lightning', 'jsonargparse'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

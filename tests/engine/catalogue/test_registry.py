@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mergebench import registry
+from mergebench.catalogue import registry
 from mergebench.errors import MergebenchError, UnknownNameError
 
 BUILT_IN = {"average", "task_arithmetic", "ties", "fisher", "regmean", "regmean++", "adamerging"}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mergebench import registry
+from mergebench.catalogue import registry
+from mergebench.catalogue.yaml_files import kind_of, read_study, read_suite, read_zoo, short_name
 from mergebench.errors import MergebenchError
-from mergebench.yaml_files import kind_of, read_study, read_suite, read_zoo, short_name
 
 READ = {"suite": read_suite, "study": read_study, "zoo": read_zoo}
 SUITE = {"title": "t", "zoo": "tiny", "merge": ["digits", "signs"]}

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import yaml
 
-from mergebench import registry
+from mergebench.catalogue import registry
+from mergebench.catalogue.yaml_files import read_zoo
 from mergebench.cli import main
 from mergebench.configuration import TaskConfig
 from mergebench.tasks.clip import described
-from mergebench.yaml_files import read_zoo
 
 QUICK = {"samples": 8, "steps": 2, "shift_steps": 2}
 MINI = {

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mergebench.conformance import PROPERTIES
+from mergebench.conformance.properties import PROPERTIES
 
 GOOD = """
 from mergebench import ModelPool, StateDict, merge_method

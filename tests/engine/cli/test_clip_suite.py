@@ -8,10 +8,10 @@ from datasets import Dataset
 from open_clip.tokenizer import SimpleTokenizer
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPVisionModel
 
+from mergebench.catalogue.yaml_files import read_suite, read_zoo
 from mergebench.cli import main
-from mergebench.results import ResultStore
+from mergebench.measuring.results import ResultStore
 from mergebench.tasks.clip import described
-from mergebench.yaml_files import read_suite, read_zoo
 
 TASKS = read_suite("clip-8").merge
 # Those with few prompts: the reference embeds each to its last token.

@@ -13,7 +13,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from mergebench.cli import main
 from mergebench.data.preprocessing import square
-from mergebench.hub import HubError
+from mergebench.weights.hub import HubError
 
 TABLE = "datasets/ylecun/mnist/test-00000-of-00001.parquet"
 
@@ -55,7 +55,7 @@ def test_a_hub_that_lets_nobody_in_any_more_ends_it_at_once(hub, options, refuse
     def out_of_reach(self, location, *_, **__):
         raise HubError(f"{location!r} is out of reach")
 
-    monkeypatch.setattr("mergebench.hub.Hub.folder", out_of_reach)
+    monkeypatch.setattr("mergebench.weights.hub.Hub.folder", out_of_reach)
     line = refused("fetch", *options)
     assert line.startswith("mergebench: error: task 'eurosat': 'tanganke/eurosat@") and "is out of reach" in line
 

@@ -11,11 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import CLIPConfig, CLIPModel
 
-from mergebench.heads import LinearHead
-from mergebench.image_cache import Split, load_split
-from mergebench.states import digest, save_state
+from mergebench.data.image_cache import Split, load_split
 from mergebench.training.own import own_head, own_zoo
-from mergebench.zoo import Zoo
+from mergebench.weights.states import digest, save_state
+from mergebench.zoo.heads import LinearHead
+from mergebench.zoo.zoo import Zoo
 
 TINY = "mergebench.tasks.tiny.model:create_encoder"
 QUICK = ("--steps", 12, "--batch-size", 8, "--learning-rate", 5e-4, "--device", "cpu")
@@ -116,7 +116,7 @@ def test_a_probe_is_fitted_once_and_kept_with_the_progress(command, flowers, tmp
     ],
 )
 def test_settings_are_refused_before_images_are_decoded(option, told, refused, flowers, tmp_path, monkeypatch):
-    monkeypatch.setattr("mergebench.image_cache.load_split", lambda *_: pytest.fail("too early"))
+    monkeypatch.setattr("mergebench.data.image_cache.load_split", lambda *_: pytest.fail("too early"))
     arguments = ("--task", "f", "--data", flowers, "--base", "tiny", "--output", tmp_path / "x.safetensors")
     assert told in refused("finetune", *arguments, "--device", "cpu", *option)
 

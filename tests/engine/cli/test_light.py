@@ -39,7 +39,7 @@ assert not loaded, loaded
 
 
 def test_every_registered_thing_is_listed_and_described(command):
-    from mergebench import registry
+    from mergebench.catalogue import registry
 
     kinds = {
         "methods": registry.methods(),

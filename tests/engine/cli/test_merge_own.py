@@ -15,10 +15,10 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Norma
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 import mergebench
-from mergebench import formats
 from mergebench.configuration import TaskConfig
 from mergebench.data.described import make_task
-from mergebench.task import Place
+from mergebench.data.task import Place
+from mergebench.weights import formats
 
 TOWER = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1, "intermediate_size": 128}
 NAME = "vit_base_patch16_clip_quickgelu_224"
@@ -255,7 +255,7 @@ def test_code_that_a_file_names_is_not_run(files, refused, tmp_path):
 
 
 def test_a_registered_zoo_s_base_can_be_named(command, tmp_path):
-    from mergebench.zoo import Zoo
+    from mergebench.zoo.zoo import Zoo
 
     tiny = Zoo("tiny")
     experts = [tiny.files.root / "experts" / f"{task}.safetensors" for task in ("digits", "signs")]
@@ -278,7 +278,7 @@ def test_a_registered_zoo_s_base_can_be_named(command, tmp_path):
 
 
 def test_a_format_that_cannot_hold_the_encoder_is_refused_before_the_work(refused, tmp_path, monkeypatch):
-    from mergebench.execution import Executor
+    from mergebench.running.execution import Executor
 
     monkeypatch.setattr(Executor, "merge", lambda *_: pytest.fail("it was merged"))
     line = refused("merge", "--method", "average", "--format", "hf", "--output", tmp_path / "merged.safetensors")

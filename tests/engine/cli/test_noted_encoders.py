@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from mergebench.encoders import Encoder
-from mergebench.states import save_state
-from mergebench.zoo import Zoo
+from mergebench.weights.encoders import Encoder
+from mergebench.weights.states import save_state
+from mergebench.zoo.zoo import Zoo
 
 QUICK, GELU = "vit_base_patch16_clip_quickgelu_224", "vit_base_patch16_clip_224"
 SMALL = {"img_size": 32, "embed_dim": 64, "depth": 1, "num_heads": 1}

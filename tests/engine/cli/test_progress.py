@@ -5,9 +5,9 @@ import io
 from rich.console import Console
 
 from mergebench.cli.progress import ProgressObserver
-from mergebench.plan import RunRequest, make_plan
-from mergebench.results import ResultStore
-from mergebench.runner import run
+from mergebench.measuring.results import ResultStore
+from mergebench.running.plan import RunRequest, make_plan
+from mergebench.running.runner import run
 
 
 def test_a_terminal_shows_the_method_the_task_and_the_steps(mini_suite, tmp_path):

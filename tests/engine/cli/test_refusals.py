@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mergebench.yaml_files import read_zoo
-from mergebench.zoo import Zoo
+from mergebench.catalogue.yaml_files import read_zoo
+from mergebench.zoo.zoo import Zoo
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_an_out_that_cannot_be_written(refused, mini_suite, tmp_path):
 @pytest.mark.parametrize("name", ["model.bin", "model", "model.safetensors.tmp"])
 @pytest.mark.parametrize("verb", [("merge", "--method", "average"), ("finetune", "--task", "digits")])
 def test_an_output_that_could_not_be_read_back(refused, tmp_path, monkeypatch, verb, name):
-    monkeypatch.setattr("mergebench.zoo.Zoo.__init__", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr("mergebench.zoo.zoo.Zoo.__init__", lambda *_: pytest.fail("too late"))
     line = refused(*verb, "--output", tmp_path / "out" / name)
     assert f"{name}: weights are written as safetensors; give it a name in .safetensors" in line
     assert not (tmp_path / "out").exists()

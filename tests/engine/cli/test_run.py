@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 
-from mergebench import registry
-from mergebench.image_cache import load_split
-from mergebench.results import Result, ResultStore
+from mergebench.catalogue import registry
+from mergebench.data.image_cache import load_split
+from mergebench.measuring.results import Result, ResultStore
 
 DIVERGING = """
 from mergebench import Needs, merge_method

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mergebench.formats import open_weights
-from mergebench.states import recipe_of
-from mergebench.zoo import Zoo
+from mergebench.weights.formats import open_weights
+from mergebench.weights.states import recipe_of
+from mergebench.zoo.zoo import Zoo
 
 TINY = "mergebench.tasks.tiny.model:create_encoder"
 
@@ -25,7 +25,7 @@ def header(path):
 
 def test_a_checkpoint_is_held_to_it_before_it_is_evaluated(own, refused, monkeypatch):
     expert = own.trained(held_out={"flowers": "0"})
-    monkeypatch.setattr("mergebench.execution.Executor.evaluate", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr("mergebench.running.execution.Executor.evaluate", lambda *_: pytest.fail("too late"))
     assert f"the checkpoint ({expert}) was trained when" in refused("evaluate", expert, "--suite", own.suite)
 
 
@@ -68,7 +68,7 @@ def test_images_that_a_suite_s_merge_was_calibrated_with_are_not_tested_on(own, 
 def test_a_suite_s_merge_holds_its_experts_to_it(own, merged, refused, monkeypatch, name):
     experts = ("--experts", f"{name}={own.trained()}")
     own.grow()
-    monkeypatch.setattr("mergebench.execution.Executor.merge", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr("mergebench.running.execution.Executor.merge", lambda *_: pytest.fail("too late"))
     line = refused("merge", "--suite", own.suite, "--method", "average", *experts, "--output", merged)
     assert f"expert {name!r} was trained when other images of task 'flowers' were set aside" in line
 

@@ -8,11 +8,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from mergebench.bench import Bench
 from mergebench.cli.doctor import diagnose_import
-from mergebench.layout import Layout
-from mergebench.results import ResultStore
-from mergebench.zoo import Zoo
+from mergebench.measuring.results import ResultStore
+from mergebench.merging.layout import Layout
+from mergebench.suites.bench import Bench
+from mergebench.zoo.zoo import Zoo
 
 
 def test_a_merged_file_evaluates_to_what_run_measured(mini_run, mini_suite, command, tmp_path):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mergebench.results import ResultStore
+from mergebench.measuring.results import ResultStore
 
 TOWARD = '''
 from mergebench import ModelPool, Needs, merge_method
@@ -65,20 +65,20 @@ def test_trials_that_fail_are_told_and_all_failing_is_an_error(toward, command, 
 
 
 def test_an_interrupt_keeps_what_is_done(toward, command, tmp_path, monkeypatch):
-    import mergebench.tuning
+    import mergebench.tuning.tuning.tuning
 
     run = ("tune", *toward, "--trials", 2, "--out", tmp_path)
-    real = mergebench.tuning._try
+    real = mergebench.tuning.tuning._try
 
     def pressed(search, *arguments):
         if len(search.trials) == 1:
             raise KeyboardInterrupt
         return real(search, *arguments)
 
-    monkeypatch.setattr(mergebench.tuning, "_try", pressed)
+    monkeypatch.setattr(mergebench.tuning.tuning, "_try", pressed)
     stopped = command(*run)
     assert stopped.status == 130 and "finished trials are kept, run again to go on" in stopped.err
-    monkeypatch.setattr(mergebench.tuning, "_try", real)
+    monkeypatch.setattr(mergebench.tuning.tuning, "_try", real)
     assert "2 trials (1 stored)" in command(*run).out
 
 

@@ -3,11 +3,11 @@
 import pytest
 from safetensors.torch import load_file
 
-from mergebench import registry
-from mergebench.bench import Bench
-from mergebench.variant import as_text
-from mergebench.yaml_files import read_study, read_suite
-from mergebench.zoo import Zoo
+from mergebench.catalogue import registry
+from mergebench.catalogue.yaml_files import read_study, read_suite
+from mergebench.suites.bench import Bench
+from mergebench.suites.variant import as_text
+from mergebench.zoo.zoo import Zoo
 
 SUITE = {"title": "t", "zoo": "tiny", "merge": ["landcover", "digits"]}
 STUDY = {"title": "t", "methods": ["regmean"]}

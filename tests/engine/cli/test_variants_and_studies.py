@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from safetensors.torch import load_file
 
-import mergebench.evaluation
+import mergebench.measuring.evaluation
 import mergebench.training.finetuning
-from mergebench import registry
-from mergebench.results import ResultStore
+from mergebench.catalogue import registry
+from mergebench.measuring.results import ResultStore
 from mergebench.tasks.tiny import RENDERED
-from mergebench.zoo import Zoo
+from mergebench.zoo.zoo import Zoo
 
 FEW = {"train": 20, "calibration": 60, "validation": 24, "test": 30}
 SUITE = {"title": "few images", "zoo": "tiny", "merge": ["landcover", "digits"]}
@@ -230,7 +230,7 @@ def test_an_interrupt_is_one_wherever_it_comes(command, write, tmp_path, monkeyp
         raise KeyboardInterrupt
 
     handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(mergebench.evaluation.MultiTaskClassifier, "test_step", interrupted)
+    monkeypatch.setattr(mergebench.measuring.evaluation.MultiTaskClassifier, "test_step", interrupted)
     done = command("run", "--methods", "average", "--suite", write("mine", **SUITE), "--out", tmp_path / "out")
     assert done.status == 130 and done.err.endswith("finished cells are kept, run again to go on\n")
     monkeypatch.setattr(mergebench.training.finetuning.FineTuning, "training_step", interrupted)

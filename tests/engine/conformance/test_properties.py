@@ -5,10 +5,11 @@ import re
 import pytest
 import torch
 
-from mergebench import conformance, registry
-from mergebench.candidate import Candidate, generator_states, generators_kept, set_generators
+from mergebench.catalogue import registry
+from mergebench.conformance import properties as conformance
+from mergebench.conformance.candidate import Candidate, generator_states, generators_kept, set_generators
 from mergebench.errors import HyperparameterError, MergebenchError
-from mergebench.method import MethodCard
+from mergebench.merging.method import MethodCard
 
 PLUGIN = """
 import random, sys, warnings

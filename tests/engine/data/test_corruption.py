@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from mergebench.corruption import SEVERITIES, Corruption, corrupt, generator
+from mergebench.data.corruption import SEVERITIES, Corruption, corrupt, generator
 from mergebench.errors import MergebenchError
 
 
@@ -103,6 +103,6 @@ def test_a_corruption_that_breaks_its_contract_is_named(change):
 
 
 def test_importing_it_imports_nothing_heavy():
-    code = "import sys; before = set(sys.modules); import mergebench.corruption; print(*set(sys.modules) - before)"
+    code = "import sys; before = set(sys.modules); import mergebench.data.corruption; print(*set(sys.modules) - before)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "numpy", "scipy", "PIL"} & set(run.stdout.split())

@@ -15,12 +15,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mergebench import array_files, image_cache
-from mergebench.array_files import in_order
-from mergebench.corruption import Corruption, corrupt
+from mergebench.data import array_files, image_cache
+from mergebench.data.array_files import in_order
+from mergebench.data.corruption import Corruption, corrupt
+from mergebench.data.image_cache import corrupted_split, load_split
+from mergebench.data.task import ImageTable
 from mergebench.errors import MergebenchError
-from mergebench.image_cache import corrupted_split, load_split
-from mergebench.task import ImageTable
 from mergebench.tasks.tiny import TASKS
 
 IMAGES = np.zeros((4, 8, 8, 3), dtype=np.uint8)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from mergebench.data.images import DrawnImages, ExplicitBatches, JoinedImages, normalise
 from mergebench.errors import MergebenchError
-from mergebench.images import DrawnImages, ExplicitBatches, JoinedImages, normalise
 
 TOTAL = 40
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)

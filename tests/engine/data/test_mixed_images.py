@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mergebench.data.images import DrawnImages, ExplicitBatches, MixedImages
 from mergebench.errors import MergebenchError
-from mergebench.heads import ZeroShotHead, joint_head
-from mergebench.images import DrawnImages, ExplicitBatches, MixedImages
+from mergebench.zoo.heads import ZeroShotHead, joint_head
 
 SIZES = (12, 20, 16, 9)
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 
+from mergebench.data.image_cache import Split
 from mergebench.errors import MergebenchError
-from mergebench.evaluation import SuiteDataModule, evaluate
-from mergebench.image_cache import Split
-from mergebench.merging import PerTask
-from mergebench.trainer import strategy
+from mergebench.measuring.evaluation import SuiteDataModule, evaluate
+from mergebench.measuring.trainer import strategy
+from mergebench.merging.contract import PerTask
 from mergebench.training.batches import TrainingSet
 from mergebench.training.finetuning import finetune
 

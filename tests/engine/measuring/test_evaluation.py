@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from mergebench.data.image_cache import Split
 from mergebench.errors import MergebenchError
-from mergebench.evaluation import MultiTaskClassifier, evaluate
-from mergebench.image_cache import Split
+from mergebench.measuring.evaluation import MultiTaskClassifier, evaluate
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mergebench.portable import Portable
+from mergebench.measuring.portable import Portable
 
 
 class Carrier(Portable, nn.Module):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mergebench.errors import MergebenchError
-from mergebench.trainer import placement, training_precision
+from mergebench.measuring.trainer import placement, training_precision
 
 
 @pytest.mark.parametrize(("has", "chosen"), [(True, "bf16-mixed"), (False, "32-true")])

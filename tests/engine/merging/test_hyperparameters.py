@@ -8,7 +8,7 @@ from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
 from mergebench import merge_method
 from mergebench.errors import HyperparameterError
-from mergebench.hyperparameters import parse_assignments, resolve
+from mergebench.merging.hyperparameters import parse_assignments, resolve
 
 
 @merge_method("example", title="Example")

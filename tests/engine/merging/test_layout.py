@@ -6,7 +6,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from mergebench.errors import MergebenchError
-from mergebench.layout import Layout, embed_images, load_part
+from mergebench.merging.layout import Layout, embed_images, load_part
 
 
 @pytest.mark.parametrize("pre_norm", [True, False])

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mergebench.least_squares import GramSum, LayerRegression, shrink_off_diagonal, solve_positive
+from mergebench.merging.least_squares import GramSum, LayerRegression, shrink_off_diagonal, solve_positive
 
 CPU = torch.device("cpu")
 COUNTS = (40, 90, 25)

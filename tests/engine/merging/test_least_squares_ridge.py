@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mergebench.least_squares import LayerRegression
+from mergebench.merging.least_squares import LayerRegression
 
 SEEDS = st.integers(0, 10**5)
 ALPHAS = st.floats(0, 1)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from mergebench import ModelPool, Needs
+from mergebench.data.images import ExplicitBatches
 from mergebench.errors import MergebenchError, MethodError
-from mergebench.images import ExplicitBatches
 
 ALL = Needs(base=True, calibration=True, labels=True, test_inputs=True, heads=True)
 

@@ -5,16 +5,19 @@ import pytest
 import torch
 import yaml
 
-from mergebench import ModelPool, discovery, hyperparameters, registry
-from mergebench.bench import Bench
-from mergebench.candidate import shortened
+from mergebench import ModelPool
+from mergebench.catalogue import discovery, registry
+from mergebench.catalogue.ready import ready
 from mergebench.configuration import RestrictConfig
+from mergebench.conformance.candidate import shortened
+from mergebench.data.images import ExplicitBatches
 from mergebench.errors import MergebenchError
-from mergebench.execution import Executor, Recipe
-from mergebench.images import ExplicitBatches
-from mergebench.layout import Layout
-from mergebench.merging import run_method
-from mergebench.restriction import region
+from mergebench.merging import hyperparameters
+from mergebench.merging.contract import run_method
+from mergebench.merging.layout import Layout
+from mergebench.merging.restriction import region
+from mergebench.running.execution import Executor, Recipe
+from mergebench.suites.bench import Bench
 
 # Of n blocks, block i lies in third floor(3 i / n): written out by hand.
 THIRDS = (
@@ -66,7 +69,7 @@ def run(mini, method, base, experts, inside=None, calibration=None, **given):
         heads=mini.heads(),
         region=inside,
     )
-    return run_method(function, pool, resolved)
+    return run_method(function, pool, resolved, ready)
 
 
 def average(experts):

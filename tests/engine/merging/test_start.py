@@ -6,10 +6,11 @@ import pytest
 import torch
 
 import mergebench
-from mergebench import ModelPool, Needs, StateDict, merge_method, registry, start_from
+from mergebench import ModelPool, Needs, StateDict, merge_method, start_from
+from mergebench.catalogue import registry
 from mergebench.errors import MergebenchError, NeedsError
-from mergebench.method import MethodCard
-from mergebench.plan import RunRequest, make_plan
+from mergebench.merging.method import MethodCard
+from mergebench.running.plan import RunRequest, make_plan
 
 
 @merge_method("doubled", title="Doubled", needs=Needs(), starts="start")

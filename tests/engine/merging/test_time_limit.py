@@ -8,7 +8,7 @@ import time
 import pytest
 
 from mergebench.errors import MergebenchError, MethodError
-from mergebench.time_limit import within
+from mergebench.merging.time_limit import within
 
 
 def handler():

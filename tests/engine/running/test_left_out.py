@@ -9,10 +9,10 @@ import torch
 import mergebench
 import mergebench.tasks.tiny as tiny
 from mergebench.errors import CheckpointError, MergebenchError, MethodError
-from mergebench.plan import RunRequest, make_plan
-from mergebench.results import ResultStore
-from mergebench.runner import run
-from mergebench.states import SafetensorsState, save_state
+from mergebench.measuring.results import ResultStore
+from mergebench.running.plan import RunRequest, make_plan
+from mergebench.running.runner import run
+from mergebench.weights.states import SafetensorsState, save_state
 
 WEIGHTS = Path(tiny.__file__).parent / "weights"
 PAIR = '''

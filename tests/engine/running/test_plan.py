@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import mergebench.tasks.tiny as tiny
+from mergebench.catalogue.yaml_files import read_zoo
 from mergebench.errors import HyperparameterError, MergebenchError
-from mergebench.plan import RunRequest, make_plan
-from mergebench.yaml_files import read_zoo
+from mergebench.running.plan import RunRequest, make_plan
 
 CORRUPTIONS = {"kinds": ["contrast"], "severities": [1, 5]}
 WEIGHTS = Path(tiny.__file__).parent / "weights"

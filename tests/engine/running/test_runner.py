@@ -3,12 +3,12 @@
 import pytest
 import yaml
 
-import mergebench.execution
+import mergebench.running.execution
 from mergebench import ModelPool, Needs, merge_method
-from mergebench.evaluation import Evaluation
-from mergebench.plan import Cell, Plan, RunRequest, make_plan
-from mergebench.results import ResultStore, TaskScore
-from mergebench.runner import run
+from mergebench.measuring.evaluation import Evaluation
+from mergebench.measuring.results import ResultStore, TaskScore
+from mergebench.running.plan import Cell, Plan, RunRequest, make_plan
+from mergebench.running.runner import run
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def plan(tmp_path, monkeypatch):
     def evaluate(encoder, states, heads, splits, **options):
         return Evaluation({t: TaskScore(correct=1, total=2, predictions="") for t in heads}, {t: [0] for t in heads})
 
-    monkeypatch.setattr(mergebench.execution, "evaluate", evaluate)
+    monkeypatch.setattr(mergebench.running.execution, "evaluate", evaluate)
     suite = tmp_path / "suite.yaml"
     suite.write_text(yaml.safe_dump({"title": "t", "zoo": "tiny", "merge": ["digits", "signs"]}))
     return make_plan(RunRequest(["average"], str(suite)))
@@ -71,7 +71,7 @@ def test_relative_accuracies_are_relative_to_the_built_in_experts_whatever_the_o
         score = TaskScore(correct=next(scores), total=9, predictions="")
         return Evaluation(dict.fromkeys(heads, score), {t: [0] for t in heads})
 
-    monkeypatch.setattr(mergebench.execution, "evaluate", evaluate)
+    monkeypatch.setattr(mergebench.running.execution, "evaluate", evaluate)
     asked = make_plan(RunRequest([f"{mine}:mine", "average"], str(tmp_path / "suite.yaml")))
     results = run(asked, ResultStore(tmp_path / "out")).results
     assert [(r.method, r.average_relative) for r in results] == [("finetuned", 1), ("mine", 0.5), ("average", 0.25)]

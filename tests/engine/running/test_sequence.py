@@ -5,19 +5,22 @@ import pytest
 import torch
 import yaml
 
-import mergebench.execution
-from mergebench import ModelPool, Needs, discovery, hyperparameters, merge_method, registry
-from mergebench.bench import Bench
-from mergebench.evaluation import Evaluation
-from mergebench.execution import Executor, Recipe
-from mergebench.heads import ZeroShotHead
-from mergebench.image_cache import load_split
-from mergebench.images import DrawnImages, ExplicitBatches
-from mergebench.merging import PerTask, run_method
-from mergebench.plan import RunRequest, make_plan
-from mergebench.results import Cost, ResultStore, TaskScore
-from mergebench.runner import run
-from mergebench.states import digest
+import mergebench.running.execution
+from mergebench import ModelPool, Needs, merge_method
+from mergebench.catalogue import discovery, registry
+from mergebench.catalogue.ready import ready
+from mergebench.data.image_cache import load_split
+from mergebench.data.images import DrawnImages, ExplicitBatches
+from mergebench.measuring.evaluation import Evaluation
+from mergebench.measuring.results import Cost, ResultStore, TaskScore
+from mergebench.merging import hyperparameters
+from mergebench.merging.contract import PerTask, run_method
+from mergebench.running.execution import Executor, Recipe
+from mergebench.running.plan import RunRequest, make_plan
+from mergebench.running.runner import run
+from mergebench.suites.bench import Bench
+from mergebench.weights.states import digest
+from mergebench.zoo.heads import ZeroShotHead
 
 FIRST, SECOND = ["landcover", "digits"], ["signs", "scenes"]
 ORDERS = {0: [FIRST, SECOND], 1: [["scenes", "digits"], ["landcover", "signs"]]}
@@ -97,7 +100,7 @@ def by_hand(bench, made, first):
         made.card.name, needs, bench.zoo.make_empty_encoder(), bench.zoo.base, experts,
         calibration=sources, test_inputs=sources, heads=heads, seed=made.seed,
     )  # fmt: skip
-    return run_method(made.function, pool, made.hyperparameters)
+    return run_method(made.function, pool, made.hyperparameters, ready)
 
 
 @pytest.mark.parametrize("method", SETTINGS)
@@ -220,7 +223,7 @@ def test_the_same_weights_on_the_same_images_are_evaluated_once(tmp_path, monkey
         scores = {t: TaskScore(correct=1, total=2, predictions=f"{n}/{splits[t].digest}") for t, n in names.items()}
         return Evaluation(scores, {t: np.array([len(asked)]) for t in heads})
 
-    monkeypatch.setattr(mergebench.execution, "evaluate", evaluate)
+    monkeypatch.setattr(mergebench.running.execution, "evaluate", evaluate)
     bench = Bench(write(tmp_path))
     one, other = (dict(bench.zoo.expert(t).items()) for t in FIRST)
     executor, told, wanted = Executor(bench, "cpu"), [], set()
@@ -241,7 +244,7 @@ def test_the_same_weights_on_the_same_images_are_evaluated_once(tmp_path, monkey
 def test_a_run_of_a_sequence_is_stored_step_by_step_with_scores_that_are_right(tmp_path, monkeypatch):
     merges = []
     counted = lambda *given: merges.append(given[1].tasks) or run_method(*given)  # noqa: E731
-    monkeypatch.setattr(mergebench.execution, "run_method", counted)
+    monkeypatch.setattr(mergebench.running.execution, "run_method", counted)
     suite = write(tmp_path, merge=["digits", "signs"], orders={"a": [["digits"], ["signs"]]})
     plan = make_plan(RunRequest(["regmean"], suite, hyperparameters={"regmean": {"samples": 5}}))
     store = ResultStore(tmp_path / "out")

@@ -9,18 +9,20 @@ import pytest
 import torch
 import yaml
 
-import mergebench.execution
-from mergebench import ModelPool, Needs, discovery, hyperparameters, registry
-from mergebench.bench import Bench
-from mergebench.corruption import corrupt
+import mergebench.running.execution
+from mergebench import ModelPool, Needs
+from mergebench.catalogue import discovery, registry
+from mergebench.data.corruption import corrupt
+from mergebench.data.image_cache import load_split
+from mergebench.data.images import normalise
 from mergebench.errors import MergebenchError, NeedsError, UnknownNameError
-from mergebench.evaluation import Evaluation
-from mergebench.execution import Executor, Recipe
-from mergebench.image_cache import load_split
-from mergebench.images import normalise
-from mergebench.plan import RunRequest, make_plan
-from mergebench.results import ResultStore, TaskScore
-from mergebench.runner import run
+from mergebench.measuring.evaluation import Evaluation
+from mergebench.measuring.results import ResultStore, TaskScore
+from mergebench.merging import hyperparameters
+from mergebench.running.execution import Executor, Recipe
+from mergebench.running.plan import RunRequest, make_plan
+from mergebench.running.runner import run
+from mergebench.suites.bench import Bench
 
 TASKS = ("digits", "landcover", "signs")
 EVERYTHING = Needs(calibration=True, labels=True, test_inputs=True)
@@ -95,7 +97,7 @@ def test_the_number_of_images_is_stored_with_every_result(tmp_path, monkeypatch)
     def evaluate(encoder, states, heads, splits, **options):
         return Evaluation({t: TaskScore(correct=1, total=2, predictions="") for t in heads}, {t: [0] for t in heads})
 
-    monkeypatch.setattr(mergebench.execution, "evaluate", evaluate)
+    monkeypatch.setattr(mergebench.running.execution, "evaluate", evaluate)
     suite, study = tmp_path / "suite.yaml", tmp_path / "study.yaml"
     suite.write_text(yaml.safe_dump({"title": "t", "zoo": "tiny", "merge": ["digits", "signs"]}))
     varied = {"title": "t", "suite": str(suite), "methods": ["regmean", "average"], "vary": {"samples": [1, 33]}}

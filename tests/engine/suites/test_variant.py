@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mergebench import registry
+from mergebench.catalogue import registry
 from mergebench.configuration import CalibrationConfig, RestrictConfig, StudyConfig, SuiteConfig
 from mergebench.errors import MergebenchError, UnknownNameError
-from mergebench.variant import Variant, select, study_variants, suite_variants
+from mergebench.suites.variant import Variant, select, study_variants, suite_variants
 
 CLIP = {"mnist": "digits", "svhn": "numbers", "dtd": "textures", "sun397": "scenes"}
 OWN = tuple(CLIP.values())

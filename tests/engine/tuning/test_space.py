@@ -9,7 +9,7 @@ from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
 from mergebench import merge_method
 from mergebench.errors import HyperparameterError
-from mergebench.space import Choices, Interval, make_space, parse_space
+from mergebench.tuning.space import Choices, Interval, make_space, parse_space
 
 
 @merge_method("example", title="Example", ranges={"scaling": (0.1, 1.5), "combine": ("sum", "mean")})

@@ -8,16 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 
-import mergebench.bench
-import mergebench.execution
+import mergebench.running.execution
+import mergebench.suites.bench
+from mergebench.data.image_cache import load_split
 from mergebench.errors import HyperparameterError, MergebenchError
-from mergebench.evaluation import Evaluation
-from mergebench.image_cache import load_split
-from mergebench.plan import RunRequest, make_plan
-from mergebench.results import ResultStore, TaskScore
-from mergebench.runner import run
-from mergebench.space import Choices, Interval
-from mergebench.tuning import SearchObserver, Trial, TuneRequest, make_search, propose, run_search, tune
+from mergebench.measuring.evaluation import Evaluation
+from mergebench.measuring.results import ResultStore, TaskScore
+from mergebench.running.plan import RunRequest, make_plan
+from mergebench.running.runner import run
+from mergebench.tuning.space import Choices, Interval
+from mergebench.tuning.tuning import SearchObserver, Trial, TuneRequest, make_search, propose, run_search, tune
 
 DIAL = '''
 from typing import Literal
@@ -60,7 +60,7 @@ def evaluated(monkeypatch):
         scores = {t: TaskScore(correct=c, total=1000, predictions="") for t, c in correct.items()}
         return Evaluation(scores, {t: [0] for t in heads})
 
-    monkeypatch.setattr(mergebench.execution, "evaluate", evaluate)
+    monkeypatch.setattr(mergebench.running.execution, "evaluate", evaluate)
     return seen
 
 
@@ -158,7 +158,7 @@ def without_test_split(monkeypatch):
         loaded.append((task.card.name, split))
         return load_split(task, split)
 
-    monkeypatch.setattr(mergebench.bench, "load_split", load)
+    monkeypatch.setattr(mergebench.suites.bench, "load_split", load)
     return loaded
 
 
@@ -272,7 +272,7 @@ def test_what_is_chosen_is_measured_as_a_cell_that_says_how_it_was_chosen(evalua
     best = search.best(12)
     assert (ceiling.method, ceiling.tuned, result.method) == ("finetuned", {}, "dial")
     assert result.hyperparameters == {"turn": best.settings["turn"], "steps": 3, "mode": "fair"}
-    test = {t: load_split(mergebench.bench.registry.tasks()[t], "test").digest for t in ("digits", "signs")}
+    test = {t: load_split(mergebench.suites.bench.registry.tasks()[t], "test").digest for t in ("digits", "signs")}
     assert evaluated[-1] == test and evaluated[-1] != evaluated[0]
     expected = {
         "trials": 12,

@@ -8,10 +8,10 @@ import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from mergebench import encoders
-from mergebench.encoders import SIZES, Encoder, encoder_of_config, infer_encoder
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
-from mergebench.zoo import Zoo
+from mergebench.weights import encoders
+from mergebench.weights.encoders import SIZES, Encoder, encoder_of_config, infer_encoder
+from mergebench.zoo.zoo import Zoo
 
 TINY = "mergebench.tasks.tiny.model:create_encoder"
 CLIP = "vit_base_patch32_clip_quickgelu_224"
@@ -166,7 +166,7 @@ def test_published_configurations_give_the_registered_names(name):
 def test_any_configuration_gives_the_model_that_transformers_makes(act, width, hidden, heads):
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
-    from mergebench.formats import as_timm
+    from mergebench.weights.formats import as_timm
 
     config = CLIPVisionConfig(
         hidden_size=width, intermediate_size=hidden, num_hidden_layers=2, num_attention_heads=heads, image_size=48,

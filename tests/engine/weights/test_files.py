@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mergebench.errors import CheckpointError
-from mergebench.formats import as_timm, files, open_weights
-from mergebench.formats.files import PickledState, ShardedState
-from mergebench.states import SafetensorsState, check_finite, digest
+from mergebench.weights import files
+from mergebench.weights.files import PickledState, ShardedState
+from mergebench.weights.formats import as_timm, open_weights
+from mergebench.weights.states import SafetensorsState, check_finite, digest
 
 STATE = {
     "a.weight": torch.arange(6.0).view(2, 3),

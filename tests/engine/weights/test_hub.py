@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save
 
 from mergebench.errors import MergebenchError
-from mergebench.formats import open_weights
-from mergebench.hub import Hub, is_location
+from mergebench.weights.formats import open_weights
+from mergebench.weights.hub import Hub, is_location
 
 PARTS = {"a.weight": "model-00001-of-00002.safetensors", "b.weight": "model-00002-of-00002.safetensors"}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mergebench import states
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.states import SafetensorsState, check_state, digest, save_state, writing
+from mergebench.weights import states
+from mergebench.weights.states import SafetensorsState, check_state, digest, save_state, writing
 
 REFERENCE = {"a": torch.zeros(2, 3), "b": torch.zeros(4), "c": torch.zeros(1)}
 
@@ -137,7 +137,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     save_file(changed(), tmp_path / "e.safetensors")
-    monkeypatch.setattr("mergebench.states.safe_open", denied)
+    monkeypatch.setattr("mergebench.weights.states.safe_open", denied)
     with pytest.raises(CheckpointError, match=r"^cannot read .*e.safetensors: Permission denied$"):
         SafetensorsState(tmp_path / "e.safetensors")
 

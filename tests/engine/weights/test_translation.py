@@ -8,11 +8,11 @@ from timm import create_model
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from mergebench.encoders import Encoder
 from mergebench.errors import CheckpointError, UnknownNameError
-from mergebench.formats import TranslatedState, as_timm, from_timm
-from mergebench.formats.dialects import DIALECTS, HUGGING_FACE
-from mergebench.states import SafetensorsState, check_state, digest, save_state
+from mergebench.weights.dialects import DIALECTS, HUGGING_FACE
+from mergebench.weights.encoders import Encoder
+from mergebench.weights.formats import TranslatedState, as_timm, from_timm
+from mergebench.weights.states import SafetensorsState, check_state, digest, save_state
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 3, "num_heads": 2, "mlp_ratio": 1.5}
 QUICK = "vit_base_patch32_clip_quickgelu_224"

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from mergebench.encoder_notes import check_note, encoder_of, noted_encoder
-from mergebench.encoders import Encoder
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.own_merge import OwnModels
-from mergebench.states import SafetensorsState, save_state
-from mergebench.zoo import Zoo
+from mergebench.running.own_merge import OwnModels
+from mergebench.weights.encoders import Encoder
+from mergebench.weights.states import SafetensorsState, save_state
+from mergebench.zoo.encoder_notes import check_note, encoder_of, noted_encoder
+from mergebench.zoo.zoo import Zoo
 
 TINY = "mergebench.tasks.tiny.model:create_encoder"
 QUICK, GELU = "vit_base_patch16_clip_quickgelu_224", "vit_base_patch16_clip_224"

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 import mergebench
-from mergebench import registry
+from mergebench.catalogue import registry
+from mergebench.data.image_cache import Split
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.evaluation import evaluate
-from mergebench.heads import LinearHead, ZeroShotHead, joint_head, load_head
-from mergebench.image_cache import Split
+from mergebench.measuring.evaluation import evaluate
+from mergebench.zoo.heads import LinearHead, ZeroShotHead, joint_head, load_head
 
 WIDTH = 32
 LINEAR = {"weight": torch.randn(3, WIDTH), "bias": torch.randn(3)}

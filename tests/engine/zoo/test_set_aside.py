@@ -6,13 +6,13 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from mergebench.bench import Bench
 from mergebench.errors import MergebenchError
-from mergebench.formats import open_weights
-from mergebench.set_aside import check_set_aside, inherited
-from mergebench.states import save_state
-from mergebench.tuning import ValidationBench
-from mergebench.zoo import Zoo
+from mergebench.suites.bench import Bench
+from mergebench.tuning.tuning import ValidationBench
+from mergebench.weights.formats import open_weights
+from mergebench.weights.states import save_state
+from mergebench.zoo.set_aside import check_set_aside, inherited
+from mergebench.zoo.zoo import Zoo
 
 
 def held(own, kind=Bench):

@@ -8,10 +8,10 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from open_clip.tokenizer import SimpleTokenizer
 from transformers import CLIPConfig, CLIPModel
 
-from mergebench import text_heads
 from mergebench.errors import MergebenchError
-from mergebench.states import digest, save_state
-from mergebench.text_heads import TextTower, text_activation
+from mergebench.weights.states import digest, save_state
+from mergebench.zoo import text_heads
+from mergebench.zoo.text_heads import TextTower, text_activation
 
 CLASSES = ("dog", "a very long name of a cat!!", "Žluťoučký kůň")
 TEMPLATES = ("a photo of a {}.", "{}, a type of pet.", "!! {}")

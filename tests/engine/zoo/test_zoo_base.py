@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from mergebench.errors import MergebenchError
-from mergebench.states import digest, save_state
-from mergebench.zoo import Zoo
+from mergebench.weights.states import digest, save_state
+from mergebench.zoo.zoo import Zoo
 
 
 @pytest.fixture

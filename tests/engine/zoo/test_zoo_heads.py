@@ -8,8 +8,8 @@ from PIL import Image
 from transformers import CLIPConfig, CLIPModel
 
 from mergebench.errors import MergebenchError
-from mergebench.states import recipe_of, save_state
-from mergebench.zoo import Zoo
+from mergebench.weights.states import recipe_of, save_state
+from mergebench.zoo.zoo import Zoo
 
 CLASSES = ("green", "purple", "red")
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from mergebench.corruption import SEVERITIES, corrupt
-from mergebench.image_cache import Split, corrupted_digest
+from mergebench.data.corruption import SEVERITIES, corrupt
+from mergebench.data.image_cache import Split, corrupted_digest
 from mergebench.tasks.corruptions import CORRUPTIONS
 from mergebench.tasks.corruptions.sheet import GAP, LABELS, sheet
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import mergebench.tasks.tiny
-from mergebench.registry import find_task
-from mergebench.task import SPLITS
-from mergebench.tasks.tiny import RENDERED, TASKS, UNRELATED, faces, sources, unrelated
+from mergebench.catalogue.registry import find_task
+from mergebench.data.task import SPLITS
+from mergebench.tasks.tiny import RENDERED, TASKS, UNRELATED
+from mergebench.tasks.tiny.drawing import sources
+from mergebench.tasks.tiny.families import faces, unrelated
 
 FOLDER = Path(mergebench.tasks.tiny.__file__).parent
 TEXT = (FOLDER / "README.md").read_text()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mergebench.tasks.tiny import vehicles
-from mergebench.tasks.tiny.captions import CONTEXT, Recipe, Vocabulary, caption
+from mergebench.tasks.tiny.families import vehicles
+from mergebench.tasks.tiny.pretraining.captions import CONTEXT, Recipe, Vocabulary, caption
 
 VEHICLES = dataclasses.replace(vehicles.TASK, classes=("hatchback", "panel van"))
 
