@@ -9,8 +9,9 @@ def comparable(results: Iterable[Result]) -> list[Result]:
     """Those of the newest experiment; a suite, a checkpoint or a method may have changed under the same name.
 
     Weights must be the newest of their name, images and conditions the newest of their variant, code the newest of
-    its method: seeds of a method from before and after a change of its code are not averaged. All must be from a CPU
-    or all from a GPU, which round and take their time differently. The newest is what was asked for last.
+    its method and of those that it starts from: seeds of a method from before and after a change of its code are not
+    averaged. All must be from a CPU or all from a GPU, which round and take their time differently. The newest is what
+    was asked for last.
 
     Args:
         results: of one suite or study on one zoo, in any order.
@@ -21,11 +22,14 @@ def comparable(results: Iterable[Result]) -> list[Result]:
     # Weights bear the same names in all variants; images do not: test images may be under another corruption.
     weights = {name: digest for r in results for name, digest in r.weights.items()}
     variants = {r.variant: (r.data, r.conditions) for r in results}
-    code = {r.method: r.source for r in results}
+    sources = {r.method: r.source for r in results}
+    # A newer code of a method that another started from parts what started from the old one, not the method's own rows.
+    starts = {method: digest for r in results for method, digest in r.code.items()}
     return [
         r
         for r in results
         if r.weights.items() <= weights.items()
         and (r.data, r.conditions) == variants[r.variant]
-        and r.source == code[r.method]
+        and r.source == sources[r.method]
+        and r.starts.items() <= starts.items()
     ]

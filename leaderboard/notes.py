@@ -66,6 +66,20 @@ def environments(results: Iterable[Result]) -> str:
     return f"Measured in several environments: {'; '.join(told)}." if told else ""
 
 
+def codes(results: Iterable[Result]) -> str:
+    """Which methods were measured by another version of the engine than the newest result, in a sentence.
+
+    Args:
+        results: those of a table.
+
+    Returns:
+        A sentence; empty where one version measured all.
+    """
+    results = sorted(results, key=lambda r: r.last_asked)
+    others = dict.fromkeys(r.title for r in results if r.engine != results[-1].engine)
+    return f"Measured by other code than the newest: {', '.join(others)}; a run measures them anew." if others else ""
+
+
 def searched(settings: Mapping[str, Any], tuned: Mapping[str, Any]) -> list[str]:
     """The hyper-parameters that a search has chosen, of those in `settings`; none without a record of one."""
     return [name for name in tuned.get("space", {}) if name in settings]

@@ -97,67 +97,6 @@ def _literal(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-def source_files(card: MethodCard) -> list[Path]:
-    """The method's file, and every file of its own package (or folder) that it imports, directly or through others.
-
-    Imports are read from the sources, inside functions too, and nothing is imported; a name that is put together at
-    run time is not seen. A single module's own is that module alone; the engine is no method's own.
-    """
-    path, module = Path(card.path), card.module or ""
-    parts = module.split(".")
-    if not module:
-        home, package = path.parent, ""
-    elif parts[0] == "mergebench":
-        home, package = path.parent, module.rpartition(".")[0]
-    elif len(parts) > 1:
-        home, package = path.parents[len(parts) - 2], parts[0]
-    else:
-        return [path]
-    found: dict[Path, None] = {}
-    left = [(f, n) for n in _with_packages(module) for f in _files_of(n, home, package)] + [(path, module)]
-    while left:
-        file, name = left.pop()
-        if file not in found:
-            found[file] = None
-            left += [
-                (f, n) for i in _imports(file, name) for n in _with_packages(i) for f in _files_of(n, home, package)
-            ]
-    return list(found)
-
-
-def _with_packages(name: str) -> list[str]:
-    """A module's name and those of the packages that are run when it is imported."""
-    parts = name.split(".")
-    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
-
-
-def _imports(file: Path, module: str) -> Iterator[str]:
-    """The full names of all that a file imports: modules, and what may be modules in packages."""
-    try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, SyntaxError):
-        return  # whoever imports it will say so
-    package = module.split(".") if file.stem == "__init__" else module.split(".")[:-1]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            start = ".".join([*above, *filter(None, [node.module])])
-            yield from (start, *(f"{start}.{alias.name}" for alias in node.names))
-
-
-def _files_of(name: str, home: Path, package: str) -> Iterator[Path]:
-    """The file of a module below `home`, the folder of `package` (or of modules without one), if it is there."""
-    own = f"{name}.".startswith(f"{package}.") if package else name.partition(".")[0] != "mergebench"
-    if not own:
-        return
-    inside = name.removeprefix(package).strip(".")
-    place = home.joinpath(*inside.split(".")) if inside else home
-    files = ([place.with_name(f"{place.name}.py")] if inside else []) + [place / "__init__.py"]
-    yield from (f for f in files if f.is_file())
-
-
 def load_function(card: MethodCard) -> Callable:
     """Import a method's file and return its function.
 

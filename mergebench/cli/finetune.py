@@ -104,7 +104,7 @@ def execute(config: Namespace) -> int:
         seed=config.seed,
         **where,
         checkpoint_dir=checkpoints,
-        identity=zoo.encoder.identity,
+        identity=zoo.encoder_identity,
         progress=True,
     )
     # What is evaluated is what is written.

@@ -76,7 +76,8 @@ class Environment(BaseModel):
 class Result(BaseModel):
     """One cell's outcome: the schema of every stored file.
 
-    `source` is a hash of the method's files and the engine's; `weights`, `data` and `drawn` are hashes of all that
+    `source` is a hash of what the method's code and the engine's do, `engine` of the engine's alone, `starts` of every
+    method's from whose result this one starts. `weights`, `data` and `drawn` are hashes of all that
     entered, `drawn` of the indices of the images a method was given, `drawn_images` their number. `merged` are the
     tasks whose experts entered, in sequence the earlier steps' too; `steps` is the number of all steps of the sequence.
     `variant` is the text of `point`: axis -> value, where a suite has several variants or a study varies something;
@@ -103,6 +104,8 @@ class Result(BaseModel):
     family: str
     needs: list[str]
     source: str
+    starts: dict[str, str] = {}
+    engine: str = ""
     hyperparameters: dict[str, Any]
     suite: str
     study: str = ""
@@ -131,6 +134,11 @@ class Result(BaseModel):
     diagnostics: dict[str, Any] = {}
 
     @property
+    def code(self) -> dict[str, str]:
+        """Method -> hash of its code, for all whose code this result depends on."""
+        return {self.method: self.source, **self.starts}
+
+    @property
     def last_asked(self) -> tuple[str, str]:
         """What results are ordered by, the oldest first."""
         return self.asked or self.started, self.started
@@ -155,6 +163,7 @@ class CellKey:
 
     method: str
     source: str
+    starts: Mapping[str, str]
     hyperparameters: Mapping[str, Any]
     suite: str
     study: str

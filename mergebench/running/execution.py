@@ -14,7 +14,8 @@ from mergebench.measuring.evaluation import Evaluation, evaluate
 from mergebench.measuring.measure import measure
 from mergebench.measuring.results import Cost, TaskScore
 from mergebench.merging.contract import PerTask, run_method
-from mergebench.merging.method import MethodCard
+from mergebench.merging.method import MethodCard, Needs
+from mergebench.merging.pool import Find
 from mergebench.merging.time_limit import within
 from mergebench.suites.bench import Bench, Carried
 from mergebench.suites.variant import Variant
@@ -35,6 +36,11 @@ class Recipe:
     function: Callable
     hyperparameters: dict[str, Any]
     seed: int
+
+    @property
+    def needs(self) -> Needs:
+        """What it reads."""
+        return registry.needs_of(self.card, self.hyperparameters)
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class Executor:
         timeout: seconds that one merge may take; None for no limit.
         precision: what evaluation computes in, "float32" or "bfloat16".
         devices: how many GPUs, from `device` on, share an evaluation.
+        find: how a method is found that another starts from.
     """
 
     bench: Bench
@@ -75,6 +82,7 @@ class Executor:
     timeout: float | None = None
     precision: str = "float32"
     devices: int = 1
+    find: Find = ready
     _last: tuple[str, Merged] | None = None
     _failed: dict[str, BaseException] = field(default_factory=dict)
     _scores: dict[tuple[str, str, str], tuple[TaskScore, np.ndarray]] = field(default_factory=dict)
@@ -109,11 +117,10 @@ class Executor:
         self._scores.clear()
 
     def _merge(self, recipe: Recipe, variant: Variant, carried: Carried | None) -> Merged:
-        needs = registry.needs_of(recipe.card, recipe.hyperparameters)
-        pool, sources = self.bench.pool(recipe.card, needs, recipe.seed, self.device, variant, carried)
+        pool, sources = self.bench.pool(recipe.card, recipe.needs, recipe.seed, self.device, variant, carried)
         with measure(self.device) as merging:
             states = within(
-                self.timeout, "merging", lambda: run_method(recipe.function, pool, recipe.hyperparameters, ready)
+                self.timeout, "merging", lambda: run_method(recipe.function, pool, recipe.hyperparameters, self.find)
             )
         used = {name: s for name, s in sources.items() if len(s.drawn)}
         return Merged(

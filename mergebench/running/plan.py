@@ -1,10 +1,8 @@
 """Planning: from what was asked for to the list of cells."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from pathlib import Path
 from typing import Any
 
 from mergebench.catalogue import discovery, registry
@@ -15,11 +13,9 @@ from mergebench.measuring.results import CellKey
 from mergebench.measuring.trainer import placement
 from mergebench.merging import hyperparameters
 from mergebench.merging.method import MethodCard, Needs
+from mergebench.running.identity import SourceReader
 from mergebench.suites.bench import Bench
 from mergebench.suites.variant import Variant, select
-
-# Parts of the engine that only look at what others compute: they cannot change a result.
-APART = ("candidate", "conformance", "miniature", "own_merge", "space", "tuning")
 
 
 @dataclass(frozen=True)
@@ -66,6 +62,7 @@ class Cell:
         seed: of everything random.
         variant: what is merged and evaluated, and under which conditions.
         key: the cell's identity.
+        engine: hash of the code that all methods share, as `Sources` has it.
         tuned: how its hyper-parameters were chosen, where a search has chosen them.
     """
 
@@ -76,6 +73,7 @@ class Cell:
     seed: int
     variant: Variant
     key: CellKey
+    engine: str
     tuned: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -123,7 +121,7 @@ def make_plan(request: RunRequest) -> Plan:
     placement(device, request.devices)  # so many there must be
     # As results had it before there was a choice.
     reduced = {} if request.precision == "float32" else {"precision": request.precision}
-    sources: dict[tuple[str, str], str] = {}
+    reader = SourceReader()
     planned = [(card, v) for card in cards for v in _of_method(card, variants)]
     resolved = [
         _resolve(card, functions[card.name], given[card.name], v, request.hyperparameters) for card, v in planned
@@ -138,14 +136,12 @@ def make_plan(request: RunRequest) -> Plan:
     cells = []
     for seed in dict.fromkeys(request.seeds or (study.seeds if study else (0,))):
         for (card, variant), settings in zip(planned, resolved, strict=True):
-            # Of what is set, only the method that it starts from, and what that is told, decides whose code runs.
-            coded = (card.name, repr([settings.get(n) for n in (card.starts, f"{card.starts}_settings")]))
-            if coded not in sources:
-                sources[coded] = source_digest(card, settings)
+            sources = reader.read(card, settings)
             needs = registry.needs_of(card, settings)
             key = CellKey(
                 method=card.name,
-                source=sources[coded],
+                source=sources.method,
+                starts=sources.starts,
                 hyperparameters=settings,
                 suite=bench.name,
                 study=bench.study_name,
@@ -157,7 +153,7 @@ def make_plan(request: RunRequest) -> Plan:
                 data=bench.data(variant),
                 device=device.partition(":")[0],
             )
-            cells.append(Cell(card, functions[card.name], settings, needs, seed, variant, key))
+            cells.append(Cell(card, functions[card.name], settings, needs, seed, variant, key, sources.engine))
     return Plan(bench, cells, device, request.precision, request.devices, left_out)
 
 
@@ -257,25 +253,3 @@ def merged_settings(
         if unknown:
             raise MergebenchError(f"{where} sets hyper-parameters of {unknown[0]!r}, which is no known method")
     return {n: {**zoo.get(n, {}), **suite.get(n, {}), **study.get(n, {}), **given.get(n, {})} for n in names}
-
-
-def source_digest(card: MethodCard, hyperparameters: Mapping[str, Any] | None = None) -> str:
-    """Hash of the method's files and the engine's modules: results of changed code are never taken for this code's.
-
-    Args:
-        card: the method.
-        hyperparameters: they may name another method that it starts from.
-    """
-    files = dict.fromkeys(_method_files(card, hyperparameters or {}))
-    engine = sorted(p for p in Path(__file__).parent.glob("*.py") if p.stem not in APART)
-    return hashlib.sha256(b"\0".join(p.read_bytes() for p in (*files, *engine))).hexdigest()[:16]
-
-
-def _method_files(card: MethodCard, hyperparameters: Mapping[str, Any]) -> list[Path]:
-    files = discovery.source_files(card)
-    start = registry.start_of(card, hyperparameters)
-    if start is None:
-        return files
-    # All of the registered ones, whichever it starts from: a method has one code, with whatever settings, on a table.
-    known = [f for c in registry.methods().values() for f in discovery.source_files(c)]
-    return [*files, *known, *_method_files(start, hyperparameters.get(f"{card.starts}_settings") or {})]

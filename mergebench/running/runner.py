@@ -135,6 +135,8 @@ def run_cell(
         family="references" if card.role != "method" else cell.needs.family,
         needs=cell.needs.names(),
         source=cell.key.source,
+        starts=dict(cell.key.starts),
+        engine=cell.engine,
         hyperparameters=cell.hyperparameters,
         suite=bench.name,
         study=bench.study_name,

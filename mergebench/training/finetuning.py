@@ -63,7 +63,8 @@ def finetune(
             what is learnt does not depend on their number but for rounding (and for what an encoder with dropout
             drops, which each device draws for itself).
         checkpoint_dir: where to save progress, about ten times a run; an interrupted run picks up from there.
-        identity: what tells the encoder from others with the same weights (`Encoder.identity`), kept with the progress.
+        identity: what tells the encoder from others with the same weights (`Zoo.encoder_identity`); kept with the
+            progress.
         progress: show a progress bar.
 
     Returns:

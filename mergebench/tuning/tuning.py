@@ -21,7 +21,8 @@ from mergebench.merging import hyperparameters
 from mergebench.merging.method import MethodCard
 from mergebench.merging.time_limit import check_limit
 from mergebench.running.execution import Executor, Recipe
-from mergebench.running.plan import Plan, RunRequest, check_start, make_plan, merged_settings, source_digest
+from mergebench.running.identity import SourceReader
+from mergebench.running.plan import Plan, RunRequest, check_start, make_plan, merged_settings
 from mergebench.running.runner import Observer, Summary, run
 from mergebench.suites.bench import Bench
 from mergebench.suites.variant import Variant, select_one
@@ -234,9 +235,11 @@ def make_search(request: TuneRequest, store: ResultStore) -> Search:
         raise MergebenchError(f"nothing to tune: {lack}")
     check_limit(request.timeout)
     device = resolve_device(request.device)
+    sources = SourceReader().read(card, default)
     key = CellKey(
         method=card.name,
-        source=source_digest(card, default),
+        source=sources.method,
+        starts=sources.starts,
         hyperparameters={
             "default": default,
             "space": {name: part.plain() for name, part in space.items()},

@@ -1,7 +1,6 @@
 """Encoders by name: a function of a module's, or one of timm's vision transformers, also found from a description."""
 
 import difflib
-import hashlib
 import importlib
 import math
 import mmap
@@ -9,7 +8,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -57,7 +55,7 @@ class Encoder:
             UnknownNameError: timm has no such model.
             MergebenchError: no such function, options that do not fit, or no VisionTransformer.
         """
-        encoder = self._own() if ":" in self.name else self._timm()
+        encoder = self._own() if self.home else self._timm()
         if not isinstance(encoder, VisionTransformer):
             raise MergebenchError(
                 f"encoder {self.name!r} makes a {type(encoder).__name__}; merging needs a timm VisionTransformer"
@@ -67,13 +65,22 @@ class Encoder:
     def _own(self) -> VisionTransformer:
         if self.options:  # a file of settings must not call any function with any arguments
             raise MergebenchError(f"encoder {self.name!r} takes no options; those are for names in timm")
-        return self._called(self._function()[1])
+        return self._called(getattr(*self.home))
 
-    def _function(self) -> tuple[ModuleType, Callable[..., VisionTransformer]]:
-        name, _, function = self.name.partition(":")
+    @property
+    def home(self) -> tuple[ModuleType, str] | None:
+        """The module and the function in it that make it; None where timm does.
+
+        Raises:
+            MergebenchError: there is no such function.
+        """
+        name, colon, function = self.name.partition(":")
+        if not colon:
+            return None
         try:
             module = importlib.import_module(name)
-            return module, getattr(module, function)
+            getattr(module, function)
+            return module, function
         except (ImportError, AttributeError, ValueError) as error:
             raise MergebenchError(f"no encoder at {self.name!r}; write module:function ({error})") from None
 
@@ -144,15 +151,6 @@ class Encoder:
         """What a checkpoint's header says of it, so that it can be made again."""
         scales = {"mean": list(self.scales[0]), "std": list(self.scales[1])} if self.scales else {}
         return {"name": self.name, "options": dict(self.options), **scales}
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What decides what it computes with given weights: one's own code as a hash, timm's by name and options."""
-        if ":" not in self.name:
-            return {"encoder": self.name, "encoder_options": dict(self.options)}
-        module, _ = self._function()
-        source = hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:16]
-        return {"encoder": self.name, "encoder_source": source}
 
 
 def check_base(state: Mapping[str, Tensor], encoder: Encoder, who: str) -> None:

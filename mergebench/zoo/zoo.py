@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mergebench.catalogue import registry
+from mergebench.catalogue.code import Code
 from mergebench.catalogue.yaml_files import read_zoo, short_name
 from mergebench.configuration import ZooConfig
 from mergebench.data.described import make_task
@@ -90,10 +91,19 @@ class Zoo:
         """Per channel, of images in [0, 1]."""
         return self.encoder.std
 
-    @cached_property
+    @property
     def identity(self) -> dict[str, Any]:
-        """All but the weights that decides what this zoo's models compute, the code of its encoder as a hash."""
-        return {**self.encoder.identity, "mean": list(self.mean), "std": list(self.std)}
+        """All but the weights that decides what this zoo's models compute."""
+        return {**self.encoder_identity, "mean": list(self.mean), "std": list(self.std)}
+
+    @cached_property
+    def encoder_identity(self) -> dict[str, Any]:
+        """What tells the encoder from others with the same weights: timm's by its options, one's own by its code."""
+        encoder = self.encoder
+        if encoder.home:
+            code = Code()
+            return {"encoder": encoder.name, "encoder_source": code.digest(code.named(*encoder.home))}
+        return {"encoder": encoder.name, "encoder_options": dict(encoder.options)}
 
     def make_encoder(self) -> nn.Module:
         """The backbone holding the base's weights, float32, in eval mode."""

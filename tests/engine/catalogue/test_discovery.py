@@ -11,7 +11,6 @@ from mergebench.catalogue import discovery, registry
 from mergebench.errors import MergebenchError
 from mergebench.merging import hyperparameters
 from mergebench.merging.method import merge_method
-from mergebench.running.plan import source_digest
 
 HEAD = "from mergebench import ModelPool, Needs, StateDict, merge_method\n\n\n"
 BODY = "(pool: ModelPool, *, scaling: float = 0.5, mode: str = 'a') -> StateDict:\n    '''What it does.'''\n"
@@ -33,59 +32,6 @@ def test_a_card_tells_all_without_the_file_being_run(tmp_path):
     assert card.doc == "What it does."
     assert card.hyperparameters == {"scaling": ("float", "0.5"), "mode": ("str", "'a'")}
     assert (card.path, card.module, card.role, card.family) == (str(path), None, "method", "data-free")
-
-
-def test_a_methods_source_is_its_file_and_all_of_its_own_that_it_imports(tmp_path):
-    package = tmp_path / "outside_parts"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "helper.py").write_text("def f():\n    from .deeper import g\n    return g\n")
-    (package / "deeper.py").write_text("import math, outside_parts.helper\n\ng = math.pi\n")
-    (package / "other.py").write_text("")
-    path = write(package / "mine.py", ('"mine", title="T", needs=Needs()', "mine"))
-    path.write_text("from outside_parts import helper\n" + path.read_text())
-    (card,) = discovery.scan_file(path, "outside_parts.mine")
-    (package / "broken.py").write_text("raise OSError('it was run')\n")
-    path.write_text("def lazy():\n    from outside_parts.broken import x\n" + path.read_text())
-    names = {p.name for p in discovery.source_files(card)}
-    assert names == {"mine.py", "helper.py", "deeper.py", "__init__.py", "broken.py"}
-    before = source_digest(card)
-    (package / "other.py").write_text("changed = True\n")
-    assert source_digest(card) == before
-    (package / "deeper.py").write_text("g = 3\n")
-    assert source_digest(card) != before
-
-
-def test_a_plug_in_files_source_holds_the_files_beside_it_that_it_imports(tmp_path):
-    (tmp_path / "beside_mine.py").write_text("x = 1\n")
-    path = write(tmp_path / "mine.py", ('"mine", title="T", needs=Needs()', "mine"))
-    (tmp_path / "mergebench.py").write_text("the engine is no method's own\n")
-    path.write_text("import beside_mine, torch, dataclasses, mergebench\n" + path.read_text())
-    (card,) = discovery.scan_file(path)
-    assert [p.name for p in discovery.source_files(card)] == ["mine.py", "beside_mine.py"]
-
-
-def test_a_package_without_init_and_a_single_module_have_their_files_too(tmp_path):
-    (tmp_path / "acme" / "merging").mkdir(parents=True)
-    (tmp_path / "acme" / "merging" / "part.py").write_text("")
-    (tmp_path / "beside.py").write_text("")
-    for path, module, expected in (
-        (tmp_path / "acme" / "merging" / "mine.py", "acme.merging.mine", ["mine.py", "part.py"]),
-        (tmp_path / "single.py", "single", ["single.py"]),
-    ):
-        write(path, ('"mine", title="T", needs=Needs()', "mine"))
-        path.write_text("import beside\nfrom acme.merging import part\n" + path.read_text())
-        (card,) = discovery.scan_file(path, module)
-        assert [p.name for p in discovery.source_files(card)] == expected
-
-
-def test_a_built_in_methods_source_is_what_it_imports_and_no_other_methods():
-    def files(name):
-        return {p.stem for p in discovery.source_files(registry.methods()[name])} - {"__init__"}
-
-    assert files("average") == {"average"}
-    assert files("tsv_m") == {"tsv_m", "spectral"}
-    assert {"dare", "ties"} <= files("dare") and not files("dare") & {"fisher", "regmean", "spectral"}
 
 
 def test_the_card_that_is_read_equals_the_card_that_is_run():

@@ -65,7 +65,7 @@ def test_trials_that_fail_are_told_and_all_failing_is_an_error(toward, command, 
 
 
 def test_an_interrupt_keeps_what_is_done(toward, command, tmp_path, monkeypatch):
-    import mergebench.tuning.tuning.tuning
+    import mergebench.tuning.tuning
 
     run = ("tune", *toward, "--trials", 2, "--out", tmp_path)
     real = mergebench.tuning.tuning._try

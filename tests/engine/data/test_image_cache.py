@@ -227,8 +227,8 @@ BUILDER = """
 import glob, os, sys, time
 from dataclasses import replace
 import numpy as np
-from mergebench.image_cache import load_split
-from mergebench.task import ImageTable
+from mergebench.data.image_cache import load_split
+from mergebench.data.task import ImageTable
 from mergebench.tasks.tiny import TASKS
 log, pause, processes = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 def decode(index):

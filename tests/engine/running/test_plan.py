@@ -52,7 +52,9 @@ def test_normalisation_and_encoder_are_part_of_a_cells_identity(write, suite, tm
     monkeypatch.syspath_prepend(tmp_path)
     mine = {"encoder": "factory_of_mine:create_encoder"}
     found = [key(), key(), key(mean=[0.4, 0.43, 0.42]), key(**mine)]
-    factory.write_text("from mergebench.tasks.tiny.model import create_encoder  # changed\n")
+    factory.write_text("from mergebench.tasks.tiny.model import create_encoder  # said\n")
+    assert key(**mine) == found[-1]
+    factory.write_text("from mergebench.tasks.tiny.model import create_encoder\n\ncreate_encoder.scale = 2\n")
     found.append(key(**mine))
     assert found[0] == found[1] and len(set(found)) == 4
 

@@ -227,9 +227,11 @@ def test_another_seed_space_fixed_value_or_code_is_another_search(evaluated, req
             {"fixed": {"steps": 4}},
         )
     ]
-    (tmp_path / "dial.py").write_text(DIAL + "\n# changed\n")
+    (tmp_path / "dial.py").write_text(DIAL + "\n# said\n")
     paths.append(make_search(request_of(), store).path)
-    assert paths[0] == paths[1] and len(set(paths)) == 6
+    (tmp_path / "dial.py").write_text(DIAL + "\nCHANGED = True\n")
+    paths.append(make_search(request_of(), store).path)
+    assert paths[0] == paths[1] == paths[-2] and len(set(paths)) == 6
     first, other = (searched(request_of(trials=3, seed=s), store) for s in (0, 1))
     assert first.trials[1].settings != other.trials[1].settings
 

@@ -31,16 +31,10 @@ def test_a_function_of_a_module_is_an_encoder():
     assert (encoder.mean, encoder.std) == ((0.45, 0.43, 0.42), (0.29, 0.28, 0.28))
 
 
-def test_the_tiny_zoo_s_identity_stays_what_results_hold():
-    identity = Zoo("tiny").identity
-    assert Encoder(TINY).identity == {k: identity[k] for k in ("encoder", "encoder_source")}
-
-
 def test_a_name_of_timm_s_is_an_encoder_with_its_own_scales():
     encoder = Encoder(CLIP, {"depth": 1})
     assert (encoder.width, encoder.image_size) == (768, 224)
     assert encoder.mean == pytest.approx(MEAN) and encoder.std == pytest.approx(STD)
-    assert encoder.identity == {"encoder": CLIP, "encoder_options": {"depth": 1}}
     assert Encoder(CLIP, SMALL).image_size == 32
     assert Encoder(CLIP, SMALL).width == 128
 

@@ -139,13 +139,13 @@ import sys, time
 from pathlib import Path
 time.sleep = lambda seconds: None
 from mergebench.errors import MergebenchError
-from mergebench.hub import Hub
+from mergebench.weights.hub import Hub
 try:
     hub = Hub(download="--no-download" not in sys.argv)
     verb, location, *names = [a for a in sys.argv[1:] if a != "--no-download"]
     kind = "dataset" if verb == "folder" else "model"
     if verb == "weights":
-        from mergebench.zoo_files import find_checkpoint
+        from mergebench.zoo.zoo_files import find_checkpoint
         found = find_checkpoint(location, Path(), hub)
     else:
         found = getattr(hub, verb)(location, names)

@@ -21,7 +21,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint
 DIGESTS = """
 import hashlib
 import numpy as np
-from mergebench.corruption import SEVERITIES, corrupt
+from mergebench.data.corruption import SEVERITIES, corrupt
 from mergebench.tasks.corruptions import CORRUPTIONS
 
 images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)

@@ -53,7 +53,7 @@ def test_what_a_card_takes_from_a_package_stands_in_the_table_of_terms():
 
 
 def test_only_the_unrelated_images_show_the_retina():
-    using = [p.name for p in sorted(FOLDER.glob("*.py")) if '"retina"' in p.read_text()]
+    using = [p.name for p in sorted(FOLDER.rglob("*.py")) if '"retina"' in p.read_text()]
     assert using == ["sources.py", "unrelated.py"] and unrelated.PHOTOGRAPH == "retina"
 
 
