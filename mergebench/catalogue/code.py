@@ -87,15 +87,17 @@ class Code:
 
     def reached(self, parts: Sequence[Part]) -> list[Part]:
         """All parts that these depend on, themselves first, each once, in the order in which they are met."""
-        found = dict.fromkeys(parts)
-        left = list(found)
-        for part in left:
-            left += [p for p in dict.fromkeys(self._said(part)[1]) if p not in found]
-            found |= dict.fromkeys(left)
-        return list(found)
+        met = list(dict.fromkeys(parts))
+        known = set(met)
+        for part in met:  # which grows as parts are met
+            for named in self._said(part)[1]:
+                if named not in known:
+                    known.add(named)
+                    met.append(named)
+        return met
 
     def _said(self, part: Part) -> tuple[str, list[Part]]:
-        """A part in words, with a mark for every part that it names; and these parts in order."""
+        """A part in words, with a mark for every part that it names or runs with; and these parts in order."""
         if part not in self._words:
             module, names = part.module, []
 

@@ -67,8 +67,8 @@ class Module:
 
     @cached_property
     def imported(self) -> list[str]:
-        """The full names of all that may be modules among what is imported, and of the packages that they are in."""
-        names: dict[str, None] = {}
+        """The full names of all that may be modules among what is imported, and of the packages that are run for it."""
+        names = dict.fromkeys(with_packages(self.name)[1:])
         for node in imports_of(self.tree):
             for alias in node.names:
                 name = alias.name

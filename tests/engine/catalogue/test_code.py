@@ -50,6 +50,16 @@ def test_a_packages_method_depends_on_its_file_and_all_of_its_own_that_it_import
     assert digest(path, "outside_parts.mine") != before
 
 
+def test_a_package_that_is_run_when_a_method_is_imported_counts(tmp_path):
+    path = tmp_path / "outside_alone" / "inner" / "mine.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(METHOD)
+    (tmp_path / "outside_alone" / "__init__.py").write_text("")
+    before = digest(path, "outside_alone.inner.mine")
+    (tmp_path / "outside_alone" / "__init__.py").write_text("import torch\n\ntorch.set_num_threads(1)\n")
+    assert digest(path, "outside_alone.inner.mine") != before
+
+
 def test_a_plug_in_file_depends_on_the_files_beside_it_that_it_imports(tmp_path):
     (tmp_path / "beside_mine.py").write_text("x = 1\n")
     (tmp_path / "mergebench.py").write_text("the engine is no method's own\n")
