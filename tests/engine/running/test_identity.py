@@ -13,23 +13,37 @@ ROOT = Path(mergebench.__file__).parents[1]
 METHODS = registry.methods()
 
 
+def sources_of(methods):
+    reader = SourceReader()
+    return {name: reader.read(card) for name, card in methods.items()}
+
+
+@pytest.fixture(scope="module")
+def before():
+    """The sources of all methods as the files are."""
+    return sources_of(METHODS)
+
+
 @pytest.fixture
 def edited(monkeypatch):
     """Sources of all methods where files' texts are what `change(path, text)` gives; nothing on the disk changes."""
 
-    def sources(change=lambda path, text: text):
-        seen = []
-
-        def read(path):
-            seen.append(path)
-            return change(path, path.read_text(encoding="utf-8"))
-
-        monkeypatch.setattr(modules, "read_source", read)
-        reader = SourceReader()
-        found = {name: reader.read(card) for name, card in METHODS.items()}
-        return found, seen
+    def sources(change):
+        monkeypatch.setattr(modules, "read_source", lambda path: change(path, path.read_text(encoding="utf-8")))
+        return sources_of(METHODS)
 
     return sources
+
+
+@pytest.fixture
+def changed(edited, before):
+    """The methods whose cells become others by a change of a file."""
+
+    def methods(*change):
+        after = edited(replaced(*change))
+        return {name for name in METHODS if before[name] != after[name]}
+
+    return methods
 
 
 def replaced(file, old, new):
@@ -37,12 +51,6 @@ def replaced(file, old, new):
     path = ROOT / file
     assert old in path.read_text(encoding="utf-8"), f"{file} no longer has {old!r}"
     return lambda at, text: text.replace(old, new) if at == path else text
-
-
-def changed(edited, *change):
-    """The methods whose cells become others."""
-    before, after = edited()[0], edited(replaced(*change))[0]
-    return {name for name in METHODS if before[name] != after[name]}
 
 
 def commented(path, text):
@@ -59,14 +67,15 @@ def commented(path, text):
     return "# A comment.\n\n\n" + ast.unparse(ast.fix_missing_locations(tree)).replace("\n", "  # why\n\n", 1)
 
 
-def test_comments_docstrings_annotations_and_blank_lines_in_every_file_leave_every_cell(edited):
-    before, read = edited()
+def test_comments_docstrings_annotations_and_blank_lines_in_every_file_leave_every_cell(edited, before):
+    read = []
+    assert edited(lambda path, text: read.append(path) or commented(path, text)) == before
     assert {ROOT / "mergebench/merging/least_squares.py", ROOT / "mergebench/measuring/evaluation.py"} <= set(read)
-    assert edited(commented)[0] == before
 
 
 def test_what_no_number_comes_from_is_not_even_read(edited):
-    _, read = edited()
+    read = []
+    edited(lambda path, text: read.append(path) or text)
     rooms = {
         path.relative_to(ROOT / "mergebench").parts[0] for path in read if path.is_relative_to(ROOT / "mergebench")
     }
@@ -76,7 +85,7 @@ def test_what_no_number_comes_from_is_not_even_read(edited):
     )
 
 
-def test_a_change_of_a_constant_of_the_evaluation_or_the_contract_makes_every_cell_another(edited):
+def test_a_change_of_a_constant_of_the_evaluation_or_the_contract_makes_every_cell_another(changed):
     for change in (
         ("mergebench/measuring/evaluation.py", "batch_size: int = 256", "batch_size: int = 128"),
         ("mergebench/measuring/evaluation.py", '.astype("<u2")', '.astype("<u4")'),
@@ -86,7 +95,7 @@ def test_a_change_of_a_constant_of_the_evaluation_or_the_contract_makes_every_ce
         ("mergebench/suites/bench.py", "default_rng([seed, len(tasks)])", "default_rng([seed])"),
         ("mergebench/zoo/heads.py", "self.logit_scale.to(features.dtype) * embedded", "embedded"),
     ):
-        assert changed(edited, *change) == set(METHODS), change
+        assert changed(*change) == set(METHODS), change
 
 
 WALKS = {"regmean", "regmean++"}
@@ -115,12 +124,12 @@ TOUCHED = {
 
 
 @pytest.mark.parametrize("change", TOUCHED, ids=lambda change: f"{Path(change[0]).stem}: {change[1][:24]}")
-def test_a_change_makes_those_cells_others_that_it_can_touch_and_no_more(edited, change):
-    assert changed(edited, *change) == TOUCHED[change]
+def test_a_change_makes_those_cells_others_that_it_can_touch_and_no_more(changed, change):
+    assert changed(*change) == TOUCHED[change]
 
 
-def test_a_module_that_is_renamed_changes_no_cell(edited, monkeypatch):
-    before, old = edited()[0], "mergebench.merging.least_squares"
+def test_a_module_that_is_renamed_changes_no_cell(edited, before, monkeypatch):
+    old = "mergebench.merging.least_squares"
     find = modules.Shelf.ours
     real = ROOT / "mergebench/merging/least_squares.py"
 
@@ -131,7 +140,7 @@ def test_a_module_that_is_renamed_changes_no_cell(edited, monkeypatch):
         return None if name == old else find(shelf, name)
 
     monkeypatch.setattr(modules.Shelf, "ours", moved)
-    after, _ = edited(lambda path, text: text.replace(old, "mergebench.data.regressions"))
+    after = edited(lambda path, text: text.replace(old, "mergebench.data.regressions"))
     assert after == before
     # It was not lost on the way: what it does still counts.
     other = edited(
@@ -140,7 +149,7 @@ def test_a_module_that_is_renamed_changes_no_cell(edited, monkeypatch):
             if path == real
             else text.replace(old, "mergebench.data.regressions")
         )
-    )[0]
+    )
     assert {name for name in METHODS if other[name] != before[name]} == WALKS | {
         "featcal",
         "lot_merging",
@@ -148,16 +157,16 @@ def test_a_module_that_is_renamed_changes_no_cell(edited, monkeypatch):
     }
 
 
-def test_a_method_that_starts_from_another_depends_on_that_one_alone(edited):
+def test_a_method_that_starts_from_another_depends_on_that_one_alone(before, monkeypatch):
     change = replaced("methods/tsv_m.py", "def decorrelated_sum(vectors", "def decorrelated_sum(stack")
 
     def sources(start, changing=lambda path, text: text):
-        edited(changing)
+        monkeypatch.setattr(modules, "read_source", lambda path: changing(path, path.read_text(encoding="utf-8")))
         settings = {"start": "svc", "start_settings": {"start": start}}
         return SourceReader().read(METHODS["featcal"], settings)
 
-    before, after = sources("tsv_m"), sources("tsv_m", change)
-    assert list(before.starts) == ["svc", "tsv_m"] and before.starts["tsv_m"] == edited()[0]["tsv_m"].method
-    assert after.method == before.method and after.engine == before.engine
-    assert {name for name in before.starts if before.starts[name] != after.starts[name]} == {"tsv_m"}
+    plain, other = sources("tsv_m"), sources("tsv_m", change)
+    assert list(plain.starts) == ["svc", "tsv_m"] and plain.starts["tsv_m"] == before["tsv_m"].method
+    assert other.method == plain.method and other.engine == plain.engine
+    assert {name for name in plain.starts if plain.starts[name] != other.starts[name]} == {"tsv_m"}
     assert sources("iso_c") == sources("iso_c", change)
