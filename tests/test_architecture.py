@@ -52,6 +52,16 @@ def test_the_engine_has_at_most_twelve_rooms_and_seven_modules_beside_them():
     assert sorted(p.name for p in ENGINE.iterdir() if p.is_dir() and p.name != "__pycache__") == ROOMS
 
 
+def test_every_package_is_installed():
+    listed = PROJECT["tool"]["setuptools"]
+    lying = [
+        ".".join([name, *file.parent.relative_to(ROOT / folder).parts])
+        for name, folder in listed["package-dir"].items()
+        for file in (ROOT / folder).rglob("__init__.py")
+    ]
+    assert sorted(lying) == sorted(listed["packages"])
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_says_what_lives_in_it_and_imports_nothing_heavy(room):
     tree = ast.parse((ENGINE / room / "__init__.py").read_text())
