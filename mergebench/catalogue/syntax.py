@@ -116,6 +116,8 @@ class _Words:
             in_class = isinstance(node, ast.ClassDef)
         parts = []
         for field, value in ast.iter_fields(node):
+            if isinstance(node, ast.JoinedStr):  # some Pythons put empty pieces into f-strings
+                value = [part for part in value if getattr(part, "value", None) != ""]
             if field in LEFT_OUT or value is None or value == []:
                 continue
             inside = isinstance(node, FUNCTIONS) and field == "body"  # decorators and defaults are not

@@ -58,6 +58,17 @@ def test_comments_docstrings_annotations_imports_and_layout_say_nothing():
     assert words(COMMENTED) == words(PLAIN)
 
 
+def test_trees_are_told_alike_though_pythons_make_them_in_two_ways():
+    (statement,) = ast.parse('f"{x:>{n}}"').body
+    before = in_words([ast.Return(statement.value)], lambda chain: None)
+    statement.value.values[0].format_spec.values.append(ast.Constant(""))  # as Python 3.12 has it
+    function = ast.parse("def f(): return 1").body[0]
+    assert in_words([ast.Return(statement.value)], lambda chain: None) == before
+    plain = in_words([function], lambda chain: None)
+    function.type_params = []
+    assert in_words([function], lambda chain: None) == plain
+
+
 CHANGES = {
     "a constant": ("x = 1", "x = 2"),
     "the same number of another type": ("x = 1", "x = 1.0"),
