@@ -67,7 +67,7 @@ def environments(results: Iterable[Result]) -> str:
 
 
 def codes(results: Iterable[Result]) -> str:
-    """Which methods were measured by another version of the engine than the newest result, in a sentence.
+    """Which methods were measured by another version of the engine or encoder than the newest result, in a sentence.
 
     Args:
         results: those of a table.
@@ -76,7 +76,8 @@ def codes(results: Iterable[Result]) -> str:
         A sentence; empty where one version measured all.
     """
     results = sorted(results, key=lambda r: r.last_asked)
-    others = dict.fromkeys(r.title for r in results if r.engine != results[-1].engine)
+    codes = [(r.engine, r.encoder_source) for r in results]
+    others = dict.fromkeys(r.title for r, code in zip(results, codes, strict=True) if code != codes[-1])
     return f"Measured by other code than the newest: {', '.join(others)}; a run measures them anew." if others else ""
 
 

@@ -139,6 +139,11 @@ class Result(BaseModel):
         return {self.method: self.source, **self.starts}
 
     @property
+    def encoder_source(self) -> str:
+        """Hash of the code of the zoo's encoder; empty where timm makes it."""
+        return self.conditions.get("zoo", {}).get("encoder_source", "")
+
+    @property
     def last_asked(self) -> tuple[str, str]:
         """What results are ordered by, the oldest first."""
         return self.asked or self.started, self.started

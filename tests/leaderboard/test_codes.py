@@ -19,6 +19,18 @@ def test_methods_that_another_engine_measured_stay_and_are_told(make_result):
     assert board.note == "Measured by other code than the newest: N; a run measures them anew."
 
 
+def test_so_are_those_of_another_code_of_the_encoder(make_result):
+    def of(encoder, **more):
+        return {"conditions": {"zoo": {"encoder": "m:f", "encoder_source": encoder}}, **more}
+
+    old = [make_result("m", (80, 80), **of("a")), make_result("n", (70, 70), **of("a"))]
+    (board,) = make_boards([*old, make_result("m", (81, 81), seed=1, **of("b", started=LATER))])
+    assert methods(board) == {"m": (1,), "n": (0,)}
+    assert board.note == "Measured by other code than the newest: N; a run measures them anew."
+    (board,) = make_boards([*old, make_result("m", (81, 81), **of("a", started=LATER) | {"conditions": {"zoo": {}}})])
+    assert methods(board) == {"m": (0,)}  # another encoder, by name
+
+
 def test_so_are_they_in_a_series(at):
     (series,) = make_series([at("m", (80, 80), {"x": 1}), at("n", (70, 70), {"x": 1}, started=LATER, engine="e")])
     assert "Measured by other code than the newest: M; a run measures them anew." in series.notes
