@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mergebench import formats, registry
-from mergebench.encoders import Encoder
-from mergebench.states import save_state
+from mergebench.catalogue import registry
+from mergebench.weights import formats
+from mergebench.weights.encoders import Encoder
+from mergebench.weights.states import save_state
 
 DATA_FREE = ("average", "task_arithmetic", "magmax", "dare", "breadcrumbs", "ties")
 CALIBRATED = ("regmean", "regmean++")
@@ -47,7 +48,7 @@ def make_zoo(folder: Path, encoder: str, experts: int, images: int) -> None:
 # The kernel's mark of a process of its own: that of a child (`ru_maxrss`) would begin with its parent's.
 CHILD = """
 import re, sys, time
-import mergebench.own_merge
+import mergebench.running.own_merge
 from mergebench.cli import main
 start = time.perf_counter()
 status = main(sys.argv[1:]) if sys.argv[1:] else 0

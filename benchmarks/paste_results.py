@@ -11,7 +11,7 @@ from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board, make_boards
 from mergebench.leaderboard.series import make_series
 from mergebench.leaderboard.series_table import markdown
-from mergebench.results import Result, ResultStore
+from mergebench.measuring.results import Result, ResultStore
 
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
 

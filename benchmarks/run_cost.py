@@ -53,7 +53,7 @@ def main() -> None:
         }
         costs = {name: timed(arguments, cache) for name, arguments in commands.items()}
         # Imported only now: a child's peak is counted from its fork, when it is still as large as this process.
-        from mergebench.results import ResultStore
+        from mergebench.measuring.results import ResultStore
 
         results = sorted(ResultStore(f"{out}2").all(), key=lambda r: -(r.merge.seconds if r.merge else 0))
     print("| command | seconds | peak MB |\n|---|---:|---:|")

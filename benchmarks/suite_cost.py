@@ -11,8 +11,8 @@ from pathlib import Path
 
 from run_cost import timed
 
-from mergebench.registry import config_files
-from mergebench.yaml_files import read_suite, read_zoo
+from mergebench.catalogue.registry import config_files
+from mergebench.catalogue.yaml_files import read_suite, read_zoo
 
 # The average of one expert is that expert: for the experts x tasks matrix other methods have nothing to add.
 ENOUGH = {"experts": ["average"]}

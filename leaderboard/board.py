@@ -6,9 +6,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from mergebench.leaderboard.comparable import comparable
-from mergebench.leaderboard.notes import conditions, environments, measured, searches
+from mergebench.leaderboard.notes import codes, conditions, environments, measured, searches
 from mergebench.leaderboard.statistics import average_interval
-from mergebench.results import Result
+from mergebench.measuring.results import Result
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Board:
         totals: task -> test images.
         rows: see `Row`.
         environment: of the newest result, for the footer.
-        note: conditions that are not usual, environments that differ, and how rows were tuned, in a sentence each.
+        note: what is not usual or differs in conditions, environments or code, and how rows were tuned, in sentences.
     """
 
     suite: str
@@ -111,8 +111,8 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     totals = {t: s.total for t, s in scored.tasks.items()} if scored else {}
     environment = members[-1].environment.model_dump()
     tuned = searches((r.title, r.hyperparameters, r.tuned, "") for r in rows)
-    note = " ".join(filter(None, (conditions(members), measured(members), environments(members), tuned)))
-    return Board(*group, tuple(totals), totals, tuple(rows), environment, note)
+    notes = (conditions(members), measured(members), environments(members), codes(members), tuned)
+    return Board(*group, tuple(totals), totals, tuple(rows), environment, " ".join(filter(None, notes)))
 
 
 def _row(results: list[Result]) -> Row:

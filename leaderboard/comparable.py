@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable
 
-from mergebench.results import Result
+from mergebench.measuring.results import Result
 
 
 def comparable(results: Iterable[Result]) -> list[Result]:
     """Those of the newest experiment; a suite, a checkpoint or a method may have changed under the same name.
 
     Weights must be the newest of their name, images and conditions the newest of their variant, code the newest of
-    its method: seeds of a method from before and after a change of its code are not averaged. All must be from a CPU
-    or all from a GPU, which round and take their time differently. The newest is what was asked for last.
+    its method and of those that it starts from: seeds of a method from before and after a change of its code are not
+    averaged. All must be from a CPU or all from a GPU, which round and take their time differently. The newest is what
+    was asked for last.
 
     Args:
         results: of one suite or study on one zoo, in any order.
@@ -20,12 +21,21 @@ def comparable(results: Iterable[Result]) -> list[Result]:
     results = sorted((r for r in results if r.environment.device_kind == kind), key=lambda r: r.last_asked)
     # Weights bear the same names in all variants; images do not: test images may be under another corruption.
     weights = {name: digest for r in results for name, digest in r.weights.items()}
-    variants = {r.variant: (r.data, r.conditions) for r in results}
-    code = {r.method: r.source for r in results}
+    variants = {r.variant: (r.data, _stated(r)) for r in results}
+    sources = {r.method: (r.source, r.encoder_source) for r in results}
+    # A newer code of a method that another started from parts what started from the old one, not the method's own rows.
+    starts = {method: digest for r in results for method, digest in r.code.items()}
     return [
         r
         for r in results
         if r.weights.items() <= weights.items()
-        and (r.data, r.conditions) == variants[r.variant]
-        and r.source == code[r.method]
+        and (r.data, _stated(r)) == variants[r.variant]
+        and (r.source, r.encoder_source) == sources[r.method]
+        and r.starts.items() <= starts.items()
     ]
+
+
+def _stated(result: Result) -> dict[str, object]:
+    """The conditions but for the hash of the encoder's code: methods that other code measured are told, not parted."""
+    zoo = {name: value for name, value in result.conditions.get("zoo", {}).items() if name != "encoder_source"}
+    return {**result.conditions, "zoo": zoo}

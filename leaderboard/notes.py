@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from mergebench.results import Result
+from mergebench.measuring.results import Result
 
 SECTIONS = ("calibration", "restrict")
 
@@ -64,6 +64,21 @@ def environments(results: Iterable[Result]) -> str:
             found.setdefault(name, {})[str(value)] = None
     told = [f"{name} {' and '.join(values)}" for name, values in found.items() if len(values) > 1]
     return f"Measured in several environments: {'; '.join(told)}." if told else ""
+
+
+def codes(results: Iterable[Result]) -> str:
+    """Which methods were measured by another version of the engine or encoder than the newest result, in a sentence.
+
+    Args:
+        results: those of a table.
+
+    Returns:
+        A sentence; empty where one version measured all.
+    """
+    results = sorted(results, key=lambda r: r.last_asked)
+    codes = [(r.engine, r.encoder_source) for r in results]
+    others = dict.fromkeys(r.title for r, code in zip(results, codes, strict=True) if code != codes[-1])
+    return f"Measured by other code than the newest: {', '.join(others)}; a run measures them anew." if others else ""
 
 
 def searched(settings: Mapping[str, Any], tuned: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mergebench.leaderboard.matrix import draw_matrix, matrices
 from mergebench.leaderboard.series import Series, across, intervals_of, values_of
 from mergebench.leaderboard.series_table import labels
-from mergebench.states import writing
+from mergebench.weights.states import writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

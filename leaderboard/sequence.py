@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from mergebench.leaderboard.series import Line, Series
-from mergebench.results import SUITE_AXES, Result
+from mergebench.measuring.results import SUITE_AXES, Result
 
 Figures = tuple[float, ...]  # after the last step, backward transfer, forgetting
 

@@ -6,9 +6,9 @@ from statistics import fmean
 from typing import Any
 
 from mergebench.leaderboard.comparable import comparable
-from mergebench.leaderboard.notes import conditions, environments, failures, measured, searches
+from mergebench.leaderboard.notes import codes, conditions, environments, failures, measured, searches
 from mergebench.leaderboard.statistics import ROUNDING, average_interval, seed_interval
-from mergebench.results import SUITE_AXES, Result, TaskScore
+from mergebench.measuring.results import SUITE_AXES, Result, TaskScore
 
 Metric = Callable[[Result], Mapping[str, TaskScore]]
 
@@ -141,7 +141,8 @@ def _series(group: tuple[str, str, str], results: list[Result]) -> Series:
     lines.sort(key=lambda line: (line.role == "method", len(points) - len(line.results), -_mean(line, metrics[0])))
     axes = {axis for point in points.values() for axis in point}
     tuned = searches((x.title, x.settings, record, where) for x in lines for where, record in x.tuned.items())
-    notes = (conditions(members, axes), measured(members), environments(members), tuned, *failures(results))
+    notes = [conditions(members, axes), measured(members), environments(members), codes(members), tuned]
+    notes += failures(results)
     return Series(*group, points, metrics, tuple(lines), tuple(filter(None, notes)))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from mergebench.leaderboard.plot import draw, write_png
 from mergebench.leaderboard.series import Series
 from mergebench.leaderboard.series_table import long_csv, markdown
-from mergebench.states import writing
+from mergebench.weights.states import writing
 
 
 def write_series(series: Series, folder: Path) -> list[Path]:

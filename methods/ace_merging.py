@@ -5,7 +5,7 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.least_squares import solve_positive
+from mergebench.merging.least_squares import solve_positive
 from mergebench.methods.spectral import merge_matrices
 
 # Added to traces before they are divided by or their logarithm is taken.

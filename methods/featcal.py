@@ -8,8 +8,8 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveIn
 from torch import Tensor, nn
 
 from mergebench import ModelPool, Needs, StateDict, merge_method, start_from
-from mergebench.blockwalk import advance, embed_tasks, recorded_inputs
-from mergebench.layout import Block, load_part
+from mergebench.merging.blockwalk import advance, embed_tasks, recorded_inputs
+from mergebench.merging.layout import Block, load_part
 from mergebench.methods.features import LinearCalibration, NormCalibration, Sums, channel_sums, multiplied, pair_sums
 
 # Rows of a layer that are solved together, and what the tokens weigh [N] in that.

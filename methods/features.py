@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mergebench.least_squares import SINGULAR, solve_positive
+from mergebench.merging.least_squares import SINGULAR, solve_positive
 
 SMALLEST_NORM = 1e-8  # of a second moment, before it is divided by
 

@@ -8,9 +8,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.blockwalk import recorded_inputs
-from mergebench.layout import Layout, embed_images, load_part
-from mergebench.least_squares import GramSum, LayerRegression
+from mergebench.merging.blockwalk import recorded_inputs
+from mergebench.merging.layout import Layout, embed_images, load_part
+from mergebench.merging.least_squares import GramSum, LayerRegression
 from mergebench.methods.features import multiplied
 
 Stage = tuple[tuple[str, ...], Callable[[Tensor], Tensor]]

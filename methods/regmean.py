@@ -5,7 +5,7 @@ from typing import Literal
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveInt
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.blockwalk import walk_blocks
+from mergebench.merging.blockwalk import walk_blocks
 
 
 @merge_method(

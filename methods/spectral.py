@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mergebench import ModelPool, StateDict
-from mergebench.layout import Layout
+from mergebench.merging.layout import Layout
 
 
 def by_matrix(layout: Layout, name: str, stack: Tensor, merge: Callable[[Tensor], Tensor]) -> Tensor:

@@ -14,14 +14,16 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from mergebench import discovery, hyperparameters, registry
-from mergebench.heads import ZeroShotHead
-from mergebench.images import ExplicitBatches
-from mergebench.merging import run_method
-from mergebench.pool import ModelPool
-from mergebench.set_aside import inherited
-from mergebench.states import save_state
-from mergebench.zoo import Zoo
+from mergebench.catalogue import discovery, registry
+from mergebench.catalogue.ready import ready
+from mergebench.data.images import ExplicitBatches
+from mergebench.merging import hyperparameters
+from mergebench.merging.contract import run_method
+from mergebench.merging.pool import ModelPool
+from mergebench.weights.states import save_state
+from mergebench.zoo.heads import ZeroShotHead
+from mergebench.zoo.set_aside import inherited
+from mergebench.zoo.zoo import Zoo
 
 WIDTH = 32
 
@@ -143,7 +145,7 @@ class Miniature:
             heads=heads,
             seed=seed,
         )
-        return run_method(function, pool, resolved), pool
+        return run_method(function, pool, resolved, ready), pool
 
     def load(self, base: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         """A copy of the encoder that holds `state`."""

@@ -1,19 +1,28 @@
-"""The arrows between the parts, as pyproject.toml states them."""
+"""The arrows between the parts, as pyproject.toml states them, and the rooms of the engine, as docs/design.md does."""
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
+ENGINE = ROOT / "mergebench"
+ROOMS = sorted(path.parent.name for path in ENGINE.glob("*/__init__.py"))
+DESIGN = (ROOT / "docs/design.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def test_imports_follow_the_declared_arrows(tmp_path):
     """import-linter reads packages where they lie, so they are laid out here as an installation lays them out."""
     package = tmp_path / "mergebench"
-    sources_only = shutil.ignore_patterns("__pycache__", "weights")
-    shutil.copytree(ROOT / "mergebench", package, ignore=sources_only)
+    sources_only = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.png")
+    shutil.copytree(ENGINE, package, ignore=sources_only)
     for part in ("methods", "tasks", "configs", "leaderboard"):
         shutil.copytree(ROOT / part, package / part, ignore=sources_only)
     command = [
@@ -26,6 +35,64 @@ def test_imports_follow_the_declared_arrows(tmp_path):
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Contracts: 4 kept, 0 broken." in done.stdout
+
+
+def test_the_layers_name_rooms_and_no_module_inside_one():
+    layers = PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
+    named = {name for layer in layers for name in re.split(r"[ |:]+", layer)}
+    parts = {"leaderboard", "methods", "tasks", "configs"}
+    modules = {path.stem for path in ENGINE.glob("*.py")} - {"__init__"}
+    assert named == {*ROOMS, *parts, *modules}
+
+
+def test_the_engine_has_at_most_twelve_rooms_and_seven_modules_beside_them():
+    assert len(ROOMS) <= 12
+    assert len(list(ENGINE.glob("*.py"))) <= 7
+    assert sorted(p.name for p in ENGINE.iterdir() if p.is_dir() and p.name != "__pycache__") == ROOMS
+
+
+def test_every_package_is_installed():
+    listed = PROJECT["tool"]["setuptools"]
+    lying = [
+        ".".join([name, *file.parent.relative_to(ROOT / folder).parts])
+        for name, folder in listed["package-dir"].items()
+        for file in (ROOT / folder).rglob("__init__.py")
+    ]
+    assert sorted(lying) == sorted(listed["packages"])
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_lives_in_it_and_imports_nothing_heavy(room):
+    tree = ast.parse((ENGINE / room / "__init__.py").read_text())
+    said = ast.get_docstring(tree)
+    assert said and len(said.splitlines()) <= 5
+    imported = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    # The command line's face is the entry point.
+    assert [ast.unparse(node) for node in imported] == ["from mergebench.cli.command import main"] * (room == "cli")
+
+
+def test_the_design_tells_of_every_room_in_its_table_and_its_picture():
+    table = re.findall(r"^\| `(\w+)` \| .+ \| .+ \|$", DESIGN, re.MULTILINE)
+    assert sorted(table) == ROOMS
+    drawn = re.findall(r'<text class="t"[^>]*>([^<]*)</text>', (ROOT / "docs/rooms.svg").read_text())
+    named = {word.strip("/") for text in drawn[1:] for word in text.split(", ")}
+    modules = {path.name for path in ENGINE.glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert named == {*ROOMS, *modules, "leaderboard", "methods", "tasks"}
+
+
+def test_every_file_that_the_documents_name_is_there():
+    named = re.findall(r"`([a-z_]+(?:/[a-z_]+)+\.(?:py|yaml|md))`", DESIGN + (ROOT / "CONTRIBUTING.md").read_text())
+    places = [ROOT, ENGINE]
+    assert len(named) > 20
+    assert [file for file in named if not any((place / file).is_file() for place in places)] == []
+
+
+def test_tests_mirror_the_folders():
+    mirrored = {"engine": ENGINE} | {name: ROOT / name for name in ("configs", "leaderboard", "methods", "tasks")}
+    for path in (ROOT / "tests").glob("*/**/test_*.py"):
+        top, *inner = path.relative_to(ROOT / "tests").parts[:-1]
+        assert mirrored[top].joinpath(*inner).is_dir(), path
 
 
 def test_no_python_file_passes_400_lines():

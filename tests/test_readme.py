@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mergebench import registry
+from mergebench.catalogue import registry
+from mergebench.catalogue.yaml_files import read_suite
 from mergebench.cli.command import VERBS, make_parser
-from mergebench.yaml_files import read_suite
 
 ROOT = Path(__file__).parent.parent
 TEXTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md")}
@@ -39,7 +39,7 @@ def test_commands_are_understood(words):
 
 
 def test_the_suites_and_studies_of_the_protocols_are_valid(tmp_path):
-    from mergebench.bench import Bench
+    from mergebench.suites.bench import Bench
 
     text = (ROOT / "docs/protocols.md").read_text()
     blocks = re.findall(r"```yaml\n(?:# (\S+\.yaml)[^\n]*\n)?(.*?)```", text, re.DOTALL)
@@ -96,9 +96,9 @@ def test_links_lead_to_files():
 
 def test_the_pasted_leaderboard_is_what_is_measured(tmp_path):
     """Two data-free rows are measured again. Other processors round differently: half a point is allowed."""
-    from mergebench.plan import RunRequest, make_plan
-    from mergebench.results import ResultStore
-    from mergebench.runner import run
+    from mergebench.measuring.results import ResultStore
+    from mergebench.running.plan import RunRequest, make_plan
+    from mergebench.running.runner import run
 
     table = re.search(r"<!-- leaderboard -->(.*?)<!-- /leaderboard -->", TEXTS["README.md"], re.DOTALL)[1]
     pasted = dict(re.findall(r"^ *(?:\d+|-)  (\S.*?)  +\S+ +(\d+\.\d) ", table, re.MULTILINE))
@@ -120,9 +120,9 @@ def pasted_study():
 
 def test_the_pasted_study_is_what_is_measured(tmp_path):
     """Two arms on one draw, where five are pasted; they spread by less than the half point allowed to processors."""
-    from mergebench.plan import RunRequest, make_plan
-    from mergebench.results import ResultStore
-    from mergebench.runner import run
+    from mergebench.measuring.results import ResultStore
+    from mergebench.running.plan import RunRequest, make_plan
+    from mergebench.running.runner import run
 
     pasted, _ = pasted_study()
     assert set(pasted) == {"RegMean", "RegMean++"}

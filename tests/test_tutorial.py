@@ -11,8 +11,8 @@ import pytest
 from safetensors.torch import load_file
 
 from mergebench.cli import main
-from mergebench.results import ResultStore
-from mergebench.zoo import Zoo
+from mergebench.measuring.results import ResultStore
+from mergebench.zoo.zoo import Zoo
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

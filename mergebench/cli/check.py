@@ -10,7 +10,7 @@ from jsonargparse.typing import NonNegativeInt
 from mergebench.errors import HyperparameterError, nearest
 
 if TYPE_CHECKING:
-    from mergebench.candidate import Candidate
+    from mergebench.conformance.candidate import Candidate
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -38,8 +38,9 @@ def settings_of(method: str, given: dict[str, Any], among: Collection[str]) -> d
 
 def execute(config: Namespace) -> int:
     """Check; 1 if a property of a method does not hold."""
-    from mergebench import hyperparameters, registry
-    from mergebench.candidate import Candidate
+    from mergebench.catalogue import registry
+    from mergebench.conformance.candidate import Candidate
+    from mergebench.merging import hyperparameters
 
     cards = registry.select_methods(config.methods)
     given, names = hyperparameters.parse_assignments(config.set), [card.name for card in cards]
@@ -57,7 +58,7 @@ def execute(config: Namespace) -> int:
 
 def conforms(candidate: "Candidate") -> bool:
     """Check one method, printing a line per property as it becomes known and one with the verdict."""
-    from mergebench.conformance import check
+    from mergebench.conformance.properties import check
 
     start = time.perf_counter()
     card = candidate.card

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mergebench.configuration import PointConfig, SuiteConfig, ZooConfig
-    from mergebench.variant import Variant
+    from mergebench.suites.variant import Variant
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -28,8 +28,8 @@ def execute(config: Namespace) -> int:
     Raises:
         MergebenchError: nothing does, or the file is broken.
     """
-    from mergebench import registry
-    from mergebench.yaml_files import kind_of
+    from mergebench.catalogue import registry
+    from mergebench.catalogue.yaml_files import kind_of
 
     name = config.name
     makers = {
@@ -51,15 +51,15 @@ def execute(config: Namespace) -> int:
 
 
 def _method(name: str) -> list[str]:
-    from mergebench import registry
+    from mergebench.catalogue import registry
     from mergebench.cli.method_card import method_card
 
     return method_card(registry.method(name), name)
 
 
 def _suite(name: str) -> list[str]:
-    from mergebench.variant import axes_of
-    from mergebench.yaml_files import read_suite
+    from mergebench.catalogue.yaml_files import read_suite
+    from mergebench.suites.variant import axes_of
 
     suite = read_suite(name)
     merge = f"the zoo's first {suite.merge} tasks" if isinstance(suite.merge, int) else " ".join(suite.merge)
@@ -73,9 +73,9 @@ def _suite(name: str) -> list[str]:
 
 def _variants(suite: "SuiteConfig", name: str) -> "list[Variant]":
     """The variants of a suite of this name or file, found without any weights."""
-    from mergebench.registry import find_task
-    from mergebench.variant import suite_variants
-    from mergebench.yaml_files import beside, read_zoo
+    from mergebench.catalogue.registry import find_task
+    from mergebench.catalogue.yaml_files import beside, read_zoo
+    from mergebench.suites.variant import suite_variants
 
     tasks = read_zoo(beside(suite.zoo, name)).tasks
     merge = suite.merged_of(tasks, suite.zoo)
@@ -88,15 +88,15 @@ def _axes(axes: "Mapping[str, Iterable[str]]") -> dict[str, str]:
 
 def _only(point: "Mapping[str, Any]") -> str:
     """An example of how one variant is chosen; empty where there is but one."""
-    from mergebench.variant import as_text
+    from mergebench.suites.variant import as_text
 
     chosen = " ".join(shlex.quote(f"{axis}={as_text(value)}") for axis, value in point.items())
     return f" --only {chosen}" if chosen else ""
 
 
 def _study(name: str) -> list[str]:
-    from mergebench.variant import as_text, axes_of
-    from mergebench.yaml_files import beside, read_study, read_suite
+    from mergebench.catalogue.yaml_files import beside, read_study, read_suite
+    from mergebench.suites.variant import as_text, axes_of
 
     study = read_study(name)
     facts = {"suite": study.suite, "methods": " ".join(study.methods), "seeds": " ".join(map(str, study.seeds))}
@@ -138,7 +138,7 @@ def _wrapped(facts: dict[str, str]) -> list[str]:
 
 
 def _zoo(name: str) -> list[str]:
-    from mergebench.yaml_files import read_zoo
+    from mergebench.catalogue.yaml_files import read_zoo
 
     zoo = read_zoo(name)
     return [
@@ -159,7 +159,7 @@ def _place(zoo: "ZooConfig", field: str) -> str:
 
 
 def _task(name: str) -> list[str]:
-    from mergebench import registry
+    from mergebench.catalogue import registry
 
     card = registry.tasks()[name].card
     splits = ", ".join(f"{split} {count:,}" for split, count in card.splits.items())
@@ -177,7 +177,7 @@ def _task(name: str) -> list[str]:
 
 
 def _corruption(name: str) -> list[str]:
-    from mergebench import registry
+    from mergebench.catalogue import registry
 
     corruption = registry.corruptions()[name]
     example = f"mergebench run --methods average --suite corruptions --only corruption={name} severity=1,5"

@@ -59,8 +59,8 @@ def check_machine() -> str:
 
 def check_cache() -> str:
     """The image cache can be written and has room."""
-    from mergebench.image_cache import cache_root
-    from mergebench.states import check_writable
+    from mergebench.data.image_cache import cache_root
+    from mergebench.weights.states import check_writable
 
     check_writable(cache_root() / "any")
     free = shutil.disk_usage(cache_root()).free
@@ -73,9 +73,9 @@ def check_cache() -> str:
 
 def check_zoos() -> str:
     """Every zoo whose weights are in a package is whole, and its parts fit together."""
-    from mergebench import registry
-    from mergebench.states import digest
-    from mergebench.zoo import Zoo
+    from mergebench.catalogue import registry
+    from mergebench.weights.states import digest
+    from mergebench.zoo.zoo import Zoo
 
     told = []
     for name in registry.config_files("zoos"):
@@ -91,7 +91,7 @@ def check_zoos() -> str:
 
 def check_methods() -> str:
     """Every registered method imports."""
-    from mergebench import discovery, registry
+    from mergebench.catalogue import discovery, registry
 
     for card in registry.methods().values():
         discovery.load_function(card)

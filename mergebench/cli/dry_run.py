@@ -1,8 +1,8 @@
 """`mergebench run --dry-run`: what a run would do, told without doing it."""
 
 from mergebench.cli.progress import headline
-from mergebench.plan import Cell, Plan
-from mergebench.results import ResultStore
+from mergebench.measuring.results import ResultStore
+from mergebench.running.plan import Cell, Plan
 
 
 def show_plan(plan: Plan, store: ResultStore) -> None:

@@ -25,12 +25,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def execute(config: Namespace) -> int:
     """Evaluate and print counts and accuracies."""
-    from mergebench import formats
-    from mergebench.bench import Bench
-    from mergebench.execution import Executor
-    from mergebench.measure import resolve_device, set_threads
-    from mergebench.set_aside import check_set_aside
-    from mergebench.states import check_writable, writing
+    from mergebench.measuring.measure import resolve_device, set_threads
+    from mergebench.running.execution import Executor
+    from mergebench.suites.bench import Bench
+    from mergebench.weights import formats
+    from mergebench.weights.states import check_writable, writing
+    from mergebench.zoo.set_aside import check_set_aside
 
     if config.json:
         check_writable(config.json)

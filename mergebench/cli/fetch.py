@@ -9,7 +9,7 @@ from mergebench.cli.options import DEFAULT_SUITE, add_suite_options, wanted_vari
 from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
-    from mergebench.bench import Bench
+    from mergebench.suites.bench import Bench
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -20,9 +20,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def execute(config: Namespace) -> int:
     """Fetch one thing after the other and tell of each; what was fetched is kept, whatever goes wrong with another."""
-    from mergebench.bench import Bench
-    from mergebench.hub import HubError
-    from mergebench.variant import select
+    from mergebench.suites.bench import Bench
+    from mergebench.suites.variant import select
+    from mergebench.weights.hub import HubError
 
     bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root)
     variants = select(bench.variants, wanted_variants(config.only))

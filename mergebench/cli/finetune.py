@@ -12,7 +12,7 @@ from mergebench.errors import MergebenchError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mergebench.zoo import Zoo
+    from mergebench.zoo.zoo import Zoo
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -56,15 +56,15 @@ def execute(config: Namespace) -> int:
     """Train, then evaluate on the validation split, and write."""
     from pathlib import Path
 
-    from mergebench.evaluation import evaluate
-    from mergebench.image_cache import load_split
-    from mergebench.measure import resolve_device, set_threads
-    from mergebench.set_aside import check_set_aside, inherited
-    from mergebench.states import check_finite, digest, save_state
-    from mergebench.trainer import placement, quiet_lightning, training_precision
+    from mergebench.data.image_cache import load_split
+    from mergebench.measuring.evaluation import evaluate
+    from mergebench.measuring.measure import resolve_device, set_threads
+    from mergebench.measuring.trainer import placement, quiet_lightning, training_precision
     from mergebench.training.batches import TrainingSet
     from mergebench.training.finetuning import check_settings, finetune
     from mergebench.training.own import own_head
+    from mergebench.weights.states import check_finite, digest, save_state
+    from mergebench.zoo.set_aside import check_set_aside, inherited
 
     quiet_lightning()
     output = _output(config)
@@ -104,7 +104,7 @@ def execute(config: Namespace) -> int:
         seed=config.seed,
         **where,
         checkpoint_dir=checkpoints,
-        identity=zoo.encoder.identity,
+        identity=zoo.encoder_identity,
         progress=True,
     )
     # What is evaluated is what is written.
@@ -139,7 +139,7 @@ def _output(config: Namespace) -> "Path":
 def _zoo(config: Namespace) -> "Zoo":
     """The zoo that was asked for, or one of a task of one's own."""
     from mergebench.training.own import own_zoo
-    from mergebench.zoo import Zoo
+    from mergebench.zoo.zoo import Zoo
 
     if config.data is None:
         own = next((option for option in ("base", "encoder", "head", "templates") if config[option]), None)

@@ -13,7 +13,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def execute(config: Namespace) -> int:
     """Show."""
     from mergebench.cli.showing import show_leaderboard
-    from mergebench.results import ResultStore
+    from mergebench.measuring.results import ResultStore
 
     show_leaderboard(ResultStore(config.out), only=[*config.suite, *config.study])
     return 0

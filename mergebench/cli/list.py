@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from jsonargparse import ArgumentParser, Namespace
 
 if TYPE_CHECKING:
-    from mergebench.task import TaskCard
+    from mergebench.data.task import TaskCard
 
 WHAT = Literal["methods", "suites", "studies", "zoos", "tasks", "corruptions"]
 
@@ -17,8 +17,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def rows(what: str) -> list[tuple[str, ...]]:
     """A header and a row for every registered thing."""
-    from mergebench import registry
-    from mergebench.yaml_files import read_study, read_suite, read_zoo
+    from mergebench.catalogue import registry
+    from mergebench.catalogue.yaml_files import read_study, read_suite, read_zoo
 
     if what == "methods":
         body = [

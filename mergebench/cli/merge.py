@@ -14,8 +14,8 @@ from mergebench.errors import MergebenchError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mergebench.method import MethodCard
-    from mergebench.states import StateDict
+    from mergebench.merging.method import MethodCard
+    from mergebench.weights.states import StateDict
 
 FORMATS = Literal["timm", "hf", "open_clip"]
 
@@ -92,9 +92,11 @@ def of_experts(items: list[str], experts: list[str], option: str) -> dict[str, s
 
 def execute(config: Namespace) -> int:
     """Merge and write."""
-    from mergebench import formats, hyperparameters, registry
-    from mergebench.measure import environment, resolve_device, set_threads
-    from mergebench.states import save_state
+    from mergebench.catalogue import registry
+    from mergebench.measuring.measure import environment, resolve_device, set_threads
+    from mergebench.merging import hyperparameters
+    from mergebench.weights import formats
+    from mergebench.weights.states import save_state
 
     experts = named_files(config.experts)
     check_output(config.output, (config.base, *experts.values()))
@@ -122,8 +124,8 @@ def _own(
     config: Namespace, experts: dict[str, str], card: "MethodCard", given: "Mapping[str, Any]", device: str
 ) -> Made:
     """Files of one's own."""
-    from mergebench import formats
-    from mergebench.own_merge import OwnModels, merge_own
+    from mergebench.running.own_merge import OwnModels, merge_own
+    from mergebench.weights import formats
 
     if not experts:
         raise MergebenchError("--base: name what is to be merged into it, --experts FILE FILE")
@@ -144,12 +146,14 @@ def _of_suite(
     config: Namespace, experts: dict[str, str], card: "MethodCard", given: "Mapping[str, Any]", device: str
 ) -> Made:
     """A suite's experts, or files in their place."""
-    from mergebench import discovery, formats, hyperparameters, registry
-    from mergebench.bench import Bench
-    from mergebench.execution import Executor, Recipe
-    from mergebench.merging import PerTask
-    from mergebench.plan import merged_settings
-    from mergebench.states import digest
+    from mergebench.catalogue import discovery, registry
+    from mergebench.merging import hyperparameters
+    from mergebench.merging.contract import PerTask
+    from mergebench.running.execution import Executor, Recipe
+    from mergebench.running.plan import merged_settings
+    from mergebench.suites.bench import Bench
+    from mergebench.weights import formats
+    from mergebench.weights.states import digest
 
     for option in ("calibration", "heads", "encoder"):
         if config[option]:

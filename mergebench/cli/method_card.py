@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mergebench.cli.complaints import KINDS
 
 if TYPE_CHECKING:
-    from mergebench.method import MethodCard, Needs
+    from mergebench.merging.method import MethodCard, Needs
 
 TYPES = KINDS | {
     "ClosedUnitInterval": "a number from 0 to 1",

@@ -31,7 +31,7 @@ def expanded(arguments: Sequence[str]) -> list[str]:
 
 
 def _options(file: str) -> list[str]:
-    from mergebench.yaml_files import read_yaml
+    from mergebench.catalogue.yaml_files import read_yaml
 
     if not Path(file).is_file():
         raise MergebenchError(f"{OPTION}: no such file: {file}")
@@ -52,7 +52,7 @@ def _option(name: str, value: Any) -> list[str]:
     if name == "--hyperparameters":
         return [name, json.dumps(value, default=str)]
     if isinstance(value, dict):
-        from mergebench.variant import as_text
+        from mergebench.suites.variant import as_text
 
         listed = {key: v if isinstance(v, list) else [v] for key, v in value.items()}
         return [name, *(f"{key}={','.join(map(as_text, values))}" for key, values in listed.items())]

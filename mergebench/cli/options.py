@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from mergebench.bench import Bench
-    from mergebench.variant import Variant
+    from mergebench.suites.bench import Bench
+    from mergebench.suites.variant import Variant
 
 
 DEFAULT_SUITE = "tiny-8"
@@ -52,7 +52,7 @@ def one_variant(bench: "Bench", items: list[str]) -> "Variant":
     Raises:
         MergebenchError: it leaves several, or none.
     """
-    from mergebench.variant import select_one
+    from mergebench.suites.variant import select_one
 
     return select_one(bench.variants, wanted_variants(items), bench.name)
 
@@ -69,7 +69,7 @@ def check_output(path: "str | Path", inputs: "Iterable[str | None]" = ()) -> Non
     """
     from pathlib import Path
 
-    from mergebench.states import check_writable
+    from mergebench.weights.states import check_writable
 
     if Path(path).suffix != ".safetensors":
         raise MergebenchError(f"--output {path}: weights are written as safetensors; give it a name in .safetensors")

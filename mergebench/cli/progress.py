@@ -13,9 +13,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from mergebench.plan import Cell, Plan
-from mergebench.results import Result
-from mergebench.runner import Observer
+from mergebench.measuring.results import Result
+from mergebench.running.plan import Cell, Plan
+from mergebench.running.runner import Observer
 
 
 class ProgressObserver(Observer):

@@ -42,7 +42,7 @@ def hyperparameters(config: Namespace) -> dict[str, dict[str, Any]]:
     Raises:
         HyperparameterError: an item that does not name its method.
     """
-    from mergebench.hyperparameters import parse_assignments
+    from mergebench.merging.hyperparameters import parse_assignments
 
     given = {m: dict(values) for m, values in config.hyperparameters.items()}
     for key, value in parse_assignments(config.set).items():
@@ -59,11 +59,11 @@ def execute(config: Namespace) -> int:
     from mergebench.cli.progress import ProgressObserver
     from mergebench.cli.showing import show_leaderboard
     from mergebench.leaderboard.notes import failure
-    from mergebench.measure import set_threads
-    from mergebench.plan import RunRequest, make_plan
-    from mergebench.results import ResultStore
-    from mergebench.runner import run
-    from mergebench.states import check_writable
+    from mergebench.measuring.measure import set_threads
+    from mergebench.measuring.results import ResultStore
+    from mergebench.running.plan import RunRequest, make_plan
+    from mergebench.running.runner import run
+    from mergebench.weights.states import check_writable
 
     if not (config.methods or config.study):
         raise MergebenchError("--methods: say which, as --methods all; only a study brings its own")

@@ -1,8 +1,8 @@
 """Progress of a search: a line for every trial, the best so far marked; then the cells of what was chosen."""
 
 from mergebench.cli.progress import ProgressObserver
-from mergebench.plan import Cell, Plan
-from mergebench.tuning import Search, SearchObserver, Trial
+from mergebench.running.plan import Cell, Plan
+from mergebench.tuning.tuning import Search, SearchObserver, Trial
 
 
 class SearchProgress(ProgressObserver, SearchObserver):

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from mergebench.errors import MergebenchError, UnknownNameError
-from mergebench.results import ResultStore
+from mergebench.measuring.results import ResultStore
 
 
 def show_leaderboard(store: ResultStore, only: Collection[str] = ()) -> None:

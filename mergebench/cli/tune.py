@@ -29,12 +29,12 @@ def execute(config: Namespace) -> int:
     """Search, run what was chosen, show the leaderboard; 1 if the chosen cell or the experts failed."""
     from mergebench.cli.search_progress import SearchProgress
     from mergebench.cli.showing import show_leaderboard
-    from mergebench.hyperparameters import parse_assignments
     from mergebench.leaderboard.notes import failure
-    from mergebench.measure import set_threads
-    from mergebench.results import ResultStore
-    from mergebench.space import parse_space
-    from mergebench.tuning import TuneRequest, tune
+    from mergebench.measuring.measure import set_threads
+    from mergebench.measuring.results import ResultStore
+    from mergebench.merging.hyperparameters import parse_assignments
+    from mergebench.tuning.space import parse_space
+    from mergebench.tuning.tuning import TuneRequest, tune
 
     store = ResultStore(config.out)
     set_threads(config.threads)

@@ -11,8 +11,8 @@ from pathlib import Path
 from mergebench.configuration import TaskConfig
 from mergebench.data import labels, preprocessing, splits
 from mergebench.data.source import Found, Source
+from mergebench.data.task import SPLITS, ImageTable, Place, Task, TaskCard
 from mergebench.errors import MergebenchError, retold
-from mergebench.task import SPLITS, ImageTable, Place, Task, TaskCard
 
 
 def make_task(name: str, config: TaskConfig, folder: Path) -> Task:

@@ -6,9 +6,9 @@ from pathlib import Path
 from mergebench.configuration import TaskConfig
 from mergebench.data import csv_file, folders, tables, torchvision_sets
 from mergebench.data.source import Found
+from mergebench.data.task import Place
 from mergebench.errors import MergebenchError, retold
-from mergebench.hub import Hub, is_location
-from mergebench.task import Place
+from mergebench.weights.hub import Hub, is_location
 
 TORCHVISION = "torchvision:"
 

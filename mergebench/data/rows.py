@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mergebench.errors import MergebenchError
-from mergebench.states import AGAIN
+from mergebench.weights.states import AGAIN
 
 BATCH, HELD = 64, 8  # rows that are read at a time, and how many such batches are kept: what threads may lag behind
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from mergebench.data import preprocessing
+from mergebench.data.task import ImageTable
 from mergebench.errors import MergebenchError
-from mergebench.task import ImageTable
 
 if TYPE_CHECKING:
     import numpy as np

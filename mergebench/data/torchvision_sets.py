@@ -5,11 +5,11 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from mergebench.array_files import builder
+from mergebench.data.array_files import builder
+from mergebench.data.image_cache import cache_root
 from mergebench.data.source import Found, Part, Source, identity_of
+from mergebench.data.task import Place
 from mergebench.errors import MergebenchError
-from mergebench.image_cache import cache_root
-from mergebench.task import Place
 
 
 def find(name: str, subset: str, place: Place) -> Found:

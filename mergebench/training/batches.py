@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mergebench.seeds import generator
-from mergebench.states import digest
 from mergebench.training.augmentation import AUGMENTATIONS
+from mergebench.weights.states import digest
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ import lightning
 from torch import Tensor, nn
 
 from mergebench.errors import MergebenchError
-from mergebench.states import check_finite, digest
-from mergebench.trainer import count_of, interruptible, strategy, training_precision
+from mergebench.measuring.trainer import count_of, interruptible, strategy, training_precision
 from mergebench.training.augmentation import AUGMENTATIONS
 from mergebench.training.batches import Preparation, TrainingSet, make_streams
 from mergebench.training.lora import adapt, check_rank, merge_adapters
 from mergebench.training.module import FineTuning, Schedule
 from mergebench.training.progress import Progress, progress_file
+from mergebench.weights.states import check_finite, digest
 
 
 def finetune(
@@ -63,7 +63,8 @@ def finetune(
             what is learnt does not depend on their number but for rounding (and for what an encoder with dropout
             drops, which each device draws for itself).
         checkpoint_dir: where to save progress, about ten times a run; an interrupted run picks up from there.
-        identity: what tells the encoder from others with the same weights (`Encoder.identity`), kept with the progress.
+        identity: what tells the encoder from others with the same weights (`Zoo.encoder_identity`); kept with the
+            progress.
         progress: show a progress bar.
 
     Returns:

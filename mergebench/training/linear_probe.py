@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mergebench.data.images import normalise
 from mergebench.errors import MergebenchError
-from mergebench.heads import LinearHead
-from mergebench.images import normalise
+from mergebench.zoo.heads import LinearHead
 
 
 def fit_linear_head(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mergebench.errors import MergebenchError
-from mergebench.layout import Layout
+from mergebench.merging.layout import Layout
 from mergebench.seeds import generator
 
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 
-from mergebench.portable import Portable
+from mergebench.measuring.portable import Portable
 from mergebench.seeds import derived, seeded
-from mergebench.states import count_not_finite
 from mergebench.training.batches import Batches, Preparation, Stream
 from mergebench.training.progress import Progress
+from mergebench.weights.states import count_not_finite
 
 
 @dataclass(frozen=True)

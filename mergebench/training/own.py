@@ -5,14 +5,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from mergebench.catalogue.yaml_files import checked
 from mergebench.configuration import ZooConfig, names_a_file
+from mergebench.data.image_cache import Split
 from mergebench.errors import MergebenchError
-from mergebench.heads import Head, load_head
-from mergebench.image_cache import Split
-from mergebench.states import SafetensorsState, digest, save_state
 from mergebench.training.linear_probe import fit_linear_head
-from mergebench.yaml_files import checked
-from mergebench.zoo import Zoo
+from mergebench.weights.states import SafetensorsState, digest, save_state
+from mergebench.zoo.heads import Head, load_head
+from mergebench.zoo.zoo import Zoo
 
 
 def own_zoo(

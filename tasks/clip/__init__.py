@@ -6,7 +6,7 @@ import yaml
 
 from mergebench.configuration import TaskConfig
 from mergebench.data.described import make_task
-from mergebench.task import Task
+from mergebench.data.task import Task
 
 CARDS = Path(__file__).parent / "cards"
 # Their fixed order: 8, 14 and 20 tasks are the first 8, 14 and 20.

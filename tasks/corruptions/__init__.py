@@ -5,7 +5,7 @@ Two things differ throughout: computed values are rounded to the nearest level (
 image by half a level), and all severities of an image share their random numbers (there each draws its own).
 """
 
-from mergebench.corruption import Corruption
+from mergebench.data.corruption import Corruption
 from mergebench.tasks.corruptions.blur import MOTION_BLUR
 from mergebench.tasks.corruptions.digital import CONTRAST, JPEG_COMPRESSION, PIXELATE
 from mergebench.tasks.corruptions.noise import GAUSSIAN_NOISE, IMPULSE_NOISE

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from mergebench.corruption import Corruption
+from mergebench.data.corruption import Corruption
 from mergebench.tasks.corruptions.pixels import as_bytes
 from mergebench.tasks.corruptions.severities import strength
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from mergebench.corruption import Corruption
+from mergebench.data.corruption import Corruption
 from mergebench.tasks.corruptions.pixels import as_bytes
 from mergebench.tasks.corruptions.severities import strength
 

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mergebench.corruption import SEVERITIES, generator
+from mergebench.data.corruption import SEVERITIES, generator
 from mergebench.tasks.corruptions import CORRUPTIONS
 
 if TYPE_CHECKING:

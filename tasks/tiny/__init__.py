@@ -1,8 +1,8 @@
 """The tiny world: small tasks at 32x32 from data that pip dependencies carry, each in the place of a CLIP task."""
 
-from mergebench.task import Task
+from mergebench.data.task import Task
 from mergebench.tasks.tiny.cards import ENTRIES, WITHOUT_EXPERT
-from mergebench.tasks.tiny.entry import Entry
+from mergebench.tasks.tiny.families.entry import Entry
 from mergebench.tasks.tiny.rendering import SEED, Rendered
 
 __all__ = ["RENDERED", "TASKS", "UNRELATED"]

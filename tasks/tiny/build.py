@@ -15,14 +15,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mergebench.heads import ZeroShotHead
 from mergebench.tasks.tiny import TASKS, model
-from mergebench.tasks.tiny.captions import Vocabulary
-from mergebench.tasks.tiny.corpus import corpus
-from mergebench.tasks.tiny.pretrain import class_features, create_pair, pretrain, vocabulary
-from mergebench.tasks.tiny.realign import Realignment, realign
+from mergebench.tasks.tiny.pretraining.captions import Vocabulary
+from mergebench.tasks.tiny.pretraining.corpus import corpus
+from mergebench.tasks.tiny.pretraining.pretrain import class_features, create_pair, pretrain, vocabulary
+from mergebench.tasks.tiny.pretraining.realign import Realignment, realign
 from mergebench.training.batches import TrainingSet
 from mergebench.training.finetuning import finetune
+from mergebench.zoo.heads import ZeroShotHead
 
 PRETRAIN_STEPS = 12000
 # The stem stays the base's: it is the one non-linear part that no method can merge but by averaging, and leaving the

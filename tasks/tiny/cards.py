@@ -1,6 +1,6 @@
 """The tiny world's tasks, in the order of the CLIP tasks they stand for."""
 
-from mergebench.tasks.tiny import (
+from mergebench.tasks.tiny.families import (
     aerial,
     clothing,
     cursive,

@@ -6,7 +6,7 @@ from timm.models import register_model
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from mergebench import images as engine_images
+from mergebench.data import images as engine_images
 
 MEAN = (0.45, 0.43, 0.42)  # per channel, of images in [0, 1]
 STD = (0.29, 0.28, 0.28)

@@ -6,7 +6,7 @@ python -m mergebench.tasks.tiny.sheet --out sheets.png [--task signs]
 import argparse
 from typing import TYPE_CHECKING
 
-from mergebench.task import SPLITS, Task
+from mergebench.data.task import SPLITS, Task
 from mergebench.tasks.tiny import TASKS
 
 if TYPE_CHECKING:

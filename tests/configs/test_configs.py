@@ -2,12 +2,13 @@
 
 import pytest
 
-from mergebench import discovery, hyperparameters, registry
-from mergebench.bench import Bench
-from mergebench.states import digest
+from mergebench.catalogue import discovery, registry
+from mergebench.catalogue.yaml_files import read_suite, read_zoo
+from mergebench.merging import hyperparameters
+from mergebench.suites.bench import Bench
 from mergebench.tasks.tiny import TASKS, model
-from mergebench.yaml_files import read_suite, read_zoo
-from mergebench.zoo import Zoo
+from mergebench.weights.states import digest
+from mergebench.zoo.zoo import Zoo
 
 
 @pytest.mark.parametrize("name", registry.config_files("suites"))

@@ -5,13 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from mergebench import discovery, hyperparameters, registry
-from mergebench.bench import Bench
+from mergebench.catalogue import discovery, registry
+from mergebench.catalogue.yaml_files import read_study, read_suite, read_zoo
 from mergebench.cli.options import wanted_variants
-from mergebench.results import SUITE_AXES
+from mergebench.measuring.results import SUITE_AXES
+from mergebench.merging import hyperparameters
+from mergebench.suites.bench import Bench
+from mergebench.suites.variant import select
 from mergebench.tasks.tiny import RENDERED, TASKS
-from mergebench.variant import select
-from mergebench.yaml_files import read_study, read_suite, read_zoo
 
 SUITES, STUDIES = (list(registry.config_files(kind)) for kind in ("suites", "studies"))
 # The twenty CLIP tasks in the order in which the merging literature counts 8, 14 and 20 of them.

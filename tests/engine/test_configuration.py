@@ -4,9 +4,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from mergebench.catalogue.yaml_files import read_study, read_suite, read_zoo
 from mergebench.configuration import RestrictConfig, StudyConfig, SuiteConfig, TaskConfig, ZooConfig
 from mergebench.errors import MergebenchError
-from mergebench.yaml_files import read_study, read_suite, read_zoo
 
 SUITE = {"title": "t", "zoo": "tiny", "merge": ["digits", "signs"]}
 STUDY = {"title": "t", "suite": "tiny-8", "methods": ["average"], "vary": {"alpha": [0.5]}}

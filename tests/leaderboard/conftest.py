@@ -2,7 +2,7 @@
 
 import pytest
 
-from mergebench.results import Cost, Environment, Result, TaskScore
+from mergebench.measuring.results import Cost, Environment, Result, TaskScore
 
 
 @pytest.fixture

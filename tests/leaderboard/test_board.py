@@ -194,7 +194,7 @@ def test_rank_agreement_is_one_for_the_same_order_and_minus_one_for_the_reverse(
 
 
 def test_published_sets_name_registered_methods_only():
-    from mergebench import registry
+    from mergebench.catalogue import registry
 
     for reported in read_reported():
         assert set(reported.averages) <= set(registry.methods())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mergebench.leaderboard.sequence import transfer
 from mergebench.leaderboard.series import Line, Series, make_series
-from mergebench.results import Cost, Environment, Result, TaskScore
+from mergebench.measuring.results import Cost, Environment, Result, TaskScore
 
 
 def step(correct, merged, number, order=0, seed=0, total=100, method="m", steps=3):

@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from mergebench.images import ExplicitBatches
-from mergebench.method import Needs
+from mergebench.data.images import ExplicitBatches
+from mergebench.merging.method import Needs
+from mergebench.merging.pool import ModelPool
 from mergebench.methods.adaptation import learn_coefficients, lower_entropy
-from mergebench.pool import ModelPool
 
 SIZES = {"birds": (5, 3), "cars": (6,), "digits": (4, 4, 2)}
 
@@ -40,7 +40,8 @@ def test_a_step_goes_down_the_gradient_that_finite_differences_show(case, mini):
     # Behind a slope this small Adam's first step, lr * g / (|g| + eps), is eps-limited: it tells g, not its sign alone.
     base, pool, images, heads = case
     name = "blocks.0.mlp.fc1.weight"
-    direction = torch.randn_like(base.state_dict()[name])
+    shape = base.state_dict()[name].shape
+    direction = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     scale, lr, eps = 1e-9, 1.0, 1e-8
     learnt = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     value = lower_entropy(

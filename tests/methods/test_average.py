@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import mergebench
 from mergebench.errors import HyperparameterError
-from mergebench.hyperparameters import parse_assignments
+from mergebench.merging.hyperparameters import parse_assignments
 from mergebench.methods.average import shares
 
 

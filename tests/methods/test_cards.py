@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mergebench import discovery, hyperparameters, registry
+from mergebench.catalogue import discovery, registry
 from mergebench.cli.method_card import method_card
+from mergebench.merging import hyperparameters
 
 CARDS = registry.methods()
 METHODS = [name for name, card in CARDS.items() if card.role == "method"]

@@ -6,10 +6,12 @@ import torch
 from torch import nn
 
 import mergebench
-from mergebench import ModelPool, Needs, discovery, registry
+from mergebench import ModelPool, Needs
+from mergebench.catalogue import discovery, registry
+from mergebench.catalogue.ready import ready
+from mergebench.data.images import ExplicitBatches
 from mergebench.errors import MergebenchError
-from mergebench.images import ExplicitBatches
-from mergebench.merging import run_method
+from mergebench.merging.contract import run_method
 
 LAYERS = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
 
@@ -240,7 +242,7 @@ def test_outside_the_region_it_walks_over_the_average(mini, case, prefix, start)
         calibration={t: ExplicitBatches(b, t) for t, b in calibration.items()},
         region=inside,
     )
-    merged = run_method(function, pool, {"start": start})
+    merged = run_method(function, pool, {"start": start}, ready)
     mean, begun = mergebench.merge("average", base, experts), mergebench.merge(start, base, experts)
     begun = {n: begun[n] if n in inside else mean[n] for n in begun}
     assert_close(merged, walk(mini, base, begun, experts, calibration, inside))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mergebench.layout import Layout
+from mergebench.merging.layout import Layout
 from mergebench.methods.iso import common_and_specific, flattened_sum
 from mergebench.methods.opcm import accumulated
 from mergebench.methods.svc import calibrated_spectrum, calibrated_whole

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mergebench import registry
-from mergebench.candidate import Candidate
-from mergebench.conformance import check
+from mergebench.catalogue import registry
+from mergebench.conformance.candidate import Candidate
+from mergebench.conformance.properties import check
 
 
 @pytest.mark.parametrize("name", sorted(registry.methods()))

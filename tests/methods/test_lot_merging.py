@@ -6,10 +6,12 @@ import torch
 from torch import nn
 
 import mergebench
-from mergebench import ModelPool, discovery, registry
-from mergebench.images import ExplicitBatches
-from mergebench.merging import run_method
-from mergebench.method import Needs
+from mergebench import ModelPool
+from mergebench.catalogue import discovery, registry
+from mergebench.catalogue.ready import ready
+from mergebench.data.images import ExplicitBatches
+from mergebench.merging.contract import run_method
+from mergebench.merging.method import Needs
 
 
 def features(encoder, batches):
@@ -149,7 +151,7 @@ def test_layers_outside_the_region_are_not_solved(case):
     sources = {t: ExplicitBatches(b, t) for t, b in calibration.items()}
     needs = Needs(base=True, calibration=True)
     pool = ModelPool("lot_merging", needs, base, base.state_dict(), experts, calibration=sources, region=inside)
-    merged = run_method(function, pool, {"samples": 64})
+    merged = run_method(function, pool, {"samples": 64}, ready)
     assert set(pool.diagnostics["condition"]) == {"blocks.1.mlp.fc1", "blocks.1.mlp.fc2"}
     kept = {t: {n: x for n, x in r.items() if f"{n}.weight" in inside} for t, r in rows.items()}
     check(merged, base, experts, kept)

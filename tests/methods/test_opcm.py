@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mergebench
-from mergebench import discovery, hyperparameters, registry
-from mergebench.bench import Bench
+from mergebench.catalogue import discovery, registry
+from mergebench.catalogue.ready import ready
 from mergebench.errors import MergebenchError
-from mergebench.execution import Executor, Recipe
-from mergebench.merging import run_method
+from mergebench.merging import hyperparameters
+from mergebench.merging.contract import run_method
+from mergebench.merging.pool import Earlier, ModelPool
 from mergebench.methods.opcm import accumulated, without_merged_directions
-from mergebench.pool import Earlier, ModelPool
+from mergebench.running.execution import Executor, Recipe
+from mergebench.suites.bench import Bench
 
 MERGED = "merged-so-far"
 
@@ -147,7 +149,7 @@ def one_by_one(base, experts, steps, region=None):
             region=region,
             earlier=Earlier(MERGED, count, report) if carried else None,
         )
-        carried, report, count = run_method(function, pool, resolved), pool.diagnostics, count + len(step)
+        carried, report, count = run_method(function, pool, resolved, ready), pool.diagnostics, count + len(step)
     return carried, report
 
 

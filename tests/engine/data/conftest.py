@@ -10,7 +10,7 @@ from PIL import Image
 
 from mergebench.configuration import TaskConfig
 from mergebench.data.described import make_task
-from mergebench.task import Place, Task
+from mergebench.data.task import Place, Task
 
 SIZE = 16
 

@@ -3,8 +3,8 @@
 import pytest
 
 from mergebench.data import csv_file
+from mergebench.data.image_cache import load_split
 from mergebench.errors import MergebenchError
-from mergebench.image_cache import load_split
 
 ALL = {"train", "test", "validation"}
 

@@ -12,9 +12,9 @@ import pytest
 from mergebench.configuration import TaskConfig
 from mergebench.data import preprocessing
 from mergebench.data.described import make_task
+from mergebench.data.image_cache import load_split
+from mergebench.data.task import SPLITS, Place
 from mergebench.errors import MergebenchError
-from mergebench.image_cache import load_split
-from mergebench.task import SPLITS, Place
 
 CLASSES = ["rose", "oak tree"]
 

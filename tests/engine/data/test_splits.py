@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mergebench.data import splits
+from mergebench.data.task import SPLITS
 from mergebench.errors import MergebenchError
-from mergebench.task import SPLITS
 
 COUNTS = st.fixed_dictionaries(
     {"train": st.integers(4, 30_000)}, optional={"test": st.integers(1, 9_000), "validation": st.integers(1, 9_000)}

@@ -8,8 +8,8 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
 from mergebench.data import preprocessing, tables
+from mergebench.data.image_cache import load_split
 from mergebench.errors import MergebenchError
-from mergebench.image_cache import load_split
 
 NAMES = ["tulip", "rose", "oak_tree"]  # in another order than the card's
 CLASSES = ["Oak tree", "Rose", "Tulip"]
@@ -304,7 +304,9 @@ def test_only_what_is_needed_is_asked_of_the_hub():
 def test_all_splits_are_fetched_where_counts_do_not_say_which_are_used(table, tmp_path, placed, monkeypatch):
     as_parquet(tmp_path / "rows", table, train=TRAIN, test=TEST)
     fetched = []
-    monkeypatch.setattr("mergebench.hub.Hub.folder", lambda self, _, patterns, kind: fetched.append(patterns) or rows)
+    monkeypatch.setattr(
+        "mergebench.weights.hub.Hub.folder", lambda self, _, patterns, kind: fetched.append(patterns) or rows
+    )
     rows = tmp_path / "rows"
     placed(data="owner/rows", classes=CLASSES, counts={"train": 12, "test": 6})
     placed(data="owner/rows", classes=CLASSES, counts={"test": 6})

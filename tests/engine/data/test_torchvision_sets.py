@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mergebench.data import torchvision_sets
+from mergebench.data.image_cache import load_split
+from mergebench.data.task import Place
 from mergebench.errors import MergebenchError
-from mergebench.image_cache import load_split
-from mergebench.task import Place
 
 KANA = ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from mergebench.states import digest
 from mergebench.training.batches import Batches, Preparation, TrainingSet, make_streams
+from mergebench.weights.states import digest
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from mergebench.errors import MergebenchError
-from mergebench.heads import ZeroShotHead
 from mergebench.tasks.tiny.model import create_encoder
 from mergebench.training.batches import Preparation, TrainingSet, make_streams
 from mergebench.training.finetuning import FineTuning, finetune
 from mergebench.training.module import Schedule, parameter_groups
 from mergebench.training.progress import Progress
+from mergebench.zoo.heads import ZeroShotHead
 
 CLASSES, WIDTH, SIDE = 3, 8, 8
 

@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from mergebench.errors import MergebenchError
-from mergebench.measure import measure
+from mergebench.measuring.measure import measure
 from mergebench.training.linear_probe import fit_linear_head, logistic_regression
 
 SCALES = ((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))

@@ -9,7 +9,7 @@ import torchvision.datasets as vision
 import yaml
 
 from mergebench.data import labels
-from mergebench.task import SPLITS
+from mergebench.data.task import SPLITS
 from mergebench.tasks import tiny
 from mergebench.tasks.clip import CARDS, ORDER, TASKS, described
 

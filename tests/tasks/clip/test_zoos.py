@@ -9,12 +9,12 @@ import torch
 import yaml
 
 import mergebench.configs
-from mergebench import registry
-from mergebench.bench import Bench
+from mergebench.catalogue import registry
+from mergebench.catalogue.yaml_files import read_suite
 from mergebench.configuration import SuiteConfig
-from mergebench.plan import merged_settings
+from mergebench.running.plan import merged_settings
+from mergebench.suites.bench import Bench
 from mergebench.tasks.clip import ORDER
-from mergebench.yaml_files import read_suite
 
 FOLDER = Path(mergebench.configs.__file__).parent
 

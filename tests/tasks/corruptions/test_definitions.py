@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import fft, ndimage
 from skimage import data
 
-from mergebench.corruption import SEVERITIES
+from mergebench.data.corruption import SEVERITIES
 from mergebench.tasks.corruptions import CORRUPTIONS
 from mergebench.tasks.corruptions.edges import canny
 

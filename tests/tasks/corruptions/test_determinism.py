@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from mergebench.corruption import SEVERITIES, corrupt
-from mergebench.image_cache import Split, corrupted_digest
+from mergebench.data.corruption import SEVERITIES, corrupt
+from mergebench.data.image_cache import Split, corrupted_digest
 from mergebench.tasks.corruptions import CORRUPTIONS
 from mergebench.tasks.corruptions.sheet import GAP, LABELS, sheet
 
@@ -21,7 +21,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint
 DIGESTS = """
 import hashlib
 import numpy as np
-from mergebench.corruption import SEVERITIES, corrupt
+from mergebench.data.corruption import SEVERITIES, corrupt
 from mergebench.tasks.corruptions import CORRUPTIONS
 
 images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import mergebench.tasks.tiny
-from mergebench.registry import find_task
-from mergebench.task import SPLITS
-from mergebench.tasks.tiny import RENDERED, TASKS, UNRELATED, faces, sources, unrelated
+from mergebench.catalogue.registry import find_task
+from mergebench.data.task import SPLITS
+from mergebench.tasks.tiny import RENDERED, TASKS, UNRELATED
+from mergebench.tasks.tiny.drawing import sources
+from mergebench.tasks.tiny.families import faces, unrelated
 
 FOLDER = Path(mergebench.tasks.tiny.__file__).parent
 TEXT = (FOLDER / "README.md").read_text()
@@ -51,7 +53,7 @@ def test_what_a_card_takes_from_a_package_stands_in_the_table_of_terms():
 
 
 def test_only_the_unrelated_images_show_the_retina():
-    using = [p.name for p in sorted(FOLDER.glob("*.py")) if '"retina"' in p.read_text()]
+    using = [p.name for p in sorted(FOLDER.rglob("*.py")) if '"retina"' in p.read_text()]
     assert using == ["sources.py", "unrelated.py"] and unrelated.PHOTOGRAPH == "retina"
 
 

@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from mergebench.task import SPLITS
-from mergebench.tasks.tiny import RENDERED, TASKS, UNRELATED, sources
-from mergebench.tasks.tiny.draw import SIZE
+from mergebench.data.task import SPLITS
+from mergebench.tasks.tiny import RENDERED, TASKS, UNRELATED
+from mergebench.tasks.tiny.drawing import sources
+from mergebench.tasks.tiny.drawing.draw import SIZE
 
 ORDER = [
     *("sun397", "stanford-cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd"),

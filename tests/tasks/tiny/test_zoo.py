@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import load_file
 
 import mergebench.tasks.tiny
-from mergebench import registry
-from mergebench.bench import Bench
-from mergebench.corruption import corrupt
-from mergebench.heads import ZeroShotHead
+from mergebench.catalogue import registry
+from mergebench.data.corruption import corrupt
+from mergebench.suites.bench import Bench
 from mergebench.tasks.tiny import TASKS, model
-from mergebench.tasks.tiny.captions import Vocabulary
-from mergebench.tasks.tiny.pretrain import class_features, create_pair
+from mergebench.tasks.tiny.pretraining.captions import Vocabulary
+from mergebench.tasks.tiny.pretraining.pretrain import class_features, create_pair
+from mergebench.zoo.heads import ZeroShotHead
 
 WEIGHTS = Path(mergebench.tasks.tiny.__file__).parent / "weights"
 

@@ -1,0 +1,125 @@
+"""Finding merge methods by reading their source: nothing is imported until a method is run."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mergebench.errors import MergebenchError
+from mergebench.merging.method import MethodCard, Needs, check_card, merge_method
+
+
+def scan_package(name: str) -> Iterator[MethodCard]:
+    """Cards of all methods in the modules of a package (or in one module), by its import name.
+
+    Raises:
+        MergebenchError: no such package, or a source that cannot be read.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise MergebenchError(f"entry point of group 'mergebench.methods' names {name!r}, which cannot be imported")
+    if spec.submodule_search_locations is None:
+        yield from scan_file(Path(spec.origin), name)
+        return
+    for path in sorted(Path(spec.origin).parent.glob("*.py")):
+        if path.stem != "__init__":
+            yield from scan_file(path, f"{name}.{path.stem}")
+
+
+def scan_file(path: Path, module: str | None = None) -> Iterator[MethodCard]:
+    """Cards of all `@merge_method` functions of one file.
+
+    Args:
+        path: a Python file.
+        module: its import name; None for a file outside any package.
+
+    Raises:
+        MergebenchError: the file is missing or is not Python.
+    """
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise MergebenchError(f"cannot read the method file {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise MergebenchError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+    except SyntaxError as error:
+        raise MergebenchError(f"{path}:{error.lineno}: not valid Python: {error.msg}") from None
+    for node in tree.body:
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        for decorator in node.decorator_list:
+            if isinstance(decorator, ast.Call) and _callee(decorator) == merge_method.__name__:
+                yield _card(node, decorator, path, module)
+
+
+def _callee(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def _card(node: ast.FunctionDef, decorator: ast.Call, path: Path, module: str | None) -> MethodCard:
+    where = f"{path}:{node.lineno}: @merge_method of {node.name}"
+    try:
+        positional = [_literal(a) for a in decorator.args]
+        given = {k.arg: _literal(k.value) for k in decorator.keywords}
+    except ValueError:
+        raise MergebenchError(f"{where}: arguments must be literals, for the registry reads them unexecuted") from None
+    except TypeError as error:  # a need that does not exist
+        raise MergebenchError(f"{where}: {error}") from None
+    try:
+        bound = inspect.signature(merge_method).bind(*positional, **given).arguments
+    except TypeError as error:
+        raise MergebenchError(f"{where}: {error}") from None
+    hyper = {
+        a.arg: (ast.unparse(a.annotation) if a.annotation else "", ast.unparse(d) if d else "")
+        for a, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    }
+    card = MethodCard(
+        **bound,
+        doc=ast.get_docstring(node) or "",
+        hyperparameters=hyper,
+        path=str(path),
+        module=module,
+        function=node.name,
+    )
+    check_card(card.name, card.role, card.fidelity, [*card.ranges, *([card.starts] if card.starts else [])], hyper)
+    return card
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and _callee(node) == Needs.__name__:
+        return Needs(*map(_literal, node.args), **{k.arg: _literal(k.value) for k in node.keywords})
+    if isinstance(node, ast.Dict):
+        return {_literal(k): _literal(v) for k, v in zip(node.keys, node.values, strict=True)}
+    return ast.literal_eval(node)
+
+
+def load_function(card: MethodCard) -> Callable:
+    """Import a method's file and return its function.
+
+    Raises:
+        MergebenchError: the import fails; the message says with what.
+    """
+    try:
+        if card.module is not None:
+            module = importlib.import_module(card.module)
+        else:
+            # A stable, path-made name: the same plug-in file asked for twice is one module.
+            name = f"mergebench_plugin_{abs(hash(card.path)):x}"
+            if name not in sys.modules:
+                spec = importlib.util.spec_from_file_location(name, card.path)
+                module = importlib.util.module_from_spec(spec)
+                # Dataclasses look their module up while it is still being executed.
+                sys.modules[name] = module
+                try:
+                    spec.loader.exec_module(module)
+                except BaseException:
+                    del sys.modules[name]
+                    raise
+            module = sys.modules[name]
+    except Exception as error:
+        raise MergebenchError(f"method {card.name!r}: importing {card.path} failed: {error!r}") from error
+    return getattr(module, card.function)

@@ -1,0 +1,156 @@
+"""Modules as their source has them: what is defined, what is imported, and where that is; nothing is run."""
+
+import ast
+import importlib.util
+from functools import cached_property
+from pathlib import Path
+
+from mergebench.catalogue.syntax import imports_of, names_bound, says_nothing
+from mergebench.errors import MergebenchError
+
+OURS = "mergebench"
+PLAIN = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign, ast.AugAssign)
+
+
+class Module:
+    """One file.
+
+    Args:
+        path: of the file.
+        name: its import name; empty for a file outside any package.
+        home: the folder of the package that it is of, or of the modules beside it; None where there are none.
+        package: that package's name; empty for modules beside it.
+
+    Raises:
+        MergebenchError: it cannot be read, or is not Python.
+    """
+
+    def __init__(self, path: Path, name: str, home: Path | None = None, package: str = "") -> None:
+        self.path, self.name, self.home, self.package = path, name, home, package
+        try:
+            self.tree = ast.parse(read_source(path), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise MergebenchError(f"cannot read {path}: {error}") from None
+        except SyntaxError as error:
+            raise MergebenchError(f"{path}:{error.lineno}: not valid Python: {error.msg}") from None
+        # Name -> the statements that make it; none where only a loose statement does.
+        self.definitions: dict[str, list[ast.stmt]] = {}
+        self.loose: list[ast.stmt] = []  # what runs whatever is used of the module
+        for statement in self.tree.body:
+            if not says_nothing(statement):
+                plain = isinstance(statement, PLAIN)
+                self.loose += [] if plain else [statement]
+                for bound in names_bound(statement):
+                    self.definitions.setdefault(bound, []).extend([statement] if plain else [])
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is one of mergebench's own."""
+        return self.name.partition(".")[0] == OURS
+
+    @cached_property
+    def imports(self) -> dict[str, list[tuple[str, str]]]:
+        """Name -> the (module, what of it) that it may stand for; the module itself where the second is empty.
+
+        Imports inside functions count for the whole file, and those for type checkers too: a package may hand names on
+        so.
+        """
+        found: dict[str, list[tuple[str, str]]] = {}
+        for node in imports_of(self.tree):
+            for alias in node.names:
+                if isinstance(node, ast.ImportFrom):
+                    found.setdefault(alias.asname or alias.name, []).append((self._start(node), alias.name))
+                else:
+                    bound = alias.asname or alias.name.partition(".")[0]
+                    found.setdefault(bound, []).append((alias.name if alias.asname else bound, ""))
+        return found
+
+    @cached_property
+    def imported(self) -> list[str]:
+        """The full names of all that may be modules among what is imported, and of the packages that are run for it."""
+        names = dict.fromkeys(with_packages(self.name)[1:])
+        for node in imports_of(self.tree):
+            for alias in node.names:
+                name = alias.name
+                if isinstance(node, ast.ImportFrom):
+                    name = f"{self._start(node)}.{alias.name}"
+                names |= dict.fromkeys(with_packages(name))
+        return list(names)
+
+    def _start(self, node: ast.ImportFrom) -> str:
+        parts = self.name.split(".")
+        parts = parts if self.path.stem == "__init__" else parts[:-1]
+        above = parts[: len(parts) - node.level + 1] if node.level else []
+        return ".".join([*above, *filter(None, [node.module])])
+
+    def statements(self, name: str) -> list[ast.stmt]:
+        """What makes a definition, or a `Class.method`."""
+        outer, _, inner = name.partition(".")
+        found = self.definitions.get(outer, [])
+        if inner:
+            found = [s for c in found for s in getattr(c, "body", []) if inner == getattr(s, "name", "")]
+        return found
+
+
+def read_source(path: Path) -> str:
+    """A source file's text."""
+    return path.read_text(encoding="utf-8")
+
+
+def with_packages(name: str) -> list[str]:
+    """A module's name and those of the packages that are run when it is imported, the innermost first."""
+    parts = name.split(".")
+    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+
+
+class Shelf:
+    """Modules by name, each read once."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, Module] = {}
+        self._places: dict[str, Path | None] = {}
+
+    def module(self, path: Path, name: str) -> Module:
+        """The module of a file, whoever's it is."""
+        parts = name.split(".")
+        home, package = None, ""
+        if not name:
+            home = path.parent
+        elif parts[0] != OURS and len(parts) > 1:
+            home, package = path.parents[len(parts) - 2], parts[0]
+        return self._kept(path, name, home, package)
+
+    def find(self, name: str, asking: Module) -> Module | None:
+        """The module that an import means: mergebench's, or one of the importing file's own; else None."""
+        if name.partition(".")[0] == OURS:
+            return self.ours(name)
+        if asking.home is None or not (not asking.package or f"{name}.".startswith(f"{asking.package}.")):
+            return None
+        inside = name.removeprefix(asking.package).strip(".")
+        place = asking.home.joinpath(*inside.split(".")) if inside else asking.home
+        path = _file_at(place, bool(inside))
+        return self._kept(path, name, asking.home, asking.package) if path else None
+
+    def _kept(self, path: Path, name: str, home: Path | None = None, package: str = "") -> Module:
+        if path not in self._read:
+            self._read[path] = Module(path, name, home, package)
+        return self._read[path]
+
+    def ours(self, name: str) -> Module | None:
+        """One of mergebench's own modules; its parts lie in folders that only the import system knows."""
+        if name not in self._places:
+            top, rest = ".".join(name.split(".")[:2]), name.split(".")[2:]
+            spec = importlib.util.find_spec(top)
+            folders = spec and spec.submodule_search_locations
+            if folders:
+                self._places[name] = _file_at(Path(next(iter(folders))).joinpath(*rest), bool(rest))
+            else:
+                self._places[name] = Path(spec.origin) if spec and not rest else None
+        path = self._places[name]
+        return self._kept(path, name) if path else None
+
+
+def _file_at(place: Path, named: bool) -> Path | None:
+    """The file of a module at a place without its ending; the folder of a whole package has no name of its own."""
+    files = ([place.with_name(f"{place.name}.py")] if named else []) + [place / "__init__.py"]
+    return next((f for f in files if f.is_file()), None)

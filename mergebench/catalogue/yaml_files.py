@@ -1,0 +1,161 @@
+"""Reading zoos, suites and studies from YAML: what is wrong with a file is said in one line."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mergebench.catalogue import registry
+from mergebench.configuration import MODELS, StudyConfig, SuiteConfig, ZooConfig
+from mergebench.errors import MergebenchError, nearest, unprefixed
+
+Section = TypeVar("Section", bound=BaseModel)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error: the first would be lost without a word."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """As SafeLoader's, but for keys that stand twice: as written, before `<<` brings in others."""
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return node
+
+
+def kind_of(file: str) -> str:
+    """What a YAML file of one's own is: the kind (`suites`, `studies`, `zoos`) that most of its fields are of.
+
+    Raises:
+        MergebenchError: no such file, or not YAML.
+    """
+    if not Path(file).is_file():
+        raise MergebenchError(f"no such file: {file}")
+    return _likeliest(read_yaml(Path(file)))
+
+
+def _likeliest(content: Any, unless: str = "suites") -> str:
+    """The kind that has most of the fields; `unless` others have more than it."""
+    fields = content.keys() if isinstance(content, dict) else set()
+    kinds = [unless, *(kind for kind in MODELS if kind != unless)]
+    return max(kinds, key=lambda kind: len(fields & MODELS[kind].model_fields.keys()))
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds, unchecked.
+
+    Raises:
+        MergebenchError: it cannot be read, or is not YAML; the message says where.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise MergebenchError(f"cannot read {path}: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = (
+            f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else " ".join(str(error).split())
+        )
+        raise MergebenchError(f"{path} is not valid YAML: {where}") from None
+
+
+def _read(kind: str, name: str) -> Any:
+    path = registry.config_file(kind, name)
+    content, model = read_yaml(path), MODELS[kind]
+    namesake = registry.config_files(kind).get(path.stem)
+    if namesake not in (None, path) and read_yaml(namesake) != content:
+        raise MergebenchError(
+            f"{name}: results would call it {path.stem!r}, as a registered {registry.SINGULAR[kind]}; rename it"
+        )
+    try:
+        return checked(model, content)
+    except MergebenchError as error:
+        reason = str(error)
+    other = _likeliest(content, unless=kind)
+    if other != kind:
+        is_, wanted = registry.SINGULAR[other], registry.SINGULAR[kind]
+        reason = f"these are the fields of a {is_}, not of a {wanted}; `run` takes it as --{is_}"
+    raise MergebenchError(f"{path}: {reason}")
+
+
+def checked(model: type[Section], content: Any) -> Section:
+    """What a file's fields come to.
+
+    Raises:
+        MergebenchError: the first thing that is wrong with them, in one line.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise MergebenchError(_reason(model, error)) from None
+
+
+def _reason(model: type[BaseModel], error: ValidationError) -> str:
+    """The first thing wrong in a file, in one line; a field that is misspelt before one that is missing for it."""
+    # Of a union's several complaints, one about a number's range says more than one about the other's type.
+    ranked = ("extra_forbidden", "greater_than", "greater_than_equal", "less_than", "less_than_equal")
+    first = min(error.errors(), key=lambda e: ranked.index(e["type"]) if e["type"] in ranked else len(ranked))
+    if not first["loc"] and first["type"] == "value_error":  # of fields that do not fit together, which it names
+        return unprefixed(first["msg"])
+    *section, name = first["loc"] or ("the file",)
+    where = ".".join(str(part) for part in (*section, name) if "[" not in str(part))  # pydantic's names of types
+    where = re.sub(r"^described\b", "tasks", where)  # as the file has it
+    if first["type"] == "extra_forbidden":
+        return f"{where}: there is no such field; {nearest(str(name), list(_at(model, section).model_fields))}"
+    if first["type"] == "model_type":
+        fields = ", ".join(_at(model, first["loc"]).model_fields)
+        return f"{where}: must be a section with fields ({fields}), not {first['input']!r}"
+    # What a whole section holds would bury the reason.
+    got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
+    return f"{where}: {unprefixed(first['msg'])}{got}"
+
+
+def _at(model: type[BaseModel], where: Sequence[str | int]) -> type[BaseModel]:
+    """The section of a file at a place; names of points and the like are no sections of their own."""
+    for name in where:
+        field = model.model_fields.get(name)
+        inner = [t for t in _types(field.annotation) if issubclass(t, BaseModel)] if field else []
+        model = inner[0] if inner else model
+    return model
+
+
+def _types(annotation: Any) -> list[type]:
+    """The classes that an annotation is made of."""
+    parts = get_args(annotation)
+    return [t for part in parts for t in _types(part)] if parts else [annotation] * isinstance(annotation, type)
+
+
+def read_suite(name: str) -> SuiteConfig:
+    """A suite by name, or from a YAML file of one's own.
+
+    Raises:
+        MergebenchError: unknown, not YAML, or a field that does not fit.
+    """
+    return _read("suites", name)
+
+
+def read_zoo(name: str) -> ZooConfig:
+    """A zoo by name, or from a YAML file of one's own; raises as `read_suite` does."""
+    return _read("zoos", name)
+
+
+def read_study(name: str) -> StudyConfig:
+    """A study by name, or from a YAML file of one's own; raises as `read_suite` does."""
+    return _read("studies", name)
+
+
+def short_name(name: str) -> str:
+    """The name under which a suite, study or zoo is stored: a registered name as it is, a file by its stem."""
+    return Path(name).stem if name.endswith((".yaml", ".yml")) else name
+
+
+def beside(named: str, where: str) -> str:
+    """What a study names as its suite, or a suite as its zoo: a file beside it, or else from the current folder."""
+    file = Path(where).parent / named
+    return str(file) if named.endswith((".yaml", ".yml")) and file.is_file() else named

@@ -1,0 +1,184 @@
+"""Decoded images on disk: rendered or decoded once, then memory-mapped by every method, seed and process."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from mergebench.data.array_files import PARTS, Progress, builder, in_order, progress_bar, write_images
+from mergebench.data.corruption import Corruption, corrupted
+from mergebench.data.task import SPLITS, ImageTable, Task
+from mergebench.errors import MergebenchError
+from mergebench.weights.states import writing
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a task.
+
+    Args:
+        images: uint8 [N, H, W, 3], memory-mapped.
+        labels: int64 [N].
+        digest: SHA-256 (16 hex digits) of both.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    digest: str
+
+
+def cache_root() -> Path:
+    """Where decoded images are kept: `MERGEBENCH_CACHE`, or the user's cache folder."""
+    return Path(os.environ.get("MERGEBENCH_CACHE") or platformdirs.user_cache_dir("mergebench"))
+
+
+def load_split(task: Task, split: str, progress: Progress = progress_bar) -> Split:
+    """A task's split from the cache, decoded first if it is not there.
+
+    The file with the digest is written last and each file appears whole, so an interrupted build is built again. Of
+    several processes that ask at once, one decodes and the others wait.
+
+    Args:
+        task: whose; placed, if it has places.
+        split: which.
+        progress: tells how far a table of images is decoded.
+
+    Raises:
+        MergebenchError: no such split, data that contradict the card, an image that cannot be decoded, or a cache that
+            cannot be written or has no room.
+    """
+    if split not in SPLITS:
+        raise MergebenchError(f"no split {split!r}; there are: {', '.join(SPLITS)}")
+    folder = _folder(task)
+    paths = [folder / f"{split}.{part}" for part in PARTS]
+    if not _complete(paths):
+        with builder(folder, split):
+            if not _complete(paths):  # another process may just have made it
+                _build(task, split, paths, progress)
+    digest = json.loads(paths[2].read_text())["digest"]
+    images, labels = np.load(paths[0], mmap_mode="r"), np.load(paths[1])
+    _check(task, split, images, labels)  # again: the card may say otherwise than when they were made
+    return Split(images, labels, digest)
+
+
+def _build(task: Task, split: str, paths: list[Path], progress: Progress) -> None:
+    found, sha = task.load(split), hashlib.sha256()
+    if isinstance(found, ImageTable):
+        labels = found.labels
+        _check_labels(task, split, len(labels), labels)
+        shape, images = _decoded(task, split, found)
+        images = progress(images, len(labels), f"{task.card.name}: {split}")
+        write_images(paths[0], _hashed(images, sha), (len(labels), *shape))
+    else:
+        images, labels = found
+        _check(task, split, images, labels)
+        with writing(paths[0]) as temporary, temporary.open("wb") as file:
+            np.save(file, images)
+        sha.update(images.tobytes())
+    with writing(paths[1]) as temporary, temporary.open("wb") as file:
+        np.save(file, labels)
+    sha.update(labels.tobytes())
+    with writing(paths[2]) as temporary:
+        digest = sha.hexdigest()[:16]
+        temporary.write_text(json.dumps({"digest": digest, "bytes": [p.stat().st_size for p in paths[:2]]}))
+
+
+def _decoded(task: Task, split: str, table: ImageTable) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
+    """The shape of a table's images, and the images in order."""
+
+    told = table.told
+    table = replace(table, told=lambda index: f"task {task.card.name!r}, split {split!r}: {told(index)}")
+
+    def checked(index: int) -> np.ndarray:
+        made = table.image(index)
+        if made.dtype != np.uint8 or made.shape != first.shape or made.ndim != 3 or made.shape[2] != 3:
+            raise MergebenchError(
+                f"{table.told(index)} is {made.dtype} {list(made.shape)}, "
+                f"not uint8 [H, W, 3] as large as the first, {list(first.shape)}"
+            )
+        return made
+
+    first = table.image(0)
+    return first.shape, in_order(checked, len(table.labels))
+
+
+def _hashed(images: Iterable[np.ndarray], sha: "hashlib._Hash") -> Iterator[np.ndarray]:
+    """The same images, which the hash has seen: their file need not be read again."""
+    for image in images:
+        sha.update(np.ascontiguousarray(image).data)
+        yield image
+
+
+def corrupted_split(task: Task, split: str, clean: Split, corruption: Corruption, severity: int) -> Split:
+    """A split under a corruption, made the first time and kept in the cache.
+
+    Args:
+        task, split, clean: whose images.
+        corruption: which.
+        severity: 1 to 5.
+
+    Raises:
+        MergebenchError: no such severity, or a cache that cannot be written or has no room.
+    """
+    folder, name = _folder(task), f"{split}.{corruption.label(severity)}"
+    path, beside = folder / f"{name}.images.npy", folder / f"{split}.images.npy"
+
+    def whole() -> bool:  # an image keeps its size, so a whole file is as long as that of the clean images
+        return path.exists() and path.stat().st_size == beside.stat().st_size
+
+    if not whole():
+        with builder(folder, name):
+            if not whole():
+                images = corrupted(corruption, clean.images, severity, f"{task.card.name}/{split}")
+                write_images(path, images, clean.images.shape)
+    return Split(np.load(path, mmap_mode="r"), clean.labels, corrupted_digest(clean, corruption, severity))
+
+
+def corrupted_digest(clean: Split, corruption: Corruption, severity: int) -> str:
+    """The digest of a split under a corruption, known before its images are made: they are a function of these."""
+    return hashlib.sha256(f"{clean.digest}|{corruption.label(severity)}".encode()).hexdigest()[:16]
+
+
+def _folder(task: Task) -> Path:
+    return cache_root() / "images" / f"{task.card.name}-{task.fingerprint}"
+
+
+def _complete(paths: list[Path]) -> bool:
+    try:
+        return json.loads(paths[2].read_text())["bytes"] == [p.stat().st_size for p in paths[:2]]
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _check(task: Task, split: str, images: np.ndarray, labels: np.ndarray) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise MergebenchError(
+            f"task {task.card.name!r}: split {split!r} is {images.dtype} {list(images.shape)}, "
+            "not uint8 images [N, H, W, 3]"
+        )
+    _check_labels(task, split, len(images), labels)
+
+
+def _check_labels(task: Task, split: str, images: int, labels: np.ndarray) -> None:
+    card = task.card
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise MergebenchError(
+            f"task {card.name!r}: labels of {split!r} are {labels.dtype} {list(labels.shape)}, not whole numbers [N]"
+        )
+    if images != card.splits[split] or len(labels) != images:
+        raise MergebenchError(
+            f"task {card.name!r}: split {split!r} has {images} images and {len(labels)} labels, "
+            f"but its card says {card.splits[split]}"
+        )
+    if not images:
+        raise MergebenchError(f"task {card.name!r}: split {split!r} has no images")
+    strange = labels[(labels < 0) | (labels >= len(card.classes))]
+    if len(strange):
+        raise MergebenchError(
+            f"task {card.name!r}: split {split!r} has label {strange[0]}, but its card {len(card.classes)} classes"
+        )

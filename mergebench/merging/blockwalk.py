@@ -1,0 +1,162 @@
+"""One walk through the blocks that serves RegMean and RegMean++; its steps serve others that solve on activations.
+
+Block by block, each expert's block is run on its stream of tokens, the Gram of every linear layer's inputs is taken,
+and the layer's merged weight is solved. What the streams carry is the only difference between the methods:
+
+- source "expert":  each stream has gone through that expert's own blocks (RegMean).
+- source "merged":  each stream has gone through the blocks merged so far (RegMean++).
+
+Within a block, granularity "block" runs the expert's own block; "linear" puts every sub-layer already merged in its
+place first, so that dependencies inside the block enter as well (an ablation).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from mergebench.merging.layout import Block, embed_images, load_part
+from mergebench.merging.least_squares import GramSum, LayerRegression
+from mergebench.merging.pool import ModelPool
+from mergebench.weights.states import StateDict
+
+
+class _LastInputSeen(Exception):
+    """Ends a forward pass: the last layer's input is known, and its output would be thrown away."""
+
+
+def walk_blocks(
+    pool: ModelPool, *, source: str, alpha: float, samples: int, ridge: float = 0.0, granularity: str = "block"
+) -> StateDict:
+    """Merge all linear layers of the blocks by regression on their inputs; all other parameters are averaged.
+
+    Memory does not grow with the number of experts but for the token streams: one regression per linear layer of one
+    block is held at a time.
+
+    Args:
+        pool: needs `calibration`.
+        source: "expert" or "merged"; see above.
+        alpha: factor on the Grams' off-diagonal entries.
+        samples: calibration images per task.
+        ridge: pull towards the average; see `LayerRegression`.
+        granularity: "block" or "linear"; see above.
+
+    Returns:
+        The merged state. The pool's report gains `condition`: layer -> condition number of its summed Gram.
+    """
+    layout = pool.layout
+    merged = pool.map_experts(lambda experts: experts.mean(0))
+    runner = pool.encoder()
+    (streams,) = embed_tasks(pool, [(runner, merged if source == "merged" else None)], samples)
+    conditions: dict[str, float] = {}
+    for index, block in enumerate(layout.blocks):
+        module = runner.blocks[index]
+        parameters = tuple(n for n in layout.shapes if n.startswith(block.name + "."))
+        # Outside the region a layer stays the average, so that the merged prefix is what the result will really hold.
+        solved = tuple(n for n in block.linears if pool.inside(f"{n}.weight"))
+        groups = [solved] if granularity == "block" else [(name,) for name in solved]
+        for group in filter(None, groups):
+            # A linear layer's average is what its merged weight deviates from, so it is read before it is overwritten.
+            regressions = {n: LayerRegression(merged[f"{n}.weight"].to(pool.device), alpha, ridge) for n in group}
+            for task in pool.tasks:
+                expert = pool.experts[task]
+                load_part(runner, expert if granularity == "block" else merged, parameters)
+                grams = _grams(module, block, group, streams[task])
+                for name in group:
+                    regressions[name].add(grams[name].mean(), expert[f"{name}.weight"])
+            for name, regression in regressions.items():
+                solution = regression.solve()
+                merged[f"{name}.weight"] = solution.weight.to("cpu", layout.dtypes[f"{name}.weight"])
+                conditions[name] = solution.condition
+        if index + 1 < len(layout.blocks):
+            advance(pool, runner, index, parameters, merged if source == "merged" else None, streams)
+    pool.report(condition=conditions)
+    return merged
+
+
+def embed_tasks(
+    pool: ModelPool, through: Sequence[tuple[nn.Module, StateDict | None]], samples: int
+) -> list[dict[str, list[Tensor]]]:
+    """Tokens of every task's calibration images, which are read once.
+
+    Args:
+        pool: needs `calibration`.
+        through: the models to send them through, each with the merged weights, or None for every expert's own.
+        samples: images per task.
+
+    Returns:
+        For each of `through`: task -> batches [B, N, D].
+    """
+    streams: list[dict[str, list[Tensor]]] = [{task: [] for task in pool.tasks} for _ in through]
+    for task in pool.tasks:
+        for runner, merged in through:
+            load_part(runner, merged or pool.experts[task], pool.layout.embedding)
+        with torch.no_grad():
+            for images in pool.calibration(task, samples):
+                for stream, (runner, _) in zip(streams, through, strict=True):
+                    stream[task].append(embed_images(runner, images))
+    return streams
+
+
+def advance(
+    pool: ModelPool,
+    runner: nn.Module,
+    index: int,
+    parameters: tuple[str, ...],
+    merged: StateDict | None,
+    streams: dict[str, list[Tensor]],
+) -> None:
+    """Send every stream through block `index`: the merged one, or (None) each expert's own; in place."""
+    for task, tokens in streams.items():
+        load_part(runner, merged or pool.experts[task], parameters)
+        with torch.no_grad():
+            for i, batch in enumerate(tokens):
+                tokens[i] = runner.blocks[index](batch)
+
+
+def _grams(module: nn.Module, block: Block, group: tuple[str, ...], stream: list[Tensor]) -> dict[str, GramSum]:
+    """Grams of the inputs of the layers in `group`, over all batches of a stream."""
+    layers = {name: module.get_submodule(name.removeprefix(block.name + ".")) for name in group}
+    grams = {n: GramSum(layer.in_features, layer.weight.device) for n, layer in layers.items()}
+
+    def observe(name: str) -> Callable:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            grams[name].add(inputs[0])
+            if name == group[-1]:
+                raise _LastInputSeen
+
+        return hook
+
+    with _hooks(layers, observe), torch.no_grad():
+        for batch in stream:
+            try:
+                module(batch)
+            except _LastInputSeen:
+                continue
+    return grams
+
+
+@contextmanager
+def recorded_inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """What each module was fed in the last forward pass, by the names that `modules` gives them; updated in place."""
+    seen: dict[str, Tensor] = {}
+
+    def observe(name: str) -> Callable:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            seen[name] = inputs[0]
+
+        return hook
+
+    with _hooks(modules, observe):
+        yield seen
+
+
+@contextmanager
+def _hooks(layers: Mapping[str, nn.Module], observe: Callable[[str], Callable]) -> Iterator[None]:
+    handles = [layer.register_forward_pre_hook(observe(name)) for name, layer in layers.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,326 @@
+"""The model pool: all that a merge method may see of its inputs, and nothing that it did not declare."""
+
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mergebench import seeds
+from mergebench.data.images import ImageSource
+from mergebench.errors import MergebenchError, MethodError, NeedsError
+from mergebench.merging.layout import Layout
+from mergebench.merging.method import Needs
+from mergebench.weights.states import StateDict
+
+# Gradients and activations of one batch must fit beside the models.
+PASS_SIZE = 64
+
+# (a method's name, what is set of it) -> its function, all its hyper-parameters, its needs under them.
+Find = Callable[[str, Mapping[str, Any]], tuple[Callable, dict[str, Any], Needs]]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a step of a sequence knows of the steps before it.
+
+    Args:
+        name: the expert that stands for all that was merged so far.
+        tasks: how many tasks that is.
+        report: what the method reported at the step before.
+    """
+
+    name: str
+    tasks: int
+    report: Mapping[str, Any]
+
+
+class ReadOnlyState(Mapping[str, Tensor]):
+    """A view of weights that hands out copies in computing precision, so that no method can change its inputs."""
+
+    def __init__(self, state: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> None:
+        self._state, self._device, self._dtype = state, device, dtype
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = self._state[name].detach()
+        return tensor.to(self._device, self._dtype if tensor.is_floating_point() else tensor.dtype, copy=True)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._state)
+
+    def __len__(self) -> int:
+        return len(self._state)
+
+
+class FinishedState(Mapping[str, Tensor]):
+    """A view of weights as a result has them: in the base's dtypes, on the CPU, a copy of each when it is asked for."""
+
+    def __init__(self, state: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype]) -> None:
+        self._state, self._dtypes = state, dtypes
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._state[name].detach().to("cpu", self._dtypes[name], copy=True)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._dtypes)
+
+    def __len__(self) -> int:
+        return len(self._dtypes)
+
+
+class ModelPool:
+    """The experts, and whatever else the method's `Needs` declare.
+
+    Experts are ordered by task name, whatever order they were handed in, so that a result cannot depend on it.
+
+    Args:
+        method: the method's name, for messages.
+        needs: what it declared; all else is refused.
+        architecture: a VisionTransformer whose structure the weights have; its values are used only as `base`.
+        base: the pre-trained weights.
+        experts: task -> weights (a `SafetensorsState` is read lazily).
+        calibration, test_inputs: task -> images.
+        heads: task -> classifier.
+        joint: the weights of one model trained on all tasks.
+        region: names of the parameters that are merged; the others become the experts' average. All, if None.
+        earlier: in a sequence, what is known of the steps before.
+        seed: of everything random.
+        device: where tensors are handed out.
+
+    Raises:
+        NeedsError: something declared was not given.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        needs: Needs,
+        architecture: nn.Module,
+        base: Mapping[str, Tensor],
+        experts: Mapping[str, Mapping[str, Tensor]],
+        *,
+        calibration: Mapping[str, ImageSource] | None = None,
+        test_inputs: Mapping[str, ImageSource] | None = None,
+        heads: Mapping[str, nn.Module] | None = None,
+        joint: Mapping[str, Tensor] | None = None,
+        region: Collection[str] | None = None,
+        earlier: Earlier | None = None,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if not experts:
+            raise MergebenchError("there are no experts to merge")
+        self.tasks = tuple(sorted(experts))
+        self.layout = Layout(architecture)
+        self.seed = seed
+        self.device = torch.device(device)
+        # What is computed in: the finest precision of base and experts, but no less than float32, for sums over experts
+        # in half precision would lose what the experts differ in.
+        self.dtype = torch.promote_types(self.layout.precision, torch.float32)
+        for expert in experts.values():
+            self.dtype = torch.promote_types(self.dtype, expert[self.layout.floating[0]].dtype)
+        self.diagnostics: dict[str, Any] = {}
+        self.earlier = earlier
+        # How another method is found, for one whose card says that it starts from another; whoever runs it knows.
+        self.find: Find | None = None
+        self._region = region
+        self._method, self._needs, self._architecture = method, needs, architecture
+        self._base = ReadOnlyState(base, self.device, self.dtype)
+        self._experts = {t: ReadOnlyState(experts[t], self.device, self.dtype) for t in self.tasks}
+        self._given = {"calibration": calibration, "test_inputs": test_inputs, "heads": heads}
+        for need, given in self._given.items():
+            lacking = [t for t in self.tasks if t not in (given or {})]
+            if getattr(needs, need) and lacking:
+                raise NeedsError(f"method {method!r} needs {need}: give {need}= for task {', '.join(lacking)}")
+        if needs.joint and joint is None:
+            raise NeedsError(f"method {method!r} needs a model trained on {', '.join(self.tasks)} together")
+        self._joint = joint
+
+    def inside(self, name: str) -> bool:
+        """Whether a parameter is to be merged; those outside the region will be the average, whatever a method says.
+
+        Methods need not ask. One that feeds on its own result, layer by layer, should.
+        """
+        return self._region is None or name in self._region
+
+    def lent_to(self, method: str, needs: Needs) -> "ModelPool":
+        """The same inputs for another method, from whose result this one starts; its report is its own.
+
+        Raises:
+            NeedsError: it needs what this method did not declare.
+        """
+        for need in needs.names():
+            self._require(need)
+        lent = copy.copy(self)
+        lent._method, lent._needs, lent.diagnostics = method, needs, {}
+        if self.earlier is not None:  # what it reported itself then stands where its reports are put
+            lent.earlier = replace(self.earlier, report=self.earlier.report.get("start", {}))
+        return lent
+
+    def _require(self, need: str) -> None:
+        if not getattr(self._needs, need):
+            raise NeedsError(
+                f"method {self._method!r} reads {need}, which it did not declare: "
+                f"add needs=Needs({need}=True) to its @merge_method"
+            )
+
+    @property
+    def base(self) -> Mapping[str, Tensor]:
+        """The pre-trained weights (copies, at least float32); needs `base`."""
+        self._require("base")
+        return self._base
+
+    @property
+    def experts(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """task -> fine-tuned weights (copies, at least float32), ordered by task name."""
+        return self._experts
+
+    @property
+    def joint(self) -> Mapping[str, Tensor]:
+        """The weights of one model trained on all tasks (copies, at least float32); needs `joint`."""
+        self._require("joint")
+        return ReadOnlyState(self._joint, self.device, self.dtype)
+
+    @property
+    def heads(self) -> dict[str, nn.Module]:
+        """task -> frozen classifier (a copy) on the pool's device; needs `heads`."""
+        self._require("heads")
+        heads = {t: copy.deepcopy(self._given["heads"][t]).to(self.device, self.dtype) for t in self.tasks}
+        for head in heads.values():
+            head.eval().requires_grad_(False)
+        return heads
+
+    def calibration(self, task: str, samples: int, batch_size: int = PASS_SIZE) -> Iterator[Tensor]:
+        """Normalised calibration images [B, 3, H, W] of a task, `samples` in all; needs `calibration`.
+
+        Batches that a caller handed in explicitly are all used, in the order given, whatever `samples` says.
+        """
+        self._require("calibration")
+        for images, _ in self._given["calibration"][task].once(samples, batch_size):
+            yield images.to(self.device, self.dtype, copy=True)
+
+    def labelled_calibration(
+        self, task: str, samples: int, batch_size: int = PASS_SIZE
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """As `calibration`, with labels [B]; needs `calibration` and `labels`.
+
+        Raises:
+            NeedsError: the batches handed in carry no labels.
+        """
+        self._require("calibration")
+        self._require("labels")
+        for images, labels in self._given["calibration"][task].once(samples, batch_size):
+            if labels is None:
+                raise NeedsError(f"method {self._method!r} needs labels: give task {task!r} (images, labels) pairs")
+            yield images.to(self.device, self.dtype, copy=True), labels.to(self.device, copy=True)
+
+    def stream(self, need: str, task: str, batch_size: int) -> Iterator[Tensor]:
+        """Unlabelled images of a task without end, reshuffled on every pass.
+
+        Args:
+            need: `calibration` or `test_inputs`; it must be declared.
+            task: whose images.
+            batch_size: images a batch.
+        """
+        self._require(need)
+        for images, _ in self._given[need][task].forever(batch_size):
+            yield images.to(self.device, self.dtype, copy=True)
+
+    def encoder(self, state: Mapping[str, Tensor] | None = None) -> nn.Module:
+        """A new encoder in eval mode, without gradients, that holds `state`.
+
+        Args:
+            state: all its weights; without it every floating-point value is NaN, so that what was never loaded shows.
+        """
+        encoder = copy.deepcopy(self._architecture).to(self.device, self.dtype).eval().requires_grad_(False)
+        if state is None:
+            for tensor in encoder.state_dict().values():
+                if tensor.is_floating_point():
+                    tensor.fill_(float("nan"))
+        else:
+            encoder.load_state_dict({n: state[n] for n in self.layout.shapes})
+        return encoder
+
+    def finish(self, state: Mapping[str, Tensor]) -> StateDict:
+        """The state in the base's order and dtypes, on the CPU, sharing no memory with anything.
+
+        Raises:
+            MethodError: a tensor is missing.
+        """
+        lacking = next((n for n in self.layout.dtypes if n not in state), None)
+        if lacking is not None:
+            raise MethodError(f"method {self._method!r}: its result lacks {lacking!r}")
+        return dict(FinishedState(state, self.layout.dtypes))
+
+    def finished_experts(self) -> dict[str, Mapping[str, Tensor]]:
+        """task -> the expert as a result, read tensor by tensor: all of them need not fit into memory."""
+        return {task: FinishedState(expert, self.layout.dtypes) for task, expert in self._experts.items()}
+
+    def vector(self, task: str, name: str) -> Tensor:
+        """One parameter of one task vector [*shape], theta_t - theta_0; needs `base`."""
+        return self.experts[task][name] - self.base[name]
+
+    def vectors(self, name: str) -> Tensor:
+        """One parameter's task vectors [T, *shape], theta_t - theta_0, in the order of `tasks`; needs `base`."""
+        base = self.base[name]
+        return self._stacked(name) - base
+
+    def map_names(self, merge: Callable[[str], Tensor]) -> StateDict:
+        """Merge parameter by parameter; what `merge` reads of the others is its own affair.
+
+        Args:
+            merge: a parameter's name -> merged [*shape]. Integer buffers are taken from one expert, unasked.
+        """
+        merged: StateDict = {}
+        for name, dtype in self.layout.dtypes.items():
+            if dtype.is_floating_point:
+                merged[name] = merge(name).detach().to("cpu", dtype, copy=True)
+            else:
+                merged[name] = next(iter(self._experts.values()))[name].cpu()
+        return merged
+
+    def map_experts(self, merge: Callable[[Tensor], Tensor]) -> StateDict:
+        """Merge tensor by tensor; only one tensor of each expert is held at a time.
+
+        Args:
+            merge: experts' tensors stacked [T, *shape] -> merged [*shape]. Integer buffers are taken from one expert.
+        """
+        return self.map_names(lambda name: merge(self._stacked(name)))
+
+    def map_tensors(self, merge: Callable[[Tensor, Tensor], Tensor]) -> StateDict:
+        """As `map_experts`, with the base's tensor: merge(base [*shape], experts [T, *shape]); needs `base`."""
+        base = self.base
+        return self.map_names(lambda name: merge(base[name], self._stacked(name)))
+
+    def _stacked(self, name: str) -> Tensor:
+        return torch.stack([expert[name] for expert in self._experts.values()])
+
+    def generator(self, *key: object) -> torch.Generator:
+        """A CPU random generator of its own for every key, decided by the pool's seed."""
+        return seeds.generator(seeds.derived(self.seed, self._method, *key))
+
+    def report(self, **facts: Any) -> None:
+        """Keep facts about the merge (condition numbers, learnt coefficients ...) for the result.
+
+        Args:
+            facts: numbers, texts, tensors, arrays, and lists and dicts of these.
+
+        Raises:
+            MethodError: anything else, which a result could not hold.
+        """
+        self.diagnostics.update({name: _plain(name, fact) for name, fact in facts.items()})
+
+
+def _plain(name: str, fact: Any) -> Any:
+    """A fact as JSON can hold it."""
+    if fact is None or isinstance(fact, (str, bool, int, float)):
+        return fact
+    if hasattr(fact, "tolist"):  # a tensor, an array or one of its numbers
+        return fact.tolist()
+    if isinstance(fact, Mapping):
+        return {str(key): _plain(name, value) for key, value in fact.items()}
+    if isinstance(fact, (list, tuple)):
+        return [_plain(name, value) for value in fact]
+    raise MethodError(f"report({name}=...): a result cannot hold a {type(fact).__name__}; report numbers or texts")

@@ -1,0 +1,225 @@
+"""Merging checkpoints of one's own: a base, experts and folders of images, without a zoo or a suite."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mergebench.catalogue import discovery, registry
+from mergebench.catalogue.ready import ready
+from mergebench.data.folders import for_calibration
+from mergebench.data.images import DrawnImages
+from mergebench.data.task import ImageTable
+from mergebench.errors import MergebenchError
+from mergebench.merging import hyperparameters
+from mergebench.merging.contract import PerTask, run_method
+from mergebench.merging.method import MethodCard
+from mergebench.merging.pool import ModelPool
+from mergebench.weights import formats
+from mergebench.weights.encoders import Encoder, check_base
+from mergebench.weights.hub import Hub
+from mergebench.weights.states import LazyState, SafetensorsState, StateDict, check_state, digest
+from mergebench.zoo.encoder_notes import encoder_of, noted_encoder
+from mergebench.zoo.heads import Head, load_head
+from mergebench.zoo.set_aside import inherited
+from mergebench.zoo.zoo import Zoo, registered_zoo
+from mergebench.zoo.zoo_files import find_checkpoint, optional_beside
+
+
+@dataclass(frozen=True)
+class OwnModels:
+    """Files that are to be merged, in whatever dialect they are.
+
+    Args:
+        base: the pre-trained checkpoint: a file, a folder, `owner/name` on the hub, or a registered zoo's name.
+        experts: name -> checkpoint: a file, a folder or `owner/name`.
+        calibration: name -> folder of images, of every expert or of none (what is taken of it: see
+            `data.folders.for_calibration`). Where each image lies in a folder of a class, these are its labels.
+        heads: name -> checkpoint of a head, of every expert or of none.
+        encoder_name: what makes the empty model: a name in timm, or "module:function". Without it, the files say it:
+            what `finetune` noted in a header, a config.json beside the base, or the shapes of a CLIP.
+        root: a folder in place of the hub.
+
+    Raises:
+        MergebenchError: a file that is broken, or does not fit the base; an encoder that cannot be told.
+    """
+
+    base: str
+    experts: Mapping[str, str]
+    calibration: Mapping[str, str] = field(default_factory=dict)
+    heads: Mapping[str, str] = field(default_factory=dict)
+    encoder_name: str | None = None
+    root: str | None = None
+
+    @cached_property
+    def _zoo(self) -> Zoo | None:
+        """The registered zoo whose base it is, if it is one's."""
+        return registered_zoo(self.base, self.root)
+
+    @cached_property
+    def _files(self) -> dict[str, LazyState]:
+        """Place -> what its file holds, under the names there; each is asked for once."""
+        places = (*([] if self._zoo is not None else [self.base]), *self.experts.values())
+        return {place: formats.open_weights(find_checkpoint(place, Path(), self._hub)) for place in places}
+
+    @cached_property
+    def _hub(self) -> Hub:
+        return Hub(Path(self.root) if self.root else None)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """What makes the empty model."""
+        named = Encoder(self.encoder_name) if self.encoder_name else None
+        own = self._zoo.encoder if self._zoo is not None else noted_encoder(self._files[self.base])
+        notes = {self.base: own} | {place: noted_encoder(self._files[place]) for place in self.experts.values()}
+        config = partial(optional_beside, self.base, Path(), self._hub, "config.json")
+        return encoder_of(notes, named, self.base, config, self._own_base, exact=bool(self.calibration))
+
+    def _own_base(self) -> Mapping[str, Tensor]:
+        return formats.as_timm(self._files[self.base], f"the base ({self.base})")
+
+    @cached_property
+    def base_state(self) -> Mapping[str, Tensor]:
+        """The base under timm's names, checked."""
+        if self._zoo is not None:
+            return self._zoo.base
+        state = self._own_base()
+        check_base(state, self.encoder, f"the base ({self.base})")
+        return state
+
+    @cached_property
+    def expert_states(self) -> dict[str, Mapping[str, Tensor]]:
+        """The experts under timm's names, held to the base."""
+        states = {}
+        for name, place in self.experts.items():
+            who = f"expert {name!r} ({place})"
+            states[name] = formats.as_timm(self._files[place], who)
+            check_state(states[name], self.base_state, who)
+        return states
+
+    @cached_property
+    def decoded(self) -> dict[str, "_Decoded"]:
+        """name -> its folder's images, decoded when they are drawn, and hashed then."""
+        size = self.encoder.image_size
+        return {name: _Decoded(for_calibration(Path(folder)).table(size)) for name, folder in self.calibration.items()}
+
+    def images(self, seed: int) -> dict[str, DrawnImages]:
+        """name -> a draw from its folder's images."""
+        mean, std = self.encoder.mean, self.encoder.std
+        return {n: DrawnImages(images, images.labels, mean, std, n, seed) for n, images in self.decoded.items()}
+
+    def head(self, name: str) -> Head:
+        """An expert's classifier."""
+        who = f"head of {name!r} ({self.heads[name]})"
+        return load_head(SafetensorsState(self.heads[name]), self.encoder.width, None, who)
+
+
+class _Decoded:
+    """Images of a folder as an array [N, H, W, 3] from which rows are read: decoded each time.
+
+    Args:
+        table: the folder's.
+    """
+
+    def __init__(self, table: ImageTable) -> None:
+        self._table = table
+        self._read: dict[int, bytes] = {}  # row -> hash of its pixels
+        self.labels = table.labels if table.labels.min() >= 0 else None
+
+    def __len__(self) -> int:
+        return len(self._table.labels)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        images = np.stack([self._table.image(int(row)) for row in rows])
+        for row, image in zip(rows.tolist(), images, strict=True):
+            if row not in self._read:
+                self._read[row] = hashlib.sha256(image.data).digest()
+        return images
+
+    @property
+    def digest(self) -> str:
+        """Hash of the pixels of all images read so far, in whatever order; empty if none were."""
+        read = b"".join(self._read[row] for row in sorted(self._read))
+        return hashlib.sha256(read).hexdigest()[:16] if read else ""
+
+
+@dataclass(frozen=True)
+class OwnMerge:
+    """What a merge gave.
+
+    Args:
+        state: the merged weights, timm's names.
+        recipe: all that it was made from.
+        told: sentences for people about what was decided for them.
+    """
+
+    state: StateDict
+    recipe: dict[str, Any]
+    told: tuple[str, ...]
+
+
+def merge_own(
+    card: MethodCard, models: OwnModels, given: Mapping[str, Any], seed: int = 0, device: str = "cpu"
+) -> OwnMerge:
+    """Merge files of one's own.
+
+    Args:
+        card: the method.
+        models: the files.
+        given: hyper-parameters that differ from the defaults. `samples`, where it is not given, is no larger than the
+            smallest folder.
+        seed: of everything random.
+        device: where to compute.
+
+    Raises:
+        MergebenchError: files that do not fit together, a method that needs more than was given, or whose result breaks
+            the contract.
+    """
+    function = discovery.load_function(card)
+    resolved = hyperparameters.resolve(function, given)
+    needs = registry.needs_of(card, resolved)
+    wants_images = needs.calibration or needs.test_inputs
+    if wants_images and not models.calibration:
+        raise MergebenchError(f"method {card.name!r} needs images: give --calibration, a folder for every expert")
+    if needs.heads and not models.heads:
+        raise MergebenchError(f"method {card.name!r} needs heads: give --heads, a checkpoint for every expert")
+    sources = models.images(seed) if wants_images else {}
+    told = ()
+    fewest = min(map(len, sources.values()), default=0)
+    if sources and "samples" not in given and resolved.get("samples", 0) > fewest:
+        told = (f"samples={fewest}, for the smallest folder has no more images ({card.name} would take "
+                f"{resolved['samples']})",)  # fmt: skip
+        resolved["samples"] = fewest
+    noted = inherited([models.base_state, *models.expert_states.values()])
+    pool = ModelPool(
+        card.name,
+        needs,
+        models.encoder.make(),
+        models.base_state,
+        models.expert_states,
+        calibration=sources,
+        test_inputs=sources,
+        heads={name: models.head(name) for name in models.heads} if needs.heads else {},
+        seed=seed,
+        device=device,
+    )
+    state = run_method(function, pool, resolved, ready)
+    if isinstance(state, PerTask):
+        raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
+    recipe = {
+        "method": card.name,
+        "hyperparameters": resolved,
+        "seed": seed,
+        "encoder": models.encoder.recipe,
+        "base": digest(models.base_state),
+        "experts": {name: digest(expert) for name, expert in models.expert_states.items()},
+        "calibration": {name: models.calibration[name] for name in sources},
+        "drawn": {name: source.fingerprint for name, source in sources.items()},
+        "images": {name: models.decoded[name].digest for name in sources},
+    }
+    return OwnMerge(state, recipe | noted, told)

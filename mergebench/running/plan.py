@@ -1,0 +1,255 @@
+"""Planning: from what was asked for to the list of cells."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import Any
+
+from mergebench.catalogue import discovery, registry
+from mergebench.catalogue.yaml_files import short_name
+from mergebench.errors import HyperparameterError, MergebenchError, UnknownNameError, nearest
+from mergebench.measuring.measure import resolve_device
+from mergebench.measuring.results import CellKey
+from mergebench.measuring.trainer import placement
+from mergebench.merging import hyperparameters
+from mergebench.merging.method import MethodCard, Needs
+from mergebench.running.identity import SourceReader
+from mergebench.suites.bench import Bench
+from mergebench.suites.variant import Variant, select
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What the user asked for.
+
+    Args:
+        methods: patterns, see `registry.select_methods`; the study's, if not given.
+        suite: a registered suite or a YAML file; the study's, if not given.
+        seeds: one cell of every method for each; the study's (or 0), if not given.
+        zoo, zoo_root: in place of the suite's zoo, and of that zoo's folder of weights.
+        hyperparameters: method -> name -> value; they win over the suite's and the study's.
+        study: a registered study or a YAML file.
+        only: axis -> values (as text): only the variants that have one of them.
+        device: "auto", "cpu" or "cuda:N".
+        precision: what evaluation computes in; another one is another measurement.
+        devices: how many GPUs, from `device` on, share an evaluation; they change no count.
+        download: whether what is on the hub and not here yet may be downloaded.
+    """
+
+    methods: Sequence[str] = ()
+    suite: str | None = None
+    seeds: Sequence[int] = ()
+    zoo: str | None = None
+    zoo_root: str | None = None
+    hyperparameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    study: str | None = None
+    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    device: str = "auto"
+    precision: str = "float32"
+    devices: int = 1
+    download: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One unit of work.
+
+    Args:
+        card: the method's card.
+        function: the method.
+        hyperparameters: all of them, resolved.
+        needs: under these hyper-parameters.
+        seed: of everything random.
+        variant: what is merged and evaluated, and under which conditions.
+        key: the cell's identity.
+        engine: hash of the code that all methods share, as `Sources` has it.
+        tuned: how its hyper-parameters were chosen, where a search has chosen them.
+    """
+
+    card: MethodCard
+    function: Callable
+    hyperparameters: dict[str, Any]
+    needs: Needs
+    seed: int
+    variant: Variant
+    key: CellKey
+    engine: str
+    tuned: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a run on one bench, the ceiling first (the others' relative accuracies need it).
+
+    Args:
+        bench, cells, device: what is run, and where.
+        precision, devices: of the evaluation.
+        left_out: a sentence for every method that cannot be run on some of the variants.
+    """
+
+    bench: Bench
+    cells: list[Cell]
+    device: str
+    precision: str = "float32"
+    devices: int = 1
+    left_out: tuple[str, ...] = ()
+
+
+def make_plan(request: RunRequest) -> Plan:
+    """Check everything that was asked for, and list the cells.
+
+    Raises:
+        MergebenchError: anything unknown, unfitting or broken: nothing has been run or written then.
+    """
+    if not (request.suite or request.study):
+        raise MergebenchError("say what to run: a suite or a study")
+    bench = Bench(request.suite, request.zoo, request.zoo_root, study=request.study, download=request.download)
+    study = bench.study
+    cards = registry.select_methods(request.methods or (study.methods if study else ()))
+    # Accuracies relative to the experts need the experts' own, so the ceiling is always measured, once.
+    cards += [c for c in registry.methods().values() if c.role == "ceiling" and c not in cards]
+    # The first ceiling is what others are held against: the built-in one, whatever else there is.
+    cards.sort(key=lambda c: 2 if c.role != "ceiling" else c.name not in registry.methods())
+    variants = select(bench.variants, request.only)
+    known = registry.methods().keys() | {c.name for c in cards}
+    for name in dict.fromkeys(m for v in variants for m in v.methods):
+        if name not in known:
+            raise UnknownNameError("method", name, known)
+    given = merged_settings(bench, cards, request.hyperparameters)
+    functions = {c.name: discovery.load_function(c) for c in cards}
+    device = resolve_device(request.device)
+    placement(device, request.devices)  # so many there must be
+    # As results had it before there was a choice.
+    reduced = {} if request.precision == "float32" else {"precision": request.precision}
+    reader = SourceReader()
+    planned = [(card, v) for card in cards for v in _of_method(card, variants)]
+    resolved = [
+        _resolve(card, functions[card.name], given[card.name], v, request.hyperparameters) for card, v in planned
+    ]
+    lacking = [(card, v, bench.lacks(card, v, s)) for (card, v), s in zip(planned, resolved, strict=True)]
+    left_out = _left_out(lacking, request.methods)
+    runnable = [not lack for _, _, lack in lacking]
+    planned, resolved = list(compress(planned, runnable)), list(compress(resolved, runnable))
+    _check_axes(variants, cards)
+    for variant in variants:
+        bench.check_classes(variant)
+    cells = []
+    for seed in dict.fromkeys(request.seeds or (study.seeds if study else (0,))):
+        for (card, variant), settings in zip(planned, resolved, strict=True):
+            sources = reader.read(card, settings)
+            needs = registry.needs_of(card, settings)
+            key = CellKey(
+                method=card.name,
+                source=sources.method,
+                starts=sources.starts,
+                hyperparameters=settings,
+                suite=bench.name,
+                study=bench.study_name,
+                zoo=bench.zoo.name,
+                variant=variant.name,
+                conditions=variant.identity | {"zoo": bench.zoo.identity} | reduced,
+                seed=seed,
+                weights=bench.weights(variant, needs),
+                data=bench.data(variant),
+                device=device.partition(":")[0],
+            )
+            cells.append(Cell(card, functions[card.name], settings, needs, seed, variant, key, sources.engine))
+    return Plan(bench, cells, device, request.precision, request.devices, left_out)
+
+
+def _left_out(lacking: Sequence[tuple[MethodCard, Variant, str]], asked: Sequence[str]) -> tuple[str, ...]:
+    """What is told of methods that cannot be run on some variants.
+
+    Args:
+        lacking: method, variant, and why it cannot be run there, empty if it can.
+        asked: the patterns of methods; one that was asked for by its own name must be able to run somewhere.
+    """
+    reasons: dict[str, list[str]] = {}
+    for card, _, lack in lacking:
+        reasons.setdefault(card.name, []).append(lack)
+    for name, told in reasons.items():
+        if all(told) and (name in asked or name not in registry.methods()):
+            raise MergebenchError(f"nothing to run for {name!r}: {told[0]}")
+    partly = {name: [lack for lack in told if lack] for name, told in reasons.items()}
+    return tuple(
+        f"{name} is left out{'' if len(lacks) == len(reasons[name]) else f' of {len(lacks)} variants'}: {lacks[0]}"
+        for name, lacks in partly.items()
+        if lacks
+    )
+
+
+def _of_method(card: MethodCard, variants: Sequence[Variant]) -> list[Variant]:
+    """The variants that concern a method; references know nothing of what a study varies.
+
+    A study's arms come one after the other: within an arm, the suite's variants may share a merge or continue one.
+    """
+    if card.role == "method":
+        arms = {arm: place for place, arm in enumerate(dict.fromkeys(v.arm for v in variants))}
+        return sorted((v for v in variants if not v.methods or card.name in v.methods), key=lambda v: arms[v.arm])
+    plain = {(v.reference or v).name: v.reference or v for v in variants}
+    return list(plain.values())
+
+
+def _resolve(
+    card: MethodCard,
+    function: Callable,
+    given: Mapping[str, Any],
+    variant: Variant,
+    asked: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """A method's hyper-parameters in a variant."""
+    varied = {n: v for n, v in variant.hyperparameters.items() if n in card.hyperparameters}
+    clash = next((n for n in varied if n in asked.get(card.name, {})), None)
+    if clash:
+        raise HyperparameterError(f"{card.name}.{clash} is what the study varies; choose its values with --only")
+    settings = hyperparameters.resolve(function, {**given, **varied})
+    check_start(card, settings)
+    return settings
+
+
+def check_start(card: MethodCard, settings: Mapping[str, Any]) -> None:
+    """Refuses, by a MergebenchError, settings that name no method to start from, or none that it has."""
+    start = registry.start_of(card, settings)
+    if start is not None:
+        given = settings.get(f"{card.starts}_settings") or {}
+        check_start(start, hyperparameters.resolve(discovery.load_function(start), given))
+
+
+def _check_axes(variants: Sequence[Variant], cards: Sequence[MethodCard]) -> None:
+    """Every hyper-parameter that a study varies must be one that some method has."""
+    known = sorted({n for c in cards for n in c.hyperparameters})
+    for name in dict.fromkeys(n for v in variants for n in v.hyperparameters):
+        if name in registry.methods():
+            raise HyperparameterError(
+                f"a point sets {name!r}, a method; write the hyper-parameter's own name, for every method that has it"
+            )
+        if name not in known:
+            raise HyperparameterError(f"no method of this run has a hyper-parameter {name!r}; {nearest(name, known)}")
+
+
+def merged_settings(
+    bench: Bench, cards: Sequence[MethodCard], given: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Each method's settings: the zoo's, overridden by the suite's, the study's, and those given.
+
+    A suite's are for the zoo that it names: with another zoo in its place, they say nothing of that one.
+
+    Raises:
+        HyperparameterError: settings for a method that is not run.
+    """
+    names = [c.name for c in cards]
+    for method in given:
+        if method not in names:
+            raise HyperparameterError(f"hyper-parameters for {method!r}, which is not run; {nearest(method, names)}")
+    study = bench.study.hyperparameters if bench.study else {}
+    suite = bench.suite.hyperparameters if bench.zoo.name == short_name(bench.suite.zoo) else {}
+    zoo = bench.zoo.config.hyperparameters
+    for where, settings in (
+        (f"zoo {bench.zoo.name!r}", zoo),
+        (f"suite {bench.name!r}", suite),
+        (f"study {bench.study_name!r}", study),
+    ):
+        unknown = [m for m in settings if m not in registry.methods() and m not in names]
+        if unknown:
+            raise MergebenchError(f"{where} sets hyper-parameters of {unknown[0]!r}, which is no known method")
+    return {n: {**zoo.get(n, {}), **suite.get(n, {}), **study.get(n, {}), **given.get(n, {})} for n in names}

@@ -1,0 +1,371 @@
+"""Tuning: a search over a method's own hyper-parameters on the validation split; what it finds becomes a cell."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mergebench.catalogue import discovery, registry
+from mergebench.data.image_cache import Split
+from mergebench.errors import MergebenchError, in_words
+from mergebench.measuring.measure import resolve_device
+from mergebench.measuring.results import CellKey, Cost, ResultStore, TaskScore
+from mergebench.merging import hyperparameters
+from mergebench.merging.method import MethodCard
+from mergebench.merging.time_limit import check_limit
+from mergebench.running.execution import Executor, Recipe
+from mergebench.running.identity import SourceReader
+from mergebench.running.plan import Plan, RunRequest, check_start, make_plan, merged_settings
+from mergebench.running.runner import Observer, Summary, run
+from mergebench.suites.bench import Bench
+from mergebench.suites.variant import Variant, select_one
+from mergebench.tuning.space import Choices, Interval, Space, make_space
+from mergebench.weights.states import check_writable, writing
+
+SAMPLER = "TPE"
+
+
+@dataclass(frozen=True)
+class TuneRequest:
+    """What the user asked for.
+
+    Args:
+        method: a registered name, or `path/to/file.py:function`.
+        suite: a registered suite or a YAML file.
+        space: hyper-parameter -> (low, high), or its values; in place of the card's ranges or beside them.
+        fixed: hyper-parameter -> value; these are not searched.
+        trials: how many settings are tried, the default one among them.
+        seed: the sampler's and the method's.
+        zoo, zoo_root: in place of the suite's zoo, and of that zoo's folder of weights.
+        only: axis -> values (as text): of a suite with several variants, the one to tune on.
+        device: "auto", "cpu" or "cuda:N".
+        timeout: seconds that one merge may take; a trial that takes longer has failed.
+    """
+
+    method: str
+    suite: str
+    space: Mapping[str, Sequence] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    trials: int = 20
+    seed: int = 0
+    zoo: str | None = None
+    zoo_root: str | None = None
+    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    device: str = "auto"
+    timeout: float | None = None
+
+
+class Trial(BaseModel):
+    """One setting and what it gave on the validation split.
+
+    Args:
+        number: its place in the search; 0 is the default setting.
+        settings: the values of what is searched.
+        tasks: counts on the validation split; none, if it failed.
+        error: why it failed, if it did.
+        merge, evaluation: what they cost; None where the trial failed or repeats another.
+        repeats: the number of the earlier trial with the same settings, whose outcome this is.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    number: int
+    settings: dict[str, Any]
+    tasks: dict[str, TaskScore] = {}
+    error: str | None = None
+    merge: Cost | None = None
+    evaluation: Cost | None = None
+    repeats: int | None = None
+
+    @property
+    def value(self) -> float | None:
+        """Mean accuracy over tasks: what is sought to be high; None if it failed."""
+        return fmean(t.accuracy for t in self.tasks.values()) if self.tasks else None
+
+    @property
+    def seconds(self) -> float:
+        """What it took."""
+        return sum(cost.seconds for cost in (self.merge, self.evaluation) if cost)
+
+
+class _History(BaseModel):
+    """A search's file: its identity, for readers, and its trials."""
+
+    search: dict[str, Any]
+    trials: list[Trial]
+
+
+class ValidationBench(Bench):
+    """A bench on which the validation split takes the test split's place: no search can see the latter.
+
+    A test-time method adapts there on the images on which it is then scored, as it does on the test split.
+    """
+
+    def split(self, task: str, name: str, corruption: tuple[str, int] | None = None) -> Split:
+        """One split of a task's images; of the test split there are none but those of validation."""
+        return super().split(task, "validation" if name == "test" else name, corruption)
+
+
+@dataclass
+class Search:
+    """A search that has been checked, with the trials that are done.
+
+    Args:
+        card, function: the method.
+        bench, variant, device: what is merged and evaluated, and where.
+        space: what is searched.
+        given: all hyper-parameters that are set: the suite's and the fixed ones.
+        fixed: the names of the latter.
+        default: all hyper-parameters, resolved, before any search.
+        seed: the sampler's and the method's.
+        path: the file that keeps the trials.
+        key: all that decides what they give.
+        trials: those done, in order.
+    """
+
+    card: MethodCard
+    function: Callable
+    bench: ValidationBench
+    variant: Variant
+    device: str
+    space: Space
+    given: dict[str, Any]
+    fixed: tuple[str, ...]
+    default: dict[str, Any]
+    seed: int
+    path: Path
+    key: CellKey
+    trials: list[Trial] = field(default_factory=list)
+
+    def hyperparameters(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What is to be given to the method, so that it has these settings."""
+        return self.given | {name: value for name, value in settings.items() if value != self.default[name]}
+
+    def best(self, trials: int) -> Trial | None:
+        """The best of the first so many trials, of equals the first; None if all failed."""
+        done = [t for t in self.trials[:trials] if t.value is not None]
+        return max(done, key=lambda t: t.value) if done else None
+
+    def record(self, trials: int) -> dict[str, Any]:
+        """What a result says of the search that chose its hyper-parameters in so many trials."""
+        done, best = self.trials[:trials], self.best(trials)
+        return {
+            "trials": len(done),
+            "failed": sum(t.error is not None for t in done),
+            "sampler": SAMPLER,
+            "optuna": optuna.__version__,
+            "seed": self.seed,
+            "split": "validation",
+            "space": {name: part.plain() for name, part in self.space.items()},
+            "fixed": {name: self.default[name] for name in self.fixed},
+            "default": done[0].value,
+            "best": best.value,
+            "trial": best.number,
+            "seconds": round(sum(t.seconds for t in done), 2),
+        }
+
+
+class SearchObserver(Observer):
+    """Told of a search, and then of the run of what it chose; does nothing by itself."""
+
+    def search(self, search: Search, trials: int) -> None:
+        """It begins, with the trials that were stored."""
+
+    def trial(self, search: Search, trial: Trial, stored: bool) -> None:
+        """A trial is done; `stored` if it was so before."""
+
+    def chosen(self, search: Search, best: Trial, trials: int) -> None:
+        """It has ended."""
+
+
+def tune(request: TuneRequest, store: ResultStore, observer: SearchObserver | None = None) -> Summary:
+    """Search on the validation split, then measure what was chosen on the test split, beside the experts.
+
+    The result is the ordinary cell of the chosen hyper-parameters, and says in `tuned` how they were chosen; where that
+    cell is stored already it is reused and gains the record. Trials are kept as they end: the same request goes on
+    where it was, and one for more trials continues the same search.
+
+    Args:
+        request: what to search.
+        store: where results are; the trials lie beside them in `tuning/`.
+        observer: told of progress.
+
+    Returns:
+        The results of the experts and of the chosen setting.
+
+    Raises:
+        MergebenchError: anything unknown or unfitting (nothing has been run or written then), or no trial succeeded.
+    """
+    observer = observer or SearchObserver()
+    search = make_search(request, store)
+    run_search(search, request.trials, observer, request.timeout)
+    best = search.best(request.trials)
+    if best is None:
+        reason = search.trials[0].error
+        raise MergebenchError(f"all {request.trials} trials failed: {reason}; to try again, delete {search.path}")
+    observer.chosen(search, best, request.trials)
+    return run(chosen_plan(request, search), store, observer, request.timeout)
+
+
+def make_search(request: TuneRequest, store: ResultStore) -> Search:
+    """Check everything that was asked for, and read the trials that are done.
+
+    Raises:
+        MergebenchError: anything unknown, unfitting or broken, or a folder that cannot be written.
+    """
+    card = registry.method(request.method)
+    function = discovery.load_function(card)
+    space = make_space(function, request.space, request.fixed)
+    bench = ValidationBench(request.suite, request.zoo, request.zoo_root)
+    variant = select_one(bench.variants, request.only, bench.name)
+    given = merged_settings(bench, [card], {card.name: request.fixed})[card.name]
+    default = hyperparameters.resolve(function, given)
+    searched = space.get(card.starts)
+    for start in searched.values if searched else [default.get(card.starts)]:
+        check_start(card, default | {card.starts: start})
+    bench.check_classes(variant)
+    lack = bench.lacks(card, variant, default)
+    if lack:
+        raise MergebenchError(f"nothing to tune: {lack}")
+    check_limit(request.timeout)
+    device = resolve_device(request.device)
+    sources = SourceReader().read(card, default)
+    key = CellKey(
+        method=card.name,
+        source=sources.method,
+        starts=sources.starts,
+        hyperparameters={
+            "default": default,
+            "space": {name: part.plain() for name, part in space.items()},
+            "sampler": SAMPLER,
+            # What has run out of time is not tried again, so that another limit is another search.
+            **({"timeout": request.timeout} if request.timeout else {}),
+        },
+        suite=bench.name,
+        study="",
+        zoo=bench.zoo.name,
+        variant=variant.name,
+        conditions=variant.identity | {"zoo": bench.zoo.identity},
+        seed=request.seed,
+        weights=bench.weights(variant, registry.needs_of(card, default)),
+        data={name.replace("/test", "/validation"): digest for name, digest in bench.data(variant).items()},
+        device=device.partition(":")[0],
+    )
+    path = store.out / "tuning" / store.path(key).relative_to(store.out / "cells")
+    check_writable(path)
+    facts = (space, given, tuple(request.fixed), default, request.seed, path, key, _stored(path))
+    return Search(card, function, bench, variant, device, *facts)
+
+
+def _stored(path: Path) -> list[Trial]:
+    """The trials in a search's file; none where it is missing or damaged."""
+    try:
+        return _History.model_validate_json(path.read_text(encoding="utf-8")).trials
+    except (OSError, UnicodeDecodeError, ValidationError):
+        return []
+
+
+def run_search(
+    search: Search, trials: int, observer: SearchObserver | None = None, timeout: float | None = None
+) -> None:
+    """Try settings until there are so many trials; a trial that fails is recorded and costs itself alone.
+
+    Args:
+        search: continued, and written to its file after each trial.
+        trials: how many there shall be.
+        observer: told of progress.
+        timeout: seconds that one merge may take.
+    """
+    observer = observer or SearchObserver()
+    observer.search(search, trials)
+    for trial in search.trials[:trials]:
+        observer.trial(search, trial, stored=True)
+    executor = Executor(search.bench, search.device, timeout)
+    while len(search.trials) < trials:
+        trial = _try(search, executor, propose(search))
+        search.trials.append(trial)
+        executor.forget_scores()
+        history = _History(search=vars(search.key), trials=search.trials)
+        with writing(search.path) as temporary:
+            temporary.write_text(history.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        observer.trial(search, trial, stored=False)
+
+
+def _try(search: Search, executor: Executor, settings: dict[str, Any]) -> Trial:
+    """Merge and score one setting."""
+    number, variant = len(search.trials), search.variant
+    same = next((t for t in search.trials if t.settings == settings), None)
+    if same:
+        return Trial(number=number, settings=settings, tasks=same.tasks, error=same.error, repeats=same.number)
+    # Methods may see the corruption that is evaluated only where the suite lets them.
+    corruption = variant.corruption if variant.calibration.corrupted else None
+    try:
+        resolved = hyperparameters.resolve(search.function, search.hyperparameters(settings))
+        merged = executor.merge(Recipe(search.card, search.function, resolved, search.seed), variant)
+        outcome, cost = executor.evaluate(merged.states, variant.evaluate, "validation", corruption)
+    # A method is other people's code: whatever it raises must cost its own trial alone.
+    except (Exception, SystemExit) as exception:  # noqa: BLE001
+        return Trial(number=number, settings=settings, error=in_words(exception))
+    return Trial(number=number, settings=settings, tasks=outcome.scores, merge=merged.cost, evaluation=cost)
+
+
+def propose(search: Search) -> dict[str, Any]:
+    """The settings to try next: the default ones first, then the sampler's.
+
+    A function of the search's seed and of the trials so far and of nothing else, so that a search which goes on after
+    an interruption tries what it would have tried without.
+    """
+    number, space = len(search.trials), search.space
+    if number == 0:
+        return {name: search.default[name] for name in space}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # its notices of every study and trial say nothing here
+    seed = int(np.random.SeedSequence([search.seed, number]).generate_state(1)[0])
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    distributions = {name: _distribution(part) for name, part in space.items()}
+    inside = (t for t in search.trials if all(t.settings[name] in part for name, part in space.items()))
+    study.add_trials(_told(trial, distributions) for trial in inside)
+    proposed = study.ask(distributions).params
+    return {name: part.short(proposed[name]) for name, part in space.items()}
+
+
+def _distribution(part: Interval | Choices) -> BaseDistribution:
+    if isinstance(part, Choices):
+        return CategoricalDistribution(part.values)
+    kind = IntDistribution if part.integer else FloatDistribution
+    return kind(part.low, part.high, log=part.log)
+
+
+def _told(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    """A trial as Optuna knows it: to a failed one, as to a pruned one, it prefers any other."""
+    outcome = {"state": TrialState.PRUNED} if trial.value is None else {"value": trial.value}
+    return create_trial(params=trial.settings, distributions=dict(distributions), **outcome)
+
+
+def chosen_plan(request: TuneRequest, search: Search) -> Plan:
+    """The plan of what was chosen: its cell, which says how it was, and the experts'.
+
+    Raises:
+        MergebenchError: as `make_plan`.
+    """
+    best = search.best(request.trials)
+    plan = make_plan(
+        RunRequest(
+            methods=[request.method],
+            suite=request.suite,
+            seeds=[request.seed],
+            zoo=request.zoo,
+            zoo_root=request.zoo_root,
+            hyperparameters={search.card.name: search.hyperparameters(best.settings)},
+            only=request.only,
+            device=request.device,
+        )
+    )
+    record = search.record(request.trials)
+    cells = [replace(c, tuned=record) if c.card.name == search.card.name else c for c in plan.cells]
+    return replace(plan, cells=cells)

@@ -1,0 +1,187 @@
+"""Weights in files: safetensors, pickles that need no code, and either in several shards."""
+
+import json
+import mmap
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mergebench.errors import CheckpointError
+from mergebench.weights.states import AGAIN, LazyState, SafetensorsState
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+INDEX = ".index.json"
+MAPPED = 16 * 2**20  # bytes of a mapped pickle that may stay in memory when nobody needs them any more
+
+
+def open_weights(path: str | Path) -> LazyState:
+    """A file's state dict, under the names that it has there; tensors are read when they are asked for.
+
+    Args:
+        path: `.safetensors`, a torch pickle (`.bin`, `.pt`, `.pth`, `.ckpt`), or the `.index.json` beside shards.
+
+    Raises:
+        CheckpointError: missing, truncated, of another format, or a pickle that needs code to be read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; name a checkpoint in it")
+    if path.name.endswith(INDEX):
+        return ShardedState(path)
+    if path.suffix in PICKLES:
+        return PickledState(path)
+    if path.suffix == ".safetensors":
+        return SafetensorsState(path)
+    known = ", ".join((".safetensors", *PICKLES, INDEX))
+    raise CheckpointError(f"{path}: weights are in files whose names end in {known}")
+
+
+class PickledState(LazyState):
+    """A state dict in a torch pickle, memory-mapped, read without running any code in it.
+
+    Args:
+        path: written by `torch.save`: a state dict, or one under the key `state_dict`.
+
+    Raises:
+        CheckpointError: missing, truncated, TorchScript, or more than tensors in containers.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise CheckpointError(f"no such checkpoint: {self.path}")
+        self._version = self._stat()
+        self._map()
+        super().__init__(self._tensors, self.path, {})
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = self._tensors[name]
+        self._touched += tensor.nbytes
+        # Pages that were read stay in memory as long as the map; a new one has none.
+        if self._mapped and self._touched > MAPPED:
+            self._map()
+        return tensor
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape."""
+        return tuple(self._tensors[name].shape)
+
+    def _stat(self) -> tuple[int, int, int]:
+        now = os.stat(self.path)
+        return now.st_ino, now.st_size, now.st_mtime_ns
+
+    def _map(self) -> None:
+        if self._stat() != self._version:
+            raise CheckpointError(f"{self.path} changed while it was read")
+        self._touched = 0
+        self._mapped = zipfile.is_zipfile(self.path)
+        if self._mapped and _is_script(self.path):
+            raise CheckpointError(
+                f"{self.path} is a TorchScript archive, which is code: where you trust its source, save "
+                "torch.jit.load(path).state_dict() with safetensors.torch.save_file, and use that file"
+            )
+        try:
+            read = torch.load(self.path, map_location="cpu", weights_only=True, mmap=self._mapped)
+        except pickle.UnpicklingError as error:
+            raise CheckpointError(self._refusal(str(error))) from None
+        except OSError as error:
+            raise CheckpointError(f"cannot read {self.path}: {error.strerror or error}") from None
+        except Exception:  # whatever a broken file makes torch's readers stumble over
+            raise CheckpointError(self._broken()) from None
+        if isinstance(read, Mapping) and isinstance(read.get("state_dict"), Mapping):
+            read = read["state_dict"]
+        if not isinstance(read, Mapping):
+            raise CheckpointError(f"{self.path} holds something of type {type(read).__name__}, not a state dict")
+        odd = next((name for name, value in read.items() if not isinstance(value, Tensor)), None)
+        if odd is not None:
+            raise CheckpointError(f"{self.path}: {odd!r} is of type {type(read[odd]).__name__}, not a tensor")
+        self._tensors = {str(name): tensor.detach() for name, tensor in read.items()}
+
+    def _broken(self) -> str:
+        """The refusal; torch's own words would advise to run a pickle's code."""
+        return f"{self.path} is truncated or no torch pickle; {AGAIN}"
+
+    def _refusal(self, told: str) -> str:
+        needed = re.search(r"GLOBAL ([\w.]+)", told)
+        if needed is None or not self._holds(needed[1]):
+            return self._broken()
+        return (
+            f"{self.path} needs {needed[1]} to be read, and a pickle's code is never run: "
+            "convert its state dict with safetensors.torch.save_file where you trust its source"
+        )
+
+    def _holds(self, name: str) -> bool:
+        """Whether the file holds this name of code whole; where it was cut off in one, torch tells the half."""
+        module, _, function = (part.encode() for part in name.rpartition("."))
+        if not (module and function):
+            return False
+        counted = [bytes([len(part) % 256]) + part for part in (module, function)]  # as newer pickles write texts
+        with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            opcode = b"c" + module + b"\n" + function + b"\n"
+            return content.find(opcode) >= 0 or all(content.find(part) >= 0 for part in counted)
+
+
+class ShardedState(LazyState):
+    """A state dict in several files.
+
+    Args:
+        path: the index beside the files, as Hugging Face's libraries write it.
+
+    Raises:
+        CheckpointError: no such index or file, or index and files do not agree.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        path = Path(path)
+        if not path.is_file():
+            raise CheckpointError(f"no such checkpoint: {path}")
+        named = _shard_of(path)
+        shards = {file: open_weights(path.parent / file) for file in dict.fromkeys(named.values())}
+        for file, shard in shards.items():
+            listed = {name for name, where in named.items() if where == file}
+            odd = next((name for name in (*listed, *shard) if (name in listed) != (name in shard)), None)
+            if odd is not None:
+                has, lacks = (path, shard.path) if odd in listed else (shard.path, path)
+                raise CheckpointError(f"{has} has {odd!r}, which {lacks} lacks")
+        self._shards = {name: shards[file] for name, file in named.items()}
+        super().__init__(named, path, next((shard.metadata for shard in shards.values()), {}))
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._shards[name][name]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape, as its shard knows it."""
+        return self._shards[name].shape(name)
+
+
+def shards_of(path: Path) -> tuple[str, ...]:
+    """The names of the files that a checkpoint needs beside its own: of none, but where it is an index of shards.
+
+    Raises:
+        CheckpointError: an index that is broken.
+    """
+    return tuple(dict.fromkeys(_shard_of(path).values())) if path.name.endswith(INDEX) else ()
+
+
+def _shard_of(index: Path) -> dict[str, str]:
+    """Tensor -> the name of the file that it is in."""
+    try:
+        files = json.loads(index.read_bytes())["weight_map"]
+        named = {name: Path(file).name for name, file in files.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(f"{index} is truncated or no index of shards (it has no weight_map); {AGAIN}") from None
+    odd = next((file for name, file in files.items() if file != named[name] or file.endswith(INDEX)), None)
+    if odd is not None:
+        raise CheckpointError(f"{index}: {odd!r} is no shard in the index's own folder")
+    return named
+
+
+def _is_script(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return any(name.rpartition("/")[2] == "constants.pkl" for name in archive.namelist())

@@ -1,0 +1,168 @@
+"""What encoder files are of, and how its images are normalised: as they are told, note or describe it themselves."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mergebench.catalogue import registry
+from mergebench.catalogue.yaml_files import read_zoo
+from mergebench.errors import CheckpointError, MergebenchError
+from mergebench.weights.encoders import Encoder, encoder_of_config, infer_encoder
+from mergebench.weights.states import recipe_of
+
+# Of images in [0, 1]: a quarter of a grey level. Scales that differ by less differ in how they were rounded.
+ROUNDING = 1e-3
+
+REMEDY = "give --encoder (in a zoo's file: encoder:)"
+
+
+def encoder_of(
+    notes: Mapping[str, Encoder | None],
+    named: Encoder | None,
+    base: str,
+    config: Callable[[], Path | None],
+    weights: Callable[[], Mapping[str, Tensor]],
+    *,
+    exact: bool = True,
+) -> Encoder:
+    """The encoder of a base and all that is to go with it.
+
+    What is named and what files note must agree. Where neither says anything, the config.json beside the base does, or
+    its shapes do: all but the activation.
+
+    Args:
+        notes: who -> what is noted there (`noted_encoder`), the base first.
+        named: what a person says it is. Options and scales that are not given are those of a note of the same name.
+        base: where the base is, for messages.
+        config: finds the config.json beside it.
+        weights: reads it, under timm's names.
+        exact: whether images go through the encoder, so that its activation matters.
+
+    Raises:
+        MergebenchError: they do not agree, nothing says it, or only files say that some code makes it, which is no
+            registered zoo's: a file that is read must not choose what is run.
+    """
+    found = _agreed(notes, named)
+    if found is not None:
+        return found
+    described = config()
+    if described is not None:
+        return _described_encoder(described)
+    state = weights()
+    likely = [infer_encoder(state, activation, who=base) for activation in ("quick_gelu", "gelu")]
+    if not exact:
+        return likely[0]
+    raise MergebenchError(
+        f"{base} does not say what encoder it is of, and no config.json beside it does; by its shapes it is "
+        f"{likely[0].name} (as OpenAI's CLIPs) or {likely[1].name}: {REMEDY}"
+    )
+
+
+def noted_encoder(state: Mapping[str, Tensor]) -> Encoder | None:
+    """The encoder that `finetune` or `merge` noted in a checkpoint's header; None if there is no such note."""
+    noted = recipe_of(state).get("encoder")
+    try:
+        scales = (_channels(noted["mean"]), _channels(noted["std"])) if "mean" in noted else None
+        return Encoder(str(noted["name"]), dict(noted.get("options", {})), scales)
+    except (ValueError, TypeError, KeyError):  # another program's
+        return None
+
+
+def check_note(noted: Encoder | None, who: str, encoder: Encoder, whose: str) -> None:
+    """Hold what a file notes to an encoder; what it does not note is taken at its word.
+
+    Args:
+        noted: of `noted_encoder`.
+        who: the file, for messages.
+        encoder: what it must agree with, in options and scales too.
+        whose: who says so, with a verb ("zoo 'mine' is of").
+
+    Raises:
+        CheckpointError: it notes another encoder, or other scales.
+    """
+    if noted is None:
+        return
+    told = None
+    if not _alike(noted, encoder):
+        told = [f"encoder {e.name!r}" + (f" with {dict(e.options)}" if e.options else "") for e in (noted, encoder)]
+    elif noted.scales and encoder.scales and not _close(noted.scales, encoder.scales):
+        told = ["images normalised by mean {} and std {}".format(*e.scales) for e in (noted, encoder)]
+    if told:
+        raise CheckpointError(
+            f"{who} says that it is of {told[0]}, but {whose} {told[1]}; correct what names them (--encoder; in a "
+            "zoo's file encoder:, mean:, std:), or make it again"
+        )
+
+
+def _agreed(notes: Mapping[str, Encoder | None], named: Encoder | None) -> Encoder | None:
+    """What is named and noted, if it is the same; None if nothing is."""
+    said = {who: noted for who, noted in notes.items() if noted is not None}
+    found, first = named, ""
+    if named is not None and not named.options:
+        like = next((noted for noted in said.values() if noted.name == named.name), named)
+        found = replace(named, options=like.options)
+    for who, noted in said.items():
+        if found is None:
+            found, first = noted, who
+        check_note(noted, who, found, f"{first} that it is of" if first else "what was named is")
+        found = replace(found, scales=found.scales or noted.scales)
+    if first and ":" in found.name and found.name not in _registered():
+        raise MergebenchError(f"{first} says that {found.name} makes its encoder; if you trust that code, {REMEDY}")
+    return found
+
+
+def _registered() -> set[str | None]:
+    return {read_zoo(zoo).encoder for zoo in registry.config_files("zoos")}
+
+
+def _described_encoder(path: Path) -> Encoder:
+    """The encoder that a config.json describes, timm's or that of a Hugging Face CLIP.
+
+    Raises:
+        MergebenchError: it cannot be read, or describes another model.
+    """
+    try:
+        config: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise MergebenchError(f"{path} cannot be read ({error}); name the encoder") from None
+    return encoder_of_config(config, str(path))
+
+
+def _alike(one: Encoder, other: Encoder) -> bool:
+    """Whether two encoders compute the same, however their options are written. Code is not run to find out."""
+    # Rates of dropping matter while a model is trained, and to nobody else.
+    one, other = (
+        replace(e, options={n: v for n, v in e.options.items() if not n.endswith("_rate")}) for e in (one, other)
+    )
+    if one.name == other.name and one.options == other.options:
+        return True
+    if ":" in one.name or ":" in other.name:
+        return False
+    try:
+        return _structure(one) == _structure(other)
+    except MergebenchError:  # a note of what this version of timm cannot make
+        return False
+
+
+def _structure(encoder: Encoder) -> list[Any]:
+    """All that is plain in an encoder's modules: sizes, numbers of heads, kinds of activations."""
+    made, plain = encoder.make(), (bool, int, float, str, tuple, type(None))
+    modules = [
+        (name, type(module), {n: v for n, v in vars(module).items() if isinstance(v, plain)})
+        for name, module in made.named_modules()
+    ]
+    return [modules, {name: tensor.shape for name, tensor in made.state_dict().items()}]
+
+
+def _channels(values: Any) -> tuple[float, float, float]:
+    red, green, blue = map(float, values)
+    return red, green, blue
+
+
+def _close(one: tuple[tuple[float, ...], ...], other: tuple[tuple[float, ...], ...]) -> bool:
+    return np.allclose(one, other, rtol=0, atol=ROUNDING)

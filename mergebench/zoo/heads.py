@@ -1,0 +1,131 @@
+"""The classifier of a task, from class prompts or from a linear probe: frozen, never merged."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mergebench.errors import CheckpointError, MergebenchError
+from mergebench.weights.states import check_finite
+
+
+class ZeroShotHead(nn.Module):
+    """Cosine classifier on projected features, as CLIP scores an image against class prompts.
+
+    Args:
+        projection: visual projection [embed, width] (no bias), as `nn.Linear` holds it.
+        text_features: one unit-norm text embedding per class [classes, embed].
+        logit_scale: the multiplier of the cosines (already exponentiated), a scalar.
+    """
+
+    def __init__(self, projection: Tensor, text_features: Tensor, logit_scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("projection", projection.float())
+        self.register_buffer("text_features", text_features.float())
+        self.register_buffer("logit_scale", logit_scale.float())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [B, width] -> logits [B, classes]."""
+        embedded = nn.functional.normalize(features @ self.projection.to(features.dtype).T, dim=-1)
+        return self.logit_scale.to(features.dtype) * embedded @ self.text_features.to(features.dtype).T
+
+    @property
+    def classes(self) -> int:
+        """How many classes it tells apart."""
+        return len(self.text_features)
+
+
+class LinearHead(nn.Module):
+    """Linear classifier on features, for a backbone without a text tower.
+
+    Args:
+        weight: [classes, width].
+        bias: [classes].
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight.float())
+        self.register_buffer("bias", bias.float())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [B, width] -> logits [B, classes]."""
+        return nn.functional.linear(features, self.weight.to(features.dtype), self.bias.to(features.dtype))
+
+    @property
+    def classes(self) -> int:
+        """How many classes it tells apart."""
+        return len(self.weight)
+
+
+Head = ZeroShotHead | LinearHead
+
+
+def load_head(state: Mapping[str, Tensor], width: int, classes: int | None, who: str) -> Head:
+    """The head that a checkpoint holds: its tensors' names say of which kind.
+
+    Args:
+        state: `projection`, `text_features` and `logit_scale`; or `weight` and `bias`.
+        width: of the backbone's features.
+        classes: how many the task has; None: as many as the head.
+        who: whose head, for messages.
+
+    Raises:
+        CheckpointError: a tensor is missing, does not fit the task or the backbone, or is not finite; or there are
+            tensors of both kinds.
+    """
+    kinds = {ZeroShotHead: ("projection", "text_features", "logit_scale"), LinearHead: ("weight", "bias")}
+    kind = LinearHead if set(kinds[LinearHead]) & set(state) else ZeroShotHead
+    other = next((n for n in kinds[ZeroShotHead] if n in state), "") if kind is LinearHead else ""
+    if other:
+        raise CheckpointError(f"{who} holds {other!r} of a zero-shot head and 'weight' or 'bias' of a linear one")
+    try:
+        head = kind(*(state[name] for name in kinds[kind]))
+    except KeyError as error:
+        told = " or ".join(", ".join(names) for names in kinds.values())
+        raise CheckpointError(f"{who} lacks {error}; a head holds {told}") from None
+    shapes = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
+    found = (*shapes["text_features" if kind is ZeroShotHead else "weight"], 0)[0]
+    embed = (*shapes.get("projection", ()), 0)[0]
+    fitting = {"projection": (embed, width), "text_features": (found, embed), "logit_scale": ()}
+    fitting |= {"weight": (found, width), "bias": (found,)}
+    if any(shape != fitting[name] for name, shape in shapes.items()):
+        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise CheckpointError(f"{who} does not fit features of width {width}: {told}")
+    if classes not in (None, found):
+        raise CheckpointError(f"{who} has {found} classes, its card {classes}")
+    check_finite(head.state_dict(), who)
+    head.metadata = getattr(state, "metadata", {})  # what the file's writer noted
+    return head.eval()
+
+
+def joint_head(heads: Sequence[Head]) -> Head:
+    """One classifier over the classes of several tasks.
+
+    Raises:
+        MergebenchError: heads of both kinds, or of different projections or scales, whose scores cannot stand beside
+            each other.
+    """
+    first = heads[0]
+    if len({type(head) for head in heads}) > 1:
+        raise MergebenchError("zero-shot and linear heads cannot be joined into one classifier; use one kind")
+    if isinstance(first, LinearHead):
+        return LinearHead(torch.cat([h.weight for h in heads]), torch.cat([h.bias for h in heads])).eval()
+    for head in heads[1:]:
+        same = torch.equal(head.projection, first.projection) and torch.equal(head.logit_scale, first.logit_scale)
+        if not same:
+            raise MergebenchError("heads of different projections or logit scales cannot be joined into one classifier")
+    return ZeroShotHead(first.projection, torch.cat([h.text_features for h in heads]), first.logit_scale).eval()
+
+
+def average_prompts(prompt_features: Sequence[Tensor]) -> Tensor:
+    """Class embeddings from prompt embeddings, as CLIP does: normalise, average over templates, normalise.
+
+    Args:
+        prompt_features: per class, the text tower's output for every template [templates, embed].
+
+    Returns:
+        Unit rows [classes, embed].
+    """
+    means = [nn.functional.normalize(p, dim=-1).mean(0) for p in prompt_features]
+    return nn.functional.normalize(torch.stack(means), dim=-1)

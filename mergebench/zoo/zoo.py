@@ -1,0 +1,263 @@
+"""A zoo: one backbone's base, experts and heads, read lazily and checked before anything is run on them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from mergebench.catalogue import registry
+from mergebench.catalogue.code import Code
+from mergebench.catalogue.yaml_files import read_zoo, short_name
+from mergebench.configuration import ZooConfig
+from mergebench.data.described import make_task
+from mergebench.data.task import Place, Task, TaskCard
+from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
+from mergebench.weights import formats
+from mergebench.weights.encoders import Encoder, check_base
+from mergebench.weights.hub import Hub
+from mergebench.weights.states import SafetensorsState, check_state, recipe_of
+from mergebench.zoo.encoder_notes import check_note, noted_encoder
+from mergebench.zoo.heads import Head
+from mergebench.zoo.zoo_files import FolderFiles, ListedFiles, WeightFiles, find_checkpoint, folder_at
+
+
+class Zoo:
+    """The weights of one zoo, and its tasks.
+
+    Args:
+        name: a registered zoo, or a YAML file of one's own; with `config`, what it is to be called.
+        root: a folder with the same structure that replaces the zoo's weights: of a zoo from the hub, a folder laid out
+            as the hub is, data sets included.
+        base: a checkpoint whose weights replace the zoo's base: a file, a folder, or `owner/name` on the hub. Encoder,
+            normalisation and heads stay the zoo's.
+        download: whether what is on the hub and not here yet may be downloaded.
+        config: the fields of a zoo that no file describes; paths in it are relative to the current folder.
+
+    Raises:
+        MergebenchError: unknown zoo, or no such folder.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: str | Path | None = None,
+        base: str | Path | None = None,
+        download: bool = True,
+        config: ZooConfig | None = None,
+    ) -> None:
+        self.config = config or read_zoo(name)
+        self.name = short_name(name)
+        self._folder = Path() if config else registry.config_file("zoos", name).absolute().parent
+        self._root = Path(root) if root else None
+        self._download = download
+        self._experts: dict[str, Mapping[str, Tensor]] = {}
+        self._tasks: dict[str, Task] = {}
+        if self._root is not None and not self._root.is_dir():
+            raise MergebenchError(f"zoo {self.name!r}: no folder of weights at {self._root} (--zoo-root)")
+        stranger = next((t for t in self.config.tasks if not self._is_known(t)), None)
+        if stranger is not None:
+            raise UnknownNameError(
+                f"task in zoo {self.name!r} (describe it, or name one that is registered):", stranger, registry.tasks()
+            )
+        self._base = str(base) if base else None
+        self._parent: Zoo | None = None  # the registered zoo whose base this one's is
+        self.files: WeightFiles = self._files()
+
+    def _files(self) -> WeightFiles:
+        config = self.config
+        if config.weights:
+            root = self._root or folder_at(config.weights, self._folder)
+            return FolderFiles(root, Encoder(config.encoder, config.options))
+        self._parent = registered_zoo(config.base, self._root, self._download)
+        return ListedFiles(config, self._folder, self._hub, self._parent and self._parent.files)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """What makes the empty backbone, with the scales of this zoo's images."""
+        own = self.files.encoder
+        like = self._parent.encoder if self._parent else own
+        return replace(own, scales=(self.config.mean or like.mean, self.config.std or like.std))
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Per channel, of images in [0, 1]."""
+        return self.encoder.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Per channel, of images in [0, 1]."""
+        return self.encoder.std
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All but the weights that decides what this zoo's models compute."""
+        return {**self.encoder_identity, "mean": list(self.mean), "std": list(self.std)}
+
+    @cached_property
+    def encoder_identity(self) -> dict[str, Any]:
+        """What tells the encoder from others with the same weights: timm's by its options, one's own by its code."""
+        encoder = self.encoder
+        if encoder.home:
+            code = Code()
+            return {"encoder": encoder.name, "encoder_source": code.digest(code.named(*encoder.home))}
+        return {"encoder": encoder.name, "encoder_options": dict(encoder.options)}
+
+    def make_encoder(self) -> nn.Module:
+        """The backbone holding the base's weights, float32, in eval mode."""
+        encoder = self.make_empty_encoder()
+        encoder.load_state_dict(dict(self.base))
+        return encoder.eval()
+
+    def make_empty_encoder(self) -> nn.Module:
+        """The backbone before any weights are loaded."""
+        return self.encoder.make()
+
+    @cached_property
+    def base(self) -> Mapping[str, Tensor]:
+        """The pre-trained weights, checked.
+
+        Raises:
+            CheckpointError: they do not fit the backbone, are not finite, or were noted to be of another one.
+        """
+        if self._base:
+            file = find_checkpoint(self._base, Path(), self._hub)
+            state = formats.as_timm(formats.open_weights(file), f"the base ({self._base})")
+        else:
+            state = self.files.base()
+        who = f"the base ({state.path})"
+        self._check_note(state, who)
+        check_base(state, self.encoder, who)
+        return state
+
+    def expert(self, task: str) -> Mapping[str, Tensor]:
+        """A task's fine-tuned weights, checked against the base.
+
+        Raises:
+            UnknownNameError: the zoo has no such expert.
+            CheckpointError: the weights do not fit the base, are not finite, or were noted to be of another encoder.
+        """
+        self._check_name(task)
+        if task not in self._experts:
+            self._experts[task] = self.check_expert(task, self.files.expert(task))
+        return self._experts[task]
+
+    def check_expert(self, task: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """An expert from anywhere, held to this zoo; raises as `expert` does."""
+        self.check(state, f"expert {task!r} ({state.path})")
+        return state
+
+    def check(self, state: Mapping[str, Tensor], who: str) -> None:
+        """Hold any checkpoint to this zoo's base, and what its header notes to this zoo's encoder and scales.
+
+        Args:
+            state: as it is read from its file, under timm's names.
+            who: whose weights they are, for messages.
+
+        Raises:
+            CheckpointError: they do not fit the base, are not finite, or were noted to be of another encoder.
+        """
+        self._check_note(state, who)
+        check_state(state, self.base, who)
+
+    def _check_note(self, state: Mapping[str, Tensor], who: str) -> None:
+        check_note(noted_encoder(state), who, self.encoder, f"zoo {self.name!r} is of")
+
+    def joint(self, tasks: Iterable[str]) -> SafetensorsState | None:
+        """The model that was trained on exactly these tasks together, if the zoo has one.
+
+        It is a file in the folder `joint`, as `finetune` writes it for several tasks: the header says which.
+
+        Raises:
+            CheckpointError: its weights do not fit the base, or are not finite.
+        """
+        wanted = sorted(tasks)
+        for state in self.files.joint():
+            trained_on = recipe_of(state).get("tasks")
+            if trained_on is None:
+                raise CheckpointError(f"{state.path}: its header does not say which tasks it was trained on")
+            if trained_on == wanted:
+                self.check(state, f"the joint model ({state.path})")
+                return state
+        return None
+
+    def head(self, task: str) -> Head:
+        """A task's classifier.
+
+        Raises:
+            UnknownNameError: the zoo has no such task.
+            CheckpointError: its tensors are no head's, do not fit the card or the backbone, or are not finite.
+        """
+        self._check_name(task)
+        return self.files.head(self.card(task))
+
+    def task(self, name: str) -> Task:
+        """A task's card and data, its images of the size that this zoo's encoder sees.
+
+        Args:
+            name: one of the zoo's, or any registered task, whose images may serve as calibration.
+
+        Raises:
+            UnknownNameError: there is none.
+        """
+        if name not in self._tasks:
+            task = self._unplaced(name)
+            if task.at is not None:
+                task = task.at(Place(self.encoder.image_size, self._hub.root, self._download))
+            self._tasks[name] = task
+        return self._tasks[name]
+
+    def _is_known(self, task: str) -> bool:
+        return task in self.config.described or task in registry.tasks()
+
+    def card(self, name: str) -> TaskCard:
+        """A task's card, with its classes; where these are the data's, the data must be there."""
+        stated = self._unplaced(name).card
+        return stated if stated.classes else self.task(name).card
+
+    def _unplaced(self, name: str) -> Task:
+        described = self.config.described.get(name)
+        if described is not None:
+            return make_task(name, described, self._folder)
+        return registry.get("task", name, registry.tasks())
+
+    @cached_property
+    def _hub(self) -> Hub:
+        """Where models and data sets are looked for; a root that replaces a folder of weights holds none."""
+        return Hub(None if self.config.weights else self._root, self._download)
+
+    def find(self, name: str) -> str:
+        """A task's name in this zoo, from that name or from the CLIP task that it stands for, however that is spelt.
+
+        Raises:
+            UnknownNameError: the zoo has no such task.
+        """
+        return registry.find_task(name, self.config.tasks, f"zoo {self.name!r}")
+
+    def origins(self, tasks: Iterable[str]) -> dict[str, str]:
+        """Where on the hub the base, experts and data of these tasks are from, with commits; those on a disk: nothing.
+
+        Known once they have been read.
+        """
+        wanted = set(tasks)
+        data = {f"data/{t}": task.origin for t, task in self._tasks.items() if t in wanted and task.origin}
+        return self.files.origins(sorted(wanted & self._experts.keys())) | data
+
+    def _check_name(self, task: str) -> None:
+        if task not in self.config.tasks:
+            raise UnknownNameError(f"task of zoo {self.name!r}:", task, self.config.tasks)
+
+
+def registered_zoo(name: str, root: str | Path | None, download: bool = True) -> Zoo | None:
+    """The zoo that a base's name means, if it means one.
+
+    Args:
+        name: a registered zoo's, or a place.
+        root: a folder in the hub's place: it holds no weights of a package.
+        download: as of `Zoo`.
+    """
+    if name not in registry.config_files("zoos"):
+        return None
+    return Zoo(name, None if read_zoo(name).weights else root, download=download)

@@ -1,0 +1,249 @@
+"""Where a zoo's weights are: in one folder, or named one by one, on disk or on the hub."""
+
+import importlib
+from collections.abc import Iterable, Mapping
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from mergebench.configuration import ZooConfig
+from mergebench.data.task import TaskCard
+from mergebench.errors import CheckpointError, MergebenchError
+from mergebench.weights import formats
+from mergebench.weights.encoders import Encoder
+from mergebench.weights.hub import Hub, is_location
+from mergebench.weights.states import SafetensorsState, recipe_of
+from mergebench.zoo.encoder_notes import encoder_of, noted_encoder
+from mergebench.zoo.heads import Head, load_head
+from mergebench.zoo.text_heads import TextTower, text_activation
+
+# What a checkpoint is called in a folder of the hub, the safest format first.
+CHECKPOINTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "open_clip_pytorch_model.bin",
+)
+
+
+class WeightFiles(Protocol):
+    """What a zoo asks of the place where its weights are. States bear timm's names; nothing is checked yet."""
+
+    encoder: Encoder
+    has_text: bool  # whether heads can be made from prompts
+
+    def base(self) -> Mapping[str, Tensor]:
+        """The pre-trained weights."""
+
+    def expert(self, task: str) -> Mapping[str, Tensor]:
+        """A task's fine-tuned weights."""
+
+    def head(self, card: TaskCard) -> Head:
+        """A task's classifier, checked."""
+
+    def joint(self) -> list[SafetensorsState]:
+        """Models that were trained on several tasks together."""
+
+    def origins(self, tasks: Iterable[str]) -> dict[str, str]:
+        """Where on the hub what was read of base, text tower and these experts is from, with commits."""
+
+
+class FolderFiles:
+    """A folder of base.safetensors, experts/, heads/ and perhaps joint/.
+
+    Args:
+        root: the folder.
+        encoder: what makes the empty model.
+
+    Raises:
+        MergebenchError: there is no such folder.
+    """
+
+    has_text = False
+
+    def __init__(self, root: Path, encoder: Encoder) -> None:
+        if not root.is_dir():
+            raise MergebenchError(f"no folder of weights at {root}")
+        self.root, self.encoder = root, encoder
+
+    def base(self) -> Mapping[str, Tensor]:
+        """See WeightFiles."""
+        return SafetensorsState(self.root / "base.safetensors")
+
+    def expert(self, task: str) -> Mapping[str, Tensor]:
+        """See WeightFiles."""
+        return SafetensorsState(self.root / "experts" / f"{task}.safetensors")
+
+    def head(self, card: TaskCard) -> Head:
+        """See WeightFiles."""
+        return _read_head(SafetensorsState(self.root / "heads" / f"{card.name}.safetensors"), card, self.encoder)
+
+    def joint(self) -> list[SafetensorsState]:
+        """See WeightFiles."""
+        return [SafetensorsState(path) for path in sorted((self.root / "joint").glob("*.safetensors"))]
+
+    def origins(self, tasks: Iterable[str]) -> dict[str, str]:
+        """See WeightFiles."""
+        return {}
+
+
+class ListedFiles:
+    """Checkpoints named one by one, in whatever dialect they are.
+
+    Args:
+        config: names them.
+        folder: what paths are relative to.
+        hub: where `owner/name` is looked for.
+        parent: the registered zoo's files whose base it is, where the configuration names one.
+    """
+
+    def __init__(self, config: ZooConfig, folder: Path, hub: Hub, parent: WeightFiles | None = None) -> None:
+        self._config, self._folder, self._hub, self._parent = config, folder, hub, parent
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """What makes the empty model."""
+        named = Encoder(self._config.encoder, self._config.options) if self._config.encoder else None
+        if self._parent is not None:
+            return named or self._parent.encoder
+        base = self._config.base
+        # What is on the hub is not fetched to be asked what is known; when it is read, the zoo holds it to that.
+        notes = {base: noted_encoder(self._raw_base)} if not named or (self._folder / base).exists() else {}
+        config = partial(optional_beside, base, self._folder, self._hub, "config.json")
+        return encoder_of(notes, named, base, config, self.base)
+
+    @property
+    def has_text(self) -> bool:
+        """See WeightFiles."""
+        if self._parent is not None and not self._config.text:
+            return self._parent.has_text
+        return bool(self._config.text) or any(name.endswith("token_embedding.weight") for name in self._raw_base)
+
+    @cached_property
+    def _raw_base(self) -> Mapping[str, Tensor]:
+        return formats.open_weights(self._find(self._config.base))
+
+    def base(self) -> Mapping[str, Tensor]:
+        """See WeightFiles."""
+        if self._parent is not None:
+            return self._parent.base()
+        return formats.as_timm(self._raw_base, f"the base ({self._config.base})")
+
+    def expert(self, task: str) -> Mapping[str, Tensor]:
+        """See WeightFiles."""
+        place = self._config.expert_of(task)
+        state = formats.open_weights(self._find(place))
+        return formats.as_timm(state, f"expert {task!r} ({place})")
+
+    def head(self, card: TaskCard) -> Head:
+        """See WeightFiles."""
+        described = self._config.described.get(card.name)
+        if described is not None and described.head:
+            return _read_head(SafetensorsState(self._folder / described.head), card, self.encoder)
+        if described is not None and not self.has_text:
+            raise MergebenchError(
+                f"task {card.name!r} has no head, and the base ({self._config.base}) no text tower: give head: "
+                "(mergebench finetune writes one), or text:, a whole CLIP"
+            )
+        if self._parent is not None and not self._config.text:
+            return self._parent.head(card)  # of a task that both mean, or from the prompts
+        return self._text.head(card.classes, card.templates)
+
+    @cached_property
+    def _text(self) -> TextTower:
+        place = self._config.text
+        if not place:
+            return TextTower(self._raw_base, self._config.base, quick_gelu=self.encoder.quick_gelu)
+        described = optional_beside(place, self._folder, self._hub, "config.json")
+        activation = text_activation(described) if described else None
+        quick = activation == "quick_gelu" if activation else self.encoder.quick_gelu
+        return TextTower(formats.open_weights(self._find(place)), place, quick_gelu=quick)
+
+    def joint(self) -> list[SafetensorsState]:
+        """See WeightFiles."""
+        return []
+
+    def origins(self, tasks: Iterable[str]) -> dict[str, str]:
+        """See WeightFiles."""
+        above = self._parent.origins(()) if self._parent is not None else {}
+        places = {"base": self._config.base, "text": self._config.text or ""}
+        places |= {f"experts/{task}": self._config.expert_of(task) for task in tasks}
+        commits = {name: self._hub.revision(place) for name, place in places.items()}
+        return above | {
+            name: f"{places[name].partition('@')[0]}@{commit}" for name, commit in commits.items() if commit
+        }
+
+    def _find(self, place: str) -> Path:
+        return find_checkpoint(place, self._folder, self._hub)
+
+
+def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
+    """A checkpoint's file.
+
+    Args:
+        place: a file, a folder as Hugging Face's libraries write it, or `owner/name[@revision]` on the hub.
+        folder: that a path is relative to.
+        hub: where else it is looked for.
+
+    Raises:
+        MergebenchError: there is none.
+    """
+    path = folder / place
+    if path.is_file():
+        return path
+    if path.is_dir():
+        found = next((path / name for name in CHECKPOINTS if (path / name).is_file()), None)
+        if found is None:
+            raise CheckpointError(f"{path} holds no {' or '.join(CHECKPOINTS)}")
+        return found
+    if not _may_be_on_the_hub(place):
+        raise CheckpointError(f"no such checkpoint: {path}; give a file, a folder, or owner/name on the hub")
+    found = hub.file(place, CHECKPOINTS)
+    for shard in formats.shards_of(found):  # which come to lie beside the index
+        hub.file(place, (shard,))
+    return found
+
+
+def optional_beside(place: str, folder: Path, hub: Hub, name: str) -> Path | None:
+    """Another file of a checkpoint's folder, where there is one; arguments as `find_checkpoint` has them."""
+    path = folder / place
+    if path.exists():
+        beside = path / name if path.is_dir() else path.with_name(name)
+        return beside if beside.is_file() else None
+    return hub.optional_file(place, (name,)) if _may_be_on_the_hub(place) else None
+
+
+def _may_be_on_the_hub(place: str) -> bool:
+    """Whether what is not on this disk may be a place on the hub: not if it ends as a file does."""
+    return is_location(place) and not place.endswith((".safetensors", ".json", *formats.PICKLES))
+
+
+def _read_head(state: SafetensorsState, card: TaskCard, encoder: Encoder) -> Head:
+    who = f"head of task {card.name!r} ({state.path})"
+    head = load_head(state, encoder.width, len(card.classes), who)
+    for number, (own, expected) in enumerate(zip(recipe_of(state).get("classes", ()), card.classes, strict=False)):
+        if own != expected:
+            raise CheckpointError(
+                f"{who}: its class {number} is {own!r}, the task's {expected!r}; name the classes as it does, in its "
+                "order (classes:, labels:), or fine-tune again"
+            )
+    return head
+
+
+def folder_at(location: str, relative_to: Path) -> Path:
+    """A folder by its path, or by "package:folder".
+
+    Raises:
+        MergebenchError: no such package.
+    """
+    package, colon, folder = location.partition(":")
+    if not colon:
+        return relative_to / location
+    try:
+        return Path(importlib.import_module(package).__file__).parent / folder
+    except (ImportError, ValueError) as error:
+        raise MergebenchError(f"weights: no package {package!r}; write a path, or package:folder ({error})") from None

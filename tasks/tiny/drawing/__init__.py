@@ -1,0 +1,1 @@
+"""What the tiny world's renderers draw with: real pixels, pens, fonts, figures. It knows of no task."""

@@ -1,0 +1,38 @@
+"""What is shown while cells run."""
+
+import io
+
+from rich.console import Console
+
+from mergebench.cli.progress import ProgressObserver
+from mergebench.measuring.results import ResultStore
+from mergebench.running.plan import RunRequest, make_plan
+from mergebench.running.runner import run
+
+
+def test_a_terminal_shows_the_method_the_task_and_the_steps(mini_suite, tmp_path):
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=150, color_system=None)
+    plan = make_plan(RunRequest(methods=["average"], suite=str(mini_suite)))
+    with ProgressObserver(console) as observer:
+        run(plan, ResultStore(tmp_path), observer)
+    for part in (
+        "average: digits",
+        "6/6",
+        "method x task",
+        "left",
+        "finetuned (seed 0)",
+        "average (seed 0)",
+        "merge 0.",
+    ):
+        assert part in screen.getvalue()
+
+
+def test_a_file_gets_a_line_per_cell_and_no_bar(mini_suite, tmp_path):
+    screen = io.StringIO()
+    plan = make_plan(RunRequest(methods=["average"], suite=str(mini_suite)))
+    with ProgressObserver(Console(file=screen, width=150)) as observer:
+        run(plan, ResultStore(tmp_path), observer)
+    lines = screen.getvalue().strip().splitlines()
+    assert len(lines) == 3 and "2 cells (2 to compute)" in lines[0]
+    assert "\x1b" not in screen.getvalue()

@@ -1,0 +1,143 @@
+"""merge, evaluate, finetune, leaderboard and doctor."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from mergebench.cli.doctor import diagnose_import
+from mergebench.measuring.results import ResultStore
+from mergebench.merging.layout import Layout
+from mergebench.suites.bench import Bench
+from mergebench.zoo.zoo import Zoo
+
+
+def test_a_merged_file_evaluates_to_what_run_measured(mini_run, mini_suite, command, tmp_path):
+    merged, counts = tmp_path / "merged.safetensors", tmp_path / "counts.json"
+    assert command("merge", "--method", "regmean", "--suite", mini_suite, "--output", merged).status == 0
+    assert command("evaluate", merged, "--suite", mini_suite, "--json", counts).status == 0
+    result = next(r for r in ResultStore(mini_run).all() if r.method == "regmean")
+    measured = {t: c["correct"] for t, c in json.loads(counts.read_text())["tasks"].items()}
+    assert measured == {t: s.correct for t, s in result.tasks.items()}
+
+
+def test_a_merged_file_carries_its_recipe_and_loads_in_timm(mini_suite, command, tmp_path):
+    merged = tmp_path / "merged.safetensors"
+    command("merge", "--method", "ties", "--suite", mini_suite, "--output", merged, "--set", "scaling=0.5")
+    with safe_open(merged, "pt") as file:
+        recipe = json.loads(file.metadata()["recipe"])
+    assert recipe["method"] == "ties" and recipe["hyperparameters"]["scaling"] == 0.5
+    assert set(recipe["experts"]) == {"landcover", "digits"}
+    Zoo("tiny").make_empty_encoder().load_state_dict(load_file(merged), strict=True)
+
+
+@pytest.mark.parametrize(("method", "split"), [("average", ""), ("regmean", "calibration"), ("adamerging", "test")])
+def test_a_merged_file_tells_the_images_that_entered_by_their_hashes(mini_suite, command, tmp_path, method, split):
+    merged, bench = tmp_path / "merged.safetensors", Bench(str(mini_suite))
+    assert command("merge", "--method", method, "--suite", mini_suite, "--output", merged).status == 0
+    with safe_open(merged, "pt") as file:
+        recipe = json.loads(file.metadata()["recipe"])
+    data = bench.data(bench.variants[0])
+    assert recipe["images"] == {f"{t}/{split}": data[f"{t}/{split}"] for t in ("landcover", "digits") if split}
+
+
+def test_experts_of_ones_own_are_merged(command, tmp_path):
+    files = [Zoo("tiny").files.root / "experts" / f"{t}.safetensors" for t in ("digits", "signs")]
+    merged = tmp_path / "merged.safetensors"
+    assert (
+        command("merge", "--method", "average", "--experts", f"one={files[0]}", files[1], "--output", merged).status
+        == 0
+    )
+    first, second, mean = load_file(files[0]), load_file(files[1]), load_file(merged)
+    for name in mean:
+        torch.testing.assert_close(mean[name], (first[name].float() + second[name].float()) / 2)
+
+
+def test_an_expert_under_a_name_without_images_is_refused_only_where_images_are_needed(refused, tmp_path):
+    file = Zoo("tiny").files.root / "experts" / "digits.safetensors"
+    line = refused("merge", "--method", "regmean", "--experts", f"mine={file}", "--output", tmp_path / "m.safetensors")
+    assert "'mine'" in line
+
+
+def test_finetune_writes_an_expert_that_is_better_than_the_base(command, tmp_path):
+    expert = tmp_path / "expert.safetensors"
+    done = command("finetune", "--task", "digits", "--output", expert, "--steps", 40, "--learning-rate", 5e-4)
+    assert done.status == 0
+    base, tuned = (float(line.split()[1]) for line in done.out.splitlines() if line.startswith(("base", "expert")))
+    assert tuned > base
+    assert set(load_file(expert)) == set(Zoo("tiny").base)
+
+
+def test_finetune_writes_lora_merged_into_the_base_s_weights(command, tmp_path):
+    expert, zoo = tmp_path / "expert.safetensors", Zoo("tiny")
+    command("finetune", "--task", "digits", "--output", expert, "--steps", 3, "--lora", 2, "--device", "cpu")
+    state = load_file(expert)
+    assert {n for n in zoo.base if not torch.equal(state[n], zoo.base[n])} <= set(
+        Layout(zoo.make_encoder()).linear_weights
+    )
+    with safe_open(expert, "pt") as file:
+        recipe = json.loads(file.metadata()["recipe"])
+    assert (recipe["lora"], recipe["precision"]) == (2, "32-true")
+
+
+@pytest.mark.parametrize(
+    ("steps", "rate", "told"),
+    [(3, 1e30, "the training diverged: "), (1, 1e7, "the expert in the base's number format: ")],
+)
+def test_weights_that_are_not_finite_are_not_written(steps, rate, told, refused, tmp_path):
+    expert = tmp_path / "expert.safetensors"
+    expert.write_text("a good one")
+    line = refused("finetune", "--task", "digits", "--output", expert, "--steps", steps, "--learning-rate", rate)
+    assert told in line and "NaN or infinite; lower" in line
+    assert expert.read_text() == "a good one" and list(tmp_path.iterdir()) == [expert]
+
+
+def test_leaderboard_is_made_again_from_the_files(mini_run, command):
+    (mini_run / "leaderboard.html").unlink(missing_ok=True)
+    done = command("leaderboard", "--out", mini_run)
+    assert done.status == 0 and "RegMean++" in done.out
+    assert "RegMean++" in (mini_run / "leaderboard.html").read_text()
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """Sets how much of the disk `doctor` finds free, which is no matter of the code under test."""
+
+    def free(count):
+        monkeypatch.setattr("mergebench.cli.doctor.shutil.disk_usage", lambda _: SimpleNamespace(free=count))
+
+    return free
+
+
+def test_doctor_finds_this_machine_well(command, disk):
+    disk(50e9)
+    done = command("doctor")
+    assert [line for line in done.out.splitlines() if not line.startswith("ok ")] == []
+    assert done.status == 0
+
+
+def test_doctor_says_that_the_disk_is_full_and_looks_at_the_rest(command, disk):
+    disk(1.5e9)
+    done = command("doctor")
+    (wrong,) = [line for line in done.out.splitlines() if not line.startswith("ok ")]
+    assert wrong.startswith("wrong   cache: ") and "has 1500 MB free" in wrong and "MERGEBENCH_CACHE" in wrong
+    assert done.status == 1 and "zoos" in done.out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["torchvision", "timm"])
+def test_doctor_names_the_remedy_for_mismatched_torchvision(name):
+    line = diagnose_import(name, RuntimeError("operator torchvision::nms does not exist"))
+    assert "pip install torch torchvision in one command" in line
+
+
+def test_any_verb_names_that_remedy_in_one_line(refused, monkeypatch):
+    import mergebench.cli.evaluate
+
+    def broken(config):
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(mergebench.cli.evaluate, "execute", broken)
+    assert "pip install torch torchvision in one command" in refused("evaluate", "any.safetensors")

@@ -1,0 +1,172 @@
+"""The model pool: copies only, in computing precision, ordered by task; random numbers from the seed alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from mergebench import ModelPool, Needs
+from mergebench.data.images import ExplicitBatches
+from mergebench.errors import MergebenchError, MethodError
+
+ALL = Needs(base=True, calibration=True, labels=True, test_inputs=True, heads=True)
+
+
+def make(mini, base, experts=None, seed=0, method="m", calibration=None):
+    images = calibration or mini.calibration()
+    sources = {t: ExplicitBatches(b, t) for t, b in images.items()}
+    return ModelPool(
+        method, ALL, base, base.state_dict(), experts or mini.experts(base),
+        calibration=sources, test_inputs=sources, heads=mini.heads(), seed=seed,
+    )  # fmt: skip
+
+
+def test_tasks_are_ordered_by_name_whatever_order_they_come_in(mini):
+    base = mini.encoder()
+    experts = dict(reversed(mini.experts(base).items()))
+    pool = make(mini, base, experts)
+    assert pool.tasks == tuple(pool.experts) == tuple(pool.heads) == ("birds", "cars", "digits")
+
+
+def test_no_experts_are_refused(mini):
+    base = mini.encoder()
+    with pytest.raises(MergebenchError, match="no experts"):
+        ModelPool("m", ALL, base, base.state_dict(), {})
+
+
+def test_writing_into_what_is_handed_out_changes_no_input(mini):
+    base = mini.encoder()
+    experts, heads, images = mini.experts(base), mini.heads(), mini.calibration()
+    sources = {t: ExplicitBatches(b, t) for t, b in images.items()}
+    pool = ModelPool(
+        "m", ALL, base, base.state_dict(), experts, calibration=sources, test_inputs=sources, heads=heads
+    )  # fmt: skip
+    before = {n: t.clone() for n, t in base.state_dict().items()}
+    pool.base["cls_token"].zero_()
+    pool.experts["cars"]["cls_token"].zero_()
+    pool.heads["cars"].projection.zero_()
+    pool.encoder(pool.base).cls_token.zero_()
+    pool.encoder().cls_token.zero_()
+    assert all(torch.equal(t, before[n]) for n, t in base.state_dict().items())
+    assert torch.equal(experts["cars"]["cls_token"], mini.experts(base)["cars"]["cls_token"])
+    assert torch.equal(heads["cars"].projection, mini.heads()["cars"].projection)
+    assert torch.equal(pool.base["cls_token"], before["cls_token"])
+
+
+def test_writing_into_images_changes_neither_the_callers_nor_the_next_pass(mini):
+    base = mini.encoder()
+    images = mini.calibration()
+    pool = make(mini, base, calibration=images)
+    for batch in pool.calibration("cars", 8):
+        batch.zero_()
+    next(pool.stream("calibration", "cars", 8)).zero_()
+    assert torch.equal(images["cars"][0], mini.calibration()["cars"][0])
+    assert torch.equal(next(pool.calibration("cars", 8)), mini.calibration()["cars"][0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_weights_are_handed_out_in_single(mini, dtype):
+    base = mini.encoder(dtype=dtype)
+    pool = make(mini, base)
+    for state in (pool.base, pool.experts["cars"]):
+        assert {state[n].dtype for n in state} == {torch.float32}
+    assert torch.equal(pool.base["cls_token"], base.state_dict()["cls_token"].float())
+    assert pool.encoder(pool.base)(mini.images(0, 1)).dtype == torch.float32
+
+
+def test_double_precision_stays_double(mini):
+    base = mini.encoder(dtype=torch.float64)
+    pool = make(mini, base)
+    assert pool.base["cls_token"].dtype == torch.float64
+    assert pool.encoder(pool.base)(mini.images(0, 1, torch.float64)).dtype == torch.float64
+
+
+def test_an_encoder_holds_the_state_it_is_given_in_eval_mode_without_gradients(mini):
+    base = mini.encoder().train()
+    pool = make(mini, base)
+    encoder = pool.encoder(pool.experts["cars"])
+    assert all(torch.equal(t, pool.experts["cars"][n]) for n, t in encoder.state_dict().items())
+    assert not any(m.training for m in encoder.modules())
+    assert not any(p.requires_grad for p in encoder.parameters())
+
+
+def test_heads_are_frozen_copies_in_eval_mode(mini):
+    heads = make(mini, mini.encoder()).heads
+    assert not any(h.training for h in heads.values())
+
+
+def test_map_experts_stacks_in_the_order_of_the_tasks(mini):
+    base = mini.encoder()
+    experts = mini.experts(base)
+    merged = make(mini, base, dict(reversed(experts.items()))).map_experts(lambda stacked: stacked[1])
+    assert all(torch.equal(merged[n], experts["cars"][n]) for n in base.state_dict())
+
+
+def test_map_tensors_gives_the_matching_base_tensor(mini):
+    base = mini.encoder()
+    merged = make(mini, base).map_tensors(lambda start, experts: start + 0 * experts.sum(0))
+    assert all(torch.equal(merged[n], t) for n, t in base.state_dict().items())
+
+
+def test_finish_restores_order_and_dtype_and_shares_no_memory(mini):
+    base = mini.encoder(dtype=torch.float16)
+    pool = make(mini, base)
+    state = {n: pool.base[n] for n in reversed(list(pool.base))}
+    finished = pool.finish(state)
+    assert list(finished) == list(base.state_dict())
+    assert {t.dtype for t in finished.values()} == {torch.float16}
+    same = {n: t.half() for n, t in state.items()}
+    again = pool.finish(same)
+    for name, value in again.items():
+        assert value.data_ptr() != same[name].data_ptr()
+
+
+def test_explicit_batches_are_all_used_in_order_whatever_samples_says(mini):
+    pool = make(mini, mini.encoder())
+    images = mini.calibration()
+    for samples in (1, 1000):
+        seen = list(pool.calibration("digits", samples))
+        assert all(torch.equal(a, b) for a, b in zip(seen, images["digits"], strict=True))
+
+
+def test_streams_never_end_and_repeat_explicit_batches_in_order(mini):
+    pool, images = make(mini, mini.encoder()), mini.calibration()["birds"]
+    stream = pool.stream("test_inputs", "birds", 4)
+    for index in range(5):
+        assert torch.equal(next(stream), images[index % 2])
+
+
+def numbers(pool, *key):
+    return torch.rand(4, generator=pool.generator(*key)).tolist()
+
+
+def test_random_numbers_follow_from_seed_method_and_key_alone(mini):
+    base = mini.encoder()
+    pool = make(mini, base, seed=3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        first = numbers(pool, "drop", "cars")
+        torch.manual_seed(2)
+        assert numbers(make(mini, base, seed=3), "drop", "cars") == first
+    others = [
+        numbers(pool, "drop", "birds"),
+        numbers(pool, "drop"),
+        numbers(pool),
+        numbers(make(mini, base, seed=4), "drop", "cars"),
+        numbers(make(mini, base, seed=3, method="other"), "drop", "cars"),
+    ]
+    assert len({tuple(n) for n in [first, *others]}) == 6
+
+
+def test_a_report_holds_what_a_result_can_and_nothing_else(mini):
+    pool = make(mini, mini.encoder())
+    pool.report(loss=torch.tensor(0.5), table=np.arange(3), deep={1: [np.float32(2), None, "x", True]})
+    assert pool.diagnostics == {"loss": 0.5, "table": [0, 1, 2], "deep": {"1": [2.0, None, "x", True]}}
+    with pytest.raises(MethodError, match=r"report\(model=...\): a result cannot hold a Linear"):
+        pool.report(model=torch.nn.Linear(1, 1))
+
+
+def test_reports_add_up(mini):
+    pool = make(mini, mini.encoder())
+    pool.report(a=1, b=2)
+    pool.report(b=3)
+    assert pool.diagnostics == {"a": 1, "b": 3}

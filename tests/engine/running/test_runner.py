@@ -1,0 +1,104 @@
+"""Runs: what a cell's failure costs, and what a later run makes good."""
+
+import pytest
+import yaml
+
+import mergebench.running.execution
+from mergebench import ModelPool, Needs, merge_method
+from mergebench.measuring.evaluation import Evaluation
+from mergebench.measuring.results import ResultStore, TaskScore
+from mergebench.running.plan import Cell, Plan, RunRequest, make_plan
+from mergebench.running.runner import run
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    """A plan of average on two tasks, with scores that cost nothing."""
+
+    def evaluate(encoder, states, heads, splits, **options):
+        return Evaluation({t: TaskScore(correct=1, total=2, predictions="") for t in heads}, {t: [0] for t in heads})
+
+    monkeypatch.setattr(mergebench.running.execution, "evaluate", evaluate)
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(yaml.safe_dump({"title": "t", "zoo": "tiny", "merge": ["digits", "signs"]}))
+    return make_plan(RunRequest(["average"], str(suite)))
+
+
+def with_function(plan, method, function):
+    """The plan with another function in place of a method's."""
+    cells = [Cell(**vars(c) | {"function": function}) if c.card.name == method else c for c in plan.cells]
+    return Plan(plan.bench, cells, plan.device)
+
+
+def test_experts_that_failed_once_are_not_missed_for_ever(plan, tmp_path):
+    def fails(pool):
+        raise OSError("disk full")
+
+    store = ResultStore(tmp_path / "out")
+    ceiling, average = run(with_function(plan, "finetuned", fails), store).results
+    assert (ceiling.status, average.status, average.average_relative) == ("failed", "ok", None)
+    summary = run(plan, store)
+    assert summary.reused == 1 and [r.average_relative for r in summary.results] == [1.0, 1.0]
+    assert {r.method: r.average_relative for r in store.all()} == {"finetuned": 1.0, "average": 1.0}
+
+
+def test_a_reused_cell_is_the_newest_again_and_stands_where_it_stands_now(tmp_path, plan, write):
+    def study(*alphas):
+        file = write("study", title="t", suite=str(tmp_path / "suite.yaml"), methods=["regmean"],
+                     hyperparameters={"regmean": {"samples": 2}}, vary={"alpha": list(alphas)})  # fmt: skip
+        return make_plan(RunRequest(study=file))
+
+    store = ResultStore(tmp_path / "out")
+    first = {r.variant: r for r in run(study(0.1, 0.5), store).results}
+    second = run(study(0.05, 0.1, 0.3, 0.5), store)
+    assert second.reused == 3 and [r.position for r in second.results if r.method == "regmean"] == [0, 1, 2, 3]
+    kept = {r.variant: r for r in store.all()}
+    assert [kept[f"alpha={a}"].position for a in (0.05, 0.1, 0.3, 0.5)] == [0, 1, 2, 3]
+    for name, before in first.items():
+        assert kept[name].started == before.started and kept[name].last_asked > before.last_asked
+
+
+def test_relative_accuracies_are_relative_to_the_built_in_experts_whatever_the_order(tmp_path, plan, monkeypatch):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from mergebench import Needs, merge_method\n\n"
+        "@merge_method('mine', title='Mine', role='ceiling', needs=Needs(base=True))\n"
+        "def mine(pool):\n    return dict(pool.base)\n"
+    )
+    scores = iter([8, 4, 2])  # of the experts, of the other ceiling, of averaging
+
+    def evaluate(encoder, states, heads, splits, **options):
+        score = TaskScore(correct=next(scores), total=9, predictions="")
+        return Evaluation(dict.fromkeys(heads, score), {t: [0] for t in heads})
+
+    monkeypatch.setattr(mergebench.running.execution, "evaluate", evaluate)
+    asked = make_plan(RunRequest([f"{mine}:mine", "average"], str(tmp_path / "suite.yaml")))
+    results = run(asked, ResultStore(tmp_path / "out")).results
+    assert [(r.method, r.average_relative) for r in results] == [("finetuned", 1), ("mine", 0.5), ("average", 0.25)]
+
+    def fails(pool):
+        raise OSError("disk full")
+
+    scores = iter([4, 2])
+    again = run(with_function(asked, "finetuned", fails), ResultStore(tmp_path / "other"))
+    assert [r.status for r in again.results] == ["failed", "ok", "ok"]
+    assert again.results[2].average_relative is None
+
+
+def test_a_method_that_reports_what_cannot_be_stored_costs_its_own_cell(plan, tmp_path):
+    @merge_method("odd", title="Odd", needs=Needs())
+    def odd(pool: ModelPool, *, weights: None = None):
+        pool.report(model=object())
+
+    ceiling, average = run(with_function(plan, "average", odd), ResultStore(tmp_path)).results
+    assert (ceiling.status, average.status) == ("ok", "failed")
+    assert average.error == "report(model=...): a result cannot hold a object; report numbers or texts"
+    assert len(list(tmp_path.glob("cells/*/*.json"))) == 2
+
+
+def test_a_result_says_its_conditions_in_full(plan, tmp_path):
+    _, average = run(plan, ResultStore(tmp_path)).results
+    assert {"merge", "calibration", "restrict", "evaluate", "zoo"} <= set(average.conditions)
+    assert average.conditions["zoo"]["encoder"] == "mergebench.tasks.tiny.model:create_encoder"
+    (stored,) = [r for r in ResultStore(tmp_path).all() if r.method == "average"]
+    assert stored.conditions == average.conditions  # what is read back is held against what was written
