@@ -46,7 +46,8 @@ def lower_entropy(
     split = "test_inputs" if adapt_on == "test" else "calibration"
     streams = {t: pool.stream(split, t, batch_size) for t in pool.tasks}
     optimizer = torch.optim.Adam(learnt, lr=lr)
-    for _ in range(steps):
+    for step in range(steps):
+        pool.tell("steps", step, steps)
         batches = [next(streams[t]) for t in pool.tasks]
         # The tasks share the encoder's weights, so one pass over all of them costs what one large batch costs.
         features = functional_call(encoder, dict(weights()), (torch.cat(batches),))

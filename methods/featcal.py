@@ -154,6 +154,7 @@ def featcal(
 
     conditions: dict[str, float] = {}
     for index, block in enumerate(layout.blocks):
+        pool.tell("blocks", index, len(layout.blocks))
         last = index + 1 == len(layout.blocks)
         weights = torch.ones(own[pool.tasks[0]][0].shape[1], device=pool.device)
         if last and student.global_pool == "token":

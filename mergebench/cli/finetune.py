@@ -44,7 +44,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--frozen", nargs="+", type=str, default=[], help="beginnings of names that stay the base's")
     parser.add_argument("--lora", type=PositiveInt | None, default=None, help="learn differences of this rank alone")
     parser.add_argument(
-        "--precision", type=str, default="auto", help="Lightning's; auto: bf16-mixed on a GPU that has it, else 32-true"
+        "--precision",
+        type=str,
+        default="auto",
+        help="Lightning's; auto: bf16-mixed if the device has it, else 32-true",
     )
     parser.add_argument("--checkpoints", type=str | None, default=None, help="folder to resume from after a break")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of image order and augmentation")
@@ -56,6 +59,7 @@ def execute(config: Namespace) -> int:
     """Train, then evaluate on the validation split, and write."""
     from pathlib import Path
 
+    from mergebench.cli.steps import Steps
     from mergebench.data.image_cache import load_split
     from mergebench.measuring.evaluation import evaluate
     from mergebench.measuring.measure import resolve_device, set_threads
@@ -95,18 +99,19 @@ def execute(config: Namespace) -> int:
         heads = {task: zoo.head(task) for task in tasks}
     for task, head in heads.items():
         check_set_aside(f"the head of task {task!r}", head, [task], zoo.task, own=task)
-    state = finetune(
-        zoo.make_encoder(),
-        [TrainingSet(heads[task], train.images, train.labels, train.digest) for task, train in splits.items()],
-        mean=zoo.mean,
-        std=zoo.std,
-        **settings,
-        seed=config.seed,
-        **where,
-        checkpoint_dir=checkpoints,
-        identity=zoo.encoder_identity,
-        progress=True,
-    )
+    with Steps("finetune") as steps:
+        state = finetune(
+            zoo.make_encoder(),
+            [TrainingSet(heads[task], train.images, train.labels, train.digest) for task, train in splits.items()],
+            mean=zoo.mean,
+            std=zoo.std,
+            **settings,
+            seed=config.seed,
+            **where,
+            checkpoint_dir=checkpoints,
+            identity=zoo.encoder_identity,
+            tell=steps,
+        )
     # What is evaluated is what is written.
     state = {name: tensor.to(zoo.base[name].dtype) for name, tensor in state.items()}
     check_finite(state, "the expert in the base's number format", "lower --learning-rate")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mergebench.merging.method import MethodCard
+    from mergebench.merging.pool import Tell
     from mergebench.weights.states import StateDict
 
 FORMATS = Literal["timm", "hf", "open_clip"]
@@ -93,6 +94,7 @@ def of_experts(items: list[str], experts: list[str], option: str) -> dict[str, s
 def execute(config: Namespace) -> int:
     """Merge and write."""
     from mergebench.catalogue import registry
+    from mergebench.cli.steps import Steps
     from mergebench.measuring.measure import environment, resolve_device, set_threads
     from mergebench.merging import hyperparameters
     from mergebench.weights import formats
@@ -106,7 +108,8 @@ def execute(config: Namespace) -> int:
     device = resolve_device(config.device)
     merge = _own if config.base and not (config.suite or config.zoo or config.only) else _of_suite
     start = time.perf_counter()
-    state, recipe, told = merge(config, experts, card, given, device)
+    with Steps(f"merge {card.name}") as steps:
+        state, recipe, told = merge(config, experts, card, given, device, steps)
     recipe |= {"format": config.format, "mergebench": environment(device).packages["mergebench"]}
     written = formats.from_timm(state, config.format)
     save_state(written, config.output, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
@@ -121,7 +124,12 @@ Made = tuple["StateDict", dict[str, Any], tuple[str, ...]]
 
 
 def _own(
-    config: Namespace, experts: dict[str, str], card: "MethodCard", given: "Mapping[str, Any]", device: str
+    config: Namespace,
+    experts: dict[str, str],
+    card: "MethodCard",
+    given: "Mapping[str, Any]",
+    device: str,
+    tell: "Tell",
 ) -> Made:
     """Files of one's own."""
     from mergebench.running.own_merge import OwnModels, merge_own
@@ -138,12 +146,17 @@ def _own(
         config.zoo_root,
     )
     formats.check_format(models.base_state, config.format)  # before the work, not after it
-    made = merge_own(card, models, given, config.seed, device)
+    made = merge_own(card, models, given, config.seed, device, tell)
     return made.state, made.recipe, made.told
 
 
 def _of_suite(
-    config: Namespace, experts: dict[str, str], card: "MethodCard", given: "Mapping[str, Any]", device: str
+    config: Namespace,
+    experts: dict[str, str],
+    card: "MethodCard",
+    given: "Mapping[str, Any]",
+    device: str,
+    tell: "Tell",
 ) -> Made:
     """A suite's experts, or files in their place."""
     from mergebench.catalogue import discovery, registry
@@ -164,7 +177,7 @@ def _of_suite(
     resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])
     formats.check_format(bench.zoo.base, config.format)
     noted = bench.noted(variant, registry.needs_of(card, resolved))
-    outcome = Executor(bench, device).merge(Recipe(card, function, resolved, config.seed), variant)
+    outcome = Executor(bench, device, tell=tell).merge(Recipe(card, function, resolved, config.seed), variant)
     if isinstance(outcome.states, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
     recipe = {

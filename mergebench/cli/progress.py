@@ -13,6 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mergebench.cli.steps import Lines
 from mergebench.measuring.results import Result
 from mergebench.running.plan import Cell, Plan
 from mergebench.running.runner import Observer
@@ -42,6 +43,8 @@ class ProgressObserver(Observer):
             disable=not self.console.is_terminal,
         )
         self._bar = self._progress.add_task("reading weights and images", total=None, unit="method x task")
+        self._merge = self._progress.add_task("", total=None, unit="", visible=False)
+        self._lines = Lines()
 
     def __enter__(self) -> "ProgressObserver":
         self._progress.start()
@@ -61,9 +64,20 @@ class ProgressObserver(Observer):
     def cell(self, cell: Cell) -> None:
         """A cell begins."""
         self._progress.update(self._bar, description=f"{cell.card.name}: merging")
+        self._progress.reset(self._merge, total=None, visible=False)
+        self._lines = Lines()
+
+    def merging(self, cell: Cell, what: str, done: int, total: int) -> None:
+        """A merge is so far: a bar of its own, or a line now and then."""
+        if self.console.is_terminal:
+            shown = {"visible": True, "description": f"{cell.card.name}: merging", "unit": what}
+            self._progress.update(self._merge, completed=done, total=total, **shown)
+        elif line := self._lines.due(what, done, total):
+            self.console.print(f"  {cell.card.name}: merging, {line}")
 
     def task(self, cell: Cell, task: str) -> None:
         """One task is evaluated."""
+        self._progress.update(self._merge, visible=False)
         self._progress.update(self._bar, advance=1, description=f"{cell.card.name}: {task}")
 
     def done(self, cell: Cell, result: Result, reused: bool) -> None:

@@ -60,7 +60,7 @@ def count_of(devices: int | list[int]) -> int:
 
 
 def training_precision(name: str, accelerator: str) -> str:
-    """What to train in: `auto` is bf16-mixed on a GPU that computes in bfloat16, else 32-true; other names stay.
+    """What to train in: `auto` is bf16-mixed on a device that computes in bfloat16, else 32-true; other names stay.
 
     Args:
         name: "auto", or one of `TRAINING_PRECISIONS`.
@@ -71,12 +71,19 @@ def training_precision(name: str, accelerator: str) -> str:
     """
     gpu = torch.cuda.is_available() if accelerator == "auto" else accelerator != "cpu"
     if name == "auto":
-        return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+        native = torch.cuda.is_bf16_supported(including_emulation=False) if gpu else _cpu_has_bfloat16()
+        return "bf16-mixed" if native else "32-true"
     if name not in TRAINING_PRECISIONS:
         raise MergebenchError(f"unknown precision {name!r}; there are: auto, {', '.join(TRAINING_PRECISIONS)}")
     if name == "16-mixed" and not gpu:
         raise MergebenchError("precision '16-mixed' needs a GPU; on a CPU there is bf16-mixed")
     return name
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 numbers itself; where it does not, mixed precision is slower than float32."""
+    able = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(able.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def make_tester(device: str, devices: int = 1) -> Trainer:

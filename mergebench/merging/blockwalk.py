@@ -51,6 +51,7 @@ def walk_blocks(
     (streams,) = embed_tasks(pool, [(runner, merged if source == "merged" else None)], samples)
     conditions: dict[str, float] = {}
     for index, block in enumerate(layout.blocks):
+        pool.tell("blocks", index, len(layout.blocks))
         module = runner.blocks[index]
         parameters = tuple(n for n in layout.shapes if n.startswith(block.name + "."))
         # Outside the region a layer stays the average, so that the merged prefix is what the result will really hold.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mergebench import seeds
-from mergebench.data.images import ImageSource
+from mergebench.data.images import Batch, ImageSource
 from mergebench.errors import MergebenchError, MethodError, NeedsError
 from mergebench.merging.layout import Layout
 from mergebench.merging.method import Needs
@@ -17,6 +17,9 @@ from mergebench.weights.states import StateDict
 
 # Gradients and activations of one batch must fit beside the models.
 PASS_SIZE = 64
+
+# What is counted ("tensors", "steps" ...), how many are done, how many there are -> somebody is told of it.
+Tell = Callable[[str, int, int], None]
 
 # (a method's name, what is set of it) -> its function, all its hyper-parameters, its needs under them.
 Find = Callable[[str, Mapping[str, Any]], tuple[Callable, dict[str, Any], Needs]]
@@ -88,6 +91,7 @@ class ModelPool:
         earlier: in a sequence, what is known of the steps before.
         seed: of everything random.
         device: where tensors are handed out.
+        tell: told how far the merge is.
 
     Raises:
         NeedsError: something declared was not given.
@@ -109,6 +113,7 @@ class ModelPool:
         earlier: Earlier | None = None,
         seed: int = 0,
         device: str | torch.device = "cpu",
+        tell: Tell | None = None,
     ) -> None:
         if not experts:
             raise MergebenchError("there are no experts to merge")
@@ -125,6 +130,8 @@ class ModelPool:
         self.earlier = earlier
         # How another method is found, for one whose card says that it starts from another; whoever runs it knows.
         self.find: Find | None = None
+        # Of a loop that nothing else counts a method may tell itself how far it is: `pool.tell("steps", done, steps)`.
+        self.tell: Tell = tell or (lambda what, done, total: None)
         self._region = region
         self._method, self._needs, self._architecture = method, needs, architecture
         self._base = ReadOnlyState(base, self.device, self.dtype)
@@ -198,7 +205,7 @@ class ModelPool:
         Batches that a caller handed in explicitly are all used, in the order given, whatever `samples` says.
         """
         self._require("calibration")
-        for images, _ in self._given["calibration"][task].once(samples, batch_size):
+        for images, _ in self._counted(task, samples, batch_size):
             yield images.to(self.device, self.dtype, copy=True)
 
     def labelled_calibration(
@@ -211,10 +218,18 @@ class ModelPool:
         """
         self._require("calibration")
         self._require("labels")
-        for images, labels in self._given["calibration"][task].once(samples, batch_size):
+        for images, labels in self._counted(task, samples, batch_size):
             if labels is None:
                 raise NeedsError(f"method {self._method!r} needs labels: give task {task!r} (images, labels) pairs")
             yield images.to(self.device, self.dtype, copy=True), labels.to(self.device, copy=True)
+
+    def _counted(self, task: str, samples: int, batch_size: int) -> Iterator[Batch]:
+        """A task's calibration images once, while somebody is told how many of all tasks' are done."""
+        done, tasks = self.tasks.index(task) * samples, len(self.tasks)
+        for batch in self._given["calibration"][task].once(samples, batch_size):
+            yield batch
+            done += len(batch[0])  # batches handed in explicitly may be more or fewer
+            self.tell("images", done, max(done, tasks * samples))
 
     def stream(self, need: str, task: str, batch_size: int) -> Iterator[Tensor]:
         """Unlabelled images of a task without end, reshuffled on every pass.
@@ -274,7 +289,8 @@ class ModelPool:
             merge: a parameter's name -> merged [*shape]. Integer buffers are taken from one expert, unasked.
         """
         merged: StateDict = {}
-        for name, dtype in self.layout.dtypes.items():
+        for number, (name, dtype) in enumerate(self.layout.dtypes.items()):
+            self.tell("tensors", number, len(self.layout.dtypes))
             if dtype.is_floating_point:
                 merged[name] = merge(name).detach().to("cpu", dtype, copy=True)
             else:

@@ -15,7 +15,7 @@ from mergebench.measuring.measure import measure
 from mergebench.measuring.results import Cost, TaskScore
 from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.method import MethodCard, Needs
-from mergebench.merging.pool import Find
+from mergebench.merging.pool import Find, Tell
 from mergebench.merging.time_limit import within
 from mergebench.suites.bench import Bench, Carried
 from mergebench.suites.variant import Variant
@@ -75,6 +75,7 @@ class Executor:
         precision: what evaluation computes in, "float32" or "bfloat16".
         devices: how many GPUs, from `device` on, share an evaluation.
         find: how a method is found that another starts from.
+        tell: told how far the merge at hand is.
     """
 
     bench: Bench
@@ -83,6 +84,7 @@ class Executor:
     precision: str = "float32"
     devices: int = 1
     find: Find = ready
+    tell: Tell | None = None
     _last: tuple[str, Merged] | None = None
     _failed: dict[str, BaseException] = field(default_factory=dict)
     _scores: dict[tuple[str, str, str], tuple[TaskScore, np.ndarray]] = field(default_factory=dict)
@@ -117,7 +119,9 @@ class Executor:
         self._scores.clear()
 
     def _merge(self, recipe: Recipe, variant: Variant, carried: Carried | None) -> Merged:
-        pool, sources = self.bench.pool(recipe.card, recipe.needs, recipe.seed, self.device, variant, carried)
+        pool, sources = self.bench.pool(
+            recipe.card, recipe.needs, recipe.seed, self.device, variant, carried, self.tell
+        )
         with measure(self.device) as merging:
             states = within(
                 self.timeout, "merging", lambda: run_method(recipe.function, pool, recipe.hyperparameters, self.find)

@@ -19,7 +19,7 @@ from mergebench.errors import MergebenchError
 from mergebench.merging import hyperparameters
 from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.method import MethodCard
-from mergebench.merging.pool import ModelPool
+from mergebench.merging.pool import ModelPool, Tell
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder, check_base
 from mergebench.weights.hub import Hub
@@ -164,7 +164,12 @@ class OwnMerge:
 
 
 def merge_own(
-    card: MethodCard, models: OwnModels, given: Mapping[str, Any], seed: int = 0, device: str = "cpu"
+    card: MethodCard,
+    models: OwnModels,
+    given: Mapping[str, Any],
+    seed: int = 0,
+    device: str = "cpu",
+    tell: Tell | None = None,
 ) -> OwnMerge:
     """Merge files of one's own.
 
@@ -175,6 +180,7 @@ def merge_own(
             smallest folder.
         seed: of everything random.
         device: where to compute.
+        tell: told how far the merge is.
 
     Raises:
         MergebenchError: files that do not fit together, a method that needs more than was given, or whose result breaks
@@ -207,6 +213,7 @@ def merge_own(
         heads={name: models.head(name) for name in models.heads} if needs.heads else {},
         seed=seed,
         device=device,
+        tell=tell,
     )
     state = run_method(function, pool, resolved, ready)
     if isinstance(state, PerTask):

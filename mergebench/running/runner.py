@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,9 @@ class Observer:
     def cell(self, cell: Cell) -> None:
         """A cell begins to merge."""
 
+    def merging(self, cell: Cell, what: str, done: int, total: int) -> None:
+        """A cell's merge is so far: of `total` tensors, images, blocks or steps so many are done."""
+
     def task(self, cell: Cell, task: str) -> None:
         """A cell has been evaluated on a task."""
 
@@ -74,6 +78,7 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None, timeou
         predictions: dict[str, np.ndarray] = {}
         if result is None:
             observer.cell(cell)
+            executor.tell = partial(observer.merging, cell)
             result, predictions = run_cell(executor, cell, lambda task, cell=cell: observer.task(cell, task))
         # A reused cell may have another place among the variants now, and the experts may have failed when it was new.
         tasks = _beside(result.tasks, ceiling.tasks) if ceiling else result.tasks

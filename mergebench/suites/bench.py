@@ -17,7 +17,7 @@ from mergebench.data.images import DrawnImages, ImageSource, JoinedImages, Mixed
 from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.merging.layout import Layout
 from mergebench.merging.method import MethodCard, Needs
-from mergebench.merging.pool import Earlier, ModelPool
+from mergebench.merging.pool import Earlier, ModelPool, Tell
 from mergebench.merging.restriction import region
 from mergebench.suites.variant import Variant, study_variants, suite_variants
 from mergebench.weights import formats
@@ -241,7 +241,14 @@ class Bench:
         return corrupted_digest(clean, registry.corruptions()[corruption[0]], corruption[1])
 
     def pool(
-        self, card: MethodCard, needs: Needs, seed: int, device: str, variant: Variant, carried: Carried | None = None
+        self,
+        card: MethodCard,
+        needs: Needs,
+        seed: int,
+        device: str,
+        variant: Variant,
+        carried: Carried | None = None,
+        tell: Tell | None = None,
     ) -> tuple[ModelPool, dict[str, DrawnImages]]:
         """A fresh pool for one merge, and its image sources keyed "task/split" (they know what was drawn).
 
@@ -252,6 +259,7 @@ class Bench:
             device: where to compute.
             variant: what is merged, from which images.
             carried: the candidate from the sequence's previous step.
+            tell: told how far the merge is.
         """
         ceiling = card.role == "ceiling"
         tasks = list(variant.evaluate if ceiling else variant.merge)
@@ -286,6 +294,7 @@ class Bench:
             earlier=Earlier(SO_FAR, len(earlier), carried.report) if earlier else None,
             seed=seed,
             device=device,
+            tell=tell,
         )
         return pool, drawn
 

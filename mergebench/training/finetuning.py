@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from mergebench.errors import MergebenchError
 from mergebench.measuring.trainer import count_of, interruptible, strategy, training_precision
+from mergebench.merging.pool import Tell
 from mergebench.training.augmentation import AUGMENTATIONS
 from mergebench.training.batches import Preparation, TrainingSet, make_streams
 from mergebench.training.lora import adapt, check_rank, merge_adapters
 from mergebench.training.module import FineTuning, Schedule
 from mergebench.training.progress import Progress, progress_file
+from mergebench.training.telling import Telling
 from mergebench.weights.states import check_finite, digest
 
 
@@ -39,7 +41,7 @@ def finetune(
     devices: int | list[int] = 1,
     checkpoint_dir: Path | None = None,
     identity: Mapping[str, Any] | None = None,
-    progress: bool = False,
+    tell: Tell | None = None,
 ) -> dict[str, Tensor]:
     """Fine-tunes an encoder on one task, or on several together: traditional multi-task learning.
 
@@ -65,7 +67,7 @@ def finetune(
         checkpoint_dir: where to save progress, about ten times a run; an interrupted run picks up from there.
         identity: what tells the encoder from others with the same weights (`Zoo.encoder_identity`); kept with the
             progress.
-        progress: show a progress bar.
+        tell: told how far it is.
 
     Returns:
         The encoder's state dict in float32 on the CPU.
@@ -137,7 +139,8 @@ def finetune(
         precision=precision,
         logger=False,
         enable_checkpointing=False,  # the module keeps its progress itself
-        enable_progress_bar=progress,
+        enable_progress_bar=False,
+        callbacks=[Telling(tell, steps)] if tell else [],
         enable_model_summary=False,
     )
     with interruptible():

@@ -10,11 +10,13 @@ from mergebench.measuring.trainer import placement, training_precision
 @pytest.mark.parametrize(("has", "chosen"), [(True, "bf16-mixed"), (False, "32-true")])
 def test_the_precision_is_the_best_that_the_device_has(has, chosen, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: has or including_emulation)
+    able = {"avx512_bf16": not has, "avx512_f": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
     assert training_precision("auto", "gpu") == chosen
-    assert training_precision("auto", "cpu") == "32-true"
+    assert training_precision("auto", "cpu") == ("32-true" if has else "bf16-mixed")  # each by its own ability
     for there in (True, False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        assert training_precision("auto", "auto") == (chosen if there else "32-true")
+        assert training_precision("auto", "auto") == training_precision("auto", "gpu" if there else "cpu")
     assert training_precision("bf16-mixed", "cpu") == "bf16-mixed"
 
 

@@ -170,3 +170,20 @@ def test_reports_add_up(mini):
     pool.report(a=1, b=2)
     pool.report(b=3)
     assert pool.diagnostics == {"a": 1, "b": 3}
+
+
+def test_somebody_is_told_of_images_and_tensors_that_are_done(mini):
+    base, told = mini.encoder(), []
+    sources = {t: ExplicitBatches(b, t) for t, b in mini.calibration().items()}
+    pool = ModelPool(
+        "any", Needs(calibration=True), base, base.state_dict(), mini.experts(base),
+        calibration=sources, tell=lambda *how_far: told.append(how_far),
+    )  # fmt: skip
+    for task in pool.tasks:
+        list(pool.calibration(task, 8))
+    assert [done for what, done, _ in told if what == "images"] == [5, 8, 15, 20, 24, 26]  # 8, 7 and 10 were handed in
+    assert all(done <= total for _, done, total in told)
+    told.clear()
+    pool.map_experts(lambda experts: experts.mean(0))
+    count = len(pool.layout.dtypes)
+    assert told == [("tensors", number, count) for number in range(count)]
