@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from mergebench.catalogue.syntax import only_defines, says_nothing
+
 ROOT = Path(__file__).parent.parent
 ENGINE = ROOT / "mergebench"
 ROOMS = sorted(path.parent.name for path in ENGINE.glob("*/__init__.py"))
@@ -86,6 +88,22 @@ def test_every_file_that_the_documents_name_is_there():
     places = [ROOT, ENGINE]
     assert len(named) > 20
     assert [file for file in named if not any((place / file).is_file() for place in places)] == []
+
+
+def test_our_modules_only_define_when_they_are_imported():
+    """A cell's source is followed from definition to definition: what a module did beside them might be overlooked."""
+    for folder in ("mergebench", "methods", "tasks", "leaderboard"):
+        for path in (ROOT / folder).rglob("*.py"):
+            tree = ast.parse(path.read_text())
+            loose = [s for s in tree.body if not (says_nothing(s) or only_defines(s) or _is_main(s))]
+            assert [ast.unparse(s) for s in loose if path.name != "__main__.py"] == [], path
+            for node in ast.walk(tree):
+                assert not isinstance(node, ast.Global), path
+                assert not (isinstance(node, ast.ImportFrom) and node.names[0].name == "*"), path
+
+
+def _is_main(statement):
+    return isinstance(statement, ast.If) and ast.unparse(statement.test) == "__name__ == '__main__'"
 
 
 def test_tests_mirror_the_folders():

@@ -10,6 +10,7 @@ told by name alone; a name that is put together at run time is not seen.
 """
 
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,10 @@ from types import ModuleType
 
 from mergebench.catalogue.modules import Module, Shelf
 from mergebench.catalogue.syntax import in_words
+from mergebench.errors import MergebenchError
 from mergebench.merging.method import MethodCard
 
+DEEP = 8000  # frames: long sums and chains of calls are deep trees, which Python itself compiles
 MARK = "\0"  # stands in the words for what has a number; no source holds it
 
 
@@ -58,7 +61,13 @@ class Code:
         return Part(found, name)
 
     def named(self, module: ModuleType, name: str) -> Part:
-        """The part that a name of a module's stands for, wherever it is defined."""
+        """The part that a name of a module's stands for, wherever it is defined.
+
+        Raises:
+            MergebenchError: the module is of no file.
+        """
+        if getattr(module, "__file__", None) is None:
+            raise MergebenchError(f"module {module.__name__!r} is of no file; put {name!r} into one")
         part = self._part(Path(module.__file__), module.__name__, name)
         meant = next(self._meant(part.module, (name,), ()), (None,))[0] if part.name else None
         return meant if isinstance(meant, Part) else part
@@ -102,7 +111,7 @@ class Code:
             module, names = part.module, []
 
             def resolve(chain: tuple[str, ...]) -> str | None:
-                meant = list(self._meant(module, chain, ()))
+                meant = list(dict.fromkeys(self._meant(module, chain, ())))
                 names.extend(thing for thing, _ in meant if isinstance(thing, Part))
                 told = [".".join([MARK if isinstance(thing, Part) else thing, *rest]) for thing, rest in meant]
                 # One name may stand for several things: what two functions import, or what may be lacking.
@@ -112,7 +121,15 @@ class Code:
                 statements = module.tree.body
             else:
                 statements = module.statements(part.name) if part.name else module.loose
-            words, beside = in_words(statements, resolve), self._beside(part)
+            beside = self._beside(part)
+            limit = sys.getrecursionlimit()
+            sys.setrecursionlimit(max(limit, DEEP))
+            try:
+                words = in_words(statements, resolve)
+            except RecursionError:
+                raise MergebenchError(f"{module.path}: nested too deeply to be read; split the expression") from None
+            finally:
+                sys.setrecursionlimit(limit)
             self._words[part] = words + MARK * len(beside), names + beside
         return self._words[part]
 
@@ -134,6 +151,11 @@ class Code:
             yield Part(module, name if module.definitions[name] else ""), tuple(rest)
         elif name in module.definitions:
             yield Part(module, None), chain
+        known = name in module.definitions or name in module.imports
+        for start, _ in () if known else module.imports.get("*", ()):
+            target = self._shelf.find(start, module)
+            if target and target.ours and (name in target.definitions or name in target.imports):
+                yield from self._meant(target, chain, (*seen, (module, name)))
         for start, symbol in module.imports.get(name, ()):
             yield from self._imported(module, start, (*filter(None, [symbol]), *rest), (*seen, (module, name)))
 

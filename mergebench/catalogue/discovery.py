@@ -107,8 +107,9 @@ def load_function(card: MethodCard) -> Callable:
         if card.module is not None:
             module = importlib.import_module(card.module)
         else:
-            # A stable, path-made name: the same plug-in file asked for twice is one module.
-            name = f"mergebench_plugin_{abs(hash(card.path)):x}"
+            # Asked for twice, a file is one module; edited in between it is another, as it is to who reads its source.
+            made_of = f"{card.path}\0{Path(card.path).read_text(encoding='utf-8')}"
+            name = f"mergebench_plugin_{abs(hash(made_of)):x}"
             if name not in sys.modules:
                 spec = importlib.util.spec_from_file_location(name, card.path)
                 module = importlib.util.module_from_spec(spec)

@@ -5,11 +5,10 @@ import importlib.util
 from functools import cached_property
 from pathlib import Path
 
-from mergebench.catalogue.syntax import imports_of, names_bound, says_nothing
+from mergebench.catalogue.syntax import imports_of, names_bound, only_defines, says_nothing
 from mergebench.errors import MergebenchError
 
 OURS = "mergebench"
-PLAIN = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign, ast.AugAssign)
 
 
 class Module:
@@ -29,16 +28,16 @@ class Module:
         self.path, self.name, self.home, self.package = path, name, home, package
         try:
             self.tree = ast.parse(read_source(path), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise MergebenchError(f"cannot read {path}: {error}") from None
         except SyntaxError as error:
             raise MergebenchError(f"{path}:{error.lineno}: not valid Python: {error.msg}") from None
+        except (OSError, ValueError) as error:
+            raise MergebenchError(f"cannot read {path}: {error}") from None
         # Name -> the statements that make it; none where only a loose statement does.
         self.definitions: dict[str, list[ast.stmt]] = {}
         self.loose: list[ast.stmt] = []  # what runs whatever is used of the module
         for statement in self.tree.body:
             if not says_nothing(statement):
-                plain = isinstance(statement, PLAIN)
+                plain = only_defines(statement)
                 self.loose += [] if plain else [statement]
                 for bound in names_bound(statement):
                     self.definitions.setdefault(bound, []).extend([statement] if plain else [])
@@ -107,17 +106,17 @@ class Shelf:
     """Modules by name, each read once."""
 
     def __init__(self) -> None:
-        self._read: dict[Path, Module] = {}
+        # By name too: from a file's name it follows what its imports mean.
+        self._read: dict[tuple[Path, str], Module] = {}
         self._places: dict[str, Path | None] = {}
 
     def module(self, path: Path, name: str) -> Module:
         """The module of a file, whoever's it is."""
-        parts = name.split(".")
-        home, package = None, ""
+        package = name.partition(".")[0]
+        depth = name.count(".") + (path.stem == "__init__")  # of folders below the one that holds the package
+        home = path.parents[depth - 1] if depth and package != OURS else None
         if not name:
             home = path.parent
-        elif parts[0] != OURS and len(parts) > 1:
-            home, package = path.parents[len(parts) - 2], parts[0]
         return self._kept(path, name, home, package)
 
     def find(self, name: str, asking: Module) -> Module | None:
@@ -132,9 +131,9 @@ class Shelf:
         return self._kept(path, name, asking.home, asking.package) if path else None
 
     def _kept(self, path: Path, name: str, home: Path | None = None, package: str = "") -> Module:
-        if path not in self._read:
-            self._read[path] = Module(path, name, home, package)
-        return self._read[path]
+        if (path, name) not in self._read:
+            self._read[path, name] = Module(path, name, home, package)
+        return self._read[path, name]
 
     def ours(self, name: str) -> Module | None:
         """One of mergebench's own modules; its parts lie in folders that only the import system knows."""
@@ -152,5 +151,5 @@ class Shelf:
 
 def _file_at(place: Path, named: bool) -> Path | None:
     """The file of a module at a place without its ending; the folder of a whole package has no name of its own."""
-    files = ([place.with_name(f"{place.name}.py")] if named else []) + [place / "__init__.py"]
+    files = [place / "__init__.py"] + ([place.with_name(f"{place.name}.py")] if named else [])
     return next((f for f in files if f.is_file()), None)

@@ -212,6 +212,9 @@ def start_of(card: MethodCard, hyperparameters: Mapping[str, Any]) -> MethodCard
 def _from_file(pattern: str, known: "MappingProxyType[str, MethodCard]") -> list[MethodCard]:
     path, _, wanted = pattern.rpartition(".py:") if ".py:" in pattern else (pattern.removesuffix(".py"), "", "")
     cards = list(scan_file(Path(path + ".py").resolve()))
+    # A registered method's file is its module, whichever way it is asked for.
+    registered = {(Path(c.path).resolve(), c.name): c for c in known.values()}
+    cards = [registered.get((Path(c.path), c.name), c) for c in cards]
     picked = [c for c in cards if not wanted or wanted in (c.function, c.name)]
     if not picked:
         held = ", ".join(c.function for c in cards) or "none"

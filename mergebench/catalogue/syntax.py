@@ -55,6 +55,15 @@ def says_nothing(node: ast.AST) -> bool:
     return isinstance(node, (ast.Pass, ast.Import, ast.ImportFrom)) or (_for_type_checkers(node) and not node.orelse)
 
 
+def only_defines(statement: ast.stmt) -> bool:
+    """Whether a module's statement gives names something to stand for, and does nothing else."""
+    if isinstance(statement, DEFINITIONS):
+        return True
+    targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
+    assigns = isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign))
+    return assigns and not any(isinstance(p, (ast.Attribute, ast.Subscript)) for t in targets for p in ast.walk(t))
+
+
 def _for_type_checkers(node: ast.AST) -> bool:
     test = getattr(node, "test", None)
     return isinstance(node, ast.If) and "TYPE_CHECKING" in (getattr(test, "id", ""), getattr(test, "attr", ""))
@@ -73,13 +82,17 @@ def _scope(function: ast.AST, outside: frozenset[str]) -> frozenset[str]:
 
     One too few is a name that the function is taken to depend on; one too many would hide what it depends on.
     """
-    own = {part.arg for part in ast.walk(function.args) if isinstance(part, ast.arg)}
-    everywhere: set[str] = set()
+    given = function.args
+    taken = (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg)
+    own, everywhere = {part.arg for part in taken if part}, set()
     if not isinstance(function, ast.Lambda):
         parts = list(_outside_scopes(ast.Module(function.body, [])))
         own |= {p.id for p in parts if isinstance(p, ast.Name) and isinstance(p.ctx, ast.Store)}
         own |= {p.name for p in parts if isinstance(p, DEFINITIONS)}
         everywhere = {name for p in parts if isinstance(p, ast.Global) for name in p.names}
+        # What is imported here stands for what it names, also where the function has another use for the name.
+        imported = (alias for p in parts if isinstance(p, (ast.Import, ast.ImportFrom)) for alias in p.names)
+        everywhere |= {alias.asname or alias.name.partition(".")[0] for alias in imported}
     return (outside | own) - everywhere
 
 
@@ -126,16 +139,18 @@ class _Words:
                 told = self._value(value, scope, in_class)
             elif isinstance(value[0], ast.stmt):
                 told = " ".join(self.statements(value, scope, in_class))
+            elif field == "decorator_list":
+                told = " ".join(_card(item) or self.node(item, scope, in_class) for item in value)
             else:
                 told = " ".join(self._value(item, scope, in_class) for item in value)
             parts.append(f"{field}={told}")
         return f"({type(node).__name__} {' '.join(parts)})"
 
     def _value(self, value: object, local: frozenset[str], in_class: bool) -> str:
-        card = _card(value) if isinstance(value, ast.Call) else None
-        if card is not None:
-            return card
-        return self.node(value, local, in_class) if isinstance(value, ast.AST) else repr(value)
+        if isinstance(value, ast.AST):
+            return self.node(value, local, in_class)
+        # Not `repr`: which characters it writes as they are, and how long a number may be, differs among Pythons.
+        return hex(value) if type(value) is int else ascii(value)
 
     def _named(self, node: ast.Name | ast.Attribute, local: frozenset[str]) -> str | None:
         """Words for `name` or `name.attribute...`, where the name is one of the module's."""
@@ -148,9 +163,10 @@ class _Words:
         return self._resolve((node.id, *attributes))
 
 
-def _card(call: ast.Call) -> str | None:
-    """A `merge_method(...)` without what is for people; its names are literals' and depend on nothing."""
-    if "merge_method" not in (getattr(call.func, "id", ""), getattr(call.func, "attr", "")):
+def _card(call: ast.AST) -> str | None:
+    """A `@merge_method(...)` without what is for people; its names are literals' and depend on nothing."""
+    callee = getattr(call, "func", None)
+    if "merge_method" not in (getattr(callee, "id", ""), getattr(callee, "attr", "")):
         return None
     kept = [keyword for keyword in call.keywords if keyword.arg not in CARD_WORDS]
     return " ".join(_Words(lambda chain: None).statements([*call.args, *kept], frozenset(), in_class=False))

@@ -31,7 +31,9 @@ def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any],
         MethodError: the result breaks the contract; the message names the tensor.
     """
     name = function.card.name
-    pool.find = find if function.card.starts else None
+    starts = function.card.starts
+    pool.find = find if starts else None
+    pool.start = (resolved[starts], resolved.get(f"{starts}_settings") or {}) if starts else None
     if function.card.lacks(len(pool.tasks)):
         raise MethodError(function.card.lacks(len(pool.tasks)))
     # Methods that draw from torch's global generator are reproducible too, and leave the caller's as it was.
@@ -77,6 +79,11 @@ def start_from(pool: ModelPool, method: str, settings: Mapping[str, Any] | None 
     if function.card.role == "ceiling":
         raise MethodError(f"{method!r} is one model per task: nothing can start from it")
     lent = pool.lent_to(function.card.name, needs)
+    if (method, dict(settings or {})) != pool.start:  # whose code would be no part of this one's source
+        name, given = pool.start
+        raise NeedsError(
+            f"start_from({method!r}, {dict(settings or {})}): the hyper-parameters say {name!r}, {given}; hand in those"
+        )
     state = run_method(function, lent, resolved, pool.find)
     pool.report(start=lent.diagnostics)
     return state

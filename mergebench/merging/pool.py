@@ -130,6 +130,7 @@ class ModelPool:
         self.earlier = earlier
         # How another method is found, for one whose card says that it starts from another; whoever runs it knows.
         self.find: Find | None = None
+        self.start: tuple[str, Mapping[str, Any]] | None = None  # that method, and what is set of it
         # Of a loop that nothing else counts a method may tell itself how far it is: `pool.tell("steps", done, steps)`.
         self.tell: Tell = tell or (lambda what, done, total: None)
         self._region = region

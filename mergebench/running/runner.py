@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from mergebench.errors import in_words
+from mergebench.measuring.evaluation import Evaluation
 from mergebench.measuring.measure import environment
-from mergebench.measuring.results import Result, ResultStore, TaskScore
+from mergebench.measuring.results import Cost, Result, ResultStore, TaskScore
 from mergebench.merging.time_limit import check_limit
-from mergebench.running.execution import Executor, Recipe
+from mergebench.running.execution import Executor, Merged, Recipe
 from mergebench.running.plan import Cell, Plan
 from mergebench.suites.bench import Bench
 
@@ -119,11 +120,9 @@ def run_cell(
         merged = executor.merge(Recipe(card, cell.function, cell.hyperparameters, cell.seed), variant)
         facts |= {n: getattr(merged, n) for n in ("drawn", "drawn_images", "diagnostics")}
         facts["merge"] = merged.cost
-        outcome, facts["evaluation"] = executor.evaluate(
-            merged.states, variant.evaluate, corruption=variant.corruption, on_task=on_task
-        )
+        outcome, facts["evaluation"] = _evaluate(executor, cell, merged, on_task)
         if bench.study and bench.study.choose_on_validation:
-            facts["validation"] = executor.evaluate(merged.states, variant.evaluate, "validation")[0].scores
+            facts["validation"] = _validate(executor, cell, merged)
         facts["tasks"] = _beside(outcome.scores, outcome.scores if card.role == "ceiling" else {})
         predictions = outcome.predictions
         status, error = "ok", None
@@ -158,6 +157,18 @@ def run_cell(
         **facts,
     )
     return result, predictions
+
+
+# These two are part of a cell's source, which the making of a result is not.
+def _evaluate(
+    executor: Executor, cell: Cell, merged: Merged, on_task: Callable[[str], None]
+) -> tuple[Evaluation, Cost]:
+    variant = cell.variant
+    return executor.evaluate(merged.states, variant.evaluate, corruption=variant.corruption, on_task=on_task)
+
+
+def _validate(executor: Executor, cell: Cell, merged: Merged) -> dict[str, TaskScore]:
+    return executor.evaluate(merged.states, cell.variant.evaluate, "validation")[0].scores
 
 
 def _place(bench: Bench, cell: Cell) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -227,19 +229,23 @@ def make_search(request: TuneRequest, store: ResultStore) -> Search:
     given = merged_settings(bench, [card], {card.name: request.fixed})[card.name]
     default = hyperparameters.resolve(function, given)
     searched = space.get(card.starts)
-    for start in searched.values if searched else [default.get(card.starts)]:
-        check_start(card, default | {card.starts: start})
+    tried = [default, *(default | {card.starts: start} for start in (searched.values if searched else ()))]
+    for settings in tried:
+        check_start(card, settings)
     bench.check_classes(variant)
     lack = bench.lacks(card, variant, default)
     if lack:
         raise MergebenchError(f"nothing to tune: {lack}")
     check_limit(request.timeout)
     device = resolve_device(request.device)
-    sources = SourceReader().read(card, default)
+    # Of all methods that a trial may start from: their code, and what they need, are part of what the search gives.
+    reader = SourceReader()
+    starts = {name: source for settings in tried for name, source in reader.read(card, settings).starts.items()}
+    needs = reduce(or_, (registry.needs_of(card, settings) for settings in tried))
     key = CellKey(
         method=card.name,
-        source=sources.method,
-        starts=sources.starts,
+        source=reader.read(card, default).method,
+        starts=starts,
         hyperparameters={
             "default": default,
             "space": {name: part.plain() for name, part in space.items()},
@@ -253,7 +259,7 @@ def make_search(request: TuneRequest, store: ResultStore) -> Search:
         variant=variant.name,
         conditions=variant.identity | {"zoo": bench.zoo.identity},
         seed=request.seed,
-        weights=bench.weights(variant, registry.needs_of(card, default)),
+        weights=bench.weights(variant, needs),
         data={name.replace("/test", "/validation"): digest for name, digest in bench.data(variant).items()},
         device=device.partition(":")[0],
     )

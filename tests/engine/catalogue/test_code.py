@@ -1,6 +1,7 @@
 """Code as a hash: what it depends on is followed by name, and neither a module's name nor its place counts."""
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -118,6 +119,60 @@ def test_a_built_in_method_depends_on_what_it_names_and_on_no_other_method():
     assert "regmean" not in reached("regmean++")["methods.regmean"]
 
 
+def test_a_package_is_taken_where_there_is_a_module_of_its_name_too_as_python_does(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("import twofold\n" + METHOD)
+    (tmp_path / "twofold.py").write_text("x = 1\n")
+    (tmp_path / "twofold").mkdir()
+    (tmp_path / "twofold" / "__init__.py").write_text("x = 2\n")
+    assert files(path) == ["mine.py", "__init__.py"]
+
+
+@pytest.mark.parametrize("module", ["acme", "acme.models"])
+def test_what_a_package_s_own_init_imports_counts(module, tmp_path):
+    place = tmp_path.joinpath(*module.split("."))
+    place.mkdir(parents=True)
+    (place / "__init__.py").write_text(f"from {module}.parts import make\n")
+    (place / "parts.py").write_text("def make():\n    return 1\n")
+    loaded = ModuleType(module)
+    loaded.__file__ = str(place / "__init__.py")
+
+    def of_make():
+        code = Code()
+        return code.digest(code.named(loaded, "make"))
+
+    before = of_make()
+    (place / "parts.py").write_text("def make():\n    return 2\n")
+    assert of_make() != before
+
+
+def test_one_file_read_under_two_names_is_followed_from_each(tmp_path):
+    package = tmp_path / "acme"
+    package.mkdir()
+    (package / "mine.py").write_text("from acme import deep\n" + METHOD)
+    (package / "deep.py").write_text("x = 1\n")
+    as_file, as_module = (next(discovery.scan_file(package / "mine.py", m)) for m in (None, "acme.mine"))
+
+    def last_of(*cards):
+        code = Code()
+        return [code.digest(code.of_method(card)) for card in cards][-1]
+
+    assert last_of(as_file, as_module) == last_of(as_module)
+
+
+def test_a_module_without_a_file_is_told():
+    with pytest.raises(MergebenchError, match="module 'here' is of no file; put 'make' into one"):
+        Code().named(ModuleType("here"), "make")
+
+
+def test_deep_expressions_and_long_numbers_are_read(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(f"DEEP = {' + '.join('1' * 900)}\nLONG = 0x{'f' * 5000}\n" + METHOD)
+    before = digest(path)
+    path.write_text(path.read_text().replace("0xf", "0xe"))
+    assert digest(path) != before
+
+
 # A small engine of two modules, to be taken apart.
 HELPER = "RATE = 2\nUNUSED = 1\n\n\ndef twice(x):\n    return RATE * x\n\n\ndef other(x):\n    return x\n"
 USER = "from mergebench.{0} import twice\n\n\ndef f(x):\n    return twice(x) + g(x)\n\n\ndef g(x):\n    return f(x)\n"
@@ -164,6 +219,39 @@ def test_what_is_not_named_changes_nothing_and_what_is_changes_all(engine):
     assert engine(helper=HELPER + "\nRATE += 1\n", user=USER.format("helper")) != before
     assert engine(helper=HELPER + "\nfor i in range(3):\n    RATE = i\n", user=USER.format("helper")) != before
     assert engine(helper=HELPER, user=USER.format("helper").replace("+ g(x)", "")) != before
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("T['a'] = 1", "T['a'] = 2"),  # binds no name, and runs
+        ("T.x = 1", "T.x = 2"),
+        ("T['a'] += 1", "T['a'] += 2"),
+        ("T['a'], y = 1, 2", "T['a'], y = 2, 2"),
+    ],
+)
+def test_what_a_module_does_to_its_objects_counts(one, other, engine):
+    user = "T = {}\n%s\n\n\ndef f():\n    return T\n"
+    assert engine(user=user % one) != engine(user=user % other)
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        "def f(x, g=None):\n    if g is None:\n        from mergebench.helper import twice as g\n    return g(x)\n",
+        "def f(x):\n    twice = None\n    try:\n        from mergebench.helper import twice\n    finally:\n"
+        "        x = 2 * x\n    return twice(x)\n",
+        "from mergebench.helper import RATE\n\n\ndef f(x, key=lambda RATE: RATE):\n    return RATE * x\n",
+        "from mergebench.helper import *\n\n\ndef f(x):\n    return twice(x)\n",
+    ],
+)
+def test_names_are_followed_though_they_look_local(user, engine):
+    assert engine(helper=HELPER, user=user) != engine(helper=HELPER.replace("RATE = 2", "RATE = 3"), user=user)
+
+
+def test_another_function_s_import_of_the_same_thing_changes_nothing(engine):
+    user = "import numpy as np\n\n\ndef f(x):\n    return np.sqrt(x)\n"
+    assert engine(user=user + "\n\ndef g():\n    import numpy as np\n    return np\n") == engine(user=user)
 
 
 def test_two_modules_that_change_places_are_not_the_same_program(engine):

@@ -138,6 +138,15 @@ def test_one_file_is_one_module_and_equal_names_elsewhere_are_others(tmp_path):
     assert discovery.load_function(first) is not discovery.load_function(second)
 
 
+def test_a_file_that_was_edited_is_run_anew_as_it_is_read_anew(tmp_path):
+    path = write(tmp_path / "mine.py", ('"mine", title="T", needs=Needs()', "mine"))
+    (card,) = discovery.scan_file(path)
+    before = discovery.load_function(card)
+    path.write_text(path.read_text() + "\n\nmine.card_is = 'another'\n")
+    after = discovery.load_function(next(discovery.scan_file(path)))
+    assert after is not before and after.card_is == "another"
+
+
 def test_a_plug_in_may_postpone_its_annotations(tmp_path):
     path = write(tmp_path / "mine.py", ('"m", title="M"', "m"))
     path.write_text("from __future__ import annotations\n\n" + path.read_text())

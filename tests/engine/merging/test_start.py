@@ -76,6 +76,17 @@ def test_a_start_that_is_not_declared_is_refused(mini):
         mini.run(sly, base, mini.experts(base))
 
 
+@pytest.mark.parametrize("settings", [("ties", None), ("average", {"weights": {"cars": 1}})])
+def test_a_start_other_than_the_hyper_parameters_say_is_refused(settings, mini):
+    @merge_method("sly", title="Sly", needs=Needs(base=True), starts="start")
+    def sly(pool: ModelPool, *, start: str = "average") -> StateDict:
+        return start_from(pool, *settings)
+
+    base = mini.encoder()
+    with pytest.raises(NeedsError, match=r"start_from\('.*\): the hyper-parameters say 'average', {}; hand in those"):
+        mini.run(sly, base, mini.experts(base))
+
+
 def test_what_the_start_reports_stands_beside_what_the_method_reports(mini):
     base = mini.encoder()
     calibration = mini.calibration()

@@ -8,9 +8,10 @@ import pytest
 import mergebench
 from mergebench.catalogue import registry
 from mergebench.catalogue.code import Code
-from mergebench.running.execution import Executor, Recipe
+from mergebench.running.execution import Executor
 from mergebench.running.identity import ENGINE
 from mergebench.running.plan import RunRequest, make_plan
+from mergebench.running.runner import run_cell
 
 ROOT = Path(mergebench.__file__).parents[1]
 METHODS = registry.methods()
@@ -22,8 +23,12 @@ HANDED_OVER = {
     ("mergebench/merging/hyperparameters.py", ""): "finds a method's settings, which the key holds",
     ("mergebench/merging/method.py", "Needs MethodCard"): "says what may be read, and how many experts may be merged",
     ("mergebench/running/execution.py", "Recipe"): "says what may be read",
+    ("mergebench/running/runner.py", "run_cell _beside"): "writes down what came out",
+    ("mergebench/measuring/measure.py", "environment _version _commit"): "writes down where it was measured",
+    ("mergebench/measuring/results.py", "Result"): "writes down what came out",
     ("mergebench/suites/bench.py", "Bench.expert Bench.head Bench.split Bench.joint"): "hands out what the key hashes",
     ("mergebench/zoo/zoo.py", "Zoo"): "hands out what the key hashes, and an encoder and scales that it states",
+    ("mergebench/zoo/zoo_files.py", ""): "says where weights are from",
     ("mergebench/weights/states.py", "SafetensorsState"): "reads tensors, which the key hashes",
     ("tasks/tiny/model.py", ""): "makes the zoo's encoder, whose code the key hashes by itself",
 }
@@ -74,15 +79,10 @@ def test_all_code_that_a_cell_runs_is_part_of_its_identity(write, method, sequen
     plan = make_plan(RunRequest([method], write("suite", title="t", zoo="tiny", **fields), hyperparameters=short))
     cell = [c for c in plan.cells if c.card.name == method][-1]
     executor = Executor(plan.bench, "cpu")
-
-    def run():
-        merged = executor.merge(Recipe(cell.card, cell.function, cell.hyperparameters, cell.seed), cell.variant)
-        executor.evaluate(merged.states, cell.variant.evaluate[:1])
-
-    ran = watched(run)
+    ran = watched(lambda: run_cell(executor, cell))
     assert ("mergebench/measuring/evaluation.py", "MultiTaskClassifier.forward") in ran  # there was something to see
     start = registry.start_of(card, cell.hyperparameters)
     known = covered(card, *([start] if start else []))
-    # A default that is a lambda is named after its class; it is part of the method whose default it is.
-    left = {(f, n) for f, n in ran if not {(f, n), (f, n.split(".")[0])} & known and not n.endswith(".<lambda>")}
+    # A default that is a lambda is named after its class, or after nothing; it is part of that whose default it is.
+    left = {(f, n) for f, n in ran if not {(f, n), (f, n.split(".")[0])} & known and not n.endswith("<lambda>")}
     assert {(file, name) for file, name in left if not is_handed_over(file, name)} == set()
