@@ -11,6 +11,8 @@ from mergebench.errors import UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pydantic import BaseModel
+
     from mergebench.configuration import PointConfig, SuiteConfig, ZooConfig
     from mergebench.suites.variant import Variant
 
@@ -65,7 +67,7 @@ def _suite(name: str) -> list[str]:
     merge = f"the zoo's first {suite.merge} tasks" if isinstance(suite.merge, int) else " ".join(suite.merge)
     facts = {"zoo": suite.zoo, "merge": merge, "evaluate": " ".join(suite.evaluate)}
     facts |= {f"order {order}": " | ".join(" ".join(g) for g in groups) for order, groups in suite.orders.items()}
-    facts |= _sections(suite) | _settings(suite.hyperparameters)
+    facts |= _sections(suite) | _settings(suite.hyperparameters) | _code(suite)
     variants = _variants(suite, name)
     example = f"  example: mergebench run --methods all --suite {name}{_only(variants[-1].point)}"
     return [f"{name}: {suite.title}", *_wrapped(facts | _axes(axes_of(variants))), "", example]
@@ -109,11 +111,19 @@ def _study(name: str) -> list[str]:
         facts[f"arm {arm}"] = ", ".join(f"{k}: {v}" for k, v in said.items()) or "as the suite"
     if study.choose_on_validation:
         facts["chosen"] = "each method's best point, by the validation split"
-    facts |= _settings(study.hyperparameters)
+    facts |= _settings(study.hyperparameters) | _code(study)
     point = {axis: 0 if v == "each" else v[-1] for axis, v in study.vary.items()}
     point |= {"arm": list(study.points)[-1]} if study.points else {}
     example = f"  example: mergebench run --study {name}{_only({**variants[-1].point, **point})}"
     return [f"{name}: {study.title}", *_wrapped(facts), "", example]
+
+
+def _code(config: "BaseModel") -> dict[str, str]:
+    """The methods' files that a YAML file names, and what they may do."""
+    from mergebench.catalogue.trust import method_files
+
+    files = method_files(config)
+    return {"code": f"{', '.join(files)}: run only with --allow-code"} if files else {}
 
 
 def _sections(config: "SuiteConfig | PointConfig") -> dict[str, str]:
@@ -138,14 +148,17 @@ def _wrapped(facts: dict[str, str]) -> list[str]:
 
 
 def _zoo(name: str) -> list[str]:
+    from mergebench.catalogue.trust import is_installed
     from mergebench.catalogue.yaml_files import read_zoo
 
     zoo = read_zoo(name)
+    run = "" if is_installed(zoo.encoder or "") else " (code, which is run)"
     return [
         f"{name}: {zoo.title}",
-        f"  encoder  {zoo.encoder or 'as the base says'}",
+        f"  encoder  {zoo.encoder or 'as the base says'}{run}",
         *(f"  {field:<8} {value}" for field in ("weights", "base", "experts", "text") if (value := _place(zoo, field))),
         f"  tasks    {' '.join(zoo.tasks)}",
+        *(f"  {fact:<8} {text}" for fact, text in _code(zoo).items()),
     ]
 
 

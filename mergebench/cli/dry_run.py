@@ -14,7 +14,7 @@ def show_plan(plan: Plan, store: ResultStore) -> None:
     """
     todo = [cell for cell in plan.cells if store.finished(cell.key) is None]
     print(headline(plan, todo))
-    for sentence in plan.left_out:
+    for sentence in (*plan.code, *plan.left_out):
         print(f"  {sentence}")
     by_method: dict[str, list[Cell]] = {}
     for cell in plan.cells:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 
-from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, check_output, one_variant
+from mergebench.cli.options import (
+    DEFAULT_SUITE,
+    add_device_options,
+    add_suite_options,
+    add_trust_option,
+    check_output,
+    one_variant,
+)
 from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
@@ -50,6 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_suite_options(parser)
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as NAME=VALUE")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of everything random")
+    add_trust_option(parser)
     add_device_options(parser)
 
 
@@ -147,6 +155,7 @@ def _of_suite(
 ) -> Made:
     """A suite's experts, or files in their place."""
     from mergebench.catalogue import discovery, registry
+    from mergebench.catalogue.trust import check_methods
     from mergebench.merging import hyperparameters
     from mergebench.merging.contract import PerTask
     from mergebench.running.execution import Executor, Recipe
@@ -159,6 +168,7 @@ def _of_suite(
         if config[option]:
             raise MergebenchError(f"--{option} goes with --base and --experts, and not with a suite, which has its own")
     bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root, config.base, experts or None)
+    check_methods(bench.method_files(), config.allow_code)
     variant = one_variant(bench, config.only)
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])

@@ -11,6 +11,7 @@ from mergebench.cli.options import (
     add_device_options,
     add_evaluation_options,
     add_suite_options,
+    add_trust_option,
     wanted_variants,
 )
 from mergebench.errors import HyperparameterError, MergebenchError
@@ -32,6 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=str, default="runs", help="folder of results and leaderboard")
     parser.add_argument("--timeout", type=PositiveFloat | None, default=None, help=TIMEOUT_HELP)
     parser.add_argument("--dry-run", action="store_true", help="check what is asked for, and tell what would be run")
+    add_trust_option(parser)
     add_device_options(parser)
     add_evaluation_options(parser)
 
@@ -84,6 +86,7 @@ def execute(config: Namespace) -> int:
                 precision=config.precision,
                 devices=config.devices,
                 download=not config.dry_run,
+                allow_code=config.allow_code,
             )
         )
         if config.dry_run:

@@ -3,7 +3,14 @@
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-from mergebench.cli.options import DEFAULT_SUITE, TIMEOUT_HELP, add_device_options, add_suite_options, wanted_variants
+from mergebench.cli.options import (
+    DEFAULT_SUITE,
+    TIMEOUT_HELP,
+    add_device_options,
+    add_suite_options,
+    add_trust_option,
+    wanted_variants,
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -22,6 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of the search and of everything random in it")
     parser.add_argument("--timeout", type=PositiveFloat | None, default=None, help=TIMEOUT_HELP)
     parser.add_argument("--out", type=str, default="runs", help="folder of results, leaderboard and trials")
+    add_trust_option(parser)
     add_device_options(parser)
 
 
@@ -50,6 +58,7 @@ def execute(config: Namespace) -> int:
         only=wanted_variants(config.only),
         device=config.device,
         timeout=config.timeout,
+        allow_code=config.allow_code,
     )
     with SearchProgress() as observer:
         summary = tune(request, store, observer)
