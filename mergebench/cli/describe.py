@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mergebench.errors import UnknownNameError
+from mergebench.cli.saying import say
+from mergebench.errors import UnknownNameError, on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,7 +49,8 @@ def execute(config: Namespace) -> int:
         makers[name] = _method
     if name not in makers:
         raise UnknownNameError("method, suite, study, zoo, task or corruption", name, makers)
-    print("\n".join(makers[name](name)))
+    for line in "\n".join(makers[name](name)).split("\n"):
+        say(line)
     return 0
 
 
@@ -70,7 +72,7 @@ def _suite(name: str) -> list[str]:
     facts |= _sections(suite) | _settings(suite.hyperparameters) | _code(suite)
     variants = _variants(suite, name)
     example = f"  example: mergebench run --methods all --suite {name}{_only(variants[-1].point)}"
-    return [f"{name}: {suite.title}", *_wrapped(facts | _axes(axes_of(variants))), "", example]
+    return [_headed(name, suite.title), *_wrapped(facts | _axes(axes_of(variants))), "", example]
 
 
 def _variants(suite: "SuiteConfig", name: str) -> "list[Variant]":
@@ -115,7 +117,7 @@ def _study(name: str) -> list[str]:
     point = {axis: 0 if v == "each" else v[-1] for axis, v in study.vary.items()}
     point |= {"arm": list(study.points)[-1]} if study.points else {}
     example = f"  example: mergebench run --study {name}{_only({**variants[-1].point, **point})}"
-    return [f"{name}: {study.title}", *_wrapped(facts), "", example]
+    return [_headed(name, study.title), *_wrapped(facts), "", example]
 
 
 def _code(config: "BaseModel") -> dict[str, str]:
@@ -139,6 +141,10 @@ def _settings(hyperparameters: dict[str, dict]) -> dict[str, str]:
     }
 
 
+def _headed(name: str, title: str) -> str:
+    return on_one_line(f"{name}: {title}")
+
+
 def _wrapped(facts: dict[str, str]) -> list[str]:
     """A line or paragraph for every fact that is there, aligned."""
     there = {name: text for name, text in facts.items() if text}
@@ -154,7 +160,7 @@ def _zoo(name: str) -> list[str]:
     zoo = read_zoo(name)
     run = "" if is_installed(zoo.encoder or "") else " (code, which is run)"
     return [
-        f"{name}: {zoo.title}",
+        _headed(name, zoo.title),
         f"  encoder  {zoo.encoder or 'as the base says'}{run}",
         *(f"  {field:<8} {value}" for field in ("weights", "base", "experts", "text") if (value := _place(zoo, field))),
         f"  tasks    {' '.join(zoo.tasks)}",

@@ -16,6 +16,7 @@ from mergebench.cli.options import (
     check_output,
     one_variant,
 )
+from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
@@ -119,9 +120,9 @@ def execute(config: Namespace) -> int:
     written = formats.from_timm(state, config.format)
     save_state(written, config.output, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
     for sentence in told:
-        print(sentence)
+        say(sentence)
     seconds = time.perf_counter() - start
-    print(f"merged {len(recipe['experts'])} experts with {card.name} in {seconds:.1f} s: {config.output}")
+    say(f"merged {len(recipe['experts'])} experts with {card.name} in {seconds:.1f} s: {config.output}")
     return 0
 
 

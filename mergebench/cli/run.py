@@ -14,6 +14,7 @@ from mergebench.cli.options import (
     add_trust_option,
     wanted_variants,
 )
+from mergebench.cli.saying import say
 from mergebench.errors import HyperparameterError, MergebenchError
 
 
@@ -95,8 +96,8 @@ def execute(config: Namespace) -> int:
         check_writable(store.out / "cells" / "any")
         summary = run(plan, store, observer, config.timeout)
     computed = len(summary.results) - summary.reused
-    print(f"{computed} cells computed, {summary.reused} reused, in {summary.seconds:.1f} s")
+    say(f"{computed} cells computed, {summary.reused} reused, in {summary.seconds:.1f} s")
     show_leaderboard(store, only={r.study or r.suite for r in summary.results})
     for result in summary.failed:
-        print(failure(result))
+        say(failure(result))
     return 1 if summary.failed else 0

@@ -11,6 +11,7 @@ from mergebench.cli.options import (
     add_trust_option,
     wanted_variants,
 )
+from mergebench.cli.saying import say
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -64,5 +65,5 @@ def execute(config: Namespace) -> int:
         summary = tune(request, store, observer)
     show_leaderboard(store, only={r.suite for r in summary.results})
     for result in summary.failed:
-        print(failure(result))
+        say(failure(result))
     return 1 if summary.failed else 0
