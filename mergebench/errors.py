@@ -38,6 +38,10 @@ class MethodError(MergebenchError):
     """A method's result breaks the contract (names, shapes, dtypes, finite values)."""
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM): it goes all the ways that an interrupt goes, Lightning's too."""
+
+
 def retold(error: MergebenchError, text: str) -> MergebenchError:
     """The same kind of error with another text."""
     told = type(error).__new__(type(error))
