@@ -12,7 +12,11 @@ def show_plan(plan: Plan, store: ResultStore) -> None:
         plan: checked in full, weights and images included.
         store: where results would be; it is read, not written.
     """
-    todo = [cell for cell in plan.cells if store.finished(cell.key) is None]
+    found = [(cell, *store.look(cell.key)) for cell in plan.cells]
+    for _, _, fault in found:
+        if fault:
+            print(f"{fault}; it would be measured again")
+    todo = [cell for cell, result, _ in found if result is None]
     print(headline(plan, todo))
     for sentence in plan.left_out:
         print(f"  {sentence}")

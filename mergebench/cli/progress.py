@@ -50,6 +50,10 @@ class ProgressObserver(Observer):
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._progress.stop()
 
+    def set_aside(self, sentence: str) -> None:
+        """A line for a result that is no result."""
+        self.console.print(sentence)
+
     def start(self, plan: Plan, todo: list[Cell]) -> None:
         """Size the bar by what is left to do: per cell, one step for merging and one for every task."""
         self.console.print(headline(plan, todo))
@@ -74,7 +78,7 @@ class ProgressObserver(Observer):
             self._done += _steps(cell)
             self._progress.update(self._bar, completed=self._done)
         if result.status == "failed":
-            self.console.print(f"  {name:<28} failed: {result.error}")
+            self.console.print(f"  {name:<28} failed: {result.failure}")
         else:
             cost = (
                 "reused"

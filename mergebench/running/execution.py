@@ -85,7 +85,7 @@ class Executor:
     find: Find = ready
     _last: tuple[str, Merged] | None = None
     _failed: dict[str, BaseException] = field(default_factory=dict)
-    _scores: dict[tuple[str, str, str], tuple[TaskScore, np.ndarray]] = field(default_factory=dict)
+    _scores: dict[tuple[str, str, str], tuple[TaskScore, np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def merge(self, recipe: Recipe, variant: Variant) -> Merged:
         """Merge a variant; if it continues another, that one first.
@@ -173,7 +173,6 @@ class Executor:
                     precision=self.precision,
                     on_task=on_task,
                 )
-                self._scores |= {keys[t]: (outcome.scores[t], outcome.predictions[t]) for t in missing}
-        found = {t: self._scores[keys[t]] for t in tasks}
-        scores = {t: score for t, (score, _) in found.items()}
-        return Evaluation(scores, {t: predicted for t, (_, predicted) in found.items()}), evaluation.cost
+                kinds = (outcome.scores, outcome.predictions, outcome.labels)
+                self._scores |= {keys[t]: tuple(kind[t] for kind in kinds) for t in missing}
+        return Evaluation(*({t: self._scores[keys[t]][kind] for t in tasks} for kind in range(3))), evaluation.cost

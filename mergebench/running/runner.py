@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from mergebench.errors import in_words
+from mergebench.measuring.evaluation import Evaluation
 from mergebench.measuring.measure import environment
 from mergebench.measuring.results import Result, ResultStore, TaskScore
 from mergebench.merging.time_limit import check_limit
@@ -33,6 +32,9 @@ class Summary:
 
 class Observer:
     """Told of what happens, so that progress can be shown; does nothing by itself."""
+
+    def set_aside(self, sentence: str) -> None:
+        """A stored result does not prove what it says."""
 
     def start(self, plan: Plan, todo: list[Cell]) -> None:
         """The run begins; the cells in `todo` are not done yet."""
@@ -65,23 +67,31 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None, timeou
     asked = datetime.now(UTC).isoformat(timespec="milliseconds")
     summary = Summary()
     executor = Executor(plan.bench, plan.device, timeout, plan.precision, plan.devices)
-    found = [store.finished(cell.key) for cell in plan.cells]
+    found = []
+    for cell in plan.cells:
+        result, fault = store.look(cell.key)
+        found.append(result)
+        if fault:
+            observer.set_aside(f"{fault}; it is measured again")
     observer.start(plan, [c for c, r in zip(plan.cells, found, strict=True) if r is None])
     ceilings: dict[tuple[int, str], Result] = {}
     for cell, result in zip(plan.cells, found, strict=True):
         reused = result is not None
         ceiling = ceilings.get((cell.seed, (cell.variant.reference or cell.variant).name))
-        predictions: dict[str, np.ndarray] = {}
+        outcome: Evaluation | None = None
         if result is None:
             observer.cell(cell)
-            result, predictions = run_cell(executor, cell, lambda task, cell=cell: observer.task(cell, task))
+            result, outcome = run_cell(executor, cell, lambda task, cell=cell: observer.task(cell, task))
         # A reused cell may have another place among the variants now, and the experts may have failed when it was new.
         tasks = _beside(result.tasks, ceiling.tasks) if ceiling else result.tasks
         facts = {"asked": asked, "tasks": tasks, **_place(plan.bench, cell)}
         # Whoever asks for it, a result goes on telling that a search chose its hyper-parameters.
         facts |= {"tuned": dict(cell.tuned)} if cell.tuned else {}
         result = result.model_copy(update=facts)
-        store.write(cell.key, result, predictions)
+        if reused:
+            store.update(cell.key, result)
+        else:
+            store.write(cell.key, result, *((outcome.predictions, outcome.labels) if outcome else ({}, {})))
         # A plan's first method is the ceiling that all others, ceilings too, are held against.
         if cell.card is plan.cells[0].card and result.status == "ok":
             ceilings[cell.seed, cell.variant.name] = result
@@ -94,7 +104,7 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None, timeou
 
 def run_cell(
     executor: Executor, cell: Cell, on_task: Callable[[str], None] = lambda task: None
-) -> tuple[Result, dict[str, np.ndarray]]:
+) -> tuple[Result, Evaluation | None]:
     """Merge and evaluate one cell.
 
     Args:
@@ -103,13 +113,13 @@ def run_cell(
         on_task: called as each task has been evaluated.
 
     Returns:
-        The result (failed, with the reason, if the method raised) and the predictions. Its place among the variants,
-        and the experts' counts beside a method's, are for `run` to add, as it does for results that are reused.
+        The result (failed, with the reason, if the method raised) and what its counts follow from. Its place among the
+        variants, and the experts' counts beside a method's, are for `run` to add, as for results that are reused.
     """
     bench, variant, card = executor.bench, cell.variant, cell.card
     started = datetime.now(UTC).isoformat(timespec="seconds")
     facts: dict[str, Any] = {"merge": None, "evaluation": None, "tasks": {}, "drawn": {}}
-    predictions: dict[str, np.ndarray] = {}
+    outcome = None
     try:
         merged = executor.merge(Recipe(card, cell.function, cell.hyperparameters, cell.seed), variant)
         facts |= {n: getattr(merged, n) for n in ("drawn", "drawn_images", "diagnostics")}
@@ -120,7 +130,6 @@ def run_cell(
         if bench.study and bench.study.choose_on_validation:
             facts["validation"] = executor.evaluate(merged.states, variant.evaluate, "validation")[0].scores
         facts["tasks"] = _beside(outcome.scores, outcome.scores if card.role == "ceiling" else {})
-        predictions = outcome.predictions
         status, error = "ok", None
     # A method is other people's code: whatever it raises must cost its own cell alone.
     except (Exception, SystemExit) as exception:  # noqa: BLE001
@@ -152,7 +161,7 @@ def run_cell(
         started=started,
         **facts,
     )
-    return result, predictions
+    return result, outcome
 
 
 def _place(bench: Bench, cell: Cell) -> dict[str, Any]:

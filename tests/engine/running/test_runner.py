@@ -5,18 +5,17 @@ import yaml
 
 import mergebench.running.execution
 from mergebench import ModelPool, Needs, merge_method
-from mergebench.measuring.evaluation import Evaluation
-from mergebench.measuring.results import ResultStore, TaskScore
+from mergebench.measuring.results import ResultStore
 from mergebench.running.plan import Cell, Plan, RunRequest, make_plan
-from mergebench.running.runner import run
+from mergebench.running.runner import Observer, run
 
 
 @pytest.fixture
-def plan(tmp_path, monkeypatch):
+def plan(tmp_path, monkeypatch, scored):
     """A plan of average on two tasks, with scores that cost nothing."""
 
     def evaluate(encoder, states, heads, splits, **options):
-        return Evaluation({t: TaskScore(correct=1, total=2, predictions="") for t in heads}, {t: [0] for t in heads})
+        return scored(dict.fromkeys(heads, (1, 2)))
 
     monkeypatch.setattr(mergebench.running.execution, "evaluate", evaluate)
     suite = tmp_path / "suite.yaml"
@@ -58,7 +57,9 @@ def test_a_reused_cell_is_the_newest_again_and_stands_where_it_stands_now(tmp_pa
         assert kept[name].started == before.started and kept[name].last_asked > before.last_asked
 
 
-def test_relative_accuracies_are_relative_to_the_built_in_experts_whatever_the_order(tmp_path, plan, monkeypatch):
+def test_relative_accuracies_are_relative_to_the_built_in_experts_whatever_the_order(
+    tmp_path, plan, monkeypatch, scored
+):
     mine = tmp_path / "mine.py"
     mine.write_text(
         "from mergebench import Needs, merge_method\n\n"
@@ -68,8 +69,7 @@ def test_relative_accuracies_are_relative_to_the_built_in_experts_whatever_the_o
     scores = iter([8, 4, 2])  # of the experts, of the other ceiling, of averaging
 
     def evaluate(encoder, states, heads, splits, **options):
-        score = TaskScore(correct=next(scores), total=9, predictions="")
-        return Evaluation(dict.fromkeys(heads, score), {t: [0] for t in heads})
+        return scored(dict.fromkeys(heads, (next(scores), 9)))
 
     monkeypatch.setattr(mergebench.running.execution, "evaluate", evaluate)
     asked = make_plan(RunRequest([f"{mine}:mine", "average"], str(tmp_path / "suite.yaml")))
@@ -102,3 +102,25 @@ def test_a_result_says_its_conditions_in_full(plan, tmp_path):
     assert average.conditions["zoo"]["encoder"] == "mergebench.tasks.tiny.model:create_encoder"
     (stored,) = [r for r in ResultStore(tmp_path).all() if r.method == "average"]
     assert stored.conditions == average.conditions  # what is read back is held against what was written
+
+
+def test_a_result_that_was_changed_is_told_measured_again_and_kept(plan, tmp_path):
+    class Told(Observer):
+        said: list[str] = []
+
+        def set_aside(self, sentence):
+            self.said.append(sentence)
+
+    store, observer = ResultStore(tmp_path), Told()
+    average = plan.cells[-1]
+    before = run(plan, store, observer).results
+    assert not observer.said
+    path = store.path(average.key)
+    changed = path.read_text().replace('"correct": 1,', '"correct": 2,', 1)
+    path.write_text(changed)
+    summary = run(plan, store, observer)
+    assert summary.reused == 1 and summary.results[-1].tasks == before[-1].tasks
+    assert len(observer.said) == 1 and "it was changed after it was stored" in observer.said[0]
+    (kept,) = tmp_path.glob("set-aside/*/*.json")
+    assert kept.read_text() == changed and kept.with_suffix(".npz").exists()
+    assert run(plan, store, observer).reused == 2 and len(observer.said) == 1
