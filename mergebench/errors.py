@@ -49,9 +49,23 @@ def retold(error: MergebenchError, text: str) -> MergebenchError:
     return told
 
 
-def in_words(error: Exception) -> str:
-    """Why something failed: our own errors say it by themselves, others' names say half of it."""
-    return str(error) if isinstance(error, MergebenchError) else f"{type(error).__name__}: {error}"
+def in_words(error: BaseException) -> str:
+    """Why something failed: our own errors say it by themselves, others' names say half of it.
+
+    Of other people's errors even the text may fail, or be none that can be written.
+    """
+    try:
+        text = str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as worse:  # noqa: BLE001
+        text = f"(its text cannot be told: {type(worse).__name__})"
+    return writable(text if isinstance(error, MergebenchError) else f"{type(error).__name__}: {text}")
+
+
+def writable(text: str) -> str:
+    r"""A text that every file can hold: a lone surrogate stands as \udc80 in it."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def unprefixed(message: str) -> str:

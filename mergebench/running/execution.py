@@ -91,7 +91,7 @@ class Executor:
         """Merge a variant; if it continues another, that one first.
 
         Raises:
-            Exception: whatever the method raises.
+            BaseException: whatever the method raises.
         """
         card = recipe.card
         # A ceiling is not merged at all: what it gives depends only on which tasks are evaluated.
@@ -106,7 +106,9 @@ class Executor:
                     before = self.merge(recipe, variant.previous)
                     carried = Carried(before.states, variant.previous.merged, copy.deepcopy(before.diagnostics))
                 self._last = identity, self._merge(recipe, variant, carried)
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 # The suite's other variants may share this merge, and would wait for it to fail again.
                 self._failed[identity] = error
                 raise

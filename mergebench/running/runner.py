@@ -1,12 +1,14 @@
 """Running a plan: cell by cell, each result written the moment it is known, what is done skipped."""
 
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from mergebench.errors import in_words
+from mergebench.errors import MergebenchError, in_words, writable
 from mergebench.measuring.evaluation import Evaluation
 from mergebench.measuring.measure import environment
 from mergebench.measuring.results import Result, ResultStore, TaskScore
@@ -14,6 +16,8 @@ from mergebench.merging.time_limit import check_limit
 from mergebench.running.execution import Executor, Recipe
 from mergebench.running.plan import Cell, Plan
 from mergebench.suites.bench import Bench
+
+LONGEST = 20_000  # characters of a traceback that are kept, from its end
 
 
 @dataclass
@@ -91,7 +95,8 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None, timeou
         if reused:
             store.update(cell.key, result)
         else:
-            store.write(cell.key, result, *((outcome.predictions, outcome.labels) if outcome else ({}, {})))
+            well = outcome if result.status == "ok" else None
+            store.write(cell.key, result, *((well.predictions, well.labels) if well else ({}, {})))
         # A plan's first method is the ceiling that all others, ceilings too, are held against.
         if cell.card is plan.cells[0].card and result.status == "ok":
             ceilings[cell.seed, cell.variant.name] = result
@@ -131,9 +136,12 @@ def run_cell(
             facts["validation"] = executor.evaluate(merged.states, variant.evaluate, "validation")[0].scores
         facts["tasks"] = _beside(outcome.scores, outcome.scores if card.role == "ceiling" else {})
         status, error = "ok", None
+    except KeyboardInterrupt:
+        raise
     # A method is other people's code: whatever it raises must cost its own cell alone.
-    except (Exception, SystemExit) as exception:  # noqa: BLE001
+    except BaseException as exception:  # noqa: BLE001
         status, error = "failed", in_words(exception)
+        facts |= _way_to(exception, card.path)
     result = Result(
         status=status,
         error=error,
@@ -161,7 +169,26 @@ def run_cell(
         started=started,
         **facts,
     )
-    return result, outcome
+    return _storable(result), outcome
+
+
+def _way_to(error: BaseException, path: str) -> dict[str, str]:
+    """The way to an error: the whole traceback, and the line of the method's own file, unless the error says it all."""
+    told = writable("".join(traceback.format_exception(error)))
+    own = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
+    where = f"{Path(path).name}:{own[-1]}" if own and not isinstance(error, MergebenchError) else ""
+    return {"traceback": told[-LONGEST:], "where": where}
+
+
+def _storable(result: Result) -> Result:
+    """The result; failed, if what the method reported is nothing that a file can hold and give back."""
+    try:
+        Result.model_validate_json(result.model_dump_json())
+    except (ValueError, RecursionError) as error:
+        reason = f"what the method reported cannot be stored: {in_words(error).splitlines()[0]}"
+        nothing = {"tasks": {}, "validation": {}, "diagnostics": {}}
+        return result.model_copy(update={"status": "failed", "error": reason, **nothing})
+    return result
 
 
 def _place(bench: Bench, cell: Cell) -> dict[str, Any]:
