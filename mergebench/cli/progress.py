@@ -50,7 +50,7 @@ class ProgressObserver(Observer):
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._progress.stop()
 
-    def set_aside(self, sentence: str) -> None:
+    def tell(self, sentence: str) -> None:
         """A line for a result that is no result."""
         self.console.print(sentence)
 

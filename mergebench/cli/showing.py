@@ -1,9 +1,12 @@
 """Results as every verb shows them: tables here, the page and the files of suites with variants in the run's folder."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
 
 from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.measuring.results import Result, ResultStore
+
+Files = TypeVar("Files")
 
 
 def show_leaderboard(store: ResultStore, only: Collection[str] = ()) -> None:
@@ -44,8 +47,19 @@ def show_leaderboard(store: ResultStore, only: Collection[str] = ()) -> None:
             print_board(board)
     for one in series:
         if not only or one.name in only:
-            files = write_series(one, store.out / "series")
+            files = _written(lambda one=one: write_series(one, store.out / "series"))
             print_series(one)
-            print(f"tables, picture and counts: {', '.join(str(f) for f in files)}")
-    page = write_page(boards, store.out / "leaderboard.html", series)
-    print(f"leaderboard page: {page.resolve()}")
+            if files:
+                print(f"tables, picture and counts: {', '.join(str(f) for f in files)}")
+    page = _written(lambda: write_page(boards, store.out / "leaderboard.html", series))
+    if page:
+        print(f"leaderboard page: {page.resolve()}")
+
+
+def _written(write: Callable[[], Files]) -> Files | None:
+    """What was written; None, and told, where a folder may only be read: the tables are here all the same."""
+    try:
+        return write()
+    except MergebenchError as error:
+        print(f"not written: {error}")
+        return None

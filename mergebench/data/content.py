@@ -3,6 +3,8 @@
 import hashlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +62,25 @@ class KeptSplit(Split):
 
     def __reduce__(self) -> tuple:
         return Split, (self.images, self.labels, self.digest)
+
+
+# What was found of splits in this process while nothing may be kept: digest and labels, by folder and split.
+_looked_at: ContextVar[dict[tuple[str, str], Split] | None] = ContextVar("looked_at", default=None)
+
+
+@contextmanager
+def nothing_kept() -> Iterator[None]:
+    """While the block runs, what is not in the cache is decoded for its digest alone, and nothing is written there."""
+    token = _looked_at.set({})
+    try:
+        yield
+    finally:
+        _looked_at.reset(token)
+
+
+def looked_at() -> dict[tuple[str, str], Split] | None:
+    """Where splits that are not kept are noted; None where all is kept."""
+    return _looked_at.get()
 
 
 def hashed(images: Iterable[np.ndarray], sha: "hashlib._Hash") -> Iterator[np.ndarray]:

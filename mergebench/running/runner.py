@@ -16,6 +16,7 @@ from mergebench.merging.time_limit import check_limit
 from mergebench.running.execution import Executor, Recipe
 from mergebench.running.plan import Cell, Plan
 from mergebench.suites.bench import Bench
+from mergebench.weights.states import check_writable
 
 LONGEST = 20_000  # characters of a traceback that are kept, from its end
 
@@ -37,8 +38,8 @@ class Summary:
 class Observer:
     """Told of what happens, so that progress can be shown; does nothing by itself."""
 
-    def set_aside(self, sentence: str) -> None:
-        """A stored result does not prove what it says."""
+    def tell(self, sentence: str) -> None:
+        """Something to be known, in a sentence: a stored result that is set aside, a folder that may only be read."""
 
     def start(self, plan: Plan, todo: list[Cell]) -> None:
         """The run begins; the cells in `todo` are not done yet."""
@@ -76,8 +77,11 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None, timeou
         result, fault = store.look(cell.key)
         found.append(result)
         if fault:
-            observer.set_aside(f"{fault}; it is measured again")
+            observer.tell(f"{fault}; it is measured again")
+    if None in found:  # where all is done, a folder may be read-only
+        check_writable(store.out / "cells" / "any")
     observer.start(plan, [c for c, r in zip(plan.cells, found, strict=True) if r is None])
+    unwritten = False
     ceilings: dict[tuple[int, str], Result] = {}
     for cell, result in zip(plan.cells, found, strict=True):
         reused = result is not None
@@ -93,7 +97,12 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None, timeou
         facts |= {"tuned": dict(cell.tuned)} if cell.tuned else {}
         result = result.model_copy(update=facts)
         if reused:
-            store.update(cell.key, result)
+            try:
+                store.update(cell.key, result)
+            except MergebenchError as error:
+                if not unwritten:
+                    observer.tell(f"{error}; results are shown as they are stored, and do not note this run")
+                unwritten = True
         else:
             well = outcome if result.status == "ok" else None
             store.write(cell.key, result, *((well.predictions, well.labels) if well else ({}, {})))

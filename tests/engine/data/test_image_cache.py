@@ -349,3 +349,14 @@ def test_corrupted_images_are_held_to_their_digest_and_those_from_before_are_mad
             file.with_name("test.noise-3-v1.json").unlink()
         again = corrupted_split(task, "test", load_split(task, "test"), noise, 3)
         assert np.array_equal(again.images, expected) and told in capsys.readouterr().err
+
+
+def test_while_nothing_is_kept_digests_are_the_same_and_nothing_is_written(cache):
+    images, labels = numbered(20)
+    tasks = [of("arrays", (images, labels), 20), of("table", ImageTable(labels, lambda i: images[i]), 20)]
+    with content.nothing_kept():
+        found = [load_split(task, "test") for task in tasks]
+        assert load_split(tasks[0], "test") is found[0], "looked at once"
+    assert not list(cache.iterdir())
+    assert [s.digest for s in found] == [load_split(task, "test").digest for task in tasks]
+    assert all(np.array_equal(s.labels, labels) for s in found)

@@ -1,5 +1,6 @@
 """Runs: what a cell's failure costs, and what a later run makes good."""
 
+import errno
 import os
 import signal
 import sys
@@ -9,7 +10,10 @@ import torch
 import yaml
 
 import mergebench.running.execution
+import mergebench.weights.states
 from mergebench import ModelPool, Needs, merge_method
+from mergebench.cli.showing import show_leaderboard
+from mergebench.errors import MergebenchError
 from mergebench.leaderboard.notes import failure
 from mergebench.measuring.results import ResultStore
 from mergebench.running.plan import Cell, Plan, RunRequest, make_plan
@@ -114,7 +118,7 @@ def test_a_result_that_was_changed_is_told_measured_again_and_kept(plan, tmp_pat
     class Told(Observer):
         said: list[str] = []
 
-        def set_aside(self, sentence):
+        def tell(self, sentence):
             self.said.append(sentence)
 
     store, observer = ResultStore(tmp_path), Told()
@@ -216,3 +220,26 @@ def test_a_method_leaves_the_process_as_it_was(plan, tmp_path, monkeypatch):
     assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, torch.float32)
     assert torch.is_grad_enabled() and signal.getsignal(signal.SIGTERM) is handler
     assert len(list((tmp_path / "out").glob("cells/*/*.json"))) == 2
+
+
+def test_where_all_is_done_a_folder_that_may_only_be_read_is_no_failure(plan, tmp_path, monkeypatch, capsys):
+    class Told(Observer):
+        said: list[str] = []
+
+        def tell(self, sentence):
+            self.said.append(sentence)
+
+    def refused(**options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    store, observer = ResultStore(tmp_path / "out"), Told()
+    run(plan, store, observer)
+    monkeypatch.setattr(mergebench.weights.states.tempfile, "mkstemp", refused)
+    summary = run(plan, store, observer)
+    assert summary.reused == 2 and not summary.failed
+    assert len(observer.said) == 1 and "Permission denied" in observer.said[0]
+    show_leaderboard(store)
+    out = capsys.readouterr().out
+    assert "not written: cannot write" in out and "digits" in out
+    with pytest.raises(MergebenchError, match="cannot write"):
+        run(plan, ResultStore(tmp_path / "other"), observer)
