@@ -326,7 +326,9 @@ def _try(search: Search, executor: Executor, settings: dict[str, Any]) -> Trial:
         merged = executor.merge(Recipe(search.card, search.function, resolved, search.seed), variant)
         outcome, cost = executor.evaluate(merged.states, variant.evaluate, "validation", corruption)
     # A method is other people's code: whatever it raises must cost its own trial alone.
-    except (Exception, SystemExit) as exception:  # noqa: BLE001
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exception:  # noqa: BLE001
         return Trial(number=number, settings=settings, error=in_words(exception))
     return Trial(number=number, settings=settings, tasks=outcome.scores, merge=merged.cost, evaluation=cost)
 

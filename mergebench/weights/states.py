@@ -3,9 +3,13 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +19,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mergebench.errors import CheckpointError, MergebenchError
+
+try:
+    import fcntl
+except ImportError:  # no POSIX
+    fcntl = None
 
 StateDict: TypeAlias = dict[str, Tensor]
 
@@ -240,6 +249,20 @@ def save_state(state: Mapping[str, Tensor], path: str | Path, metadata: Mapping[
             raise OSError(str(error)) from None
 
 
+ABANDONED = 60.0  # seconds after which a temporary file that nobody holds is a dead one's
+
+
+def _lock(handle: int) -> bool:
+    """Hold an open file, if nobody else does, until it is closed; False where that is not to be had."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 class writing:  # noqa: N801 (reads as a phrase: `with writing(path) as temporary`)
     """Give a temporary name beside `path`; rename it over `path` when the block ends well, remove it otherwise.
 
@@ -261,11 +284,29 @@ class writing:  # noqa: N801 (reads as a phrase: `with writing(path) as temporar
             raise MergebenchError(
                 f"cannot write {self.path}: {error.strerror}; choose a folder you may write to"
             ) from None
-        os.close(handle)
-        self.temporary = Path(name)
+        # Held as long as this is being written: who is killed lets go of it, and the next to write here clears up.
+        self._handle, self.temporary = handle, Path(name)
+        _lock(handle)
+        self._clear_up()
         return self.temporary
 
+    def _clear_up(self) -> None:
+        """Remove what killed processes have left of the same file."""
+        beginning = f".{self.path.name}."
+        for left in self.path.parent.glob(f"{escape(beginning)}*"):
+            with suppress(OSError):
+                old = time.time() - left.stat().st_mtime > ABANDONED
+                if left == self.temporary or not old or not re.fullmatch(r"[a-z0-9_]{8}", left.name[len(beginning) :]):
+                    continue
+                handle = os.open(left, os.O_RDONLY)
+                try:
+                    if _lock(handle):
+                        left.unlink()
+                finally:
+                    os.close(handle)
+
     def __exit__(self, kind: object, error: object, trace: object) -> None:
+        os.close(self._handle)
         if kind is None:
             # mkstemp makes files private; results are for everyone whom the umask admits.
             umask = os.umask(0)
@@ -287,4 +328,6 @@ def check_writable(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise MergebenchError(f"cannot write {path}: it is a folder; name a file in it")
-    writing(path).__enter__().unlink()
+    probe = writing(path)
+    probe.__enter__()
+    probe.__exit__(KeyError, None, None)  # as if it had failed: nothing is left
