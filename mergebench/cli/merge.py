@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 
 from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, check_output, one_variant
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,7 +163,12 @@ def _of_suite(
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])
     formats.check_format(bench.zoo.base, config.format)
-    noted = bench.noted(variant, registry.needs_of(card, resolved))
+    needs = registry.needs_of(card, resolved)
+    for sentence in bench.odd_experts([variant]):
+        tell(sentence)
+    if needs.heads:
+        bench.check_heads(variant)
+    noted = bench.noted(variant, needs)
     outcome = Executor(bench, device).merge(Recipe(card, function, resolved, config.seed), variant)
     if isinstance(outcome.states, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")

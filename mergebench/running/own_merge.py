@@ -15,7 +15,7 @@ from mergebench.catalogue.ready import ready
 from mergebench.data.folders import for_calibration
 from mergebench.data.images import DrawnImages
 from mergebench.data.task import ImageTable
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, tell
 from mergebench.merging import hyperparameters
 from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.method import MethodCard
@@ -24,8 +24,10 @@ from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder, check_base
 from mergebench.weights.hub import Hub
 from mergebench.weights.states import LazyState, SafetensorsState, StateDict, check_state, digest
-from mergebench.zoo.encoder_notes import encoder_of, noted_encoder
-from mergebench.zoo.heads import Head, load_head
+from mergebench.zoo.beside import CONFIG, told_encoder
+from mergebench.zoo.encoder_notes import encoder_of
+from mergebench.zoo.expert_signs import odd_experts
+from mergebench.zoo.heads import Head, check_own_head, load_head
 from mergebench.zoo.set_aside import inherited
 from mergebench.zoo.zoo import Zoo, registered_zoo
 from mergebench.zoo.zoo_files import find_checkpoint, optional_beside
@@ -75,9 +77,11 @@ class OwnModels:
     def encoder(self) -> Encoder:
         """What makes the empty model."""
         named = Encoder(self.encoder_name) if self.encoder_name else None
-        own = self._zoo.encoder if self._zoo is not None else noted_encoder(self._files[self.base])
-        notes = {self.base: own} | {place: noted_encoder(self._files[place]) for place in self.experts.values()}
-        config = partial(optional_beside, self.base, Path(), self._hub, "config.json")
+        of_zoo = self._zoo.encoder if self._zoo is not None else None
+        own = of_zoo or told_encoder(self._files[self.base], named, of_base=True)
+        like = named or of_zoo
+        notes = {self.base: own} | {place: told_encoder(self._files[place], like) for place in self.experts.values()}
+        config = partial(optional_beside, self.base, Path(), self._hub, CONFIG)
         return encoder_of(notes, named, self.base, config, self._own_base, exact=bool(self.calibration))
 
     def _own_base(self) -> Mapping[str, Tensor]:
@@ -116,7 +120,9 @@ class OwnModels:
     def head(self, name: str) -> Head:
         """An expert's classifier."""
         who = f"head of {name!r} ({self.heads[name]})"
-        return load_head(SafetensorsState(self.heads[name]), self.encoder.width, None, who)
+        head = load_head(SafetensorsState(self.heads[name]), self.encoder.width, None, who)
+        check_own_head(head, self.expert_states[name], who, f"expert {name!r} ({self.experts[name]})")
+        return head
 
 
 class _Decoded:
@@ -195,6 +201,13 @@ def merge_own(
         told = (f"samples={fewest}, for the smallest folder has no more images ({card.name} would take "
                 f"{resolved['samples']})",)  # fmt: skip
         resolved["samples"] = fewest
+    for sentence in odd_experts(models.base_state, models.expert_states):
+        tell(sentence)
+    if models.encoder.alternative:
+        tell(
+            f"nothing says whether {models.base} is {models.encoder.name} or {models.encoder.alternative}: {card.name} "
+            "gives the same for both, and what it writes will not say so either; --encoder does"
+        )
     noted = inherited([models.base_state, *models.expert_states.values()])
     pool = ModelPool(
         card.name,

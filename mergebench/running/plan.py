@@ -7,7 +7,7 @@ from typing import Any
 
 from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.yaml_files import short_name
-from mergebench.errors import HyperparameterError, MergebenchError, UnknownNameError, nearest
+from mergebench.errors import HyperparameterError, MergebenchError, UnknownNameError, nearest, tell
 from mergebench.measuring.measure import resolve_device
 from mergebench.measuring.results import CellKey
 from mergebench.measuring.trainer import placement
@@ -133,6 +133,8 @@ def make_plan(request: RunRequest) -> Plan:
     _check_axes(variants, cards)
     for variant in variants:
         bench.check_classes(variant)
+    for sentence in bench.odd_experts(variants):
+        tell(sentence)
     cells = []
     for seed in dict.fromkeys(request.seeds or (study.seeds if study else (0,))):
         for (card, variant), settings in zip(planned, resolved, strict=True):

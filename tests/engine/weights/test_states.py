@@ -297,3 +297,11 @@ def test_the_digest_is_of_names_dtypes_shapes_and_bytes_in_no_order():
     assert digest(same) == digest(state)
     assert digest({n: t.T.contiguous().T if t.ndim == 2 else t for n, t in state.items()}) == digest(state)
     assert len({digest(s) for s in [state, *others]}) == 6
+
+
+def test_tensors_that_share_memory_are_written_each_by_itself(tmp_path):
+    one = torch.arange(6.0)
+    shared = {"a": one, "b": one, "c": one.view(2, 3), "d": one[2:4], "e": torch.zeros(()).expand(3)}
+    save_state(shared, tmp_path / "s.safetensors")
+    read = SafetensorsState(tmp_path / "s.safetensors")
+    assert list(sorted(read)) == list("abcde") and all(torch.equal(read[n], t) for n, t in shared.items())
