@@ -243,6 +243,19 @@ class Bench:
             for task in variant.calibration.givers(variant.merged):
                 _of_classes(self.split(task, "calibration").labels, variant.calibration, task)
 
+    def fewest_calibration(self, variant: Variant) -> tuple[str, int]:
+        """The task of a variant's merge that is given the fewest calibration images to draw from, and how many."""
+        config = variant.calibration
+        there = {
+            giver: len(_of_classes(self.split(giver, "calibration").labels, config, giver))
+            for giver in config.givers(variant.merged)
+        }
+        if config.source == "shuffled":
+            return min(variant.merge), sum(there.values()) // len(variant.merged)
+        if config.source != "own":
+            return config.source, there[config.source]
+        return min(((task, there[task]) for task in variant.merge), key=lambda pair: pair[1])
+
     def _digest(self, task: str, name: str, corruption: tuple[str, int] | None) -> str:
         clean = self.split(task, name)
         if corruption is None:
