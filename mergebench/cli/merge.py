@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 
-from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, check_output, one_variant
+from mergebench.cli.merge_target import Target
+from mergebench.cli.options import (
+    DEFAULT_SUITE,
+    add_device_options,
+    add_suite_options,
+    check_output,
+    encoder_options,
+    one_variant,
+)
 from mergebench.errors import MergebenchError, tell
 
 if TYPE_CHECKING:
@@ -23,7 +31,7 @@ FORMATS = Literal["timm", "hf", "open_clip"]
 def add_arguments(parser: ArgumentParser) -> None:
     """What `merge` takes."""
     parser.add_argument("--method", type=str, required=True, help="a method's name, or FILE.py:FUNCTION")
-    parser.add_argument("--output", type=str, required=True, help="the merged checkpoint (.safetensors)")
+    parser.add_argument("--output", type=str, required=True, help="the merged checkpoint (.safetensors), or a folder")
     parser.add_argument("--base", type=str | None, default=None, help="the pre-trained checkpoint")
     parser.add_argument(
         "--experts",
@@ -46,7 +54,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--encoder", type=str | None, default=None, help="a name in timm, or MODULE:FUNCTION, if the files do not say"
     )
-    parser.add_argument("--format", type=FORMATS, default="timm", help="whose names the merged checkpoint bears")
+    parser.add_argument(
+        "--encoder-options", nargs="+", type=str, default=[], help="of a name in timm, as NAME=VALUE: img_size=84"
+    )
+    parser.add_argument(
+        "--format",
+        type=FORMATS,
+        default="timm",
+        help="whose names the merged checkpoint bears; in a folder (or named as there) its configuration lies beside "
+        "it, and a CLIP that came in whole goes out whole",
+    )
     add_suite_options(parser)
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as NAME=VALUE")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of everything random")
@@ -99,17 +116,19 @@ def execute(config: Namespace) -> int:
     from mergebench.weights.states import save_state
 
     experts = named_files(config.experts)
-    check_output(config.output, (config.base, *experts.values()))
+    target = Target.of(config.output, config.format)
+    check_output(target.file, (config.base, *experts.values()))
     card = registry.method(config.method)
     given = hyperparameters.parse_assignments(config.set)
     set_threads(config.threads)
     device = resolve_device(config.device)
     merge = _own if config.base and not (config.suite or config.zoo or config.only) else _of_suite
     start = time.perf_counter()
-    state, recipe, told = merge(config, experts, card, given, device)
+    state, recipe, told = merge(config, experts, card, given, device, target)
     recipe |= {"format": config.format, "mergebench": environment(device).packages["mergebench"]}
-    written = formats.from_timm(state, config.format)
-    save_state(written, config.output, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
+    written = formats.from_timm(state, config.format, target.companions.others)
+    target.write_files()
+    save_state(written, target.file, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
     for sentence in told:
         print(sentence)
     seconds = time.perf_counter() - start
@@ -121,7 +140,12 @@ Made = tuple["StateDict", dict[str, Any], tuple[str, ...]]
 
 
 def _own(
-    config: Namespace, experts: dict[str, str], card: "MethodCard", given: "Mapping[str, Any]", device: str
+    config: Namespace,
+    experts: dict[str, str],
+    card: "MethodCard",
+    given: "Mapping[str, Any]",
+    device: str,
+    target: Target,
 ) -> Made:
     """Files of one's own."""
     from mergebench.running.own_merge import OwnModels, merge_own
@@ -136,14 +160,21 @@ def _own(
         of_experts(config.heads, list(experts), "--heads"),
         config.encoder,
         config.zoo_root,
+        encoder_options(config.encoder, config.encoder_options),
     )
     formats.check_format(models.base_state, config.format)  # before the work, not after it
+    target.prepare(models.encoder, models.base_state)
     made = merge_own(card, models, given, config.seed, device)
     return made.state, made.recipe, made.told
 
 
 def _of_suite(
-    config: Namespace, experts: dict[str, str], card: "MethodCard", given: "Mapping[str, Any]", device: str
+    config: Namespace,
+    experts: dict[str, str],
+    card: "MethodCard",
+    given: "Mapping[str, Any]",
+    device: str,
+    target: Target,
 ) -> Made:
     """A suite's experts, or files in their place."""
     from mergebench.catalogue import discovery, registry
@@ -153,16 +184,19 @@ def _of_suite(
     from mergebench.running.plan import merged_settings
     from mergebench.suites.bench import Bench
     from mergebench.weights import formats
-    from mergebench.weights.states import digest
+    from mergebench.weights.states import digest, in_dtypes_of
 
-    for option in ("calibration", "heads", "encoder"):
+    for option in ("calibration", "heads", "encoder", "encoder_options"):
         if config[option]:
-            raise MergebenchError(f"--{option} goes with --base and --experts, and not with a suite, which has its own")
+            raise MergebenchError(
+                f"--{option.replace('_', '-')} goes with --base and --experts, and not with a suite, which has its own"
+            )
     bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root, config.base, experts or None)
     variant = one_variant(bench, config.only)
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])
     formats.check_format(bench.zoo.base, config.format)
+    target.prepare(bench.zoo.encoder, bench.zoo.base)
     needs = registry.needs_of(card, resolved)
     for sentence in bench.odd_experts([variant]):
         tell(sentence)
@@ -186,4 +220,4 @@ def _of_suite(
     }
     for split in sorted({name.rpartition("/")[2] for name in outcome.drawn}):
         recipe["images"] |= bench.given(variant, split)
-    return outcome.states, recipe | noted, ()
+    return in_dtypes_of(outcome.states, bench.zoo.base), recipe | noted, ()

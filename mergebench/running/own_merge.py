@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.ready import ready
@@ -23,7 +24,7 @@ from mergebench.merging.pool import ModelPool
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder, check_base
 from mergebench.weights.hub import Hub
-from mergebench.weights.states import LazyState, SafetensorsState, StateDict, check_state, digest
+from mergebench.weights.states import LazyState, SafetensorsState, StateDict, check_state, digest, in_dtypes_of
 from mergebench.zoo.beside import CONFIG, told_encoder
 from mergebench.zoo.encoder_notes import encoder_of
 from mergebench.zoo.expert_signs import odd_experts
@@ -46,6 +47,7 @@ class OwnModels:
         encoder_name: what makes the empty model: a name in timm, or "module:function". Without it, the files say it:
             what `finetune` noted in a header, a config.json beside the base, or the shapes of a CLIP.
         root: a folder in place of the hub.
+        encoder_options: of `encoder_name`, where it is a name in timm.
 
     Raises:
         MergebenchError: a file that is broken, or does not fit the base; an encoder that cannot be told.
@@ -57,6 +59,7 @@ class OwnModels:
     heads: Mapping[str, str] = field(default_factory=dict)
     encoder_name: str | None = None
     root: str | None = None
+    encoder_options: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def _zoo(self) -> Zoo | None:
@@ -76,7 +79,7 @@ class OwnModels:
     @cached_property
     def encoder(self) -> Encoder:
         """What makes the empty model."""
-        named = Encoder(self.encoder_name) if self.encoder_name else None
+        named = Encoder(self.encoder_name, self.encoder_options) if self.encoder_name else None
         of_zoo = self._zoo.encoder if self._zoo is not None else None
         own = of_zoo or told_encoder(self._files[self.base], named, of_base=True)
         like = named or of_zoo
@@ -159,7 +162,7 @@ class OwnMerge:
     """What a merge gave.
 
     Args:
-        state: the merged weights, timm's names.
+        state: the merged weights, timm's names, in the base's number formats.
         recipe: all that it was made from.
         told: sentences for people about what was decided for them.
     """
@@ -212,7 +215,7 @@ def merge_own(
     pool = ModelPool(
         card.name,
         needs,
-        models.encoder.make(),
+        _as_fine_as(models.encoder.make(), models.base_state),
         models.base_state,
         models.expert_states,
         calibration=sources,
@@ -235,4 +238,9 @@ def merge_own(
         "drawn": {name: source.fingerprint for name, source in sources.items()},
         "images": {name: models.decoded[name].digest for name in sources},
     }
-    return OwnMerge(state, recipe | noted, told)
+    return OwnMerge(in_dtypes_of(state, models.base_state), recipe | noted, told)
+
+
+def _as_fine_as(encoder: nn.Module, base: Mapping[str, Tensor]) -> nn.Module:
+    """The encoder, in float64 where the base has weights in it: what a pool computes in, and results come in."""
+    return encoder.double() if any(base[name].dtype == torch.float64 for name in base) else encoder

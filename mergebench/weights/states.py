@@ -211,6 +211,26 @@ def check_finite(
         state.known_digest = _digits(sha)
 
 
+def in_dtypes_of(state: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> StateDict:
+    """A merged state in the base's number formats, tensor by tensor.
+
+    Args:
+        state: the weights, as they were computed.
+        like: the base's; read tensor by tensor.
+
+    Raises:
+        CheckpointError: a value that is too large for its format.
+    """
+    made = {name: tensor.to(like[name].dtype) for name, tensor in state.items()}
+    for name, tensor in made.items():
+        if count_not_finite(tensor):
+            raise CheckpointError(
+                f"the merged {name!r} has values that are too large for {str(tensor.dtype).removeprefix('torch.')}, "
+                "the base's number format; give a base in float32"
+            )
+    return made
+
+
 def count_not_finite(tensor: Tensor) -> int:
     """How many values are NaN or infinite."""
     # One such value makes a sum NaN or infinite; so may overflow, hence the second look.
