@@ -1,6 +1,7 @@
 """Errors that name the thing, the value and the remedy; the CLI prints them as one line and ends with status 2."""
 
 import difflib
+import logging
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -76,6 +77,14 @@ def retold(error: MergebenchError, text: str) -> MergebenchError:
     told = type(error).__new__(type(error))
     told.args = (text,)
     return told
+
+
+def tell(sentence: str) -> None:
+    """Say what was decided for somebody, or what looks wrong, and go on: in this project's log, at level WARNING.
+
+    The command line shows it on the error output; so does Python, in a script that sets no log up.
+    """
+    logging.getLogger("mergebench").warning("%s", sentence)
 
 
 def in_words(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mergebench.cli.complaints import complain, in_plain_words
+from mergebench.cli.complaints import complain, in_plain_words, notes_shown
 from mergebench.cli.option_file import expanded
 from mergebench.cli.stopping import STATUS, terminable
 from mergebench.errors import MergebenchError, Terminated, nearest
@@ -105,7 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with terminable(terminated):
             config: Namespace = make_parser(verb).parse_args(expanded(arguments) if verb == "run" else arguments)
-            status = _verb(verb).execute(config[verb])
+            with notes_shown():
+                status = _verb(verb).execute(config[verb])
             sys.stdout.flush()  # what is left over must find its reader gone here, not when Python ends
             return status
     except MergebenchError as error:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.ready import ready
@@ -23,9 +24,11 @@ from mergebench.merging.pool import ModelPool, Tell
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder, check_base
 from mergebench.weights.hub import Hub
-from mergebench.weights.states import LazyState, SafetensorsState, StateDict, check_state, digest
-from mergebench.zoo.encoder_notes import encoder_of, noted_encoder
-from mergebench.zoo.heads import Head, load_head
+from mergebench.weights.states import LazyState, SafetensorsState, StateDict, check_state, digest, in_dtypes_of
+from mergebench.zoo.beside import CONFIG, told_encoder
+from mergebench.zoo.encoder_notes import encoder_of
+from mergebench.zoo.expert_signs import odd_experts
+from mergebench.zoo.heads import Head, check_own_head, load_head
 from mergebench.zoo.set_aside import inherited
 from mergebench.zoo.zoo import Zoo, registered_zoo
 from mergebench.zoo.zoo_files import find_checkpoint, optional_beside
@@ -44,6 +47,7 @@ class OwnModels:
         encoder_name: what makes the empty model: a name in timm, or "module:function". Without it, the files say it:
             what `finetune` noted in a header, a config.json beside the base, or the shapes of a CLIP.
         root: a folder in place of the hub.
+        encoder_options: of `encoder_name`, where it is a name in timm.
 
     Raises:
         MergebenchError: a file that is broken, or does not fit the base; an encoder that cannot be told.
@@ -55,6 +59,7 @@ class OwnModels:
     heads: Mapping[str, str] = field(default_factory=dict)
     encoder_name: str | None = None
     root: str | None = None
+    encoder_options: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def _zoo(self) -> Zoo | None:
@@ -74,10 +79,12 @@ class OwnModels:
     @cached_property
     def encoder(self) -> Encoder:
         """What makes the empty model."""
-        named = Encoder(self.encoder_name) if self.encoder_name else None
-        own = self._zoo.encoder if self._zoo is not None else noted_encoder(self._files[self.base])
-        notes = {self.base: own} | {place: noted_encoder(self._files[place]) for place in self.experts.values()}
-        config = partial(optional_beside, self.base, Path(), self._hub, "config.json")
+        named = Encoder(self.encoder_name, self.encoder_options) if self.encoder_name else None
+        of_zoo = self._zoo.encoder if self._zoo is not None else None
+        own = of_zoo or told_encoder(self._files[self.base], named, of_base=True)
+        like = named or of_zoo
+        notes = {self.base: own} | {place: told_encoder(self._files[place], like) for place in self.experts.values()}
+        config = partial(optional_beside, self.base, Path(), self._hub, CONFIG)
         return encoder_of(notes, named, self.base, config, self._own_base, exact=bool(self.calibration))
 
     def _own_base(self) -> Mapping[str, Tensor]:
@@ -116,7 +123,9 @@ class OwnModels:
     def head(self, name: str) -> Head:
         """An expert's classifier."""
         who = f"head of {name!r} ({self.heads[name]})"
-        return load_head(SafetensorsState(self.heads[name]), self.encoder.width, None, who)
+        head = load_head(SafetensorsState(self.heads[name]), self.encoder.width, None, who)
+        check_own_head(head, self.expert_states[name], who, f"expert {name!r} ({self.experts[name]})")
+        return head
 
 
 class _Decoded:
@@ -153,7 +162,7 @@ class OwnMerge:
     """What a merge gave.
 
     Args:
-        state: the merged weights, timm's names.
+        state: the merged weights, timm's names, in the base's number formats.
         recipe: all that it was made from.
         told: sentences for people about what was decided for them.
     """
@@ -201,11 +210,18 @@ def merge_own(
         told = (f"samples={fewest}, for the smallest folder has no more images ({card.name} would take "
                 f"{resolved['samples']})",)  # fmt: skip
         resolved["samples"] = fewest
+    for sentence in odd_experts(models.base_state, models.expert_states):
+        tell(sentence)
+    if models.encoder.alternative:
+        tell(
+            f"nothing says whether {models.base} is {models.encoder.name} or {models.encoder.alternative}: {card.name} "
+            "gives the same for both, and what it writes will not say so either; --encoder does"
+        )
     noted = inherited([models.base_state, *models.expert_states.values()])
     pool = ModelPool(
         card.name,
         needs,
-        models.encoder.make(),
+        _as_fine_as(models.encoder.make(), models.base_state),
         models.base_state,
         models.expert_states,
         calibration=sources,
@@ -229,4 +245,9 @@ def merge_own(
         "drawn": {name: source.fingerprint for name, source in sources.items()},
         "images": {name: models.decoded[name].digest for name in sources},
     }
-    return OwnMerge(state, recipe | noted, told)
+    return OwnMerge(in_dtypes_of(state, models.base_state), recipe | noted, told)
+
+
+def _as_fine_as(encoder: nn.Module, base: Mapping[str, Tensor]) -> nn.Module:
+    """The encoder, in float64 where the base has weights in it: what a pool computes in, and results come in."""
+    return encoder.double() if any(base[name].dtype == torch.float64 for name in base) else encoder

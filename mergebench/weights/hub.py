@@ -84,6 +84,24 @@ class Hub:
             raise self._unreachable(location, reason)
         return None
 
+    def known_file(self, location: str, names: Sequence[str], kind: Kind = "model") -> Path | None:
+        """As `optional_file`; None too where it cannot be found out: what else is asked for will tell why.
+
+        What huggingface_hub's cache knows, that a file is there or that it is not, is not asked for again.
+        """
+        if self.root is None:
+            from huggingface_hub import try_to_load_from_cache
+
+            repository, revision = _parts(location)
+            cached = [try_to_load_from_cache(repository, n, revision=revision, repo_type=kind) for n in names]
+            known = next((path for path in cached if isinstance(path, str)), None)
+            if known or all(cached):  # a mark of its own says that there is no such file
+                return Path(known) if known else None
+        try:
+            return self.optional_file(location, names, kind)
+        except MergebenchError:
+            return None
+
     def folder(self, location: str, patterns: Sequence[str], kind: Kind = "dataset") -> Path:
         """The folder of a repository with all files that match one of the patterns in it; raises as `file` does."""
         if self.root is not None:

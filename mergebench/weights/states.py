@@ -7,7 +7,7 @@ import re
 import tempfile
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from glob import escape
 from pathlib import Path
@@ -28,6 +28,9 @@ except ImportError:  # no POSIX
 StateDict: TypeAlias = dict[str, Tensor]
 
 AGAIN = "delete it, and download or copy it again"  # the remedy for a file that is not whole
+
+# What weights may be in: other numbers (complex, quantised, of 8 bits) would lose something on the way to these.
+FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 # As safetensors' headers name them.
 DTYPES = {
@@ -164,7 +167,10 @@ def check_state(
     Raises:
         CheckpointError: the first differing name with both shapes, or the first tensor that is not finite.
     """
+    floating = set()
     for name, expected in reference.items():
+        if expected.is_floating_point():
+            floating.add(name)
         if name not in state:
             raise CheckpointError(f"{who} lacks {name!r}, which is {tuple(expected.shape)} in {whose}; {hint}")
         if shape_of(state, name) != tuple(expected.shape):
@@ -174,23 +180,37 @@ def check_state(
     for name in state:
         if name not in reference:
             raise CheckpointError(f"{who} has {name!r} {shape_of(state, name)}, which {whose} lacks; {hint}")
-    check_finite(state, who)
+    check_finite(state, who, floating=floating)
 
 
-def check_finite(state: Mapping[str, Tensor], who: str, remedy: str = "") -> None:
-    """Refuses, by a CheckpointError that names the first such tensor, weights that are NaN or infinite.
+def _check_kind(name: str, tensor: Tensor, who: str, floating: bool) -> None:
+    """Refuses, by a CheckpointError, a tensor that is no plain one of numbers that can be merged."""
+    integer = not (floating or tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized)
+    if tensor.layout != torch.strided or not (integer or tensor.dtype in FLOATING):
+        kind = str(tensor.dtype if tensor.layout == torch.strided else tensor.layout).removeprefix("torch.")
+        raise CheckpointError(
+            f"{who}: {name!r} is {kind}, which cannot be merged; save it in float32, where that says the same"
+        )
+
+
+def check_finite(
+    state: Mapping[str, Tensor], who: str, remedy: str = "", floating: Collection[str] = frozenset()
+) -> None:
+    """Refuses, by a CheckpointError that names the first such tensor, weights that are NaN, infinite or no plain ones.
 
     What is in a file is hashed in the same reading: of twenty experts of a ViT-L/14 another one is 24 GB.
 
     Args:
         state: the weights.
         who: what they are, for the message.
-        remedy: what to do about it, if that is known.
+        remedy: what to do about what is not finite, if that is known.
+        floating: the tensors that must be of floating-point numbers.
     """
     hashing = isinstance(state, LazyState)
     sha = hashlib.sha256()
     for name in sorted(state) if hashing else state:
         tensor = state[name]
+        _check_kind(name, tensor, who, name in floating)
         if bad := count_not_finite(tensor):
             hint = f"; {remedy}" if remedy else ""
             raise CheckpointError(f"{who}: {name!r} holds {bad} values that are NaN or infinite{hint}")
@@ -198,6 +218,26 @@ def check_finite(state: Mapping[str, Tensor], who: str, remedy: str = "") -> Non
             _add(sha, name, tensor)
     if hashing:
         state.known_digest = _digits(sha)
+
+
+def in_dtypes_of(state: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> StateDict:
+    """A merged state in the base's number formats, tensor by tensor.
+
+    Args:
+        state: the weights, as they were computed.
+        like: the base's; read tensor by tensor.
+
+    Raises:
+        CheckpointError: a value that is too large for its format.
+    """
+    made = {name: tensor.to(like[name].dtype) for name, tensor in state.items()}
+    for name, tensor in made.items():
+        if count_not_finite(tensor):
+            raise CheckpointError(
+                f"the merged {name!r} has values that are too large for {str(tensor.dtype).removeprefix('torch.')}, "
+                "the base's number format; give a base in float32"
+            )
+    return made
 
 
 def count_not_finite(tensor: Tensor) -> int:
@@ -240,7 +280,14 @@ def save_state(state: Mapping[str, Tensor], path: str | Path, metadata: Mapping[
     Raises:
         MergebenchError: the place cannot be written, or the disk fills up.
     """
-    tensors = {n: t.detach().cpu().contiguous() for n, t in state.items()}
+    tensors: StateDict = {}
+    held: set[int] = set()  # where memory begins: a file has no way to say that two tensors are one
+    for name, tensor in state.items():
+        tensors[name] = tensor.detach().cpu().contiguous()
+        start = tensors[name].untyped_storage().data_ptr()
+        if start in held:
+            tensors[name] = tensors[name].clone()
+        held.add(start)
     path = Path(path)
     with writing(path) as temporary:
         try:

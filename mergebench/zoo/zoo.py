@@ -19,7 +19,8 @@ from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder, check_base
 from mergebench.weights.hub import Hub
 from mergebench.weights.states import SafetensorsState, check_state, recipe_of
-from mergebench.zoo.encoder_notes import check_note, noted_encoder
+from mergebench.zoo.beside import told_encoder
+from mergebench.zoo.encoder_notes import check_note
 from mergebench.zoo.heads import Head
 from mergebench.zoo.zoo_files import FolderFiles, ListedFiles, WeightFiles, find_checkpoint, folder_at
 
@@ -128,7 +129,7 @@ class Zoo:
         else:
             state = self.files.base()
         who = f"the base ({state.path})"
-        self._check_note(state, who)
+        self._check_note(state, who, of_base=True)
         check_base(state, self.encoder, who)
         return state
 
@@ -162,8 +163,8 @@ class Zoo:
         self._check_note(state, who)
         check_state(state, self.base, who)
 
-    def _check_note(self, state: Mapping[str, Tensor], who: str) -> None:
-        check_note(noted_encoder(state), who, self.encoder, f"zoo {self.name!r} is of")
+    def _check_note(self, state: Mapping[str, Tensor], who: str, of_base: bool = False) -> None:
+        check_note(told_encoder(state, self.encoder, of_base=of_base), who, self.encoder, f"zoo {self.name!r} is of")
 
     def joint(self, tasks: Iterable[str]) -> SafetensorsState | None:
         """The model that was trained on exactly these tasks together, if the zoo has one.

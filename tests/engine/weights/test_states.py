@@ -322,3 +322,11 @@ def test_finding_out_whether_a_file_can_be_written_leaves_nothing(tmp_path):
         check_writable(tmp_path / "x.json")
     assert not list(tmp_path.iterdir())
     assert not before or len(os.listdir("/proc/self/fd")) == before
+
+
+def test_tensors_that_share_memory_are_written_each_by_itself(tmp_path):
+    one = torch.arange(6.0)
+    shared = {"a": one, "b": one, "c": one.view(2, 3), "d": one[2:4], "e": torch.zeros(()).expand(3)}
+    save_state(shared, tmp_path / "s.safetensors")
+    read = SafetensorsState(tmp_path / "s.safetensors")
+    assert list(sorted(read)) == list("abcde") and all(torch.equal(read[n], t) for n, t in shared.items())
