@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mergebench.errors import UnknownNameError
+from mergebench.errors import MergebenchError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from mergebench.configuration import PointConfig, SuiteConfig, ZooConfig
+    from mergebench.configuration import PointConfig, SuiteConfig, TaskConfig, ZooConfig
     from mergebench.suites.variant import Variant
 
 
@@ -146,7 +146,23 @@ def _zoo(name: str) -> list[str]:
         f"  encoder  {zoo.encoder or 'as the base says'}",
         *(f"  {field:<8} {value}" for field in ("weights", "base", "experts", "text") if (value := _place(zoo, field))),
         f"  tasks    {' '.join(zoo.tasks)}",
+        *(f"  {_data(task, fields, name)}" for task, fields in zoo.described.items()),
     ]
+
+
+def _data(task: str, fields: "TaskConfig", zoo: str) -> str:
+    """What a described task's data come to, or why nobody can tell; nothing is fetched for it."""
+
+    from mergebench.catalogue import registry
+    from mergebench.data.described import make_task
+    from mergebench.data.task import Place
+
+    folder = registry.config_file("zoos", zoo).absolute().parent
+    try:
+        # Of whatever size they are: classes and splits are the same.
+        return make_task(task, fields, folder).at(Place(1, download=False, allow_duplicates=True)).told
+    except MergebenchError as error:
+        return str(error)
 
 
 def _place(zoo: "ZooConfig", field: str) -> str:

@@ -127,6 +127,8 @@ def _own(
     from mergebench.running.own_merge import OwnModels, merge_own
     from mergebench.weights import formats
 
+    if config.allow_duplicates:
+        raise MergebenchError("--allow-duplicates goes with a suite, whose tasks have splits; leave it out")
     if not experts:
         raise MergebenchError("--base: name what is to be merged into it, --experts FILE FILE")
     models = OwnModels(
@@ -158,7 +160,14 @@ def _of_suite(
     for option in ("calibration", "heads", "encoder"):
         if config[option]:
             raise MergebenchError(f"--{option} goes with --base and --experts, and not with a suite, which has its own")
-    bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root, config.base, experts or None)
+    bench = Bench(
+        config.suite or DEFAULT_SUITE,
+        config.zoo,
+        config.zoo_root,
+        config.base,
+        experts or None,
+        allow_duplicates=config.allow_duplicates,
+    )
     variant = one_variant(bench, config.only)
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])

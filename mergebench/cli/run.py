@@ -84,8 +84,11 @@ def execute(config: Namespace) -> int:
                 precision=config.precision,
                 devices=config.devices,
                 download=not config.dry_run,
+                allow_duplicates=config.allow_duplicates,
             )
         )
+        for line in plan.bench.zoo.told({t for c in plan.cells for t in (*c.variant.merged, *c.variant.evaluate)}):
+            print(line)
         if config.dry_run:
             show_plan(plan, store)
             return 0

@@ -50,6 +50,7 @@ def execute(config: Namespace) -> int:
         only=wanted_variants(config.only),
         device=config.device,
         timeout=config.timeout,
+        allow_duplicates=config.allow_duplicates,
     )
     with SearchProgress() as observer:
         summary = tune(request, store, observer)

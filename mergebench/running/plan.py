@@ -34,6 +34,7 @@ class RunRequest:
         precision: what evaluation computes in; another one is another measurement.
         devices: how many GPUs, from `device` on, share an evaluation; they change no count.
         download: whether what is on the hub and not here yet may be downloaded.
+        allow_duplicates: whether one and the same image may be in several splits of a task.
     """
 
     methods: Sequence[str] = ()
@@ -48,6 +49,7 @@ class RunRequest:
     precision: str = "float32"
     devices: int = 1
     download: bool = True
+    allow_duplicates: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,14 @@ def make_plan(request: RunRequest) -> Plan:
     """
     if not (request.suite or request.study):
         raise MergebenchError("say what to run: a suite or a study")
-    bench = Bench(request.suite, request.zoo, request.zoo_root, study=request.study, download=request.download)
+    bench = Bench(
+        request.suite,
+        request.zoo,
+        request.zoo_root,
+        study=request.study,
+        download=request.download,
+        allow_duplicates=request.allow_duplicates,
+    )
     study = bench.study
     cards = registry.select_methods(request.methods or (study.methods if study else ()))
     # Accuracies relative to the experts need the experts' own, so the ceiling is always measured, once.

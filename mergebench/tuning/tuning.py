@@ -47,6 +47,7 @@ class TuneRequest:
         only: axis -> values (as text): of a suite with several variants, the one to tune on.
         device: "auto", "cpu" or "cuda:N".
         timeout: seconds that one merge may take; a trial that takes longer has failed.
+        allow_duplicates: whether one and the same image may be in several splits of a task.
     """
 
     method: str
@@ -60,6 +61,7 @@ class TuneRequest:
     only: Mapping[str, Sequence[str]] = field(default_factory=dict)
     device: str = "auto"
     timeout: float | None = None
+    allow_duplicates: bool = False
 
 
 class Trial(BaseModel):
@@ -222,7 +224,7 @@ def make_search(request: TuneRequest, store: ResultStore) -> Search:
     card = registry.method(request.method)
     function = discovery.load_function(card)
     space = make_space(function, request.space, request.fixed)
-    bench = ValidationBench(request.suite, request.zoo, request.zoo_root)
+    bench = ValidationBench(request.suite, request.zoo, request.zoo_root, allow_duplicates=request.allow_duplicates)
     variant = select_one(bench.variants, request.only, bench.name)
     given = merged_settings(bench, [card], {card.name: request.fixed})[card.name]
     default = hyperparameters.resolve(function, given)
@@ -364,6 +366,7 @@ def chosen_plan(request: TuneRequest, search: Search) -> Plan:
             hyperparameters={search.card.name: search.hyperparameters(best.settings)},
             only=request.only,
             device=request.device,
+            allow_duplicates=request.allow_duplicates,
         )
     )
     record = search.record(request.trials)
