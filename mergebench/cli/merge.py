@@ -158,6 +158,8 @@ def _own(
     from mergebench.running.own_merge import OwnModels, merge_own
     from mergebench.weights import formats
 
+    if config.allow_duplicates:
+        raise MergebenchError("--allow-duplicates goes with a suite, whose tasks have splits; leave it out")
     if not experts:
         raise MergebenchError("--base: name what is to be merged into it, --experts FILE FILE")
     models = OwnModels(
@@ -200,7 +202,14 @@ def _of_suite(
             raise MergebenchError(
                 f"--{option.replace('_', '-')} goes with --base and --experts, and not with a suite, which has its own"
             )
-    bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root, config.base, experts or None)
+    bench = Bench(
+        config.suite or DEFAULT_SUITE,
+        config.zoo,
+        config.zoo_root,
+        config.base,
+        experts or None,
+        allow_duplicates=config.allow_duplicates,
+    )
     check_methods(bench.method_files(), config.allow_code)
     variant = one_variant(bench, config.only)
     function = discovery.load_function(card)

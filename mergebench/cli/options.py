@@ -29,6 +29,16 @@ def add_suite_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--zoo", type=str | None, default=None, help="in place of the suite's zoo")
     parser.add_argument("--zoo-root", type=str | None, default=None, help="folder that replaces the zoo's weights")
+    add_duplicates_option(parser)
+
+
+def add_duplicates_option(parser: ArgumentParser) -> None:
+    """Whether a task's splits may share images."""
+    parser.add_argument(
+        "--allow-duplicates",
+        action="store_true",
+        help="let one and the same image be in several splits of a task, or classes; results note it",
+    )
 
 
 def wanted_variants(items: list[str]) -> dict[str, list[str]]:

@@ -89,8 +89,11 @@ def execute(config: Namespace) -> int:
                 devices=config.devices,
                 download=not config.dry_run,
                 allow_code=config.allow_code,
+                allow_duplicates=config.allow_duplicates,
             )
         )
+        for line in plan.bench.zoo.told({t for c in plan.cells for t in (*c.variant.merged, *c.variant.evaluate)}):
+            say(line)
         if config.dry_run:
             show_plan(plan, store)
             return 0

@@ -45,9 +45,10 @@ class Result(BaseModel):
     study chooses on them. `tuned` says how a search chose the hyper-parameters, if one did: in how many trials, over
     which space, what the default and the chosen ones gave on the validation split. It is no part of the cell's
     identity: a cell that is there already gains it, and keeps it when it is reused. `origins` say from which commits of
-    which of the hub's repositories weights and images came, as far as they did. `where` is the line of the method's own
-    code in which a failed cell failed, and `traceback` the whole way there. `cell` is the key's digest and `checksum`
-    one over all else, see `proof`. `asked` is when a run last measured
+    which of the hub's repositories weights and images came, as far as they did. `duplicates` tell what splits of a task
+    share, where that was allowed. `where` is the line of the method's own code in which a failed cell failed, and
+    `traceback` the whole way there. `cell` is the key's digest and `checksum` one over all else, see `proof`. `asked`
+    is when a run last measured
     or reused it: of two results under one name, the one asked for last is what people look for.
     `average` and `average_relative` weigh all tasks the same; they are derived from the counts and stored for readers.
     """
@@ -86,6 +87,7 @@ class Result(BaseModel):
     weights: dict[str, str]
     data: dict[str, str]
     origins: dict[str, str] = {}
+    duplicates: dict[str, str] = {}
     drawn: dict[str, str]
     drawn_images: dict[str, int] = {}
     merge: Cost | None

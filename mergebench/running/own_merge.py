@@ -1,7 +1,7 @@
 """Merging checkpoints of one's own: a base, experts and folders of images, without a zoo or a suite."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,6 +15,8 @@ from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.ready import ready
 from mergebench.data.folders import for_calibration
 from mergebench.data.images import DrawnImages
+from mergebench.data.labels import normal
+from mergebench.data.source import Part
 from mergebench.data.task import ImageTable
 from mergebench.errors import MergebenchError
 from mergebench.merging import hyperparameters
@@ -24,7 +26,15 @@ from mergebench.merging.pool import ModelPool, Tell
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder, check_base
 from mergebench.weights.hub import Hub
-from mergebench.weights.states import LazyState, SafetensorsState, StateDict, check_state, digest, in_dtypes_of
+from mergebench.weights.states import (
+    LazyState,
+    SafetensorsState,
+    StateDict,
+    check_state,
+    digest,
+    in_dtypes_of,
+    recipe_of,
+)
 from mergebench.zoo.beside import CONFIG, told_encoder
 from mergebench.zoo.encoder_notes import encoder_of
 from mergebench.zoo.expert_signs import odd_experts
@@ -113,7 +123,40 @@ class OwnModels:
     def decoded(self) -> dict[str, "_Decoded"]:
         """name -> its folder's images, decoded when they are drawn, and hashed then."""
         size = self.encoder.image_size
-        return {name: _Decoded(for_calibration(Path(folder)).table(size)) for name, folder in self.calibration.items()}
+        return {name: _Decoded(part.table(size)) for name, part in self._parts.items()}
+
+    @cached_property
+    def _parts(self) -> dict[str, Part]:
+        """name -> the images of its folder.
+
+        Raises:
+            MergebenchError: a folder of other classes than those that the expert's header notes.
+        """
+        found = {}
+        for name, folder in self.calibration.items():
+            found[name] = for_calibration(Path(folder))
+            noted = recipe_of(self.expert_states[name]).get("classes")
+            names, known = found[name].names, isinstance(noted, list) and all(isinstance(n, str) for n in noted)
+            if known and names and {normal(n) for n in noted} != {normal(n) for n in names}:
+                data = recipe_of(self.expert_states[name]).get("data")
+                raise MergebenchError(
+                    f"--calibration: expert {name!r} was trained on the classes {_few(noted)}"
+                    f"{f' of {data}' * bool(data)}, but {folder} has {_few(names)}; give a folder of its own classes, "
+                    "or of images alone"
+                )
+        return found
+
+    def told(self) -> tuple[str, ...]:
+        """What the calibration folders came to, a line each; and where an expert's header notes another folder."""
+        lines = []
+        for name, part in self._parts.items():
+            classes = f"{len(part.names)} classes ({_few(part.names)})" if part.names else "no classes"
+            noted = recipe_of(self.expert_states[name]).get("data")
+            folder = self.calibration[name]
+            other = isinstance(noted, str) and Path(noted).resolve() != Path(folder).resolve()
+            told = f"; the expert's header notes {noted}" if other else ""
+            lines.append(f"calibration of {name}: {len(part.labels):,} images of {folder}, {classes}{told}")
+        return tuple(lines)
 
     def images(self, seed: int) -> dict[str, DrawnImages]:
         """name -> a draw from its folder's images."""
@@ -126,6 +169,10 @@ class OwnModels:
         head = load_head(SafetensorsState(self.heads[name]), self.encoder.width, None, who)
         check_own_head(head, self.expert_states[name], who, f"expert {name!r} ({self.experts[name]})")
         return head
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
 
 
 class _Decoded:
@@ -204,10 +251,10 @@ def merge_own(
     if needs.heads and not models.heads:
         raise MergebenchError(f"method {card.name!r} needs heads: give --heads, a checkpoint for every expert")
     sources = models.images(seed) if wants_images else {}
-    told = ()
+    told = models.told() if wants_images else ()
     fewest = min(map(len, sources.values()), default=0)
     if sources and "samples" not in given and resolved.get("samples", 0) > fewest:
-        told = (f"samples={fewest}, for the smallest folder has no more images ({card.name} would take "
+        told = (*told, f"samples={fewest}, for the smallest folder has no more images ({card.name} would take "
                 f"{resolved['samples']})",)  # fmt: skip
         resolved["samples"] = fewest
     for sentence in odd_experts(models.base_state, models.expert_states):

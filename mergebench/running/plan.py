@@ -36,6 +36,7 @@ class RunRequest:
         devices: how many GPUs, from `device` on, share an evaluation; they change no count.
         download: whether what is on the hub and not here yet may be downloaded.
         allow_code: whether methods' files may be run that only a suite, a study or a zoo names.
+        allow_duplicates: whether one and the same image may be in several splits of a task.
     """
 
     methods: Sequence[str] = ()
@@ -51,6 +52,7 @@ class RunRequest:
     devices: int = 1
     download: bool = True
     allow_code: bool = False
+    allow_duplicates: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,14 @@ def make_plan(request: RunRequest) -> Plan:
     """
     if not (request.suite or request.study):
         raise MergebenchError("say what to run: a suite or a study")
-    bench = Bench(request.suite, request.zoo, request.zoo_root, study=request.study, download=request.download)
+    bench = Bench(
+        request.suite,
+        request.zoo,
+        request.zoo_root,
+        study=request.study,
+        download=request.download,
+        allow_duplicates=request.allow_duplicates,
+    )
     study = bench.study
     named = bench.method_files(("methods",) if request.methods else ())
     check_methods(named, request.allow_code)  # before any of it is even looked at

@@ -177,6 +177,7 @@ def run_cell(
         weights=dict(cell.key.weights),
         data=dict(cell.key.data),
         origins=bench.zoo.origins({*variant.merged, *variant.evaluate}),
+        duplicates=bench.zoo.duplicates({*variant.merged, *variant.evaluate}),
         environment=environment(executor.device, executor.precision),
         started=started,
         **facts,

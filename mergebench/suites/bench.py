@@ -52,6 +52,7 @@ class Bench:
             a method asks for that task's images or head.
         study: a registered study or a YAML file: the suite's variants at each of its points.
         download: whether weights and images on the hub that are not here yet may be downloaded.
+        allow_duplicates: whether one and the same image may be in several splits of a task.
 
     Raises:
         MergebenchError: an unknown suite, study, zoo, task or corruption, or values that do not fit.
@@ -66,13 +67,16 @@ class Bench:
         experts: Mapping[str, str] | None = None,
         study: str | None = None,
         download: bool = True,
+        allow_duplicates: bool = False,
     ) -> None:
         self.study = read_study(study) if study else None
         self.study_name = short_name(study) if study else ""
         suite = suite or beside(self.study.suite, study)
         self.suite: SuiteConfig = read_suite(suite)
         self.name = short_name(suite)
-        self.zoo = Zoo(zoo or beside(self.suite.zoo, suite), zoo_root, base, download)
+        self.zoo = Zoo(
+            zoo or beside(self.suite.zoo, suite), zoo_root, base, download, allow_duplicates=allow_duplicates
+        )
         self._files = experts
         self._experts: dict[str, Mapping] = {}
         self._heads: dict[str, nn.Module] = {}

@@ -119,6 +119,20 @@ class Hub:
         self._commits[location, kind] = path.name
         return path
 
+    def names(self, location: str, kind: Kind = "dataset") -> list[str]:
+        """The names of all files of a repository, where that can be asked now; otherwise nothing."""
+        if self.root is not None:
+            folder = self._local(location, kind)
+            return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+        from huggingface_hub import list_repo_files
+
+        repository, revision = _parts(location)
+        try:
+            ask = lambda: list_repo_files(repository, repo_type=kind, revision=revision)  # noqa: E731
+            return self._asked(ask, location) if self.download else []
+        except MergebenchError:
+            return []
+
     def revision(self, location: str, kind: Kind = "model") -> str:
         """The commit of what was found at a location; empty in a folder, which knows of none."""
         return self._commits.get((location, kind), "")
@@ -147,6 +161,9 @@ class Hub:
                 return HubError(f"{told}: too much is asked of it from here; wait, or log in with `hf auth login`")
             if answer.status_code >= 500:
                 return HubError(f"{told}: try again later; what was fetched is kept")
+            if answer.status_code == 401:
+                told += ": it knows you not"
+                return MergebenchError(f"{told}; log in with `hf auth login` (renew or unset HF_TOKEN if it is stale)")
             return MergebenchError(f"{told}: it is closed to you, or was taken down")
         return HubError(
             f"{location!r} has not been fetched, and the hub cannot be reached; check the network, name a mirror "

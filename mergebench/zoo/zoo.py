@@ -36,6 +36,7 @@ class Zoo:
             normalisation and heads stay the zoo's.
         download: whether what is on the hub and not here yet may be downloaded.
         config: the fields of a zoo that no file describes; paths in it are relative to the current folder.
+        allow_duplicates: whether one and the same image may be in several splits of a task.
 
     Raises:
         MergebenchError: unknown zoo, or no such folder.
@@ -48,12 +49,13 @@ class Zoo:
         base: str | Path | None = None,
         download: bool = True,
         config: ZooConfig | None = None,
+        allow_duplicates: bool = False,
     ) -> None:
         self.config = config or read_zoo(name)
         self.name = short_name(name)
         self._folder = Path() if config else registry.config_file("zoos", name).absolute().parent
         self._root = Path(root) if root else None
-        self._download = download
+        self._download, self._allow_duplicates = download, allow_duplicates
         self._experts: dict[str, Mapping[str, Tensor]] = {}
         self._tasks: dict[str, Task] = {}
         if self._root is not None and not self._root.is_dir():
@@ -206,7 +208,7 @@ class Zoo:
         if name not in self._tasks:
             task = self._unplaced(name)
             if task.at is not None:
-                task = task.at(Place(self.encoder.image_size, self._hub.root, self._download))
+                task = task.at(Place(self.encoder.image_size, self._hub.root, self._download, self._allow_duplicates))
             self._tasks[name] = task
         return self._tasks[name]
 
@@ -245,6 +247,15 @@ class Zoo:
         wanted = set(tasks)
         data = {f"data/{t}": task.origin for t, task in self._tasks.items() if t in wanted and task.origin}
         return self.files.origins(sorted(wanted & self._experts.keys())) | data
+
+    def told(self, tasks: Iterable[str]) -> list[str]:
+        """What the data of those of these tasks came to that this zoo describes, a line each."""
+        return [self.task(name).told for name in sorted(set(tasks) & self.config.described.keys())]
+
+    def duplicates(self, tasks: Iterable[str]) -> dict[str, str]:
+        """Task -> what its splits share, where that was allowed; known once the tasks have been read."""
+        there = {name: self._tasks[name].duplicates for name in sorted(set(tasks) & self._tasks.keys())}
+        return {name: shared for name, shared in there.items() if shared}
 
     def _check_name(self, task: str) -> None:
         if task not in self.config.tasks:

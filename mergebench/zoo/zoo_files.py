@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mergebench.catalogue.modules import folder_of
 from mergebench.configuration import ZooConfig
+from mergebench.data.labels import two_orders
 from mergebench.data.task import TaskCard
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights import formats
@@ -149,7 +150,13 @@ class ListedFiles:
         """See WeightFiles."""
         described = self._config.described.get(card.name)
         if described is not None and described.head:
-            return _read_head(SafetensorsState(self._folder / described.head), card, self.encoder)
+            head = _read_head(SafetensorsState(self._folder / described.head), card, self.encoder)
+            if not described.classes and two_orders(card.classes) and "classes" not in recipe_of(head):
+                raise CheckpointError(
+                    f"head of task {card.name!r} ({described.head}) does not say its classes: are they in the order of "
+                    f"text ({', '.join(card.classes[:3])}) or of numbers? Name them in the head's order (`classes:`)"
+                )
+            return head
         if described is not None and not self.has_text:
             raise MergebenchError(
                 f"task {card.name!r} has no head, and the base ({self._config.base}) no text tower: give head: "

@@ -75,7 +75,7 @@ def merge(files, tmp_path, command):
 
 def split_of(folder, split):
     """The files of one split of the task whose data a folder is."""
-    table = make_task("own", TaskConfig(data=str(folder)), Path()).at(Place(32)).load(split)
+    table = make_task("own", TaskConfig(data=str(folder)), Path()).at(Place(32, allow_duplicates=True)).load(split)
     return [table.told(index) for index in range(len(table.labels))]
 
 
