@@ -78,7 +78,7 @@ def _matrices(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> "Figure
     figure = Figure(figsize=(6.4, 4.8 * len(found)), layout="constrained")
     panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
     for panel, (label, matrix) in zip(panels, found.items(), strict=True):
-        draw_matrix(panel, f"{label} of one expert", matrix)
+        draw_matrix(panel, on_one_line(f"{label} of one expert"), matrix)
     return figure
 
 
@@ -107,7 +107,7 @@ def _panel(panel: "Axes", series: Series, metric: str, told: Mapping[str, str]) 
     methods = [line for line in series.lines if line.role == "method"]
     alone = len(series.axes) == 1  # only then is a point on the axis one score, with an interval
     for name, line in zip(labels(series), series.lines, strict=True):
-        label = told.get(name, name)
+        label = on_one_line(told.get(name, name))
         means = across(series, line, metric, axis)
         if not means:
             continue
