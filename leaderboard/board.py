@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
+from mergebench.errors import LONGEST, on_one_line
 from mergebench.leaderboard.comparable import comparable
 from mergebench.leaderboard.notes import codes, conditions, environments, measured, searches
 from mergebench.leaderboard.statistics import average_interval
@@ -129,7 +130,7 @@ def _row(results: list[Result]) -> Row:
         "hyperparameters": first.hyperparameters,
         "tuned": max(results, key=lambda r: (bool(r.tuned), r.last_asked)).tuned,
     }
-    error = next((r.error for r in results if r.status == "failed"), None)
+    error = next((on_one_line(r.error, LONGEST) for r in results if r.status == "failed"), None)
     if not good:
         nothing = dict.fromkeys(("average", "interval", "spread", "relative", "seconds", "peak_bytes"))
         return Row(**shared, **nothing, seeds=(), tasks={}, error=error)

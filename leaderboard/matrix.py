@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from mergebench.errors import on_one_line
 from mergebench.leaderboard.series import Line, Series
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def draw_matrix(panel: "Axes", title: str, matrix: Mapping[str, Mapping[str, flo
             dark = shade[i][j] > 0.8
             told = f"{100 * row[task]:.0f}" if task in row else "-"
             panel.text(j, i, told, ha="center", va="center", fontsize=8, color="w" if dark else "k")
-    panel.set_xticks(range(len(tasks)), tasks, rotation=45, ha="right")
-    panel.set_yticks(range(len(matrix)), list(matrix))
+    panel.set_xticks(range(len(tasks)), map(on_one_line, tasks), rotation=45, ha="right")
+    panel.set_yticks(range(len(matrix)), map(on_one_line, matrix))
     panel.set_xlabel("accuracy in % on task")
     panel.set_ylabel("expert of task")
     panel.set_title(title, fontsize=10)

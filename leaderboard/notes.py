@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from mergebench.errors import LONGEST, on_one_line
 from mergebench.measuring.results import Result
 
 SECTIONS = ("calibration", "restrict")
@@ -128,4 +129,5 @@ def failures(results: Iterable[Result]) -> tuple[str, ...]:
 def failure(result: Result) -> str:
     """Which cell failed, and why, in a line."""
     where = f"{result.variant}, " if result.variant else ""
-    return f"failed: {result.method} ({where}seed {result.seed}): {result.error}"
+    told = f"failed: {result.method} ({where}seed {result.seed}): {on_one_line(result.error, LONGEST)}"
+    return on_one_line(told)

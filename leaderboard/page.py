@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board, Row
+from mergebench.leaderboard.media import for_page
 from mergebench.leaderboard.plot import draw, inline_svg
 from mergebench.leaderboard.reported_numbers import agreements
 from mergebench.leaderboard.series import Series
@@ -28,7 +29,10 @@ def write_page(boards: Sequence[Board], path: str | Path, series: Sequence[Serie
         The path.
     """
     environment = Environment(
-        loader=PackageLoader("mergebench.leaderboard", "."), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("mergebench.leaderboard", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=for_page,
     )
     environment.globals.update(format=formatting, shade=_shade, span=_span, agreements=agreements, zip=zip)
     tabled = [(one, tables(one)) for one in series]

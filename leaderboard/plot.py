@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from mergebench.errors import on_one_line
 from mergebench.leaderboard.matrix import draw_matrix, matrices
 from mergebench.leaderboard.series import Series, across, intervals_of, values_of
 from mergebench.leaderboard.series_table import labels
@@ -134,7 +135,7 @@ def _panel(panel: "Axes", series: Series, metric: str, told: Mapping[str, str]) 
         panel.plot(x, y, linewidth=1.6, linestyle=round_, **style)
         if alone:
             panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-    panel.set_xlabel(axis)
+    panel.set_xlabel(on_one_line(axis))
     panel.set_ylabel(f"accuracy in %, {metric}")
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
@@ -142,7 +143,7 @@ def _panel(panel: "Axes", series: Series, metric: str, told: Mapping[str, str]) 
 
 def _plain(text: str) -> str:
     """A text as it is: matplotlib reads formulas between dollars."""
-    return text.replace("$", r"\$")
+    return on_one_line(text).replace("$", r"\$")
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:
@@ -163,7 +164,7 @@ def _places(panel: "Axes", values: Sequence[Any]) -> dict[Any, float]:
         panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         panel.minorticks_off()
         return {v: float(v) for v in values}
-    panel.set_xticks(range(len(values)), [_on_lines(str(v), LETTERS // len(values)) for v in values])
+    panel.set_xticks(range(len(values)), [_on_lines(on_one_line(v), LETTERS // len(values)) for v in values])
     return {v: float(i) for i, v in enumerate(values)}
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mergebench.configuration import file_name
 from mergebench.leaderboard.plot import draw, write_png
 from mergebench.leaderboard.series import Series
 from mergebench.leaderboard.series_table import long_csv, markdown
@@ -18,7 +19,7 @@ def write_series(series: Series, folder: Path) -> list[Path]:
     Returns:
         The files; each appears whole.
     """
-    stem = folder / "-".join(filter(None, (series.study, series.suite, series.zoo)))
+    stem = folder / file_name("-".join(filter(None, (series.study, series.suite, series.zoo))))
     paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("md", "png", "csv")]
     for path, text in ((paths[0], markdown(series)), (paths[2], long_csv(series))):
         with writing(path) as temporary:

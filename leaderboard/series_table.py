@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from mergebench.errors import on_one_line
 from mergebench.leaderboard.formatting import percent, told_apart
 from mergebench.leaderboard.matrix import matrices, tasks_of
+from mergebench.leaderboard.media import for_csv, for_markdown
 from mergebench.leaderboard.sequence import transfer
 from mergebench.leaderboard.series import Line, Score, Series, across, chosen, suite_point, values_of
 from mergebench.leaderboard.statistics import Difference, paired_difference
@@ -198,12 +201,13 @@ def interval_note(series: Series, shown: Sequence[Table]) -> str:
 
 def markdown(series: Series) -> str:
     """All tables, as a Markdown page."""
-    heading, shown = f"# {series.name} (suite {series.suite}, zoo {series.zoo})", tables(series)
-    parts = [heading, f"Accuracies in %. {interval_note(series, shown)}", *series.notes]
+    heading, shown = f"{series.name} (suite {series.suite}, zoo {series.zoo})", tables(series)
+    parts = [f"# {for_markdown(heading)}", f"Accuracies in %. {interval_note(series, shown)}"]
+    parts += map(for_markdown, series.notes)
     for table in shown:
         lines = [table.header, ("---", *["---:"] * (len(table.header) - 1)), *table.rows]
-        escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-        parts += [f"## {table.title}", "\n".join("| " + " | ".join(line) + " |" for line in escaped)]
+        escaped = ([for_markdown(cell, cell=True) for cell in line] for line in lines)
+        parts += [f"## {for_markdown(table.title)}", "\n".join("| " + " | ".join(line) + " |" for line in escaped)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -211,7 +215,8 @@ def long_csv(series: Series) -> str:
     """Every count: a row per method, point, seed, split and task."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "settings", *series.axes, "seed", "split", "task", "merged", "correct", "total"])
+    axes = map(for_csv, series.axes)
+    writer.writerow(["method", "settings", *axes, "seed", "split", "task", "merged", "correct", "total"])
     for line in series.lines:
         settings = " ".join(f"{k}={v}" for k, v in line.settings.items())
         for variant, results in line.results.items():
@@ -221,7 +226,8 @@ def long_csv(series: Series) -> str:
                     for task, score in scores.items():
                         where = [point.get(axis, "") for axis in series.axes]
                         count = [task in result.merged, score.correct, score.total]
-                        writer.writerow([line.method, settings, *where, result.seed, split, task, *count])
+                        row = [line.method, settings, *where, result.seed, split, task, *count]
+                        writer.writerow(map(for_csv, row))
     return text.getvalue()
 
 
@@ -229,15 +235,17 @@ def print_series(series: Series) -> None:
     """Print all tables on the terminal."""
     console, found = make_console(), tables(series)
     study = f" (study on suite {series.suite})" if series.study else ""
-    console.print(f"\n{series.name}{study} on zoo {series.zoo}", style="bold", highlight=False)
+    heading = on_one_line(f"{series.name}{study} on zoo {series.zoo}")
+    console.print(f"\n{escape(heading)}", style="bold", highlight=False)
     roles = dict(zip(labels(series), (line.role for line in series.lines), strict=True))
     for table in found:
-        console.print(f"\n{table.title}", highlight=False, markup=False)
+        console.print(f"\n{on_one_line(table.title)}", highlight=False, markup=False)
         shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for number, name in enumerate(table.header):
-            shown.add_column(Text(name), justify="right" if number else "left", no_wrap=number == 0)
+            shown.add_column(Text(on_one_line(name)), justify="right" if number else "left", no_wrap=number == 0)
         for row in table.rows:
-            shown.add_row(*map(Text, row), style="dim" if roles.get(row[0], "method") != "method" else None)
+            style = "dim" if roles.get(row[0], "method") != "method" else None
+            shown.add_row(*(Text(on_one_line(cell)) for cell in row), style=style)
         console.print(shown)
     for sentence in (f"Accuracies in %. {interval_note(series, found)}", *series.notes):
-        console.print(sentence, highlight=False, markup=False)
+        console.print(on_one_line(sentence), highlight=False, markup=False)

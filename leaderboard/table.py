@@ -4,9 +4,11 @@ import sys
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from mergebench.errors import on_one_line
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board
 from mergebench.leaderboard.reported_numbers import agreements
@@ -24,10 +26,10 @@ def print_board(board: Board) -> None:
     """Print one board; where the terminal is too narrow for the tasks' columns, they are left to the page."""
     console = make_console()
     wide = console.width >= 92 + sum(len(t) + 3 for t in board.tasks)
-    images = sum(board.totals.values())
+    named, images = f"{board.suite} on zoo {board.zoo}", sum(board.totals.values())
     seeds = ("± seeds",) if any(row.spread is not None for row in board.rows) else ()
     table = Table(
-        title=f"{board.suite} on zoo {board.zoo}: {len(board.tasks)} tasks, {images:,} test images",
+        title=f"{escape(on_one_line(named))}: {len(board.tasks)} tasks, {images:,} test images",
         caption="Average and 95 % interval over test images, in %; relative: to each task's own expert; "
         "references are not ranked."
         + (" ± seeds: standard deviation over them." if seeds else "")
@@ -41,14 +43,14 @@ def print_board(board: Board) -> None:
     table.add_column("method", no_wrap=True)
     table.add_column("needs", no_wrap=True)
     for name in ("average", *seeds, "95 %", "relative", *(board.tasks if wide else ()), "merge s", "peak MB"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(escape(on_one_line(name)), justify="right", no_wrap=True)
     for row, label in zip(board.rows, formatting.labels(board.rows), strict=True):
         cells = [formatting.rank(row), label, formatting.needs(row)]
         cells += [formatting.percent(row.average), *(formatting.percent(row.spread) for _ in seeds)]
         cells += [formatting.interval(row), formatting.percent(row.relative)]
         cells += [formatting.percent(row.tasks.get(t)) for t in board.tasks] if wide else []
         cells += [formatting.seconds(row), formatting.megabytes(row)]
-        table.add_row(*map(Text, cells), style="dim" if row.role != "method" else None)
+        table.add_row(*(Text(on_one_line(cell)) for cell in cells), style="dim" if row.role != "method" else None)
     console.print(table)
     for sentence in filter(None, (board.note, *agreements(board))):
-        console.print(sentence, highlight=False, markup=False)
+        console.print(on_one_line(sentence), highlight=False, markup=False)

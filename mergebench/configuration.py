@@ -1,18 +1,36 @@
 """Zoos, suites and studies: the fields of their YAML files, and what fits together."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, is_unseen
 
 REGIONS = ("early", "middle", "late")
 
 
+LONGEST_NAME = 230  # bytes of a file's name, so that an ending, and a temporary file's letters, have room behind it
+
+
+def file_name(name: str) -> str:
+    """What a file, or a folder, is called after a name that may stand in anybody's file: never a path, never hidden.
+
+    Returns:
+        The name itself wherever it can be one. Otherwise what of it can, with a hash, so that two names stay two files.
+    """
+    encoded = name.encode(errors="surrogatepass")
+    letters = "".join("_" if c in "/\\" or is_unseen(c) else c for c in name)
+    if letters == name and name.strip() and not name.startswith(".") and len(encoded) <= LONGEST_NAME:
+        return name
+    short = letters.strip(". ").encode()[: LONGEST_NAME // 2].decode(errors="ignore")
+    return f"{short or '_'}-{hashlib.sha256(encoded).hexdigest()[:8]}"
+
+
 def names_a_file(name: str) -> bool:
     """Whether a file, or a folder, can be called by a name wherever it lies."""
-    return bool(name.strip()) and not set(name) & set("/\\") and not name.startswith(".")
+    return file_name(name) == name
 
 
 class Strict(BaseModel):
@@ -121,7 +139,9 @@ class ZooConfig(Strict):
     def _tasks_may_name_files(self) -> "ZooConfig":
         odd = next((name for name in self.tasks if not names_a_file(name)), None)
         if odd is not None:
-            raise ValueError(f"tasks: {odd!r} names files, so it must hold no slash and no . in front")
+            raise ValueError(
+                f"tasks: {odd!r} names files, so it must hold no slash and no . in front, and be printable"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,7 +1,15 @@
 """Errors that name the thing, the value and the remedy; the CLI prints them as one line and ends with status 2."""
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable
+
+LONGEST = 4000  # characters of an error that are shown
+# Characters that are not seen, but may act on what shows them: of control (a terminal's colours and titles), of the
+# direction of writing, parts of characters, ends of lines. The joiners spell words and pictures of many scripts.
+UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+JOINERS = "\u200c\u200d"
 
 
 class MergebenchError(Exception):
@@ -36,6 +44,27 @@ class NeedsError(MergebenchError):
 
 class MethodError(MergebenchError):
     """A method's result breaks the contract (names, shapes, dtypes, finite values)."""
+
+
+def is_unseen(character: str) -> bool:
+    """Whether a character is one that is not seen and may act on what shows it."""
+    return unicodedata.category(character) in UNSEEN and character not in JOINERS
+
+
+def on_one_line(text: object, longest: int | None = None) -> str:
+    """A text, whoever's it is, as one line that a terminal may show: what is printable stays as it is.
+
+    Args:
+        text: whatever names, titles, settings and errors hold. Line breaks and tabs, with the blanks about them, become
+            a blank; other characters that are not seen are spelt (`\\x1b`).
+        longest: characters that are shown of it.
+    """
+    whole = str(text)
+    cut = whole[:longest]
+    if not cut.isprintable():
+        cut = re.sub(r" *[\t\n\v\f\r\x85\u2028\u2029][\s\x85]*", " ", cut)
+        cut = "".join(ascii(c)[1:-1] if is_unseen(c) else c for c in cut)
+    return cut if len(whole) == len(whole[:longest]) else f"{cut}... ({len(whole):,} characters)"
 
 
 def retold(error: MergebenchError, text: str) -> MergebenchError:

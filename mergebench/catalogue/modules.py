@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import sys
 from functools import cached_property
 from pathlib import Path
 
@@ -100,6 +101,24 @@ def with_packages(name: str) -> list[str]:
     """A module's name and those of the packages that are run when it is imported, the innermost first."""
     parts = name.split(".")
     return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+
+
+def folder_of(package: str) -> Path | None:
+    """The folder that a package's (or a module's) file is in; None if there is none.
+
+    `importlib.util.find_spec` would run the packages that it lies in.
+    """
+    spec, name = None, ""
+    for part in package.split("."):
+        if not part.isidentifier() or (name and spec.submodule_search_locations is None):
+            return None
+        name = f"{name}.{part}" if name else part
+        places = spec and spec.submodule_search_locations
+        finders = (finder.find_spec for finder in sys.meta_path if hasattr(finder, "find_spec"))
+        spec = next((found for find in finders if (found := find(name, places))), None)
+        if spec is None:
+            return None
+    return Path(spec.origin).parent if spec.has_location else None
 
 
 class Shelf:

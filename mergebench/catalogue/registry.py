@@ -126,6 +126,11 @@ def config_file(kind: str, name: str) -> Path:
     return get(singular, name, config_files(kind))
 
 
+def is_file(method: str) -> bool:
+    """Whether a method's name, or a pattern of such, leads to a file of code: `path/to/file.py[:function]`."""
+    return ".py" in method
+
+
 def select_methods(patterns: Iterable[str]) -> list[MethodCard]:
     """Methods by name, wildcard, family, `all`, or `path/to/file.py[:function]`, each once, in the order asked for.
 
@@ -139,7 +144,7 @@ def select_methods(patterns: Iterable[str]) -> list[MethodCard]:
     known = methods()
     chosen: dict[str, MethodCard] = {}
     for pattern in patterns:
-        if ".py" in pattern:
+        if is_file(pattern):
             picked = _from_file(pattern, known)
         elif pattern == "all":
             picked = list(known.values())
@@ -162,7 +167,7 @@ def method(name: str) -> MethodCard:
         UnknownNameError: there is none.
         MergebenchError: a file that holds several, none of them named.
     """
-    if ".py" not in name:
+    if not is_file(name):
         return get("method", name, methods())
     cards = _from_file(name, methods())
     if len(cards) != 1:

@@ -15,8 +15,22 @@ from mergebench.errors import MergebenchError, nearest, unprefixed
 Section = TypeVar("Section", bound=BaseModel)
 
 
+MOST = 1_000_000  # values that a file may come to, once every alias is written out
+DIGITS = 1000  # of a whole number: Python takes for ever to read, and refuses to print, what has many more
+
+
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error: the first would be lost without a word."""
+    """YAML in which a key that stands twice is an error: the first would be lost without a word.
+
+    So is a file that names parts of itself so often that nobody could read it to its end.
+    """
+
+    def get_single_node(self) -> yaml.Node | None:
+        """As SafeLoader's, counted before anything is made of it."""
+        node = super().get_single_node()
+        if node is not None:
+            _count(node, {})
+        return node
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         """As SafeLoader's, but for keys that stand twice: as written, before `<<` brings in others."""
@@ -27,6 +41,27 @@ class _UniqueKeys(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
         return node
+
+
+def _count(node: yaml.Node, counts: dict[int, int | None]) -> int:
+    """How many values a node comes to, each alias written out; `counts` holds those of nodes that were met before."""
+    if id(node) in counts:
+        known = counts[id(node)]
+        if known is None:
+            raise yaml.constructor.ConstructorError(None, None, "an alias of what it stands in", node.start_mark)
+        return known
+    if node.tag == "tag:yaml.org,2002:int" and len(node.value) > DIGITS:
+        raise yaml.constructor.ConstructorError(None, None, f"a number of more than {DIGITS} digits", node.start_mark)
+    counts[id(node)] = None  # until it is known
+    parts = [] if isinstance(node, yaml.ScalarNode) else node.value
+    if isinstance(node, yaml.MappingNode):
+        parts = [part for pair in parts for part in pair]
+    count = 1 + sum(_count(part, counts) for part in parts)
+    if count > MOST:
+        told = f"with every alias written out this comes to more than {MOST:,} values"
+        raise yaml.constructor.ConstructorError(None, None, told, node.start_mark)
+    counts[id(node)] = count
+    return count
 
 
 def kind_of(file: str) -> str:
@@ -63,6 +98,10 @@ def read_yaml(path: Path) -> Any:
             f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else " ".join(str(error).split())
         )
         raise MergebenchError(f"{path} is not valid YAML: {where}") from None
+    except RecursionError:
+        raise MergebenchError(f"{path} is not valid YAML: it is nested too deeply") from None
+    except ValueError as error:  # of a date or a number that there cannot be
+        raise MergebenchError(f"{path} is not valid YAML: {error}") from None
 
 
 def _read(kind: str, name: str) -> Any:

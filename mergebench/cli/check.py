@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 
-from mergebench.errors import HyperparameterError, nearest
+from mergebench.cli.saying import say
+from mergebench.errors import LONGEST, HyperparameterError, nearest, on_one_line
 
 if TYPE_CHECKING:
     from mergebench.conformance.candidate import Candidate
@@ -52,7 +53,7 @@ def execute(config: Namespace) -> int:
         seconds = time.perf_counter() - start
         passed = len(candidates) - len(failed)
         verdict = f"{passed} of {len(candidates)} methods conform; not {', '.join(failed)}"
-        print(f"{verdict if failed else f'all {passed} methods conform'} ({seconds:.1f} s)")
+        say(f"{verdict if failed else f'all {passed} methods conform'} ({seconds:.1f} s)")
     return 1 if failed else 0
 
 
@@ -62,16 +63,16 @@ def conforms(candidate: "Candidate") -> bool:
 
     start = time.perf_counter()
     card = candidate.card
-    print(f"{card.name}: {card.title}", flush=True)
+    say(f"{card.name}: {card.title}", flush=True)
     found, told = [], set()
     for finding in check(candidate):
         # A method that always fails would say the same thing a dozen times.
         detail = "as above" if finding.status == "FAIL" and finding.detail in told else finding.detail
         told.add(finding.detail)
-        print(f"  {finding.status:<6}{finding.title}{f': {detail}' if detail else ''}", flush=True)
+        say(f"  {finding.status:<6}{finding.title}{f': {on_one_line(detail, LONGEST)}' if detail else ''}", flush=True)
         found.append(finding.status)
     counts = [(found.count("ok"), "ok"), (found.count("FAIL"), "failed"), (found.count("-"), "not applicable")]
     verdict = "does not conform" if "FAIL" in found else "conforms"
     said = ", ".join(f"{count} {what}" for count, what in counts if count)
-    print(f"{card.name} {verdict}: {said} ({time.perf_counter() - start:.1f} s)", flush=True)
+    say(f"{card.name} {verdict}: {said} ({time.perf_counter() - start:.1f} s)", flush=True)
     return "FAIL" not in found

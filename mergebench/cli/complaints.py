@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from mergebench.errors import nearest
+from mergebench.errors import LONGEST, nearest, on_one_line
 
 # The parser's types by name -> what a person would call them.
 KINDS = {
@@ -17,7 +17,7 @@ KINDS = {
 
 def complain(message: object) -> None:
     """Tell what is wrong, in one line on the error output."""
-    print(f"mergebench: error: {message}", file=sys.stderr, flush=True)
+    print(f"mergebench: error: {on_one_line(message, LONGEST)}", file=sys.stderr, flush=True)
 
 
 def in_plain_words(message: str, options: Sequence[str]) -> str:

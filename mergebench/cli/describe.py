@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mergebench.errors import UnknownNameError
+from mergebench.cli.saying import say
+from mergebench.errors import UnknownNameError, on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from pydantic import BaseModel
 
     from mergebench.configuration import PointConfig, SuiteConfig, ZooConfig
     from mergebench.suites.variant import Variant
@@ -46,7 +49,8 @@ def execute(config: Namespace) -> int:
         makers[name] = _method
     if name not in makers:
         raise UnknownNameError("method, suite, study, zoo, task or corruption", name, makers)
-    print("\n".join(makers[name](name)))
+    for line in "\n".join(makers[name](name)).split("\n"):
+        say(line)
     return 0
 
 
@@ -65,10 +69,10 @@ def _suite(name: str) -> list[str]:
     merge = f"the zoo's first {suite.merge} tasks" if isinstance(suite.merge, int) else " ".join(suite.merge)
     facts = {"zoo": suite.zoo, "merge": merge, "evaluate": " ".join(suite.evaluate)}
     facts |= {f"order {order}": " | ".join(" ".join(g) for g in groups) for order, groups in suite.orders.items()}
-    facts |= _sections(suite) | _settings(suite.hyperparameters)
+    facts |= _sections(suite) | _settings(suite.hyperparameters) | _code(suite)
     variants = _variants(suite, name)
     example = f"  example: mergebench run --methods all --suite {name}{_only(variants[-1].point)}"
-    return [f"{name}: {suite.title}", *_wrapped(facts | _axes(axes_of(variants))), "", example]
+    return [_headed(name, suite.title), *_wrapped(facts | _axes(axes_of(variants))), "", example]
 
 
 def _variants(suite: "SuiteConfig", name: str) -> "list[Variant]":
@@ -109,11 +113,19 @@ def _study(name: str) -> list[str]:
         facts[f"arm {arm}"] = ", ".join(f"{k}: {v}" for k, v in said.items()) or "as the suite"
     if study.choose_on_validation:
         facts["chosen"] = "each method's best point, by the validation split"
-    facts |= _settings(study.hyperparameters)
+    facts |= _settings(study.hyperparameters) | _code(study)
     point = {axis: 0 if v == "each" else v[-1] for axis, v in study.vary.items()}
     point |= {"arm": list(study.points)[-1]} if study.points else {}
     example = f"  example: mergebench run --study {name}{_only({**variants[-1].point, **point})}"
-    return [f"{name}: {study.title}", *_wrapped(facts), "", example]
+    return [_headed(name, study.title), *_wrapped(facts), "", example]
+
+
+def _code(config: "BaseModel") -> dict[str, str]:
+    """The methods' files that a YAML file names, and what they may do."""
+    from mergebench.catalogue.trust import method_files
+
+    files = method_files(config)
+    return {"code": f"{', '.join(files)}: run only with --allow-code"} if files else {}
 
 
 def _sections(config: "SuiteConfig | PointConfig") -> dict[str, str]:
@@ -129,6 +141,10 @@ def _settings(hyperparameters: dict[str, dict]) -> dict[str, str]:
     }
 
 
+def _headed(name: str, title: str) -> str:
+    return on_one_line(f"{name}: {title}")
+
+
 def _wrapped(facts: dict[str, str]) -> list[str]:
     """A line or paragraph for every fact that is there, aligned."""
     there = {name: text for name, text in facts.items() if text}
@@ -138,14 +154,17 @@ def _wrapped(facts: dict[str, str]) -> list[str]:
 
 
 def _zoo(name: str) -> list[str]:
+    from mergebench.catalogue.trust import is_installed
     from mergebench.catalogue.yaml_files import read_zoo
 
     zoo = read_zoo(name)
+    run = "" if is_installed(zoo.encoder or "") else " (code, which is run)"
     return [
-        f"{name}: {zoo.title}",
-        f"  encoder  {zoo.encoder or 'as the base says'}",
+        _headed(name, zoo.title),
+        f"  encoder  {zoo.encoder or 'as the base says'}{run}",
         *(f"  {field:<8} {value}" for field in ("weights", "base", "experts", "text") if (value := _place(zoo, field))),
         f"  tasks    {' '.join(zoo.tasks)}",
+        *(f"  {fact:<8} {text}" for fact, text in _code(zoo).items()),
     ]
 
 

@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 from jsonargparse import ArgumentParser, Namespace
 
+from mergebench.cli.saying import say
+from mergebench.errors import LONGEST, on_one_line
+
 FREE_DISK = 2e9  # decoded images (with all corruptions of the tiny suites 1 GB) and results take less
 
 TORCHVISION_REMEDY = (
@@ -100,17 +103,17 @@ def check_methods() -> str:
 
 def execute(config: Namespace) -> int:
     """Check everything; 1 if anything is wrong."""
-    print(f"ok      Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    say(f"ok      Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     packages = ("torch", "torchvision", "lightning", "torchmetrics", "timm", "open_clip")
     checks: list[tuple[str, Callable[[], str]]] = [(n, lambda n=n: check_package(n)) for n in packages]
     checks += [("machine", check_machine), ("cache", check_cache), ("methods", check_methods), ("zoos", check_zoos)]
     wrong = 0
     for name, check in checks:
         try:
-            print(f"ok      {check()}")
+            say(f"ok      {check()}")
         # Whatever is wrong is what this verb is for: report it and look at the rest.
         except Exception as error:  # noqa: BLE001
             wrong += 1
             line = diagnose_import(name, error) if name in packages else f"{name}: {error}"
-            print(f"wrong   {line}")
+            say(f"wrong   {on_one_line(line, LONGEST)}")
     return 1 if wrong else 0

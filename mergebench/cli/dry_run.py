@@ -1,6 +1,7 @@
 """`mergebench run --dry-run`: what a run would do, told without doing it."""
 
 from mergebench.cli.progress import headline
+from mergebench.cli.saying import say
 from mergebench.measuring.results import ResultStore
 from mergebench.running.plan import Cell, Plan
 
@@ -13,21 +14,21 @@ def show_plan(plan: Plan, store: ResultStore) -> None:
         store: where results would be; it is read, not written.
     """
     todo = [cell for cell in plan.cells if store.finished(cell.key) is None]
-    print(headline(plan, todo))
-    for sentence in plan.left_out:
-        print(f"  {sentence}")
+    say(headline(plan, todo))
+    for sentence in (*plan.code, *plan.left_out):
+        say(f"  {sentence}")
     by_method: dict[str, list[Cell]] = {}
     for cell in plan.cells:
         by_method.setdefault(cell.card.name, []).append(cell)
     width = max(map(len, by_method))
     for name, cells in by_method.items():
         left = sum(cell.card.name == name for cell in todo)
-        print(f"  {name:<{width}}  {len(cells):4} cells ({left} to compute)  {_settings(cells)}".rstrip())
+        say(f"  {name:<{width}}  {len(cells):4} cells ({left} to compute)  {_settings(cells)}".rstrip())
     variants = dict.fromkeys(cell.variant.name for cell in plan.cells if cell.card.role == "method")
     named = [name for name in variants if name]
     if named:
-        print(f"{len(named)} variant{'s' * (len(named) > 1)}: {'; '.join(named)}")
-    print("nothing was run")
+        say(f"{len(named)} variant{'s' * (len(named) > 1)}: {'; '.join(named)}")
+    say("nothing was run")
 
 
 def _settings(cells: list[Cell]) -> str:

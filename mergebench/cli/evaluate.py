@@ -12,6 +12,7 @@ from mergebench.cli.options import (
     add_suite_options,
     one_variant,
 )
+from mergebench.cli.saying import say
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -46,9 +47,9 @@ def execute(config: Namespace) -> int:
     executor = Executor(bench, device, precision=config.precision, devices=config.devices)
     outcome, _ = executor.evaluate(dict(state), variant.evaluate, corruption=variant.corruption)
     for task, score in outcome.scores.items():
-        print(f"{task:<20} {100 * score.accuracy:5.1f} %  {score.correct}/{score.total}")
+        say(f"{task:<20} {100 * score.accuracy:5.1f} %  {score.correct}/{score.total}")
     average = sum(s.accuracy for s in outcome.scores.values()) / len(outcome.scores)
-    print(f"{'average':<20} {100 * average:5.1f} %")
+    say(f"{'average':<20} {100 * average:5.1f} %")
     if config.json:
         counts = {t: {"correct": s.correct, "total": s.total} for t, s in outcome.scores.items()}
         with writing(config.json) as temporary:

@@ -6,6 +6,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from mergebench.cli.complaints import complain
 from mergebench.cli.options import DEFAULT_SUITE, add_suite_options, wanted_variants
+from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
@@ -45,12 +46,12 @@ def execute(config: Namespace) -> int:
             complain(error)
             lacking += 1
     if lacking:
-        print(f"{lacking} of {len(tasks) + len(sources)} tasks are not whole")
+        say(f"{lacking} of {len(tasks) + len(sources)} tasks are not whole")
         return 2
     if images:
-        print(f"what suite {bench.name!r} needs of zoo {zoo.name!r} is here")
+        say(f"what suite {bench.name!r} needs of zoo {zoo.name!r} is here")
     else:
-        print(f"the weights that suite {bench.name!r} needs of zoo {zoo.name!r} are here, its images may not be")
+        say(f"the weights that suite {bench.name!r} needs of zoo {zoo.name!r} are here, its images may not be")
     return 0
 
 
@@ -69,4 +70,4 @@ def _fetch_images(bench: "Bench", task: str, splits: tuple[str, ...]) -> None:
 
 
 def _tell(what: str, whose: str, facts: str) -> None:
-    print(f"{what:<8} {whose:<20} {facts}".rstrip(), flush=True)
+    say(f"{what:<8} {whose:<20} {facts}".rstrip(), flush=True)

@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mergebench.cli.options import add_device_options, check_output
+from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
@@ -121,14 +122,14 @@ def execute(config: Namespace) -> int:
         names = ("tasks", "base", "encoder", "classes", "images", "data", "learnt", "held_out")
         told = {name: recipe[name] for name in names}
         save_state(heads[task].state_dict(), beside, {"recipe": json.dumps(told, sort_keys=True)})
-        print(f"wrote {beside}")
+        say(f"wrote {beside}")
     validation = {task: load_split(zoo.task(task), "validation") for task in tasks}
     scales = {"mean": zoo.mean, "std": zoo.std, "device": device}
     for who, weights in (("base", dict(zoo.base)), ("expert" if len(tasks) == 1 else "joint", state)):
         scores = evaluate(zoo.make_empty_encoder(), weights, heads, validation, **scales).scores
         for task, score in scores.items():
-            print(f"{who:<7} {100 * score.accuracy:5.1f} % of {score.total} validation images of {task}")
-    print(f"wrote {output}")
+            say(f"{who:<7} {100 * score.accuracy:5.1f} % of {score.total} validation images of {task}")
+    say(f"wrote {output}")
     return 0
 
 
@@ -136,9 +137,11 @@ def _output(config: Namespace) -> "Path":
     """Where the expert is written."""
     from pathlib import Path
 
+    from mergebench.configuration import file_name
+
     if config.output is None and len(config.task) > 1:
         raise MergebenchError("--output: name the file of a model of several tasks")
-    return Path(config.output or f"{config.task[0]}.safetensors")
+    return Path(config.output or f"{file_name(config.task[0])}.safetensors")
 
 
 def _zoo(config: Namespace) -> "Zoo":

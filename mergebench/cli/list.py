@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from jsonargparse import ArgumentParser, Namespace
 
+from mergebench.cli.saying import say
+
 if TYPE_CHECKING:
     from mergebench.data.task import TaskCard
 
@@ -55,5 +57,5 @@ def execute(config: Namespace) -> int:
     table = rows(config.what)
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return 0

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 
-from mergebench.cli.options import DEFAULT_SUITE, add_device_options, add_suite_options, check_output, one_variant
+from mergebench.cli.options import (
+    DEFAULT_SUITE,
+    add_device_options,
+    add_suite_options,
+    add_trust_option,
+    check_output,
+    one_variant,
+)
+from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
@@ -51,6 +59,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_suite_options(parser)
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as NAME=VALUE")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of everything random")
+    add_trust_option(parser)
     add_device_options(parser)
 
 
@@ -114,9 +123,9 @@ def execute(config: Namespace) -> int:
     written = formats.from_timm(state, config.format)
     save_state(written, config.output, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
     for sentence in told:
-        print(sentence)
+        say(sentence)
     seconds = time.perf_counter() - start
-    print(f"merged {len(recipe['experts'])} experts with {card.name} in {seconds:.1f} s: {config.output}")
+    say(f"merged {len(recipe['experts'])} experts with {card.name} in {seconds:.1f} s: {config.output}")
     return 0
 
 
@@ -160,6 +169,7 @@ def _of_suite(
 ) -> Made:
     """A suite's experts, or files in their place."""
     from mergebench.catalogue import discovery, registry
+    from mergebench.catalogue.trust import check_methods
     from mergebench.merging import hyperparameters
     from mergebench.merging.contract import PerTask
     from mergebench.running.execution import Executor, Recipe
@@ -172,6 +182,7 @@ def _of_suite(
         if config[option]:
             raise MergebenchError(f"--{option} goes with --base and --experts, and not with a suite, which has its own")
     bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root, config.base, experts or None)
+    check_methods(bench.method_files(), config.allow_code)
     variant = one_variant(bench, config.only)
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])

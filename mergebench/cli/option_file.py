@@ -8,6 +8,8 @@ from typing import Any
 from mergebench.errors import MergebenchError
 
 OPTION = "--config"
+TRUST = "--allow-code"
+NAMING = ("methods", "set", "hyperparameters")  # the fields in which methods are named
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:
@@ -17,7 +19,7 @@ def expanded(arguments: Sequence[str]) -> list[str]:
         arguments: as typed, after the program's name.
 
     Raises:
-        MergebenchError: no such file, not YAML, or a field that no option can stand for.
+        MergebenchError: no such file, not YAML, a field that no option can stand for, or code that only the file names.
     """
     left, found = list(arguments), []
     while left:
@@ -26,11 +28,12 @@ def expanded(arguments: Sequence[str]) -> list[str]:
         if name != OPTION or not (equals or left):
             found.append(word)
         else:
-            found += _options(file if equals else left.pop(0))
+            found += _options(file if equals else left.pop(0), TRUST in arguments)
     return found
 
 
-def _options(file: str) -> list[str]:
+def _options(file: str, allowed: bool) -> list[str]:
+    from mergebench.catalogue.trust import check_methods, method_files
     from mergebench.catalogue.yaml_files import read_yaml
 
     if not Path(file).is_file():
@@ -40,6 +43,10 @@ def _options(file: str) -> list[str]:
         raise MergebenchError(f"{OPTION}: {file} holds no fields; write them as suite: tiny-8")
     if "config" in fields:
         raise MergebenchError(f"{OPTION}: {file} names another file of options; give both on the command line")
+    fields = {str(name).replace("-", "_"): value for name, value in fields.items()}
+    if "allow_code" in fields:
+        raise MergebenchError(f"{OPTION}: {file} cannot allow itself to name code; give {TRUST} on the command line")
+    check_methods({f"{OPTION} {file}": method_files(fields, NAMING)}, allowed)
     return [word for name, value in fields.items() for word in _option(f"--{str(name).replace('_', '-')}", value)]
 
 

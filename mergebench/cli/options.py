@@ -80,6 +80,11 @@ def check_output(path: "str | Path", inputs: "Iterable[str | None]" = ()) -> Non
     check_writable(path)
 
 
+def add_trust_option(parser: ArgumentParser) -> None:
+    """Whether code that only YAML files name may be run."""
+    parser.add_argument("--allow-code", action="store_true", help="run methods' files that only YAML names")
+
+
 def add_device_options(parser: ArgumentParser) -> None:
     """Where to compute."""
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:N")

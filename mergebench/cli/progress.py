@@ -13,6 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mergebench.cli.saying import tell
 from mergebench.cli.steps import Lines
 from mergebench.measuring.results import Result
 from mergebench.running.plan import Cell, Plan
@@ -31,7 +32,7 @@ class ProgressObserver(Observer):
         self.console = console or Console(highlight=False, markup=False, soft_wrap=True)
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}"),
@@ -55,9 +56,9 @@ class ProgressObserver(Observer):
 
     def start(self, plan: Plan, todo: list[Cell]) -> None:
         """Size the bar by what is left to do: per cell, one step for merging and one for every task."""
-        self.console.print(headline(plan, todo))
+        tell(self.console, headline(plan, todo))
         for sentence in plan.left_out:
-            self.console.print(f"  {sentence}")
+            tell(self.console, f"  {sentence}")
         self._done = 0
         self._progress.update(self._bar, total=sum(map(_steps, todo)))
 
@@ -73,7 +74,7 @@ class ProgressObserver(Observer):
             shown = {"visible": True, "description": f"{cell.card.name}: merging", "unit": what}
             self._progress.update(self._merge, completed=done, total=total, **shown)
         elif line := self._lines.due(what, done, total):
-            self.console.print(f"  {cell.card.name}: merging, {line}")
+            tell(self.console, f"  {cell.card.name}: merging, {line}")
 
     def task(self, cell: Cell, task: str) -> None:
         """One task is evaluated."""
@@ -88,14 +89,14 @@ class ProgressObserver(Observer):
             self._done += _steps(cell)
             self._progress.update(self._bar, completed=self._done)
         if result.status == "failed":
-            self.console.print(f"  {name:<28} failed: {result.error}")
+            tell(self.console, f"  {name:<28} failed: {result.error}")
         else:
             cost = (
                 "reused"
                 if reused
                 else f"merge {result.merge.seconds:.1f} s, evaluate {result.evaluation.seconds:.1f} s"
             )
-            self.console.print(f"  {name:<28} {100 * result.average:5.1f} %   {cost}")
+            tell(self.console, f"  {name:<28} {100 * result.average:5.1f} %   {cost}")
 
 
 def headline(plan: Plan, todo: list[Cell]) -> str:

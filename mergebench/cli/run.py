@@ -11,8 +11,10 @@ from mergebench.cli.options import (
     add_device_options,
     add_evaluation_options,
     add_suite_options,
+    add_trust_option,
     wanted_variants,
 )
+from mergebench.cli.saying import say
 from mergebench.errors import HyperparameterError, MergebenchError
 
 
@@ -32,6 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=str, default="runs", help="folder of results and leaderboard")
     parser.add_argument("--timeout", type=PositiveFloat | None, default=None, help=TIMEOUT_HELP)
     parser.add_argument("--dry-run", action="store_true", help="check what is asked for, and tell what would be run")
+    add_trust_option(parser)
     add_device_options(parser)
     add_evaluation_options(parser)
 
@@ -84,6 +87,7 @@ def execute(config: Namespace) -> int:
                 precision=config.precision,
                 devices=config.devices,
                 download=not config.dry_run,
+                allow_code=config.allow_code,
             )
         )
         if config.dry_run:
@@ -92,8 +96,8 @@ def execute(config: Namespace) -> int:
         check_writable(store.out / "cells" / "any")
         summary = run(plan, store, observer, config.timeout)
     computed = len(summary.results) - summary.reused
-    print(f"{computed} cells computed, {summary.reused} reused, in {summary.seconds:.1f} s")
+    say(f"{computed} cells computed, {summary.reused} reused, in {summary.seconds:.1f} s")
     show_leaderboard(store, only={r.study or r.suite for r in summary.results})
     for result in summary.failed:
-        print(failure(result))
+        say(failure(result))
     return 1 if summary.failed else 0

@@ -1,6 +1,7 @@
 """Progress of a search: a line for every trial, the best so far marked; then the cells of what was chosen."""
 
 from mergebench.cli.progress import ProgressObserver
+from mergebench.cli.saying import tell
 from mergebench.running.plan import Cell, Plan
 from mergebench.tuning.tuning import Search, SearchObserver, Trial
 
@@ -12,12 +13,13 @@ class SearchProgress(ProgressObserver, SearchObserver):
         """Tell what is searched, and size the bar."""
         stored = min(len(search.trials), trials)
         where = f"{search.bench.name}{', ' * bool(search.variant.name)}{search.variant.name}"
-        self.console.print(
+        tell(
+            self.console,
             f"{search.card.name} on {where}: {trials} trials ({stored} stored), "
-            f"validation split of {len(search.variant.evaluate)} tasks, on {search.device}"
+            f"validation split of {len(search.variant.evaluate)} tasks, on {search.device}",
         )
         for name, part in search.space.items():
-            self.console.print(f"  {name}: {part}, default {search.default[name]}")
+            tell(self.console, f"  {name}: {part}, default {search.default[name]}")
         self._best: float | None = None
         self._progress.update(self._bar, total=trials, completed=0, unit="trials", description="trial 0")
 
@@ -30,7 +32,7 @@ class SearchProgress(ProgressObserver, SearchObserver):
             best = self._best is None or trial.value > self._best
             self._best = trial.value if best else self._best
             told = f"{100 * trial.value:6.2f} %  {_source(trial, stored):>8}{'  best so far' if best else ''}"
-        self.console.print(f"{label} {told}")
+        tell(self.console, f"{label} {told}")
         self._progress.update(self._bar, advance=1, description=f"trial {trial.number + 1}")
 
     def chosen(self, search: Search, best: Trial, trials: int) -> None:
@@ -38,9 +40,10 @@ class SearchProgress(ProgressObserver, SearchObserver):
         record = search.record(trials)
         default = "failed" if record["default"] is None else f"{100 * record['default']:.2f} %"
         found = "nothing better than the default" if best.number == 0 else f"{settings(best)} (trial {best.number})"
-        self.console.print(
+        tell(
+            self.console,
             f"chosen on validation: {found}, {100 * record['best']:.2f} %; default {default}; "
-            f"{trials} trials, {record['failed']} failed, {record['seconds']:.1f} s"
+            f"{trials} trials, {record['failed']} failed, {record['seconds']:.1f} s",
         )
         self._progress.update(self._bar, total=None, unit="method x task", description="reading weights and images")
 

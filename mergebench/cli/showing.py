@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.measuring.results import ResultStore
 
@@ -37,6 +38,6 @@ def show_leaderboard(store: ResultStore, only: Collection[str] = ()) -> None:
         if not only or one.name in only:
             files = write_series(one, store.out / "series")
             print_series(one)
-            print(f"tables, picture and counts: {', '.join(str(f) for f in files)}")
+            say(f"tables, picture and counts: {', '.join(str(f) for f in files)}")
     page = write_page(boards, store.out / "leaderboard.html", series)
-    print(f"leaderboard page: {page.resolve()}")
+    say(f"leaderboard page: {page.resolve()}")

@@ -3,7 +3,15 @@
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-from mergebench.cli.options import DEFAULT_SUITE, TIMEOUT_HELP, add_device_options, add_suite_options, wanted_variants
+from mergebench.cli.options import (
+    DEFAULT_SUITE,
+    TIMEOUT_HELP,
+    add_device_options,
+    add_suite_options,
+    add_trust_option,
+    wanted_variants,
+)
+from mergebench.cli.saying import say
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -22,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of the search and of everything random in it")
     parser.add_argument("--timeout", type=PositiveFloat | None, default=None, help=TIMEOUT_HELP)
     parser.add_argument("--out", type=str, default="runs", help="folder of results, leaderboard and trials")
+    add_trust_option(parser)
     add_device_options(parser)
 
 
@@ -50,10 +59,11 @@ def execute(config: Namespace) -> int:
         only=wanted_variants(config.only),
         device=config.device,
         timeout=config.timeout,
+        allow_code=config.allow_code,
     )
     with SearchProgress() as observer:
         summary = tune(request, store, observer)
     show_leaderboard(store, only={r.suite for r in summary.results})
     for result in summary.failed:
-        print(failure(result))
+        say(failure(result))
     return 1 if summary.failed else 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
+from mergebench.configuration import file_name
 from mergebench.data.array_files import PARTS, Progress, builder, in_order, progress_bar, write_images
 from mergebench.data.corruption import Corruption, corrupted
 from mergebench.data.task import SPLITS, ImageTable, Task
@@ -145,7 +146,7 @@ def corrupted_digest(clean: Split, corruption: Corruption, severity: int) -> str
 
 
 def _folder(task: Task) -> Path:
-    return cache_root() / "images" / f"{task.card.name}-{task.fingerprint}"
+    return cache_root() / "images" / file_name(f"{task.card.name}-{task.fingerprint}")
 
 
 def _complete(paths: list[Path]) -> bool:

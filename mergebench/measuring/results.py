@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field
 
+from mergebench.configuration import file_name
 from mergebench.weights.states import writing
 
 SCHEMA_VERSION = 1
@@ -202,8 +203,8 @@ class ResultStore:
     def path(self, key: CellKey) -> Path:
         """The file of a cell."""
         method = "".join(c if c.isalnum() or c in "._-+" else "_" for c in key.method)
-        folder = f"{key.study}@{key.suite}" if key.study else key.suite
-        return self.out / "cells" / folder / f"{method}-s{key.seed}-{key.digest}.json"
+        folder = file_name(f"{key.study}@{key.suite}" if key.study else key.suite)
+        return self.out / "cells" / folder / f"{file_name(f'{method}-s{key.seed}-{key.digest}')}.json"
 
     def finished(self, key: CellKey) -> Result | None:
         """The cell's result if it is there and well; None if it must be computed (missing, failed, unreadable)."""

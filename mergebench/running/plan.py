@@ -6,6 +6,7 @@ from itertools import compress
 from typing import Any
 
 from mergebench.catalogue import discovery, registry
+from mergebench.catalogue.trust import check_methods, is_installed
 from mergebench.catalogue.yaml_files import short_name
 from mergebench.errors import HyperparameterError, MergebenchError, UnknownNameError, nearest
 from mergebench.measuring.measure import resolve_device
@@ -34,6 +35,7 @@ class RunRequest:
         precision: what evaluation computes in; another one is another measurement.
         devices: how many GPUs, from `device` on, share an evaluation; they change no count.
         download: whether what is on the hub and not here yet may be downloaded.
+        allow_code: whether methods' files may be run that only a suite, a study or a zoo names.
     """
 
     methods: Sequence[str] = ()
@@ -48,6 +50,7 @@ class RunRequest:
     precision: str = "float32"
     devices: int = 1
     download: bool = True
+    allow_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Plan:
         bench, cells, device: what is run, and where.
         precision, devices: of the evaluation.
         left_out: a sentence for every method that cannot be run on some of the variants.
+        code: a sentence for every file of code that the suite, the study or the zoo names.
     """
 
     bench: Bench
@@ -93,6 +97,7 @@ class Plan:
     precision: str = "float32"
     devices: int = 1
     left_out: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
 
 
 def make_plan(request: RunRequest) -> Plan:
@@ -105,6 +110,8 @@ def make_plan(request: RunRequest) -> Plan:
         raise MergebenchError("say what to run: a suite or a study")
     bench = Bench(request.suite, request.zoo, request.zoo_root, study=request.study, download=request.download)
     study = bench.study
+    named = bench.method_files(("methods",) if request.methods else ())
+    check_methods(named, request.allow_code)  # before any of it is even looked at
     cards = registry.select_methods(request.methods or (study.methods if study else ()))
     # Accuracies relative to the experts need the experts' own, so the ceiling is always measured, once.
     cards += [c for c in registry.methods().values() if c.role == "ceiling" and c not in cards]
@@ -154,7 +161,14 @@ def make_plan(request: RunRequest) -> Plan:
                 device=device.partition(":")[0],
             )
             cells.append(Cell(card, functions[card.name], settings, needs, seed, variant, key, sources.engine))
-    return Plan(bench, cells, device, request.precision, request.devices, left_out)
+    return Plan(bench, cells, device, request.precision, request.devices, left_out, _code(bench, named))
+
+
+def _code(bench: Bench, named: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """What is told of code that only YAML files name: methods' files, and an encoder that is no registered zoo's."""
+    encoder = bench.zoo.encoder.name
+    made = [] if is_installed(encoder) else [f"{encoder} is run, as zoo {bench.zoo.name!r} says"]
+    return tuple(made + [f"{file} is run, as {who} says" for who, files in named.items() for file in files])
 
 
 def _left_out(lacking: Sequence[tuple[MethodCard, Variant, str]], asked: Sequence[str]) -> tuple[str, ...]:

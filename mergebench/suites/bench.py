@@ -1,6 +1,6 @@
 """The bench: a suite with its zoo and images in place, shared by all cells of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from mergebench.catalogue import registry
+from mergebench.catalogue.trust import NAMING, method_files
 from mergebench.catalogue.yaml_files import beside, read_study, read_suite, short_name
 from mergebench.configuration import CalibrationConfig, SuiteConfig
 from mergebench.data.image_cache import Split, corrupted_digest, corrupted_split, load_split
@@ -105,6 +106,19 @@ class Bench:
     def layout(self) -> Layout:
         """The structure of the zoo's encoder."""
         return Layout(self.zoo.make_empty_encoder())
+
+    def method_files(self, passed_over: Collection[str] = ()) -> dict[str, list[str]]:
+        """The methods' files that the YAML of its suite, study and zoo name, by who does.
+
+        Args:
+            passed_over: fields of the study that are replaced.
+        """
+        named = {f"zoo {self.zoo.name!r}": method_files(self.zoo.config)}
+        named[f"suite {self.name!r}"] = method_files(self.suite)
+        if self.study:
+            naming = [name for name in NAMING if name not in passed_over]
+            named[f"study {self.study_name!r}"] = method_files(self.study, naming)
+        return {who: files for who, files in named.items() if files}
 
     def expert(self, task: str) -> Mapping:
         """A task's expert weights, checked against the base."""

@@ -43,7 +43,9 @@ def own_zoo(
     if templates and head:
         raise MergebenchError("--templates: the head is given (--head), and none is made from prompts; leave one out")
     if not names_a_file(task):
-        raise MergebenchError(f"--task {task}: a task of one's own names its files, so it holds no / and no . in front")
+        raise MergebenchError(
+            f"--task {task}: a task of one's own names its files, so it holds no / and no . in front, and is printable"
+        )
     described = {"data": data} | {n: v for n, v in (("head", head), ("templates", list(templates))) if v}
     fields = {"title": task, "encoder": encoder, "base": base, "experts": "{task}", "tasks": {task: described}}
     zoo = Zoo(task, root, config=checked(ZooConfig, fields))

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mergebench.catalogue import discovery, registry
+from mergebench.catalogue.trust import check_methods
 from mergebench.data.image_cache import Split
 from mergebench.errors import MergebenchError, in_words
 from mergebench.measuring.measure import resolve_device
@@ -49,6 +50,7 @@ class TuneRequest:
         only: axis -> values (as text): of a suite with several variants, the one to tune on.
         device: "auto", "cpu" or "cuda:N".
         timeout: seconds that one merge may take; a trial that takes longer has failed.
+        allow_code: whether methods' files may be run that only the suite or the zoo names.
     """
 
     method: str
@@ -62,6 +64,7 @@ class TuneRequest:
     only: Mapping[str, Sequence[str]] = field(default_factory=dict)
     device: str = "auto"
     timeout: float | None = None
+    allow_code: bool = False
 
 
 class Trial(BaseModel):
@@ -225,6 +228,7 @@ def make_search(request: TuneRequest, store: ResultStore) -> Search:
     function = discovery.load_function(card)
     space = make_space(function, request.space, request.fixed)
     bench = ValidationBench(request.suite, request.zoo, request.zoo_root)
+    check_methods(bench.method_files(), request.allow_code)
     variant = select_one(bench.variants, request.only, bench.name)
     given = merged_settings(bench, [card], {card.name: request.fixed})[card.name]
     default = hyperparameters.resolve(function, given)
@@ -265,16 +269,22 @@ def make_search(request: TuneRequest, store: ResultStore) -> Search:
     )
     path = store.out / "tuning" / store.path(key).relative_to(store.out / "cells")
     check_writable(path)
-    facts = (space, given, tuple(request.fixed), default, request.seed, path, key, _stored(path))
+    facts = (space, given, tuple(request.fixed), default, request.seed, path, key, _stored(path, space, default))
     return Search(card, function, bench, variant, device, *facts)
 
 
-def _stored(path: Path) -> list[Trial]:
-    """The trials in a search's file; none where it is missing or damaged."""
+def _stored(path: Path, space: Space, default: Mapping[str, Any]) -> list[Trial]:
+    """The trials in a search's file; none where it is missing or damaged, or tells of settings outside the search."""
     try:
-        return _History.model_validate_json(path.read_text(encoding="utf-8")).trials
+        trials = _History.model_validate_json(path.read_text(encoding="utf-8")).trials
     except (OSError, UnicodeDecodeError, ValidationError):
         return []
+    # A setting may name a method to start from, and with it code.
+    asked = (
+        t.settings.keys() == space.keys() and all(v in space[n] or v == default[n] for n, v in t.settings.items())
+        for t in trials
+    )
+    return trials if all(asked) else []
 
 
 def run_search(
@@ -370,6 +380,7 @@ def chosen_plan(request: TuneRequest, search: Search) -> Plan:
             hyperparameters={search.card.name: search.hyperparameters(best.settings)},
             only=request.only,
             device=request.device,
+            allow_code=request.allow_code,
         )
     )
     record = search.record(request.trials)

@@ -33,6 +33,13 @@ CONFIG = {
     "image_size": 224, "patch_size": 32, "num_channels": 3, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5,
 }  # fmt: skip
 
+# What timm takes and a model is not made of: weights are read here alone.
+FOREIGN = ("checkpoint_path", "cache_dir")
+# Files say these numbers, and making a model takes as long, and as much memory, as they say.
+LARGEST = 100_000
+DEEPEST = 200
+HEAVIEST = 2**36  # bytes
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -89,14 +96,32 @@ class Encoder:
             known = timm.list_models()
             near = difflib.get_close_matches(self.name.lower(), known, n=5, cutoff=0.5)
             raise UnknownNameError("timm model", self.name, near or timm.list_models("vit_*_clip_*"))
+        self._check_options()
         with torch.device("meta"):  # no time for random numbers that weights replace
             encoder = self._created()
         if not isinstance(encoder, VisionTransformer):
             return encoder
-        encoder.load_state_dict({n: _zeros(t) for n, t in encoder.state_dict().items()}, assign=True)
+        weight = sum(tensor.nbytes for tensor in (*encoder.parameters(), *encoder.buffers()))
+        if weight > HEAVIEST:
+            raise MergebenchError(
+                f"encoder {self.name!r} with {dict(self.options)} would be {weight / 1e9:,.0f} GB; at most "
+                f"{HEAVIEST / 1e9:,.0f} are made"
+            )
+        try:
+            zeros = {n: _zeros(t) for n, t in encoder.state_dict().items()}
+        except OSError as error:  # of the system, which has no such room
+            raise MergebenchError(f"encoder {self.name!r} with {dict(self.options)}: {error.strerror}") from None
+        encoder.load_state_dict(zeros, assign=True)
         if any(buffer.is_meta for buffer in encoder.buffers()):  # no state dict holds it: its value must be computed
             return self._created()
         return encoder
+
+    def _check_options(self) -> None:
+        odd = next((name for name in FOREIGN if name in self.options), None)
+        if odd is not None:
+            raise MergebenchError(f"encoder {self.name!r}: {odd} is no option of a model; leave it out")
+        for name, value in self.options.items():
+            check_size(name, value, f"encoder {self.name!r}")
 
     def _created(self) -> VisionTransformer:
         return self._called(timm.create_model, self.name, pretrained=False, num_classes=0)
@@ -153,6 +178,21 @@ class Encoder:
         return {"name": self.name, "options": dict(self.options), **scales}
 
 
+def check_size(name: str, value: Any, who: str) -> None:
+    """Refuses, by a MergebenchError, an option (or several numbers in one) that would make a model without end.
+
+    Args:
+        name: of the option, as timm or a config.json has it.
+        value: of any kind; only numbers are looked at.
+        who: says so.
+    """
+    most = DEEPEST if {"depth", "depths", "layers"} & set(name.split("_")) else LARGEST
+    for number in value if isinstance(value, (list, tuple)) else (value,):
+        if isinstance(number, (int, float)) and not abs(number) <= most:
+            told = number if abs(number) < 1e15 or number != number else "beyond 1e15"
+            raise MergebenchError(f"{who}: {name} is {told}; at most {most} can be made")
+
+
 def check_base(state: Mapping[str, Tensor], encoder: Encoder, who: str) -> None:
     """Hold a base's weights to the encoder that they are to be loaded into; raises as `check_state` does."""
     expected = encoder.make().state_dict()
@@ -189,6 +229,7 @@ def encoder_of_config(config: Mapping[str, Any], who: str = "config.json") -> En
     for name, value in told.items():
         if isinstance(CONFIG[name], int) and (type(value) is not int or value < 1):
             raise MergebenchError(f"{who}: {name} is {value!r}, not a whole number above zero")
+        check_size(name, value, who)
     width, heads = told["hidden_size"], told["num_attention_heads"]
     if width % heads:
         raise MergebenchError(f"{who}: hidden_size {width} cannot be divided among {heads} heads")

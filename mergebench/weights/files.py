@@ -174,7 +174,7 @@ def _shard_of(index: Path) -> dict[str, str]:
     try:
         files = json.loads(index.read_bytes())["weight_map"]
         named = {name: Path(file).name for name, file in files.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise CheckpointError(f"{index} is truncated or no index of shards (it has no weight_map); {AGAIN}") from None
     odd = next((file for name, file in files.items() if file != named[name] or file.endswith(INDEX)), None)
     if odd is not None:

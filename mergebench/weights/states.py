@@ -126,7 +126,7 @@ def recipe_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """What this project notes in the header of a file that it writes; nothing where another program wrote it."""
     try:
         recipe = json.loads(getattr(state, "metadata", {}).get("recipe", "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return recipe if isinstance(recipe, dict) else {}
 

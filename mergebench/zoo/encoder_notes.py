@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mergebench.catalogue import registry
-from mergebench.catalogue.yaml_files import read_zoo
+from mergebench.catalogue.trust import check_encoder
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights.encoders import Encoder, encoder_of_config, infer_encoder
 from mergebench.weights.states import recipe_of
@@ -52,7 +51,7 @@ def encoder_of(
         return found
     described = config()
     if described is not None:
-        return _described_encoder(described)
+        return check_encoder(_described_encoder(described), str(described), REMEDY)
     state = weights()
     likely = [infer_encoder(state, activation, who=base) for activation in ("quick_gelu", "gelu")]
     if not exact:
@@ -111,13 +110,7 @@ def _agreed(notes: Mapping[str, Encoder | None], named: Encoder | None) -> Encod
             found, first = noted, who
         check_note(noted, who, found, f"{first} that it is of" if first else "what was named is")
         found = replace(found, scales=found.scales or noted.scales)
-    if first and ":" in found.name and found.name not in _registered():
-        raise MergebenchError(f"{first} says that {found.name} makes its encoder; if you trust that code, {REMEDY}")
-    return found
-
-
-def _registered() -> set[str | None]:
-    return {read_zoo(zoo).encoder for zoo in registry.config_files("zoos")}
+    return check_encoder(found, first, REMEDY) if first else found
 
 
 def _described_encoder(path: Path) -> Encoder:
@@ -128,7 +121,7 @@ def _described_encoder(path: Path) -> Encoder:
     """
     try:
         config: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise MergebenchError(f"{path} cannot be read ({error}); name the encoder") from None
     return encoder_of_config(config, str(path))
 

@@ -172,7 +172,7 @@ def text_activation(path: Path) -> str | None:
     """
     try:
         text = json.loads(path.read_text(encoding="utf-8")).get("text_config")
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise MergebenchError(f"{path} is no configuration of a model: {error}") from None
     if not isinstance(text, Mapping):
         return None

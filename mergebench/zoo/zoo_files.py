@@ -1,6 +1,5 @@
 """Where a zoo's weights are: in one folder, or named one by one, on disk or on the hub."""
 
-import importlib
 from collections.abc import Iterable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from mergebench.catalogue.modules import folder_of
 from mergebench.configuration import ZooConfig
 from mergebench.data.task import TaskCard
 from mergebench.errors import CheckpointError, MergebenchError
@@ -235,7 +235,7 @@ def _read_head(state: SafetensorsState, card: TaskCard, encoder: Encoder) -> Hea
 
 
 def folder_at(location: str, relative_to: Path) -> Path:
-    """A folder by its path, or by "package:folder".
+    """A folder by its path, or by "package:folder". The package's code is not run.
 
     Raises:
         MergebenchError: no such package.
@@ -243,7 +243,7 @@ def folder_at(location: str, relative_to: Path) -> Path:
     package, colon, folder = location.partition(":")
     if not colon:
         return relative_to / location
-    try:
-        return Path(importlib.import_module(package).__file__).parent / folder
-    except (ImportError, ValueError) as error:
-        raise MergebenchError(f"weights: no package {package!r}; write a path, or package:folder ({error})") from None
+    home = folder_of(package)
+    if home is None:
+        raise MergebenchError(f"weights: no package {package!r}; write a path, or package:folder")
+    return home / folder

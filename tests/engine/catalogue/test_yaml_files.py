@@ -106,3 +106,31 @@ def test_a_file_may_not_take_a_registered_name_unless_it_says_the_same(write):
 def test_what_kind_a_file_is_of_is_not_asked_of_one_that_is_not_there(tmp_path):
     with pytest.raises(MergebenchError, match="no such file: .*gone.yaml"):
         kind_of(str(tmp_path / "gone.yaml"))
+
+
+def nine(of: str, *parts: str) -> str:
+    """A file of ten lines in which each names the line before nine times: 9 to the tenth values."""
+    lines = [f"a0: &a0 {parts[0]}"]
+    return "\n".join(lines + [f"a{i}: &a{i} " + of.format(", ".join([f"*a{i - 1}"] * 9)) for i in range(1, 11)])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (nine("[{}]", "[x]"), "line 7, column 5: with every alias written out this comes to more than 1,000,000 val"),
+        (nine("{{<<: [{}]}}", "{x: 1}"), "with every alias written out this comes to more than 1,000,000 values"),
+        ("merge: &a [*a]", "line 1, column 8: an alias of what it stands in"),
+        ("merge: &a {b: {c: *a}}", "an alias of what it stands in"),
+        ("[" * 3000, "it is nested too deeply"),
+        ("- " * 3000, "it is nested too deeply"),
+        ("merge: 0x" + "f" * 9000, "a number of more than 1000 digits"),
+        ("title: 2024-13-45", "month must be in 1..12"),
+    ],
+)
+def test_a_file_that_nobody_could_read_to_its_end_is_refused(tmp_path, text, told):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    for read in (read_suite, kind_of):
+        with pytest.raises(MergebenchError) as refused:
+            read(str(path))
+        assert f"{path} is not valid YAML: " in str(refused.value) and told in str(refused.value)

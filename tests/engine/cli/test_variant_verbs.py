@@ -230,7 +230,7 @@ def test_an_arm_that_fails_costs_itself_alone_and_its_reason_is_told_in_full(com
     (tmp_path / "mine.py").write_text(FAILING)
     suite = write("mine", title="t", zoo="tiny", merge=["landcover"])
     study = write("study", title="t", suite=str(suite), methods=[f"{tmp_path}/mine.py"], vary={"weight": weights})
-    done = command("run", "--study", study, "--out", tmp_path / "out")
+    done = command("run", "--study", study, "--allow-code", "--out", tmp_path / "out")
     assert done.status == 1
     shown = " ".join(done.out.split())
     told = shown.count("cannot read [/tmp/x], weight [of 1.0]")

@@ -243,6 +243,17 @@ def test_a_damaged_file_of_trials_is_begun_again(evaluated, request_of, store):
     assert told(searched(request_of(trials=3), store)) == before
 
 
+@pytest.mark.parametrize("settings", [{"turn": 9.0}, {"turn": "./evil.py:f"}, {"turn": 0.5, "mode": "odd"}, {}])
+def test_a_file_of_trials_with_settings_that_were_not_asked_for_is_begun_again(evaluated, request_of, store, settings):
+    request = request_of(trials=3, space={"turn": (0.0, 0.9)})
+    search = searched(request, store)
+    before, history = told(search), json.loads(search.path.read_text())
+    history["trials"][2] |= {"settings": settings, "tasks": history["trials"][1]["tasks"]}
+    search.path.write_text(json.dumps(history))
+    assert make_search(request, store).trials == []
+    assert told(searched(request, store)) == before
+
+
 def test_a_trial_that_fails_is_recorded_with_its_reason_and_costs_itself_alone(evaluated, request_of, store):
     search = searched(request_of(trials=12, space={"turn": (0.8, 1.0)}), store)
     failed = [t for t in search.trials if t.error]

@@ -266,3 +266,27 @@ def test_a_config_of_something_else_is_refused(config):
 def test_code_of_one_s_own_takes_no_options():
     with pytest.raises(MergebenchError, match="takes no options"):
         Encoder("subprocess:run", {"args": "true", "shell": True}).make()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"depth": 10**6}, "depth is 1000000; at most 200 can be made"),
+        ({"depth": [2, 10**400]}, "depth is beyond 1e15; at most 200"),
+        ({"img_size": [32, 10**9]}, "img_size is 1000000000; at most 100000"),
+        ({"reg_tokens": float("nan")}, "reg_tokens is nan; at most"),
+        ({"embed_dim": 96_000, "depth": 12}, "would be .* GB; at most 69 are made"),
+        ({"checkpoint_path": "/some/pickle"}, "checkpoint_path is no option of a model"),
+    ],
+)
+def test_options_of_which_no_model_comes_to_an_end_are_refused(options, told):
+    with pytest.raises(MergebenchError, match=told):
+        Encoder(CLIP, options).make()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("num_hidden_layers", 10**6), ("hidden_size", 12 * 10**400), ("image_size", 10**9)]
+)
+def test_a_config_of_a_model_without_end_is_refused(field, value):
+    with pytest.raises(MergebenchError, match=f"config.json: {field} is .*; at most"):
+        encoder_of_config({"model_type": "clip_vision_model", field: value})
