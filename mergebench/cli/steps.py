@@ -19,11 +19,15 @@ class Steps:
     def __init__(self, name: str) -> None:
         self._name = name
         self._lines = Lines()
-        self._bar: Progress | None = None  # made when there is something to show, so that what waits can be copied
+        # Made when there is something to show, so that what waits can be copied.
+        self._console: Console | None = None
+        self._bar: Progress | None = None
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Of `total` steps so many are done; `what` they are."""
-        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        if self._console is None:  # once: a merge tells of every tensor
+            self._console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        console = self._console
         if not console.is_terminal:
             line = self._lines.due(what, done, total)
             if line:

@@ -213,7 +213,7 @@ def test_an_interrupted_study_goes_on_where_it_was(run, write, stored, tmp_path,
     suite = write("mine", **SUITE)
     plugin = f"{tmp_path / 'mine.py'}:mine"
     study = write("study", title="t", suite=str(suite), methods=[plugin], vary={"weight": [0.25, 0.5, 0.75, 1.0]})
-    whole = ("--study", study)
+    whole = ("--study", study, "--allow-code")
     monkeypatch.setenv("INTERRUPTED", "yes")
     broken = run(*whole)
     assert broken.status == 130 and "finished cells are kept" in broken.err
