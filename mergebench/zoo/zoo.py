@@ -20,7 +20,7 @@ from mergebench.weights.encoders import Encoder, check_base
 from mergebench.weights.hub import Hub
 from mergebench.weights.states import SafetensorsState, check_state, recipe_of
 from mergebench.zoo.beside import told_encoder
-from mergebench.zoo.encoder_notes import check_note
+from mergebench.zoo.encoder_notes import check_note, noted_encoder
 from mergebench.zoo.heads import Head
 from mergebench.zoo.zoo_files import FolderFiles, ListedFiles, WeightFiles, find_checkpoint, folder_at
 
@@ -131,7 +131,7 @@ class Zoo:
         else:
             state = self.files.base()
         who = f"the base ({state.path})"
-        self._check_note(state, who, of_base=True)
+        self._check_note(told_encoder(state, self.encoder, of_base=True), who)
         check_base(state, self.encoder, who)
         return state
 
@@ -153,7 +153,7 @@ class Zoo:
         return state
 
     def check(self, state: Mapping[str, Tensor], who: str) -> None:
-        """Hold any checkpoint to this zoo's base, and what its header notes to this zoo's encoder and scales.
+        """Hold any checkpoint to this zoo's base, and what it and its folder say of it to this zoo's encoder.
 
         Args:
             state: as it is read from its file, under timm's names.
@@ -162,11 +162,12 @@ class Zoo:
         Raises:
             CheckpointError: they do not fit the base, are not finite, or were noted to be of another encoder.
         """
-        self._check_note(state, who)
+        self._check_note(noted_encoder(state), who)
         check_state(state, self.base, who)
+        self._check_note(told_encoder(state, self.encoder), who)  # after the tensors, which tell what differs exactly
 
-    def _check_note(self, state: Mapping[str, Tensor], who: str, of_base: bool = False) -> None:
-        check_note(told_encoder(state, self.encoder, of_base=of_base), who, self.encoder, f"zoo {self.name!r} is of")
+    def _check_note(self, noted: Encoder | None, who: str) -> None:
+        check_note(noted, who, self.encoder, f"zoo {self.name!r} is of")
 
     def joint(self, tasks: Iterable[str]) -> SafetensorsState | None:
         """The model that was trained on exactly these tasks together, if the zoo has one.
