@@ -7,7 +7,7 @@ from typing import Any
 
 from mergebench.errors import LONGEST, on_one_line
 from mergebench.leaderboard.comparable import comparable
-from mergebench.leaderboard.notes import codes, conditions, environments, measured, searches
+from mergebench.leaderboard.notes import codes, conditions, environments, measured, searches, unproven
 from mergebench.leaderboard.statistics import average_interval
 from mergebench.measuring.results import Result
 
@@ -112,7 +112,7 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     totals = {t: s.total for t, s in scored.tasks.items()} if scored else {}
     environment = members[-1].environment.model_dump()
     tuned = searches((r.title, r.hyperparameters, r.tuned, "") for r in rows)
-    notes = (conditions(members), measured(members), environments(members), codes(members), tuned)
+    notes = (conditions(members), measured(members), environments(members), codes(members), tuned, unproven(members))
     return Board(*group, tuple(totals), totals, tuple(rows), environment, " ".join(filter(None, notes)))
 
 
@@ -130,7 +130,7 @@ def _row(results: list[Result]) -> Row:
         "hyperparameters": first.hyperparameters,
         "tuned": max(results, key=lambda r: (bool(r.tuned), r.last_asked)).tuned,
     }
-    error = next((on_one_line(r.error, LONGEST) for r in results if r.status == "failed"), None)
+    error = next((on_one_line(r.failure, LONGEST) for r in results if r.status == "failed"), None)
     if not good:
         nothing = dict.fromkeys(("average", "interval", "spread", "relative", "seconds", "peak_bytes"))
         return Row(**shared, **nothing, seeds=(), tasks={}, error=error)

@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from mergebench.errors import on_one_line
-from mergebench.leaderboard.series import Line, Series
+from mergebench.leaderboard.series import Line, Series, key_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ def _of(series: Series, line: Line) -> dict[str, dict[str, float]]:
     for variant, point in series.points.items():
         results = line.results.get(variant, ())
         tasks = results[0].tasks if results else ()
-        found[point[AXIS]] = {t: fmean(r.tasks[t].accuracy for r in results) for t in tasks}
+        found[str(key_of(point[AXIS]))] = {t: fmean(r.tasks[t].accuracy for r in results) for t in tasks}
     return {expert: row for expert, row in found.items() if row}
 
 

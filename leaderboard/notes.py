@@ -45,7 +45,8 @@ def measured(results: Iterable[Result]) -> str:
     told = [f"Evaluated in {reduced}."] if reduced else []
     if "base" in origins:
         more = f" and {len(origins) - 1} more, whose commits stand in the results" if len(origins) > 1 else ""
-        told.append(f"From the hub: {origins['base'][: origins['base'].index('@') + 13]}{more}.")
+        repository, at, commit = origins["base"].partition("@")
+        told.append(f"From the hub: {repository}{at}{commit[:12]}{more}.")
     return " ".join(told)
 
 
@@ -80,6 +81,20 @@ def codes(results: Iterable[Result]) -> str:
     codes = [(r.engine, r.encoder_source) for r in results]
     others = dict.fromkeys(r.title for r, code in zip(results, codes, strict=True) if code != codes[-1])
     return f"Measured by other code than the newest: {', '.join(others)}; a run measures them anew." if others else ""
+
+
+def unproven(results: Iterable[Result]) -> str:
+    """Which methods' results were stored before results held proof of their counts, in a sentence.
+
+    Args:
+        results: those of a table.
+
+    Returns:
+        A sentence; empty where all are proven.
+    """
+    titles = dict.fromkeys(r.title for r in results if not r.proven)
+    told = "without a checksum or labels, by an earlier version; a run into another folder measures them anew"
+    return f"Not proven, as stored {told}: {', '.join(titles)}." if titles else ""
 
 
 def searched(settings: Mapping[str, Any], tuned: Mapping[str, Any]) -> list[str]:
@@ -129,5 +144,5 @@ def failures(results: Iterable[Result]) -> tuple[str, ...]:
 def failure(result: Result) -> str:
     """Which cell failed, and why, in a line."""
     where = f"{result.variant}, " if result.variant else ""
-    told = f"failed: {result.method} ({where}seed {result.seed}): {on_one_line(result.error, LONGEST)}"
+    told = f"failed: {result.method} ({where}seed {result.seed}): {on_one_line(result.failure, LONGEST)}"
     return on_one_line(told)

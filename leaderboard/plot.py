@@ -44,6 +44,14 @@ def draw(series: Series) -> "Figure":
     Returns:
         A matplotlib figure, a panel for every metric that is shown.
     """
+    import matplotlib
+
+    # Titles and names are other people's: what stands between dollars in them is no formula.
+    with matplotlib.rc_context({"text.parse_math": False}):
+        return _drawn(series)
+
+
+def _drawn(series: Series) -> "Figure":
     from matplotlib.figure import Figure
 
     found = matrices(series)
@@ -70,7 +78,7 @@ def _matrices(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> "Figure
     figure = Figure(figsize=(6.4, 4.8 * len(found)), layout="constrained")
     panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
     for panel, (label, matrix) in zip(panels, found.items(), strict=True):
-        draw_matrix(panel, _plain(f"{label} of one expert"), matrix)
+        draw_matrix(panel, on_one_line(f"{label} of one expert"), matrix)
     return figure
 
 
@@ -99,7 +107,7 @@ def _panel(panel: "Axes", series: Series, metric: str, told: Mapping[str, str]) 
     methods = [line for line in series.lines if line.role == "method"]
     alone = len(series.axes) == 1  # only then is a point on the axis one score, with an interval
     for name, line in zip(labels(series), series.lines, strict=True):
-        label = _plain(told.get(name, name))
+        label = on_one_line(told.get(name, name))
         means = across(series, line, metric, axis)
         if not means:
             continue
@@ -139,11 +147,6 @@ def _panel(panel: "Axes", series: Series, metric: str, told: Mapping[str, str]) 
     panel.set_ylabel(f"accuracy in %, {metric}")
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
-
-
-def _plain(text: str) -> str:
-    """A text as it is: matplotlib reads formulas between dollars."""
-    return on_one_line(text).replace("$", r"\$")
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from mergebench.leaderboard.comparable import comparable
-from mergebench.leaderboard.notes import codes, conditions, environments, failures, measured, searches
+from mergebench.leaderboard.notes import codes, conditions, environments, failures, measured, searches, unproven
 from mergebench.leaderboard.statistics import ROUNDING, average_interval, seed_interval
 from mergebench.measuring.results import SUITE_AXES, Result, TaskScore
 
@@ -142,7 +142,7 @@ def _series(group: tuple[str, str, str], results: list[Result]) -> Series:
     axes = {axis for point in points.values() for axis in point}
     tuned = searches((x.title, x.settings, record, where) for x in lines for where, record in x.tuned.items())
     notes = [conditions(members, axes), measured(members), environments(members), codes(members), tuned]
-    notes += failures(results)
+    notes += [unproven(members), *failures(results)]
     return Series(*group, points, metrics, tuple(lines), tuple(filter(None, notes)))
 
 
@@ -178,10 +178,11 @@ def _mean(line: Line, metric: str) -> float:
 def values_of(series: Series, axis: str, columns: Iterable[Mapping[Any, float]]) -> list[Any]:
     """The values of an axis that any of the columns (as `across` gives them) has, in the order of the points."""
     there = {value for column in columns for value in column}
-    return [v for v in dict.fromkeys(_key(p[axis]) for p in series.points.values() if axis in p) if v in there]
+    return [v for v in dict.fromkeys(key_of(p[axis]) for p in series.points.values() if axis in p) if v in there]
 
 
-def _key(value: Any) -> Any:
+def key_of(value: Any) -> Any:
+    """A value of an axis as tables and pictures name it: a list as text."""
     return "+".join(map(str, value)) if isinstance(value, list) else value
 
 
@@ -200,7 +201,7 @@ def across(series: Series, line: Line, metric: str, axis: str) -> dict[Any, floa
     wanted: dict[Any, list[str]] = {}
     for variant, point in series.points.items():
         if axis in point:
-            wanted.setdefault(_key(point[axis]), []).append(variant)
+            wanted.setdefault(key_of(point[axis]), []).append(variant)
     scores = line.scores[metric]
     return {value: fmean(scores[v].mean for v in vs) for value, vs in wanted.items() if scores.keys() >= set(vs)}
 
@@ -208,12 +209,12 @@ def across(series: Series, line: Line, metric: str, axis: str) -> dict[Any, floa
 def intervals_of(series: Series, line: Line, metric: str) -> dict[Any, tuple[float, float]]:
     """Where there is but one axis: its value (as `across` has it) -> a line's interval there."""
     (axis,), scores = series.axes, line.scores[metric]
-    return {_key(point[axis]): scores[v].interval for v, point in series.points.items() if v in scores}
+    return {key_of(point[axis]): scores[v].interval for v, point in series.points.items() if v in scores}
 
 
 def suite_point(point: Mapping[str, Any]) -> str:
     """What of a point is the suite's own variant, as text; the rest is a study's."""
-    return ",".join(f"{axis}={_key(value)}" for axis, value in point.items() if axis in SUITE_AXES)
+    return ",".join(f"{axis}={key_of(value)}" for axis, value in point.items() if axis in SUITE_AXES)
 
 
 def chosen(series: Series, line: Line) -> dict[str, str]:

@@ -45,17 +45,22 @@ class TaskConfig(Strict):
     Args:
         title: for people; the task's name, if not given.
         data: where the images are: a folder with one folder per class (or with folders `train`, `test` of these), a
-            `.csv` file with columns for image and label (and perhaps one called `split`), a folder of parquet or arrow
-            files, `owner/name[@revision]` on the Hugging Face hub, or `torchvision:Class`. Paths are relative to the
-            YAML file.
-        subset: the configuration of a hub data set that has several, or torchvision's split of one.
+            `.csv` or `.tsv` file with columns for image and label (and perhaps one called `split`), a folder of parquet
+            or arrow files, `owner/name[@revision]` on the Hugging Face hub, or `torchvision:Class`. Paths are relative
+            to the YAML file.
+        subset: the configuration of a hub data set that has several, or torchvision's split, partition or level of one.
         image, label: names of the columns.
+        split: of the column that says the split, in a `.csv` file; empty: none does. Without it, one called `split`.
         splits: this project's split -> the source's name of it, where they differ ("test": "validation").
         counts: the source's split -> the number of images it must have. Where they name train, they name all splits
             that are used (of a source on disk, none of the usual ones may be left out), and the task's card can be told
             before anything is fetched.
         classes: class names for prompts, in the order of the label ids; the data's own, if not given.
         labels: how the data name these classes, where they name them otherwise: per class a name, or several.
+        alpha: what is seen where an image is transparent: "white", "black", or "dropped" (its hidden colours).
+        white: the value that is white in images of more than 8 bits a channel, 65535 where they have 16; 255: as PIL
+            has it, all above is white.
+        allow_duplicates: whether one and the same image may be in several splits, or under several labels.
         templates: prompt templates, each with one `{}` for the class name.
         head: a linear head's checkpoint, in place of one made from the prompts.
         source, licence: for the card.
@@ -66,10 +71,14 @@ class TaskConfig(Strict):
     subset: str = ""
     image: str = "image"
     label: str = "label"
+    split: str | None = None
     splits: dict[Literal["train", "validation", "test"], str] = {}
     counts: dict[str, Annotated[int, Field(ge=1)]] = {}
     classes: list[str] = []
     labels: list[str | list[str]] = []
+    alpha: Literal["", "white", "black", "dropped"] = ""
+    white: PositiveFloat | None = None
+    allow_duplicates: bool = False
     templates: Annotated[list[str], Field(min_length=1)] = ["a photo of a {}."]
     head: str | None = None
     source: str = ""

@@ -1,6 +1,7 @@
 """Errors that name the thing, the value and the remedy; the CLI prints them as one line and ends with status 2."""
 
 import difflib
+import logging
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -46,6 +47,10 @@ class MethodError(MergebenchError):
     """A method's result breaks the contract (names, shapes, dtypes, finite values)."""
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM): it goes all the ways that an interrupt goes, Lightning's too."""
+
+
 def is_unseen(character: str) -> bool:
     """Whether a character is one that is not seen and may act on what shows it."""
     return unicodedata.category(character) in UNSEEN and character not in JOINERS
@@ -74,9 +79,31 @@ def retold(error: MergebenchError, text: str) -> MergebenchError:
     return told
 
 
-def in_words(error: Exception) -> str:
-    """Why something failed: our own errors say it by themselves, others' names say half of it."""
-    return str(error) if isinstance(error, MergebenchError) else f"{type(error).__name__}: {error}"
+def tell(sentence: str) -> None:
+    """Say what was decided for somebody, or what looks wrong, and go on: in this project's log, at level WARNING.
+
+    The command line shows it on the error output; so does Python, in a script that sets no log up.
+    """
+    logging.getLogger("mergebench").warning("%s", sentence)
+
+
+def in_words(error: BaseException) -> str:
+    """Why something failed: our own errors say it by themselves, others' names say half of it.
+
+    Of other people's errors even the text may fail, or be none that can be written.
+    """
+    try:
+        text = str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as worse:  # noqa: BLE001
+        text = f"(its text cannot be told: {type(worse).__name__})"
+    return writable(text if isinstance(error, MergebenchError) else f"{type(error).__name__}: {text}")
+
+
+def writable(text: str) -> str:
+    r"""A text that every file can hold: a lone surrogate stands as \udc80 in it."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def unprefixed(message: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.ready import ready
 from mergebench.data.images import ExplicitBatches
+from mergebench.measuring.evaluation import Evaluation
+from mergebench.measuring.proof import count
+from mergebench.measuring.results import TaskScore
 from mergebench.merging import hyperparameters
 from mergebench.merging.contract import run_method
 from mergebench.merging.pool import ModelPool
@@ -49,6 +53,19 @@ def write(tmp_path: Path) -> Callable[..., str]:
         return str(path)
 
     return to
+
+
+@pytest.fixture
+def scored() -> Callable[[Mapping[str, tuple[int, int]]], Evaluation]:
+    """Task -> (correct, total) as an evaluation that has counted so many, predictions and labels with it."""
+
+    def evaluation(counts: Mapping[str, tuple[int, int]]) -> Evaluation:
+        labels = {t: np.zeros(total, dtype=np.int64) for t, (_, total) in counts.items()}
+        predictions = {t: (np.arange(total) >= correct).astype(np.uint16) for t, (correct, total) in counts.items()}
+        scores = {t: TaskScore(**count(predictions[t], labels[t])._asdict()) for t in counts}
+        return Evaluation(scores, predictions, labels)
+
+    return evaluation
 
 
 class Miniature:

@@ -95,7 +95,9 @@ def test_our_modules_only_define_when_they_are_imported():
     for folder in ("mergebench", "methods", "tasks", "leaderboard"):
         for path in (ROOT / folder).rglob("*.py"):
             tree = ast.parse(path.read_text())
-            loose = [s for s in tree.body if not (says_nothing(s) or only_defines(s) or _is_main(s))]
+            loose = [
+                s for s in tree.body if not (says_nothing(s) or only_defines(s) or _is_main(s) or _may_be_lacking(s))
+            ]
             assert [ast.unparse(s) for s in loose if path.name != "__main__.py"] == [], path
             for node in ast.walk(tree):
                 assert not isinstance(node, ast.Global), path
@@ -104,6 +106,14 @@ def test_our_modules_only_define_when_they_are_imported():
 
 def _is_main(statement):
     return isinstance(statement, ast.If) and ast.unparse(statement.test) == "__name__ == '__main__'"
+
+
+def _may_be_lacking(statement):
+    """An import, and what stands in its place where there is no such module."""
+    if not isinstance(statement, ast.Try):
+        return False
+    others = [s for handler in statement.handlers for s in handler.body]
+    return all(map(says_nothing, statement.body)) and all(map(only_defines, others))
 
 
 def test_tests_mirror_the_folders():

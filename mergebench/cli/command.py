@@ -8,9 +8,10 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mergebench.cli.complaints import complain, in_plain_words
+from mergebench.cli.complaints import complain, in_plain_words, notes_shown
 from mergebench.cli.option_file import expanded
-from mergebench.errors import MergebenchError, nearest
+from mergebench.cli.stopping import STATUS, terminable
+from mergebench.errors import MergebenchError, Terminated, nearest
 
 VERBS = {
     "run": "merge with every method asked for, evaluate, and write the leaderboard",
@@ -27,7 +28,7 @@ VERBS = {
 }
 
 
-# What an interrupted verb leaves behind.
+# What an interrupted or terminated verb leaves behind.
 KEPT = {
     "run": "finished cells are kept, run again to go on",
     "tune": "finished trials are kept, run again to go on",
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 if all went well; 1 if some cells failed (the others are kept); 2 if what was asked for is wrong; 130 if
-        interrupted; 141 if nobody reads the output any more.
+        interrupted; 141 if nobody reads the output any more; 143 if terminated.
     """
     # Read when torch is first imported. Threads that spin at every barrier starve each other as soon as anything else
     # uses a core: beside a second job on two cores, a merge of 2 s took 41 s spinning and 4 s sleeping.
@@ -99,11 +100,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb is not None and verb not in VERBS:
         complain(f"unknown verb {verb!r}; {nearest(verb, list(VERBS))}")
         return 2
+    kept = KEPT.get(verb, "nothing was written")
+    terminated = f"mergebench: terminated; {kept}"
     try:
-        config: Namespace = make_parser(verb).parse_args(expanded(arguments) if verb == "run" else arguments)
-        status = _verb(verb).execute(config[verb])
-        sys.stdout.flush()  # what is left over must find its reader gone here, not when Python ends
-        return status
+        with terminable(terminated):
+            config: Namespace = make_parser(verb).parse_args(expanded(arguments) if verb == "run" else arguments)
+            with notes_shown():
+                status = _verb(verb).execute(config[verb])
+            sys.stdout.flush()  # what is left over must find its reader gone here, not when Python ends
+            return status
     except MergebenchError as error:
         complain(error)
         return 2
@@ -117,6 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who reads the output (`head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it ends
         return 141
+    except Terminated:
+        print(terminated, file=sys.stderr)
+        return STATUS
     except KeyboardInterrupt:
-        print(f"mergebench: interrupted; {KEPT.get(verb, 'nothing was written')}", file=sys.stderr)
+        print(f"mergebench: interrupted; {kept}", file=sys.stderr)
         return 130

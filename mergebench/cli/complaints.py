@@ -1,8 +1,10 @@
 """What the parser complains of, in a user's words: the option, what it takes, what it got."""
 
+import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from mergebench.errors import LONGEST, nearest, on_one_line
 
@@ -18,6 +20,33 @@ KINDS = {
 def complain(message: object) -> None:
     """Tell what is wrong, in one line on the error output."""
     print(f"mergebench: error: {on_one_line(message, LONGEST)}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def notes_shown() -> Iterator[None]:
+    """While a verb runs, what is told and ends nothing (`errors.tell`) is a line of its own on the error output."""
+    log, shown = logging.getLogger("mergebench"), _Notes()
+    log.addHandler(shown)
+    passed_on, log.propagate = log.propagate, False
+    try:
+        yield
+    finally:
+        log.removeHandler(shown)
+        log.propagate = passed_on
+
+
+class _Notes(logging.Handler):
+    """Every sentence once, however often a file is opened."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sentence = record.getMessage()
+        if sentence not in self._told:
+            self._told.add(sentence)
+            print(f"mergebench: note: {sentence}", file=sys.stderr, flush=True)
 
 
 def in_plain_words(message: str, options: Sequence[str]) -> str:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 
 from mergebench.cli.saying import say
-from mergebench.errors import UnknownNameError, on_one_line
+from mergebench.errors import MergebenchError, UnknownNameError, on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pydantic import BaseModel
 
-    from mergebench.configuration import PointConfig, SuiteConfig, ZooConfig
+    from mergebench.configuration import PointConfig, SuiteConfig, TaskConfig, ZooConfig
     from mergebench.suites.variant import Variant
 
 
@@ -164,8 +164,24 @@ def _zoo(name: str) -> list[str]:
         f"  encoder  {zoo.encoder or 'as the base says'}{run}",
         *(f"  {field:<8} {value}" for field in ("weights", "base", "experts", "text") if (value := _place(zoo, field))),
         f"  tasks    {' '.join(zoo.tasks)}",
+        *(f"  {_data(task, fields, name)}" for task, fields in zoo.described.items()),
         *(f"  {fact:<8} {text}" for fact, text in _code(zoo).items()),
     ]
+
+
+def _data(task: str, fields: "TaskConfig", zoo: str) -> str:
+    """What a described task's data come to, or why nobody can tell; nothing is fetched for it."""
+
+    from mergebench.catalogue import registry
+    from mergebench.data.described import make_task
+    from mergebench.data.task import Place
+
+    folder = registry.config_file("zoos", zoo).absolute().parent
+    try:
+        # Of whatever size they are: classes and splits are the same.
+        return make_task(task, fields, folder).at(Place(1, download=False, allow_duplicates=True)).told
+    except MergebenchError as error:
+        return str(error)
 
 
 def _place(zoo: "ZooConfig", field: str) -> str:

@@ -13,7 +13,11 @@ def show_plan(plan: Plan, store: ResultStore) -> None:
         plan: checked in full, weights and images included.
         store: where results would be; it is read, not written.
     """
-    todo = [cell for cell in plan.cells if store.finished(cell.key) is None]
+    found = [(cell, *store.look(cell.key)) for cell in plan.cells]
+    for _, _, fault in found:
+        if fault:
+            say(f"{fault}; it would be measured again")
+    todo = [cell for cell, result, _ in found if result is None]
     say(headline(plan, todo))
     for sentence in (*plan.code, *plan.left_out):
         say(f"  {sentence}")

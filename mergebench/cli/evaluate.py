@@ -36,13 +36,15 @@ def execute(config: Namespace) -> int:
     if config.json:
         check_writable(config.json)
     set_threads(config.threads)
-    bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root)
+    bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root, allow_duplicates=config.allow_duplicates)
     who = f"the checkpoint ({config.checkpoint})"
     state = formats.as_timm(formats.open_weights(Path(config.checkpoint)), who)
     bench.zoo.check(state, who)
     variant = one_variant(bench, config.only)
     check_set_aside(who, state, variant.evaluate, bench.zoo.task)
     bench.check_heads(variant)
+    for line in bench.zoo.told(variant.evaluate):
+        say(line)
     device = resolve_device(config.device)
     executor = Executor(bench, device, precision=config.precision, devices=config.devices)
     outcome, _ = executor.evaluate(dict(state), variant.evaluate, corruption=variant.corruption)
@@ -52,6 +54,8 @@ def execute(config: Namespace) -> int:
     say(f"{'average':<20} {100 * average:5.1f} %")
     if config.json:
         counts = {t: {"correct": s.correct, "total": s.total} for t, s in outcome.scores.items()}
+        noted = bench.zoo.duplicates(variant.evaluate)
+        found = {"average": average, "tasks": counts} | ({"duplicates": noted} if noted else {})
         with writing(config.json) as temporary:
-            temporary.write_text(json.dumps({"average": average, "tasks": counts}, indent=1) + "\n")
+            temporary.write_text(json.dumps(found, indent=1) + "\n")
     return 0

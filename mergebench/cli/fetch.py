@@ -25,7 +25,7 @@ def execute(config: Namespace) -> int:
     from mergebench.suites.variant import select
     from mergebench.weights.hub import HubError
 
-    bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root)
+    bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root, allow_duplicates=config.allow_duplicates)
     variants = select(bench.variants, wanted_variants(config.only))
     zoo, images = bench.zoo, not config.weights_only
     zoo.base  # noqa: B018 (it is checked as it is read)

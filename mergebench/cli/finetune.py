@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from mergebench.cli.description import add_description_options, description
 from mergebench.cli.options import add_device_options, check_output
 from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError
@@ -36,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--base", type=str | None, default=None, help="with --data: a checkpoint, or a registered zoo")
     parser.add_argument("--encoder", type=str | None, default=None, help="with --base, if its files do not say it")
     parser.add_argument("--head", type=str | None, default=None, help="with --data: the task's classifier")
-    parser.add_argument("--templates", nargs="+", type=str, default=[], help="with --data: prompts, {} for the class")
+    add_description_options(parser)
     parser.add_argument("--steps", type=PositiveInt, default=1000, help="optimiser steps")
     parser.add_argument("--batch-size", type=PositiveInt, default=64, help="images per step, of all tasks together")
     parser.add_argument("--learning-rate", type=PositiveFloat, default=1e-4, help="AdamW's peak rate")
@@ -87,19 +88,28 @@ def execute(config: Namespace) -> int:
     asked |= {"devices": where["devices"], "checkpoint_dir": checkpoints}
     check_settings(zoo.make_empty_encoder(), len(tasks), **asked)  # before images are decoded, or a head is fitted
     check_set_aside("the base", zoo.base, tasks, zoo.task)
+    for line in zoo.told(tasks):
+        say(line)
     splits = {task: load_split(zoo.task(task), "train") for task in tasks}
     recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": zoo.encoder.recipe}
     recipe |= inherited([zoo.base], map(zoo.task, tasks))
-    if config.data:
+    if config.data or config.describe:
         (task,) = tasks
         head, kind = own_head(zoo, task, splits[task], device, checkpoints)
         card = zoo.task(task).card
-        recipe |= {"head": kind, "classes": list(card.classes), "images": dict(card.splits), "data": config.data}
+        recipe |= {
+            "head": kind,
+            "classes": list(card.classes),
+            "images": dict(card.splits),
+            "data": zoo.config.described[task].data,
+        }
         heads = {task: head}
     else:
         heads = {task: zoo.head(task) for task in tasks}
     for task, head in heads.items():
         check_set_aside(f"the head of task {task!r}", head, [task], zoo.task, own=task)
+    shared = zoo.duplicates(tasks)
+    recipe |= {"duplicates": shared} if shared else {}
     with Steps("finetune") as steps:
         state = finetune(
             zoo.make_encoder(),
@@ -149,19 +159,22 @@ def _zoo(config: Namespace) -> "Zoo":
     from mergebench.training.own import own_zoo
     from mergebench.zoo.zoo import Zoo
 
-    if config.data is None:
-        own = next((option for option in ("base", "encoder", "head", "templates") if config[option]), None)
-        if own:
-            raise MergebenchError(f"--{own} goes with --data, the images of a task of one's own")
-        return Zoo(config.zoo or "tiny", config.zoo_root)
+    described = description(config)
+    if config.data is None and "data" not in described:
+        own = next((option for option in ("base", "encoder", "head") if config[option]), None)
+        if own or described:
+            said = own or next(iter(described))
+            raise MergebenchError(f"--{said} goes with --data, the images of a task of one's own")
+        return Zoo(config.zoo or "tiny", config.zoo_root, allow_duplicates=config.allow_duplicates)
     if config.base is None or config.zoo is not None or len(config.task) > 1:
         raise MergebenchError("--data: give one name as --task, and in place of --zoo what to start from as --base")
     return own_zoo(
         config.task[0],
-        config.data,
+        config.data or described["data"],
         config.base,
         head=config.head,
         encoder=config.encoder,
-        templates=config.templates,
+        described=described,
         root=config.zoo_root,
+        allow_duplicates=config.allow_duplicates,
     )

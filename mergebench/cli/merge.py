@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 
+from mergebench.cli.merge_target import Target
 from mergebench.cli.options import (
     DEFAULT_SUITE,
     add_device_options,
     add_suite_options,
     add_trust_option,
     check_output,
+    encoder_options,
     one_variant,
 )
 from mergebench.cli.saying import say
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +34,7 @@ FORMATS = Literal["timm", "hf", "open_clip"]
 def add_arguments(parser: ArgumentParser) -> None:
     """What `merge` takes."""
     parser.add_argument("--method", type=str, required=True, help="a method's name, or FILE.py:FUNCTION")
-    parser.add_argument("--output", type=str, required=True, help="the merged checkpoint (.safetensors)")
+    parser.add_argument("--output", type=str, required=True, help="the merged checkpoint (.safetensors), or a folder")
     parser.add_argument("--base", type=str | None, default=None, help="the pre-trained checkpoint")
     parser.add_argument(
         "--experts",
@@ -55,7 +57,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--encoder", type=str | None, default=None, help="a name in timm, or MODULE:FUNCTION, if the files do not say"
     )
-    parser.add_argument("--format", type=FORMATS, default="timm", help="whose names the merged checkpoint bears")
+    parser.add_argument(
+        "--encoder-options", nargs="+", type=str, default=[], help="of a name in timm, as NAME=VALUE: img_size=84"
+    )
+    parser.add_argument(
+        "--format",
+        type=FORMATS,
+        default="timm",
+        help="whose names the merged checkpoint bears; in a folder (or named as there) its configuration lies beside "
+        "it, and a CLIP that came in whole goes out whole",
+    )
     add_suite_options(parser)
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as NAME=VALUE")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of everything random")
@@ -110,7 +121,8 @@ def execute(config: Namespace) -> int:
     from mergebench.weights.states import save_state
 
     experts = named_files(config.experts)
-    check_output(config.output, (config.base, *experts.values()))
+    target = Target.of(config.output, config.format)
+    check_output(target.file, (config.base, *experts.values()))
     card = registry.method(config.method)
     given = hyperparameters.parse_assignments(config.set)
     set_threads(config.threads)
@@ -118,10 +130,11 @@ def execute(config: Namespace) -> int:
     merge = _own if config.base and not (config.suite or config.zoo or config.only) else _of_suite
     start = time.perf_counter()
     with Steps(f"merge {card.name}") as steps:
-        state, recipe, told = merge(config, experts, card, given, device, steps)
+        state, recipe, told = merge(config, experts, card, given, device, target, steps)
     recipe |= {"format": config.format, "mergebench": environment(device).packages["mergebench"]}
-    written = formats.from_timm(state, config.format)
-    save_state(written, config.output, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
+    written = formats.from_timm(state, config.format, target.companions.others)
+    target.write_files()
+    save_state(written, target.file, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
     for sentence in told:
         say(sentence)
     seconds = time.perf_counter() - start
@@ -138,12 +151,15 @@ def _own(
     card: "MethodCard",
     given: "Mapping[str, Any]",
     device: str,
-    tell: "Tell",
+    target: Target,
+    progress: "Tell",
 ) -> Made:
     """Files of one's own."""
     from mergebench.running.own_merge import OwnModels, merge_own
     from mergebench.weights import formats
 
+    if config.allow_duplicates:
+        raise MergebenchError("--allow-duplicates goes with a suite, whose tasks have splits; leave it out")
     if not experts:
         raise MergebenchError("--base: name what is to be merged into it, --experts FILE FILE")
     models = OwnModels(
@@ -153,9 +169,11 @@ def _own(
         of_experts(config.heads, list(experts), "--heads"),
         config.encoder,
         config.zoo_root,
+        encoder_options(config.encoder, config.encoder_options),
     )
     formats.check_format(models.base_state, config.format)  # before the work, not after it
-    made = merge_own(card, models, given, config.seed, device, tell)
+    target.prepare(models.encoder, models.base_state)
+    made = merge_own(card, models, given, config.seed, device, progress)
     return made.state, made.recipe, made.told
 
 
@@ -165,7 +183,8 @@ def _of_suite(
     card: "MethodCard",
     given: "Mapping[str, Any]",
     device: str,
-    tell: "Tell",
+    target: Target,
+    progress: "Tell",
 ) -> Made:
     """A suite's experts, or files in their place."""
     from mergebench.catalogue import discovery, registry
@@ -178,17 +197,32 @@ def _of_suite(
     from mergebench.weights import formats
     from mergebench.weights.states import digest
 
-    for option in ("calibration", "heads", "encoder"):
+    for option in ("calibration", "heads", "encoder", "encoder_options"):
         if config[option]:
-            raise MergebenchError(f"--{option} goes with --base and --experts, and not with a suite, which has its own")
-    bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root, config.base, experts or None)
+            raise MergebenchError(
+                f"--{option.replace('_', '-')} goes with --base and --experts, and not with a suite, which has its own"
+            )
+    bench = Bench(
+        config.suite or DEFAULT_SUITE,
+        config.zoo,
+        config.zoo_root,
+        config.base,
+        experts or None,
+        allow_duplicates=config.allow_duplicates,
+    )
     check_methods(bench.method_files(), config.allow_code)
     variant = one_variant(bench, config.only)
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])
     formats.check_format(bench.zoo.base, config.format)
-    noted = bench.noted(variant, registry.needs_of(card, resolved))
-    outcome = Executor(bench, device, tell=tell).merge(Recipe(card, function, resolved, config.seed), variant)
+    target.prepare(bench.zoo.encoder, bench.zoo.base)
+    needs = registry.needs_of(card, resolved)
+    for sentence in bench.odd_experts([variant]):
+        tell(sentence)
+    if needs.heads:
+        bench.check_heads(variant)
+    noted = bench.noted(variant, needs)
+    outcome = Executor(bench, device, tell=progress).merge(Recipe(card, function, resolved, config.seed), variant)
     if isinstance(outcome.states, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
     recipe = {
@@ -205,4 +239,4 @@ def _of_suite(
     }
     for split in sorted({name.rpartition("/")[2] for name in outcome.drawn}):
         recipe["images"] |= bench.given(variant, split)
-    return outcome.states, recipe | noted, ()
+    return outcome.states, recipe | noted, ()  # as `run` measures it

@@ -1,7 +1,7 @@
 """Options that several verbs share."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
@@ -29,6 +29,16 @@ def add_suite_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--zoo", type=str | None, default=None, help="in place of the suite's zoo")
     parser.add_argument("--zoo-root", type=str | None, default=None, help="folder that replaces the zoo's weights")
+    add_duplicates_option(parser)
+
+
+def add_duplicates_option(parser: ArgumentParser) -> None:
+    """Whether a task's splits may share images."""
+    parser.add_argument(
+        "--allow-duplicates",
+        action="store_true",
+        help="let one and the same image be in several splits of a task, or classes; results note it",
+    )
 
 
 def wanted_variants(items: list[str]) -> dict[str, list[str]]:
@@ -55,6 +65,19 @@ def one_variant(bench: "Bench", items: list[str]) -> "Variant":
     from mergebench.suites.variant import select_one
 
     return select_one(bench.variants, wanted_variants(items), bench.name)
+
+
+def encoder_options(encoder: str | None, items: list[str]) -> "dict[str, Any]":
+    """`["img_size=84"]` -> {"img_size": 84}, of a name in timm.
+
+    Raises:
+        MergebenchError: an item without `=`, or options of no named encoder.
+    """
+    from mergebench.merging.hyperparameters import parse_assignments
+
+    if items and not encoder:
+        raise MergebenchError(f"--encoder-options {' '.join(items)}: name whose options they are, --encoder")
+    return parse_assignments(items)
 
 
 def check_output(path: "str | Path", inputs: "Iterable[str | None]" = ()) -> None:

@@ -54,6 +54,10 @@ class ProgressObserver(Observer):
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._progress.stop()
 
+    def tell(self, sentence: str) -> None:
+        """A line for a result that is no result."""
+        tell(self.console, sentence)
+
     def start(self, plan: Plan, todo: list[Cell]) -> None:
         """Size the bar by what is left to do: per cell, one step for merging and one for every task."""
         tell(self.console, headline(plan, todo))
@@ -89,7 +93,7 @@ class ProgressObserver(Observer):
             self._done += _steps(cell)
             self._progress.update(self._bar, completed=self._done)
         if result.status == "failed":
-            tell(self.console, f"  {name:<28} failed: {result.error}")
+            tell(self.console, f"  {name:<28} failed: {result.failure}")
         else:
             cost = (
                 "reused"

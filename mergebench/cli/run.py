@@ -1,5 +1,6 @@
 """`mergebench run`: plan, run what is not done, show and write the leaderboard."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -61,18 +62,18 @@ def execute(config: Namespace) -> int:
     from mergebench.cli.dry_run import show_plan
     from mergebench.cli.progress import ProgressObserver
     from mergebench.cli.showing import show_leaderboard
+    from mergebench.data.content import nothing_kept
     from mergebench.leaderboard.notes import failure
     from mergebench.measuring.measure import set_threads
     from mergebench.measuring.results import ResultStore
     from mergebench.running.plan import RunRequest, make_plan
     from mergebench.running.runner import run
-    from mergebench.weights.states import check_writable
 
     if not (config.methods or config.study):
         raise MergebenchError("--methods: say which, as --methods all; only a study brings its own")
     store = ResultStore(config.out)
     set_threads(config.threads)
-    with ProgressObserver() as observer:
+    with ProgressObserver() as observer, nothing_kept() if config.dry_run else nullcontext():
         plan = make_plan(
             RunRequest(
                 methods=config.methods,
@@ -88,12 +89,14 @@ def execute(config: Namespace) -> int:
                 devices=config.devices,
                 download=not config.dry_run,
                 allow_code=config.allow_code,
+                allow_duplicates=config.allow_duplicates,
             )
         )
+        for line in plan.bench.zoo.told({t for c in plan.cells for t in (*c.variant.merged, *c.variant.evaluate)}):
+            say(line)
         if config.dry_run:
             show_plan(plan, store)
             return 0
-        check_writable(store.out / "cells" / "any")
         summary = run(plan, store, observer, config.timeout)
     computed = len(summary.results) - summary.reused
     say(f"{computed} cells computed, {summary.reused} reused, in {summary.seconds:.1f} s")

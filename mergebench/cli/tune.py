@@ -60,6 +60,7 @@ def execute(config: Namespace) -> int:
         device=config.device,
         timeout=config.timeout,
         allow_code=config.allow_code,
+        allow_duplicates=config.allow_duplicates,
     )
     with SearchProgress() as observer:
         summary = tune(request, store, observer)

@@ -23,7 +23,7 @@ from mergebench.conformance.candidate import (
     tensors,
 )
 from mergebench.conformance.miniature import Inputs
-from mergebench.errors import MergebenchError, MethodError
+from mergebench.errors import MergebenchError, MethodError, in_words
 from mergebench.merging.contract import PerTask
 from mergebench.merging.method import Needs
 from mergebench.tuning.space import make_space
@@ -95,14 +95,17 @@ def check(candidate: Candidate) -> Iterator[Finding]:
         except DoesNotApply as reason:
             yield Finding(promise.title, "-", str(reason))
         # Whatever a method raises is what is looked for; so is its leaving the process.
-        except (Exception, SystemExit) as error:  # noqa: BLE001
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001
             yield Finding(promise.title, "FAIL", _one_line(error, candidate))
 
 
 def _one_line(error: BaseException, candidate: Candidate) -> str:
     """What went wrong; for a mistake of the method's own, with its type and its place in the method's file."""
     card = candidate.card
-    said = textwrap.shorten(str(error).removeprefix(f"method {card.name!r}: "), 300)
+    text = in_words(error).removeprefix(f"{type(error).__name__}: ")
+    said = textwrap.shorten(text.removeprefix(f"method {card.name!r}: "), 300)
     if isinstance(error, (Broken, MergebenchError)):
         return said
     places = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == card.path]
@@ -114,9 +117,9 @@ def _under(candidate: Candidate, condition: str) -> Iterator[None]:
     """Says under which condition it was that something went wrong in the block."""
     try:
         yield
-    except DoesNotApply:
+    except (DoesNotApply, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001
+    except BaseException as error:  # noqa: BLE001
         raise Broken(f"{condition}: {_one_line(error, candidate)}") from error
 
 

@@ -2,37 +2,50 @@
 
 import csv
 import re
+import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 from mergebench.data import splits
+from mergebench.data.labels import check_number, normal
 from mergebench.data.source import Found, Part, Source, identity_of, open_image
 from mergebench.errors import MergebenchError
 
+SUFFIXES = (".csv", ".tsv")
 SPLIT = "split"  # the column that says which split an image is in; without it, all are train
 
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
-def find(path: Path, image: str, label: str) -> Found:
+
+def find(path: Path, image: str, label: str, split: str | None = None) -> Found:
     """A CSV file's images.
 
     Args:
-        path: the file; paths in it are relative to its folder.
-        image, label: names of the columns.
+        path: the file; paths in it are relative to its folder. Cells are separated by what the header is separated by:
+            commas, semicolons or tabs.
+        image, label: names of the columns; blanks around a header's names do not count.
+        split: that of the column that says the split; empty: none does. None: one that is called `split` in any case,
+            if there is one.
 
     Raises:
-        MergebenchError: it cannot be read, lacks a column, or names an image that is not there.
+        MergebenchError: it cannot be read, lacks a column, has cells beyond its header or a column that may say the
+            split and is not named, or names an image that is not there.
     """
+    written, lines = _read(path, (image, label, *([split] if split else [])))
+    columns = [name.strip() for name in written]
+    place = _split_column(path, columns, lines, (image, label), split)
+    pictures, spellings = columns.index(image.strip()), columns.index(label.strip())
     rows: dict[str, list[tuple[Path, str]]] = {}
-    for line, fields in enumerate(_rows(path, (image, label)), start=2):
-        file = path.parent / fields[image]
-        if not file.is_file():
-            raise MergebenchError(f"{path}, line {line}: no image at {file}")
-        rows.setdefault((fields.get(SPLIT) or "").strip() or "train", []).append((file, fields[label].strip()))
+    for line, cells in lines:
+        bare = not all(len(cells) > p and cells[p].strip() for p in (pictures, spellings))
+        if bare:
+            raise MergebenchError(f"{path}, line {line}: an image and a label are needed")
+        name = cells[place].strip() if place is not None and len(cells) > place else ""
+        rows.setdefault(name or "train", []).append((_image(path, line, cells[pictures]), normal(cells[spellings])))
     if not rows:
         raise MergebenchError(f"{path} names no images")
     spelt = sorted({label for part in rows.values() for _, label in part})
-    # Labels that are all numbers are ids, not names.
-    names = None if all(re.fullmatch(r"-?\d+", label) for label in spelt) else tuple(spelt)
-    ids = {label: int(label) if names is None else place for place, label in enumerate(spelt)}
+    ids, names = _ids(path, spelt)
 
     def part(entries: list[tuple[Path, str]]) -> Part:
         import numpy as np
@@ -41,6 +54,7 @@ def find(path: Path, image: str, label: str) -> Found:
             np.array([ids[label] for _, label in entries], dtype=np.int64),
             lambda index: open_image(entries[index][0]),
             lambda index: str(entries[index][0]),
+            lambda index: entries[index][0],
         )
 
     def read(asked: set[str]) -> Source:
@@ -53,21 +67,108 @@ def find(path: Path, image: str, label: str) -> Found:
         return Source({split: part(some) for split, some in entries.items() if split in asked}, names)
 
     files = {path, *(file for part in rows.values() for file, _ in part)}
-    return Found(identity_of(path.parent, files), read, splits=tuple(rows))
+    unused = [name for place_, name in enumerate(columns) if place_ not in (pictures, spellings, place)]
+    # What the first version of this reader read otherwise: names in another spelling, or another column of splits.
+    taken = written.index(SPLIT) if SPLIT in written else None
+    same = (
+        {image, label} <= set(written)
+        and place == taken
+        and all(cells[spellings].strip() == normal(cells[spellings]) for _, cells in lines)
+    )
+    identity = identity_of(path.parent, files) + ("" if same else "|2")
+    told = (f"columns {', '.join(map(repr, unused))}",) if unused else ()
+    return Found(identity, read, splits=tuple(rows), passed_over=told)
 
 
-def _rows(path: Path, columns: tuple[str, str]) -> list[dict[str, str]]:
+def _read(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """A file's header, and its lines of cells with their numbers."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            rows = list(reader)
-            there = reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            first = file.readline()
+            file.seek(0)
+            separator = _separator(path, first, wanted)
+            reader = csv.reader(file, strict=True, delimiter=separator)
+            written = next(reader, [])
+            header = [name.strip() for name in written]
+            lines = [(reader.line_num, cells) for cells in reader if cells]
+    except UnicodeDecodeError as error:
+        raise MergebenchError(
+            f"cannot read {path}: it is not UTF-8 (byte {error.object[error.start]:#x}); save it as UTF-8"
+        ) from None
+    except (OSError, csv.Error) as error:
         raise MergebenchError(f"cannot read {path}: {error}") from None
-    lacking = next((column for column in columns if column not in there), None)
+    lacking = next((column for column in wanted if column.strip() not in header), None)
     if lacking is not None:
-        raise MergebenchError(f"{path} has no column {lacking!r}; there are: {', '.join(there)} (see `image`, `label`)")
-    bare = next((line for line, row in enumerate(rows, 2) if not all((row[c] or "").strip() for c in columns)), None)
-    if bare is not None:
-        raise MergebenchError(f"{path}, line {bare}: an image and a label are needed")
-    return rows
+        raise MergebenchError(
+            f"{path} has no column {lacking!r}; there are: {', '.join(header)} (see `image`, `label`)"
+        )
+    twice = next((column.strip() for column in (*wanted, SPLIT) if header.count(column.strip()) > 1), None)
+    if twice is not None:
+        raise MergebenchError(f"{path} has two columns {twice!r}; remove or rename one")
+    long = next(((line, cells) for line, cells in lines if any(map(str.strip, cells[len(header) :]))), None)
+    if long is not None:
+        raise MergebenchError(
+            f"{path}, line {long[0]}: {len(long[1])} cells, but the header has {len(header)}; put cells that hold the "
+            'separator into "quotes"'
+        )
+    return written, lines
+
+
+def _separator(path: Path, first: str, wanted: Sequence[str]) -> str:
+    """What separates a file's cells: that by which its header holds the columns."""
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    for separator in _SEPARATORS:
+        names = [name.strip().strip('"') for name in first.strip().split(separator)]
+        if {column.strip() for column in wanted} <= set(names):
+            return separator
+    return ","
+
+
+def _split_column(
+    path: Path,
+    columns: Sequence[str],
+    lines: Sequence[tuple[int, list[str]]],
+    known: Sequence[str],
+    split: str | None,
+) -> int | None:
+    """Where the split is said; a column that may say it and is not named is refused."""
+    if split is not None:
+        return columns.index(split.strip()) if split else None
+    others = [place for place, name in enumerate(columns) if name not in {column.strip() for column in known}]
+    named = [place for place in others if columns[place].lower() == SPLIT]
+    if len(named) > 1:
+        raise MergebenchError(f"{path} has two columns {SPLIT!r}; remove or rename one")
+    if named:
+        return named[0]
+    for place in others:
+        values = {cells[place].strip() for _, cells in lines if len(cells) > place} - {""}
+        if splits.look_like(values) or (splits.looks_like(columns[place]) and len(values) > 1):
+            told = ", ".join(sorted(values)[:3])
+            raise MergebenchError(
+                f"{path}: column {columns[place]!r} looks like a split ({told}); name it (`split: {columns[place]}`), "
+                "or say that none does (`split: ''`)"
+            )
+    return None
+
+
+def _image(path: Path, line: int, cell: str) -> Path:
+    """The file that a cell names, however its file system composes the letters."""
+    for name in dict.fromkeys((cell, cell.strip())):
+        for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
+            if (path.parent / form).is_file():
+                return path.parent / form
+    raise MergebenchError(f"{path}, line {line}: no image at {path.parent / cell}")
+
+
+def _ids(path: Path, spelt: Sequence[str]) -> tuple[dict[str, int], tuple[str, ...] | None]:
+    """The id of each label, and the labels' names: labels that are all whole numbers are ids, not names."""
+    if not all(re.fullmatch(r"-?\d+", label) for label in spelt):
+        values: dict[float, str] = {}
+        for label in spelt:
+            if re.fullmatch(r"-?\d+(\.0*)?", label) and (other := values.setdefault(float(label), label)) != label:
+                raise MergebenchError(f"{path}: labels {other!r} and {label!r} are one number; write it in one way")
+        return {label: place for place, label in enumerate(spelt)}, tuple(spelt)
+    for label in spelt:
+        check_number(int(label[:20]))
+    return {label: int(label) for label in spelt}, None

@@ -2,17 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mergebench.configuration import TaskConfig
 from mergebench.data import labels, preprocessing, splits
-from mergebench.data.source import Found, Source
 from mergebench.data.task import SPLITS, ImageTable, Place, Task, TaskCard
 from mergebench.errors import MergebenchError, retold
+
+if TYPE_CHECKING:
+    from mergebench.data.source import Found, Part, Source
 
 
 def make_task(name: str, config: TaskConfig, folder: Path) -> Task:
@@ -81,13 +84,18 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
         with _named(card.name):
             return opened().table(split, place.image_size)
 
-    if not (card.splits.keys() == set(SPLITS) and card.classes):
+    local = finding.is_local(config, folder)
+    whole = card.splits.keys() == set(SPLITS) and bool(card.classes)
+    if not whole:
         with _named(card.name):
             images = opened()
             card = replace(card, classes=images.classes, splits=splits.sizes(images.counts))
+    look = local or not whole  # what is fetched, and whose card says all, is not read to be planned with
     with _named(card.name):
         carved = "test" not in (stated or opened().counts)
         _check_passed_over(config, found, asked, stated=stated is not None, carved=carved)
+        renumbered = opened().renumbered if look else labels.numbered(config.classes, config.labels)
+        deep = look and preprocessing.DEPTH in opened().doubts()
     # The labels' map and the splits are functions of these, so they need not be read for it.
     identity = {
         "versions": [preprocessing.VERSION, splits.VERSION, labels.VERSION],
@@ -97,11 +105,58 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
             include={"data", "subset", "image", "label", "splits", "counts", "classes", "labels"}
         ),
     }
+    # What did not exist, or was read otherwise, when the first keys were made; all other keys stay what they were.
+    added = {"split": config.split, "alpha": config.alpha.replace("dropped", ""), "numbers": renumbered}
+    added |= {"deep": deep and config.white is None}
+    added |= {"white": None if config.white == preprocessing.CLIPPED else config.white}
+    identity |= {name: value for name, value in added.items() if value or (name == "split" and value is not None)}
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    return Task(card, load, fingerprint, at=partial(_placed, card, config, folder), origin=found.origin, carved=carved)
+    allowed = place.allow_duplicates or config.allow_duplicates
+    with _named(card.name):
+        shared = _shared(fingerprint, opened, place, allowed) if local else ""
+    told = (*found.passed_over, *(opened().passed_over if look else ()))
+    if deep:
+        white = preprocessing.DEEP if config.white is None else config.white
+        told = (*told, f"what 8 bits cannot hold, as images have more ({white:g} is white: see `white`)")
+    known = {
+        name.lower()
+        for name in splits.roles(config.splits, stated and config.counts or opened().source_splits).values()
+    }
+    unused = [name for name in found.splits if name.lower() not in known]
+    told = (*told, *([f"splits {', '.join(map(repr, unused))}"] if unused else []))
+    return Task(
+        card,
+        load,
+        fingerprint,
+        at=partial(_placed, card, config, folder),
+        origin=found.origin,
+        carved=carved,
+        passed_over=told,
+        duplicates=shared and f"allowed: {shared}",
+    )
 
 
-def _check_passed_over(config: TaskConfig, found: Found, asked: set[str], *, stated: bool, carved: bool) -> None:
+def _shared(key: str, opened: Callable[[], "_Images"], place: Place, allowed: bool) -> str:
+    """What the splits share, where that is allowed.
+
+    Raises:
+        MergebenchError: they share something, and it is not.
+    """
+    from mergebench.data import duplicates
+
+    found = duplicates.remembered(key, None, write=False)
+    if found is None:
+        images = opened()
+        parts = {split: images.part(split) for split in SPLITS}
+        found = duplicates.remembered(key, parts, write=place.download)
+    if found and not allowed:
+        raise MergebenchError(
+            f"{found}; remove all but one of each, or allow it (--allow-duplicates, `allow_duplicates: true`)"
+        )
+    return found
+
+
+def _check_passed_over(config: TaskConfig, found: "Found", asked: set[str], *, stated: bool, carved: bool) -> None:
     """No split that may hold the test images is there and not taken."""
     if stated:
         left_out = splits.left_out(config.splits, config.counts, found.splits)
@@ -117,10 +172,13 @@ def _check_passed_over(config: TaskConfig, found: Found, asked: set[str], *, sta
         )
 
 
+PEEKED = 20  # classes
+
+
 class _Images:
     """A source that has been read: held to the description, its labels in the card's order."""
 
-    def __init__(self, config: TaskConfig, source: Source) -> None:
+    def __init__(self, config: TaskConfig, source: "Source") -> None:
         import numpy as np
 
         for split, expected in config.counts.items():
@@ -132,12 +190,16 @@ class _Images:
                     f"split {split!r} has {count:,} images, but its card says {expected:,}; get all of it, or another "
                     "version, or correct `counts`"
                 )
+        self._config, self.source_splits = config, set(source.parts)
         self._parts = {role: source.parts[name] for role, name in splits.roles(config.splits, source.parts).items()}
         self.counts = {role: len(part.labels) for role, part in self._parts.items()}
         used = {role: np.unique(part.labels) for role, part in self._parts.items()}
         occurring = np.unique(np.concatenate(list(used.values()))).tolist()
         self.classes = tuple(config.classes) or _classes(source, occurring)
         self._ids = labels.order(source.names, occurring, self.classes, config.labels)
+        # The first version made a class of every number up to the largest, and knew no other order.
+        counted = source.names is None and not config.classes and occurring != list(range(len(occurring)))
+        self.renumbered = counted or labels.renumbered(source.names, occurring, self.classes, config.labels)
         if len(self.classes) < 2:
             raise MergebenchError(f"{len(self.classes)} class ({', '.join(self.classes)}); to classify takes two")
         for role, ids in used.items():
@@ -146,19 +208,45 @@ class _Images:
                 raise MergebenchError(
                     f"class {self.classes[self._ids[stranger]]!r} is in its {role} split, but not in train"
                 )
+        words = source.names is None and config.labels and not labels.numbers((), config.labels)
+        told = "`labels`, for the data's are bare numbers: they are taken in the order of the classes"
+        self.passed_over = (told,) if words else ()
+
+    def doubts(self) -> set[str]:
+        """What the first image of each class (of twenty) is beside 8-bit RGB.
+
+        Raises:
+            MergebenchError: it can be seen in two ways, and nothing is said of that.
+        """
+        import numpy as np
+
+        part = self._parts["train"]
+        found = set()
+        for row in np.unique(part.labels, return_index=True)[1][:PEEKED].tolist():
+            try:
+                image = part.image(row)
+                doubt = preprocessing.in_doubt(image)
+            except Exception:  # noqa: BLE001, S112 (told when it is to be decoded)
+                continue
+            if doubt:
+                part.table(1, self._config.alpha, self._config.white).image(row)
+                found.add(doubt)
+        return found
+
+    def part(self, split: str) -> "Part":
+        """One of this project's splits, as the source has it."""
+        role, indices = splits.share(self.counts, split)
+        return self._parts[role].taken(indices)
 
     def table(self, split: str, size: int) -> ImageTable:
         """One of this project's splits, its images still encoded."""
-        role, indices = splits.share(self.counts, split)
-        table = self._parts[role].taken(indices).table(size)
+        table = self.part(split).table(size, self._config.alpha, self._config.white)
         return replace(table, labels=self._ids[table.labels])
 
 
-def _classes(source: Source, occurring: list[int]) -> tuple[str, ...]:
-    """The data's own names of its classes; where they have none, the numbers."""
-    if source.names is not None:
-        return source.names
-    return tuple(str(number) for number in range(max(occurring, default=-1) + 1))
+def _classes(source: "Source", occurring: list[int]) -> tuple[str, ...]:
+    """The data's own names of its classes; where they have none, the numbers that occur."""
+    return source.names if source.names is not None else tuple(map(str, occurring))
 
 
 @contextmanager

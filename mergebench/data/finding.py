@@ -1,5 +1,6 @@
 """Which kind of source a description means, and where it is."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,15 +28,19 @@ def find(config: TaskConfig, folder: Path, place: Place, asked: set[str], *, alo
         MergebenchError: it is not there, or is nothing of the kind.
     """
     path = folder / config.data
-    columns = {"image": config.image, "label": config.label}
     if config.data.startswith(TORCHVISION):
+        _check_unused(config, "torchvision's data sets", "image", "label", "split")
         return torchvision_sets.find(config.data.removeprefix(TORCHVISION), config.subset, place)
-    if path.suffix.lower() == ".csv":
-        return csv_file.find(path, **columns)
+    if path.suffix.lower() in csv_file.SUFFIXES and not path.is_dir():
+        _check_unused(config, "a .csv file", "subset")
+        return csv_file.find(path, config.image, config.label, config.split)
     if path.is_dir():
         if tables.is_table(path):
-            return tables.find(path, asked, config.subset, **columns)
-        return folders.find(path, asked)
+            _check_unused(config, "tables, which have a file for each split", "split")
+            return tables.find(path, asked, config.subset, config.image, config.label)
+        _check_unused(config, "folders of images", "subset", "image", "label", "split")
+        others = (name for names in config.labels for name in ([names] if isinstance(names, str) else names))
+        return folders.find(path, asked, [*config.classes, *others])
     if is_location(config.data):
         try:
             return _on_the_hub(config, asked, place, alone)
@@ -49,11 +54,48 @@ def find(config: TaskConfig, folder: Path, place: Place, asked: set[str], *, alo
     )
 
 
+def is_local(config: TaskConfig, folder: Path) -> bool:
+    """Whether a description's data are files on this disk that nobody publishes with splits of their own."""
+    path = folder / config.data
+    return not config.data.startswith(TORCHVISION) and (path.is_dir() or path.suffix.lower() in csv_file.SUFFIXES)
+
+
+def _check_unused(config: TaskConfig, kind: str, *fields: str) -> None:
+    """Refuses fields of a description that say nothing of this kind of data."""
+    default = TaskConfig(data=config.data)
+    unused = next((field for field in fields if getattr(config, field) != getattr(default, field)), None)
+    if unused is not None:
+        raise MergebenchError(f"`{unused}` ({getattr(config, unused)!r}) says nothing of {kind}; leave it out")
+
+
 def _on_the_hub(config: TaskConfig, asked: set[str], place: Place, alone: bool) -> Found:
+    _check_unused(config, "tables, which have a file for each split", "split")
     hub = Hub(place.root, place.download)
     root = hub.folder(config.data, tables.patterns(asked if alone else (), config.subset), kind="dataset")
     commit = hub.revision(config.data, kind="dataset")
-    origin = f"{config.data.partition('@')[0]}@{commit}" if commit else ""
+    name, _, revision = config.data.partition("@")
+    origin = f"{name}@{commit}" if commit else ""
+    if not tables.is_table(root) and (files := hub.names(config.data, kind="dataset")):
+        told = f"; {place.root} has but one revision of it, and not {revision}" if revision and place.root else ""
+        raise MergebenchError(_without_tables(name, files) + told)
     found = tables.find(root, asked, config.subset, config.image, config.label, identity=origin)
+    told = found.passed_over
+    if revision and place.root is not None:
+        told = (*told, f"revision {revision!r}, for {place.root} has but one of {name}")
     # What else lies there may have been fetched for another description, which must not change what this one means.
-    return replace(found, origin=origin, splits=() if alone else found.splits)
+    return replace(found, origin=origin, splits=() if alone else found.splits, passed_over=told)
+
+
+def _without_tables(name: str, files: Collection[str]) -> str:
+    """What is to be done about a data set on the hub that has no parquet or arrow files."""
+    fetch = f"hf download --repo-type dataset {name} --local-dir FOLDER"
+    kinds = {Path(file).suffix.lower() for file in files}
+    if ".py" in kinds:
+        told = f"is a script, which is not run; {name}@refs/convert/parquet usually has the tables"
+    elif kinds & set(folders.SUFFIXES):
+        told = f"is a folder of images; fetch it ({fetch}) and give FOLDER"
+    elif kinds & {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"}:
+        told = f"is in archives; fetch it ({fetch}), unpack it and give the folder"
+    else:
+        told = "has no parquet or arrow files of these splits; give a folder, a .csv file, or another data set"
+    return f"{name} {told}"

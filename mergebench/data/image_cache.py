@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +12,11 @@ import platformdirs
 
 from mergebench.configuration import file_name
 from mergebench.data.array_files import PARTS, Progress, builder, in_order, progress_bar, write_images
+from mergebench.data.content import KeptSplit, Split, hashed, looked_at, sound, tell_damaged
 from mergebench.data.corruption import Corruption, corrupted
 from mergebench.data.task import SPLITS, ImageTable, Task
 from mergebench.errors import MergebenchError
 from mergebench.weights.states import writing
-
-
-@dataclass(frozen=True)
-class Split:
-    """One split of a task.
-
-    Args:
-        images: uint8 [N, H, W, 3], memory-mapped.
-        labels: int64 [N].
-        digest: SHA-256 (16 hex digits) of both.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    digest: str
 
 
 def cache_root() -> Path:
@@ -42,7 +28,8 @@ def load_split(task: Task, split: str, progress: Progress = progress_bar) -> Spl
     """A task's split from the cache, decoded first if it is not there.
 
     The file with the digest is written last and each file appears whole, so an interrupted build is built again. Of
-    several processes that ask at once, one decodes and the others wait.
+    several processes that ask at once, one decodes and the others wait. Once in a process, when images or labels are
+    first asked for, the files are held to the digest, and made again if they are damaged.
 
     Args:
         task: whose; placed, if it has places.
@@ -58,13 +45,57 @@ def load_split(task: Task, split: str, progress: Progress = progress_bar) -> Spl
     folder = _folder(task)
     paths = [folder / f"{split}.{part}" for part in PARTS]
     if not _complete(paths):
+        seen = looked_at()
+        if seen is not None:
+            key = (str(folder), split)
+            seen[key] = seen.get(key) or _looked_at(task, split, progress)
+            return seen[key]
         with builder(folder, split):
             if not _complete(paths):  # another process may just have made it
                 _build(task, split, paths, progress)
-    digest = json.loads(paths[2].read_text())["digest"]
-    images, labels = np.load(paths[0], mmap_mode="r"), np.load(paths[1])
+    digest = _digest_in(paths[2])
+
+    def opened() -> tuple[np.ndarray, np.ndarray]:
+        if not sound(paths[:2], digest):
+            with builder(folder, split):
+                if not (_complete(paths) and sound(paths[:2], digest)):
+                    tell_damaged(f"task {task.card.name!r}, split {split!r}")
+                    _build(task, split, paths, progress)
+            if _digest_in(paths[2]) != digest:
+                raise MergebenchError(
+                    f"task {task.card.name!r}: the cached images of {split!r} were damaged, and those that are there "
+                    "now are others; run again with these"
+                )
+        return np.load(paths[0], mmap_mode="r"), np.load(paths[1])
+
+    try:
+        images, labels = np.load(paths[0], mmap_mode="r"), np.load(paths[1])
+    except (ValueError, EOFError):  # a header that is none
+        images, labels = opened()
     _check(task, split, images, labels)  # again: the card may say otherwise than when they were made
-    return Split(images, labels, digest)
+    return KeptSplit(digest, opened)
+
+
+def _digest_in(path: Path) -> str:
+    return json.loads(path.read_text())["digest"]
+
+
+def _looked_at(task: Task, split: str, progress: Progress) -> Split:
+    """Digest and labels of a split that is not to be kept; its images are gone."""
+    found, sha = task.load(split), hashlib.sha256()
+    if isinstance(found, ImageTable):
+        labels = found.labels
+        _check_labels(task, split, len(labels), labels)
+        shape, images = _decoded(task, split, found)
+        for _ in hashed(progress(images, len(labels), f"{task.card.name}: {split}"), sha):
+            pass
+    else:
+        images, labels = found
+        _check(task, split, images, labels)
+        shape = images.shape[1:]
+        sha.update(images.tobytes())
+    sha.update(labels.tobytes())
+    return Split(np.empty((0, *shape), np.uint8), labels, sha.hexdigest()[:16])
 
 
 def _build(task: Task, split: str, paths: list[Path], progress: Progress) -> None:
@@ -74,7 +105,7 @@ def _build(task: Task, split: str, paths: list[Path], progress: Progress) -> Non
         _check_labels(task, split, len(labels), labels)
         shape, images = _decoded(task, split, found)
         images = progress(images, len(labels), f"{task.card.name}: {split}")
-        write_images(paths[0], _hashed(images, sha), (len(labels), *shape))
+        write_images(paths[0], hashed(images, sha), (len(labels), *shape))
     else:
         images, labels = found
         _check(task, split, images, labels)
@@ -108,13 +139,6 @@ def _decoded(task: Task, split: str, table: ImageTable) -> tuple[tuple[int, ...]
     return first.shape, in_order(checked, len(table.labels))
 
 
-def _hashed(images: Iterable[np.ndarray], sha: "hashlib._Hash") -> Iterator[np.ndarray]:
-    """The same images, which the hash has seen: their file need not be read again."""
-    for image in images:
-        sha.update(np.ascontiguousarray(image).data)
-        yield image
-
-
 def corrupted_split(task: Task, split: str, clean: Split, corruption: Corruption, severity: int) -> Split:
     """A split under a corruption, made the first time and kept in the cache.
 
@@ -127,16 +151,24 @@ def corrupted_split(task: Task, split: str, clean: Split, corruption: Corruption
         MergebenchError: no such severity, or a cache that cannot be written or has no room.
     """
     folder, name = _folder(task), f"{split}.{corruption.label(severity)}"
-    path, beside = folder / f"{name}.images.npy", folder / f"{split}.images.npy"
+    path, told = folder / f"{name}.images.npy", folder / f"{name}.json"
 
-    def whole() -> bool:  # an image keeps its size, so a whole file is as long as that of the clean images
-        return path.exists() and path.stat().st_size == beside.stat().st_size
+    def whole() -> bool:
+        try:
+            return sound([path], _digest_in(told))
+        except (OSError, ValueError, KeyError):  # an earlier version left no digest: nobody knows what these are
+            return False
 
     if not whole():
         with builder(folder, name):
             if not whole():
+                if told.exists():
+                    tell_damaged(f"task {task.card.name!r}, split {split!r} under {corruption.label(severity)}")
+                sha = hashlib.sha256()
                 images = corrupted(corruption, clean.images, severity, f"{task.card.name}/{split}")
-                write_images(path, images, clean.images.shape)
+                write_images(path, hashed(images, sha), clean.images.shape)
+                with writing(told) as temporary:
+                    temporary.write_text(json.dumps({"digest": sha.hexdigest()[:16]}))
     return Split(np.load(path, mmap_mode="r"), clean.labels, corrupted_digest(clean, corruption, severity))
 
 

@@ -1,11 +1,14 @@
 """A source's labels in the order of the card's classes: matched by name, so that no order is taken on trust.
 
-Names are compared by their letters and digits, in lower case. Labels that have no names, or whose names are mere
-counters ("7", "class_07"), are ids in the card's order, from 0 or from 1.
+Names are compared as they are written, then in lower case, then by their letters, digits and marks: the strictest
+comparison that finds any class decides. Labels that have no names, or whose names are mere counters ("7", "class_07"),
+are ids in the card's order, from 0 or from 1; but where the classes are numbers themselves, by their own names or by
+those that `labels` gives them, they are what these say.
 """
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mergebench.errors import MergebenchError
@@ -14,13 +17,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 VERSION = 1  # raise it whenever a label would be matched with another class
+MOST = 1_000_000  # bare numbers stay below: a class is made for what they count
 
 _COUNTER = re.compile(r"([^\W\d]*[\W_]*)(\d+)")
+_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+Also = Sequence[str | Sequence[str]]
 
 
-def order(
-    names: Sequence[str] | None, used: Sequence[int], classes: Sequence[str], also: Sequence[str | Sequence[str]] = ()
-) -> "np.ndarray":
+def order(names: Sequence[str] | None, used: Sequence[int], classes: Sequence[str], also: Also = ()) -> "np.ndarray":
     """The card's id of each of the source's labels.
 
     Args:
@@ -34,7 +39,7 @@ def order(
         int64 [largest label + 1]; -1 for a label that neither occurs nor has a class.
 
     Raises:
-        MergebenchError: a class without a label, or a label without a class.
+        MergebenchError: a class without a label, a label without a class, or one that may be of two.
     """
     import numpy as np
 
@@ -43,13 +48,13 @@ def order(
     if names is not None and used and used[-1] >= len(names):
         raise MergebenchError(f"label {used[-1]}, but the data name {len(names)} classes")
     if names is None:
-        first = _first(used, len(classes))
-        if first is None:
+        check_number(used[-1] if used else 0)
+        found = _by_number(used, classes, also)
+        if found is None:
             told = f"{used[0]} to {used[-1]}" if used else "nowhere"
             raise MergebenchError(
                 f"labels without names run from {told}, but the card's classes are 0 to {len(classes) - 1}"
             )
-        found = {label: label - first for label in used}
     else:
         found = _by_name(names, used, classes, also)
     ids = np.full(max(found, default=-1) + 1, -1, dtype=np.int64)
@@ -57,27 +62,131 @@ def order(
     return ids
 
 
-def _by_name(
-    names: Sequence[str], used: Sequence[int], classes: Sequence[str], also: Sequence[str | Sequence[str]]
-) -> dict[int, int]:
-    known: dict[str, int] = {}
-    told = {_letters(other) for others in also for other in ([others] if isinstance(others, str) else others)}
-    for number, name in enumerate(classes):
-        others = also[number] if also else ()
-        own = [] if others and _letters(name) in told else [name]
-        for accepted in (*own, *([others] if isinstance(others, str) else others)):
-            if known.setdefault(_letters(accepted), number) != number:
-                raise MergebenchError(
-                    f"{accepted!r} is a name of two classes: {classes[known[_letters(accepted)]]!r}, {name!r}"
-                )
-    found = {label: known[_letters(name)] for label, name in enumerate(names) if _letters(name) in known}
+def check_number(label: int) -> None:
+    """Refuses, by a MergebenchError, a number that is no label: as many classes would be made."""
+    if abs(label) >= MOST:
+        raise MergebenchError(
+            f"label {str(label)[:20]}: labels that are numbers stay below {MOST:,}; count from 0, or write names"
+        )
+
+
+def normal(name: str) -> str:
+    """A name as Unicode composes it (NFC): file systems and keyboards spell one and the same name in two ways."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def numbers(classes: Sequence[str], also: Also = ()) -> bool:
+    """Whether any class is called a number."""
+    spelt = (*classes, *(name for names in also for name in _several(names)))
+    return any(_value(name) is not None for name in spelt)
+
+
+def numbered(classes: Sequence[str], also: Also = ()) -> bool:
+    """Whether some classes are numbers, and others than their places: labels that are numbers mean those then."""
+    return any(values != {place} for place, values in _values(classes, also).items())
+
+
+def renumbered(names: Sequence[str] | None, used: Sequence[int], classes: Sequence[str], also: Also = ()) -> bool:
+    """Whether `order` goes by what numbers say, where counting from 0 or from 1 would come to other classes."""
+    known = _known(_letters, classes, also)
+    if names is not None and any(_letters(name) in known for name in names):
+        return False
+    numbers = dict(zip(used, used, strict=True)) if names is None else dict(enumerate(_numbers(names) or ()))
+    ids, first = order(names, used, classes, also), min(numbers.values(), default=0) != 0
+    return any(ids[label] != number - first for label, number in numbers.items())
+
+
+def two_orders(names: Sequence[str]) -> bool:
+    """Whether names count and come in another order as numbers than as text ("1", "10", "2")."""
+    numbers = _numbers(names)
+    return numbers is not None and numbers != sorted(numbers)
+
+
+def _by_number(numbers: Sequence[int], classes: Sequence[str], also: Also) -> dict[int, int] | None:
+    """The class of each number; None if they count no such classes.
+
+    Raises:
+        MergebenchError: the classes are numbers too, and other ones.
+    """
+    values = _values(classes, also)
+    owners = {value: place for place, own in values.items() for value in own}
+    if len(owners) < sum(map(len, values.values())):
+        raise MergebenchError(f"two of the classes {_told(classes)} mean one number (see `classes` and `labels`)")
+    if values and all(number in owners for number in numbers):
+        return {number: owners[number] for number in numbers}
+    first = _first(sorted(numbers), len(classes))
+    found = None if first is None else {number: number - first for number in numbers}
+    if values and (found is None or any(n not in values.get(place, {n}) for n, place in found.items())):
+        raise MergebenchError(
+            f"labels are numbers, {min(numbers, default=0)} to {max(numbers, default=0)}, and so are the classes "
+            f"{_told([classes[place] for place in values])}, but other ones; say under `labels` which number each "
+            "class has"
+        )
+    return found
+
+
+def _values(classes: Sequence[str], also: Also) -> dict[int, set[int]]:
+    """The numbers that a class is called, by its place; classes that are called none are left out."""
+    found: dict[int, set[int]] = {}
+    for place, spelling in _spellings(classes, also):
+        value = _value(spelling)
+        if value is not None:
+            found.setdefault(place, set()).add(value)
+    return found
+
+
+def _value(name: str) -> int | None:
+    """The number that a name is: "7", "seven", "7 - seven"."""
+    number, dash, word = normal(name).lower().partition(" - ")
+    spelt = _WORDS.index(number) if number in _WORDS else None
+    value = int(number) if re.fullmatch(r"-?\d{1,6}", number) else spelt
+    return value if not dash or (value is not None and _WORDS[value : value + 1] == (word,)) else None
+
+
+def _spellings(classes: Sequence[str], also: Also) -> Iterator[tuple[int, str]]:
+    """All that a class may be called, with its place."""
+    told = {_letters(other) for others in also for other in _several(others)}
+    for place, name in enumerate(classes):
+        others = _several(also[place]) if also else []
+        if not (others and _letters(name) in told):
+            yield place, name
+        for other in others:
+            yield place, other
+
+
+def _several(names: str | Sequence[str]) -> Sequence[str]:
+    return [names] if isinstance(names, str) else names
+
+
+def _by_name(names: Sequence[str], used: Sequence[int], classes: Sequence[str], also: Also) -> dict[int, int]:
+    known = [_known(spelt, classes, also) for spelt in _SPELT]
+    for spelling, places in known[0].items():
+        if len(places) > 1:
+            one, other = (classes[place] for place in sorted(places)[:2])
+            raise MergebenchError(f"{spelling!r} is a name of two classes: {one!r}, {other!r}")
+    found: dict[int, int] = {}
+    for label, name in enumerate(names):
+        places = next((by[key] for spelt, by in zip(_SPELT, known, strict=True) if (key := spelt(name)) in by), set())
+        if len(places) > 1:
+            told = " or ".join(repr(classes[place]) for place in sorted(places))
+            raise MergebenchError(f"the data's {name!r} may be class {told}; write its name under `labels`")
+        if places:
+            found[label] = next(iter(places))
     numbers = None if found else _numbers(names)
-    if numbers is not None:
-        first = _first(sorted(numbers), len(classes))
-        if first is not None and len(set(numbers)) == len(numbers):
-            return {label: number - first for label, number in enumerate(numbers)}
+    if numbers is not None and len(set(numbers)) == len(numbers):
+        counted = _by_number(numbers, classes, also)
+        if counted is not None:
+            return {label: counted[number] for label, number in enumerate(numbers)}
     _check(names, used, classes, found)
     return found
+
+
+def _known(spelt: Callable[[str], str], classes: Sequence[str], also: Also) -> Mapping[str, set[int]]:
+    """Spelling -> the places of the classes that may be spelt so."""
+    known: dict[str, set[int]] = {}
+    for place, name in _spellings(classes, also):
+        known.setdefault(spelt(name), set()).add(place)
+    return known
 
 
 def _check(names: Sequence[str], used: Sequence[int], classes: Sequence[str], found: dict[int, int]) -> None:
@@ -102,9 +211,16 @@ def _told(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:3])) + more
 
 
+def _lower(name: str) -> str:
+    return normal(normal(name).lower())
+
+
 def _letters(name: str) -> str:
-    """What names are compared by; a name of signs alone ("+") is compared as it is."""
-    return "".join(c for c in name.lower() if c.isalnum()) or name.strip()
+    """Letters and digits with their marks, in lower case; a name of signs alone ("+") as it is."""
+    return "".join(c for c in _lower(name) if c.isalnum() or unicodedata.category(c)[0] == "M") or normal(name)
+
+
+_SPELT = (normal, _lower, _letters)  # what names are compared by, the strictest first
 
 
 def _numbers(names: Sequence[str]) -> list[int] | None:

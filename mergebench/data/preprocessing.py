@@ -2,10 +2,16 @@
 
 from typing import TYPE_CHECKING
 
+from mergebench.errors import MergebenchError
+
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+LONGEST = 256  # how many times as long as wide an image may be and be resized as a whole
+DEPTH = "more than 8 bits a channel"
+DEEP = 65535  # white of 16 bits
+CLIPPED = 255  # white of 8 bits; PIL takes larger values for it
 VERSION = 2  # raise it whenever `square` would give other pixels
 
 
@@ -32,10 +38,72 @@ def square(image: "Image.Image", size: int) -> "np.ndarray":
     width, height = image.size
     short = min(width, height)
     resized = (int(size * width / short), int(size * height / short))
+    left, top = ((side - size) // 2 for side in resized)
+    if max(resized) > LONGEST * size:
+        return np.asarray(_middle(image, resized, (left, top), size))
     if resized != image.size:
         image = image.resize(resized, Image.Resampling.BICUBIC)
-    left, top = ((side - size) // 2 for side in resized)
     return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def _middle(image: "Image.Image", resized: tuple[int, int], corner: tuple[int, int], size: int) -> "Image.Image":
+    """The square at `corner` of an image, were it resized: no more of it is made, however long it is."""
+    from PIL import Image
+
+    start, box = [], []
+    for side, made, first in zip(image.size, resized, corner, strict=True):
+        step = side / made
+        margin = int(4 * max(step, 1)) + 2  # bicubic looks at two pixels to either side, of the larger grid
+        begin = max(0, int(first * step) - margin)
+        start.append((begin, min(side, int((first + size) * step) + margin + 1)))
+        box.append((first * step - begin, (first + size) * step - begin))
+    near = image.crop((start[0][0], start[1][0], start[0][1], start[1][1]))
+    return near.resize((size, size), Image.Resampling.BICUBIC, box=(box[0][0], box[1][0], box[0][1], box[1][1]))
+
+
+def in_doubt(image: "Image.Image") -> str:
+    """Why an image is not simply 8-bit RGB, or grey, as its file's header says; empty if it is."""
+    if image.mode[0] in "IF":
+        return DEPTH
+    return "transparency" if image.has_transparency_data else ""
+
+
+def rgb(image: "Image.Image", alpha: str = "", white: float | None = None) -> "Image.Image":
+    """An image whose pixels are beyond doubt as 8-bit RGB; where they are in doubt, somebody has said how to see them.
+
+    Args:
+        image: any.
+        alpha: what is seen through transparent pixels: "white", "black", or "dropped" (their hidden colours).
+        white: the value that is white, of images with more than 8 bits a channel; what is above it is white, too.
+            None: the largest of 16 bits, where an image has so many.
+
+    Raises:
+        MergebenchError: it is transparent, or of 32 bits a channel, and nothing is said of that.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if image.mode[0] in "IF" and white != CLIPPED:
+        if white is None and (image.mode.startswith("I;16") or image.format == "PPM"):
+            white = DEEP  # as these files mean it
+        if white is None:
+            kind = "of floating-point numbers" if image.mode == "F" else "32 bits a channel"
+            raise MergebenchError(
+                f"it is {kind}; say which value is white (`white: 1`, or 65535, or 255), or save it with 8 bits"
+            )
+        scaled = np.nan_to_num(np.asarray(_upright(image), dtype=np.float64)) * CLIPPED / white
+        return Image.fromarray(np.rint(scaled.clip(0, CLIPPED)).astype(np.uint8))
+    if alpha == "dropped" or not image.has_transparency_data:
+        return image
+    whole = _upright(image).convert("RGBA")
+    if whole.getchannel("A").getextrema()[0] == CLIPPED:
+        return image
+    if not alpha:
+        raise MergebenchError(
+            "it is transparent in places; say what is seen there (`alpha: white`, black, or dropped: the colours that "
+            "are hidden), or save it without"
+        )
+    return Image.alpha_composite(Image.new("RGBA", whole.size, alpha), whole).convert("RGB")
 
 
 def _upright(image: "Image.Image") -> "Image.Image":

@@ -67,11 +67,28 @@ class Table:
         """
         for file, schema in zip(self._files, self._schemas, strict=True):
             if column not in schema.names:
-                raise MergebenchError(f"{file} has no column {column!r}; there are: {', '.join(schema.names)}")
+                told = ", ".join(schema.names)
+                raise MergebenchError(f"{file} has no column {column!r}; there are: {told} (see `image`, `label`)")
             found, first = schema.field(column).type, self._schemas[0].field(column).type
             if found != first:
                 raise MergebenchError(f"{file}: column {column!r} is {found}, but in {self._files[0].name} {first}")
         return first
+
+    def columns(self) -> list[str]:
+        """What the columns of all files are called, each once."""
+        return list(dict.fromkeys(name for schema in self._schemas for name in schema.names))
+
+    def names_of(self, column: str) -> set[str]:
+        """The different texts, or names of classes, in a column; nothing where it holds something else."""
+        schemas = [schema for schema in self._schemas if column in schema.names]
+        kinds = {schema.field(column).type for schema in schemas}
+        named = _names(schemas[0], column)
+        if len(schemas) < len(self._schemas) or len(kinds) > 1:
+            return set()
+        if not (pa.types.is_string(kind := kinds.pop()) or (named and pa.types.is_integer(kind))):
+            return set()
+        values = {value for value in self.values(column) if value is not None}
+        return {value if isinstance(value, str) else named[value] for value in values}
 
     def names(self, column: str) -> set[tuple[str, ...] | None]:
         """What the files call the labels 0, 1, ... of a column, as `datasets` writes it into them; None: nothing."""

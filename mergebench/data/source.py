@@ -1,6 +1,7 @@
 """What every kind of source comes to: for each split labels and images, and names of the labels."""
 
 import hashlib
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,19 +32,33 @@ class Part:
         labels: int64 [N], as the source numbers them.
         image: index -> the image as it is; called from several threads at once.
         told: index -> what a person finds the image by.
+        content: index -> what tells an image from others, a file or its bytes; None where that is not at hand.
+        names: of the labels, where the part is all that there is of its source.
     """
 
     labels: "np.ndarray"
     image: "Callable[[int], Image.Image]"
     told: Callable[[int], str]
+    content: "Callable[[int], Path | bytes] | None" = None
+    names: tuple[str, ...] = ()
 
     def taken(self, rows: "np.ndarray") -> "Part":
         """Some of its images, by their indices."""
-        return Part(self.labels[rows], lambda i: self.image(int(rows[i])), lambda i: self.told(int(rows[i])))
+        return Part(
+            self.labels[rows],
+            lambda i: self.image(int(rows[i])),
+            lambda i: self.told(int(rows[i])),
+            self.content and (lambda i: self.content(int(rows[i]))),
+            self.names,
+        )
 
-    def table(self, size: int) -> ImageTable:
-        """Its images as squares of one size, in pixels."""
-        return ImageTable(self.labels, lambda index: preprocessing.square(self.image(index), size), self.told)
+    def table(self, size: int, alpha: str = "", white: float | None = None) -> ImageTable:
+        """Its images as squares of one size, in pixels; `alpha` and `white` as `preprocessing.rgb` has them."""
+
+        def decode(index: int) -> "np.ndarray":
+            return preprocessing.square(preprocessing.rgb(self.image(index), alpha, white), size)
+
+        return ImageTable(self.labels, decode, self.told)
 
 
 @dataclass(frozen=True)
@@ -69,12 +84,14 @@ class Found:
         origin: owner/name@commit of a data set on the hub.
         splits: the splits that there are, wanted or not, as the source spells them; none where that is not known
             before more is fetched.
+        passed_over: what is there and not used, in words.
     """
 
     identity: str
     read: Callable[[set[str]], Source]
     origin: str = ""
     splits: Collection[str] = ()
+    passed_over: tuple[str, ...] = ()
 
 
 def identity_of(root: Path, files: Iterable[Path]) -> str:
@@ -85,6 +102,38 @@ def identity_of(root: Path, files: Iterable[Path]) -> str:
         sha.update(f"{file.relative_to(root) if file.is_relative_to(root) else file}".encode())
         sha.update(f"|{status.st_size}|{status.st_mtime_ns}\n".encode())
     return sha.hexdigest()
+
+
+def below(root: Path, *, whole: bool = True) -> list[Path]:
+    """All files below a folder, those in linked folders too, in the order of their paths; hidden ones are none.
+
+    Args:
+        root: the folder.
+        whole: whether a link that leads nowhere is refused; otherwise it is no file.
+
+    Raises:
+        MergebenchError: a link that leads nowhere, or back to a folder that it lies in.
+    """
+    found: list[Path] = []
+
+    def walk(folder: Path, above: tuple[tuple[int, int], ...]) -> None:
+        status = folder.stat()
+        this = (status.st_dev, status.st_ino)
+        if this in above:
+            raise MergebenchError(f"{folder} is a link back to a folder that it lies in; remove it")
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    walk(folder / entry.name, (*above, this))
+                elif entry.is_file():
+                    found.append(folder / entry.name)
+                elif whole and entry.is_symlink():
+                    raise MergebenchError(f"{folder / entry.name} is a link that leads nowhere; mend or remove it")
+
+    walk(root, ())
+    return sorted(found)
 
 
 def open_image(file: "Path | BinaryIO") -> "Image.Image":
@@ -98,5 +147,9 @@ def open_image(file: "Path | BinaryIO") -> "Image.Image":
     try:
         # PIL knows kinds that run programs (PostScript), and takes a file for what it holds.
         return Image.open(file, formats=sorted(set(KINDS.values())))
+    except Image.DecompressionBombError:
+        raise MergebenchError(
+            f"it is larger than {2 * Image.MAX_IMAGE_PIXELS // 10**6} million pixels; scale it down"
+        ) from None
     except UnidentifiedImageError:  # which would tell where in memory the bytes are
         raise MergebenchError("it is empty, damaged or no image; replace it") from None

@@ -8,6 +8,7 @@ header says which it was (`set_aside.py`).
 """
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 VERSION = 1  # raise it whenever another image would go into a split
 
 VALIDATION, CALIBRATION = 2000, 2048  # at most
+# What speaks of a split, in whatever company.
+_WORDS = ("test", "tests", "testing", "val", "valid", "validation", "dev", "training", "trainset", "testset", "train")
+_COLUMNS = ("split", "splits", "set", "subset", "usage", "partition", "phase", "fold", "mode")
 # What sources call their splits.
 USUAL = {"train": ("train",), "test": ("test",), "validation": ("validation", "valid", "val")}
 
@@ -39,6 +43,22 @@ def strangers(there: Iterable[str], asked: Collection[str]) -> list[str]:
     """Names of splits that are neither asked for nor usual: were they passed over, another might be made for them."""
     usual = {name for names in USUAL.values() for name in names}
     return [name for name in there if meant(name, asked) is None and meant(name, usual) is None]
+
+
+def looks_like(name: str) -> bool:
+    """Whether a name speaks of a split: "Training", "seg_train", "PublicTest", "val2017"."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    return any(word.lower() in _WORDS for word in words)
+
+
+def look_like(names: Collection[str]) -> bool:
+    """Whether these, all that a column says, tell one split from another, or name another than train."""
+    return bool(names) and all(map(looks_like, names)) and not all(n.lower() in ("train", "training") for n in names)
+
+
+def speaks_of_splits(column: str) -> bool:
+    """Whether a column may say the split, by its name."""
+    return looks_like(column) or column.strip().lower() in _COLUMNS
 
 
 def left_out(splits: Mapping[str, str], counted: Collection[str], there: Iterable[str]) -> str | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergebench.data import splits
-from mergebench.data.source import Found, Part, Source, identity_of, open_image
+from mergebench.data.labels import normal
+from mergebench.data.source import Found, Part, Source, below, identity_of, open_image
 from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
@@ -61,18 +62,23 @@ def find(root: Path, wanted: set[str], subset: str, image: str, label: str, iden
     def read(asked: set[str]) -> Source:
         return _source({split: table(split) for split in files if split in asked}, root, subset, image, label)
 
+    told = ()
     if not identity:
+        unused = {column for split in files for column in table(split).columns()} - {image, label}
+        told = (f"columns {', '.join(map(repr, sorted(unused)))}",) if unused else ()
+        for split in files:
+            _check_columns(table(split), split, (image, label), root)
         every = {file for paths in files.values() for file in paths}
         every |= {root / path for split in files for path in table(split).paths(image)}
         every |= {root / "README.md", root / "dataset_infos.json"}
         identity = identity_of(root, filter(os.path.isfile, every))
-    return Found(identity, read, splits=(*files, *others))
+    return Found(identity, read, splits=(*files, *others), passed_over=told)
 
 
 def _files(root: Path) -> list[Path]:
-    found = (file for file in root.rglob("*") if file.suffix in SUFFIXES)
+    found = [file for file in below(root, whole=False) if file.suffix in SUFFIXES]
     # `datasets` leaves files of its own, cache-*, beside those that it has saved.
-    return sorted(f for f in found if not any(part.startswith((".", "cache-")) for part in f.relative_to(root).parts))
+    return [file for file in found if not any(part.startswith("cache-") for part in file.relative_to(root).parts)]
 
 
 def _by_split(root: Path, wanted: set[str], subset: str) -> tuple[dict[str, list[Path]], set[str]]:
@@ -153,8 +159,9 @@ def _source(tables: "dict[str, Table]", root: Path, subset: str, image: str, lab
     import numpy as np
     import pyarrow as pa
 
-    for table in tables.values():
+    for split, table in tables.items():
         kind = table.type_of(image)
+        _check_columns(table, split, (image, label), root)
         if not _encoded(kind):
             raise MergebenchError(f"{root}: column {image!r} is {kind}, not the bytes of image files")
     features = set().union(*(table.names(label) for table in tables.values()))
@@ -166,11 +173,25 @@ def _source(tables: "dict[str, Table]", root: Path, subset: str, image: str, lab
     names = next(iter(features), None) or _noted(root, subset, label)
     kinds = {column.dtype.kind for column in columns.values()}
     if names is None and kinds == {"U"}:
+        columns = {split: np.asarray([normal(str(name)) for name in column]) for split, column in columns.items()}
         names = tuple(sorted({str(name) for column in columns.values() for name in column}))
         columns = {split: np.searchsorted(names, column) for split, column in columns.items()}
     elif not kinds <= set("iub"):
         raise MergebenchError(f"{root}: column {label!r} holds neither whole numbers nor names in every row")
     return Source({s: _part(table, columns[s].astype(np.int64), image, root, s) for s, table in tables.items()}, names)
+
+
+def _check_columns(table: "Table", split: str, known: Collection[str], root: Path) -> None:
+    """Refuses a column that says of some rows that they are of another split than their file."""
+    for column in table.columns():
+        if column in known or not splits.speaks_of_splits(column):
+            continue
+        values = table.names_of(column)
+        if any(splits.meant(value, (split,)) is None for value in values) and splits.look_like(values):
+            raise MergebenchError(
+                f"{root}: column {column!r} looks like a split ({', '.join(sorted(values)[:3])}), and all its rows are "
+                f"in files of {split!r}; write a file for each split, or remove the column"
+            )
 
 
 def _encoded(kind: "pa.DataType") -> bool:
@@ -184,24 +205,32 @@ def _encoded(kind: "pa.DataType") -> bool:
 
 def _part(table: "Table", labels: Any, image: str, root: Path, split: str) -> Part:
     cells = table.cells(image)
-    return Part(labels, lambda index: _opened(cells[index], root), _teller(root, split))
+    return Part(
+        labels, lambda index: _opened(cells[index], root), _teller(root, split), lambda i: _held(cells[i], root)
+    )
 
 
 def _opened(cell: Any, root: Path) -> "Image.Image":
     """The image that a cell holds, or names by a path."""
+    held = _held(cell, root)
+    return open_image(io.BytesIO(held) if isinstance(held, bytes) else held)
+
+
+def _held(cell: Any, root: Path) -> Path | bytes:
+    """What a cell holds: bytes, or the path of a file."""
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     path = cell.get("path") if isinstance(cell, dict) and data is None else None
     if isinstance(data, str):
         data, path = None, data
     if data is not None:
-        return open_image(io.BytesIO(data))
+        return data
     if path is None:
         raise MergebenchError("the cell is empty")
     # Whoever made the table says what is opened: never more than what lies beside it.
     file = (root / path).resolve()
     if not file.is_relative_to(root.resolve()):
         raise MergebenchError(f"the cell names {path}, which does not lie in {root}")
-    return open_image(file)
+    return file
 
 
 def _teller(root: Path, split: str) -> Callable[[int], str]:

@@ -77,11 +77,13 @@ class Place:
         image_size: side of the square that the zoo's encoder sees, in pixels.
         root: a folder laid out as the hub is (`datasets/owner/name`), in place of the hub; None: the hub.
         download: whether what is not there yet may be downloaded.
+        allow_duplicates: whether one and the same image may be in several splits, or under several labels.
     """
 
     image_size: int
     root: "Path | None" = None
     download: bool = True
+    allow_duplicates: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class Task:
             everywhere.
         origin: the hub's data set that it is from, as owner/name@commit; empty where there is none.
         carved: whether its test split is a part of its source's train split, as that is now.
+        passed_over: what its source has and is not used, in words.
+        duplicates: what its splits share, where that was allowed: a sentence, or nothing.
     """
 
     card: TaskCard
@@ -105,3 +109,15 @@ class Task:
     at: "Callable[[Place], Task] | None" = None
     origin: str = ""
     carved: bool = False
+    passed_over: tuple[str, ...] = ()
+    duplicates: str = ""
+
+    @property
+    def told(self) -> str:
+        """What its data came to, in one line: classes, images of each split, and what was passed over."""
+        card = self.card
+        more = ", ..." if len(card.classes) > 3 else ""
+        told = f"task {card.name}: {len(card.classes)} classes ({', '.join(card.classes[:3])}{more}); images: "
+        told += ", ".join(f"{split} {count:,}" for split, count in card.splits.items())
+        extra = [f"passed over: {'; '.join(self.passed_over)}"] * bool(self.passed_over)
+        return "; ".join([told, *extra, *([self.duplicates] if self.duplicates else [])])

@@ -1,6 +1,5 @@
 """Evaluating encoders: one Trainer.test over the test loaders of all tasks, counts kept as integers."""
 
-import hashlib
 import itertools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from mergebench.data.image_cache import Split
 from mergebench.data.images import normalise
 from mergebench.errors import MergebenchError
 from mergebench.measuring.portable import Portable
+from mergebench.measuring.proof import count
 from mergebench.measuring.results import TaskScore
 from mergebench.measuring.trainer import interruptible, make_tester, placement
 from mergebench.merging.contract import PerTask
@@ -164,10 +164,12 @@ class Evaluation:
     Args:
         scores: task -> counts.
         predictions: task -> predicted class ids [N], in the order of the test split.
+        labels: task -> the right ones [N].
     """
 
     scores: dict[str, TaskScore]
     predictions: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
 
 
 def evaluate(
@@ -208,13 +210,14 @@ def evaluate(
     devices = min(devices, sum(data.batches.values()))
     options = {"mean": mean, "std": std, "precision": precision}
     if devices > 1 and isinstance(states, PerTask):
-        scores, predictions = {}, {}
+        scores, predictions, labels = {}, {}, {}
         for task, head in heads.items():
             where = {"device": device, "devices": devices, "on_task": on_task}
             one = evaluate(encoder, states[task], {task: head}, splits, **options, **where)
             scores |= one.scores
             predictions |= one.predictions
-        return Evaluation(scores, predictions)
+            labels |= one.labels
+        return Evaluation(scores, predictions, labels)
     with tempfile.TemporaryDirectory() as folder, interruptible():
         # Another process cannot call `on_task`, and leaves its predictions in a file.
         told = {"on_task": on_task} if devices == 1 else {"folder": Path(folder)}
@@ -239,12 +242,11 @@ def _counted(
     scores, kept = {}, {}
     for task, tensor in predictions.items():
         predicted = tensor.numpy().astype(np.uint16)
-        correct = int((predicted == labels[task].numpy()).sum())
-        if abs(measured[f"{task}/accuracy"] - correct / len(predicted)) > 1e-5:
+        found = count(predicted, labels[task].numpy())
+        if abs(measured[f"{task}/accuracy"] - found.correct / found.total) > 1e-5:
             raise MergebenchError(
-                f"task {task!r}: metric {measured[f'{task}/accuracy']} but {correct}/{len(predicted)}"
+                f"task {task!r}: metric {measured[f'{task}/accuracy']} but {found.correct}/{found.total}"
             )
-        digest = hashlib.sha256(predicted.astype("<u2").tobytes()).hexdigest()[:16]
-        scores[task] = TaskScore(correct=correct, total=len(predicted), predictions=digest)
+        scores[task] = TaskScore(**found._asdict())
         kept[task] = predicted
-    return Evaluation(scores, kept)
+    return Evaluation(scores, kept, {task: tensor.numpy() for task, tensor in labels.items()})

@@ -2,76 +2,33 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PrivateAttr,
+    ValidationError,
+    computed_field,
+    field_validator,
+    model_validator,
+)
 
 from mergebench.configuration import file_name
-from mergebench.weights.states import writing
+from mergebench.errors import unprefixed
+from mergebench.measuring.facts import Cost, Environment, TaskScore, Tuned, Value
+from mergebench.measuring.proof import Unproven, checksum, recounted, write_predictions
+from mergebench.weights.states import check_writable, writing
 
 SCHEMA_VERSION = 1
 # The axes of a suite's own variants; any other axis of a point is a study's.
 SUITE_AXES = ("tasks", "held_out", "corruption", "severity", "order", "step", "expert")
-
-
-class TaskScore(BaseModel):
-    """Counts on one task's test split.
-
-    Args:
-        correct, total: images classified correctly, and all.
-        expert_correct: images the task's own expert classifies correctly; None if it was not measured.
-        predictions: SHA-256 (16 hex digits) of the per-sample predictions.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    correct: int = Field(ge=0)
-    total: int = Field(gt=0)
-    expert_correct: int | None = None
-    predictions: str
-
-    @property
-    def accuracy(self) -> float:
-        """Fraction correct."""
-        return self.correct / self.total
-
-    @property
-    def relative(self) -> float | None:
-        """Accuracy as a fraction of the expert's; None without one."""
-        return self.correct / self.expert_correct if self.expert_correct else None
-
-
-class Cost(BaseModel):
-    """What a phase took.
-
-    Args:
-        seconds: wall clock.
-        peak_bytes: the most memory held above what was held at its start; None where it cannot be measured.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    seconds: float
-    peak_bytes: int | None
-
-
-class Environment(BaseModel):
-    """Where a result was measured."""
-
-    model_config = ConfigDict(extra="forbid")
-    device: str
-    precision: str
-    threads: int
-    platform: str
-    packages: dict[str, str]
-    git_commit: str
-
-    @property
-    def device_kind(self) -> str:
-        """The device without its number and name: cpu or cuda."""
-        return self.device.split(" ")[0].partition(":")[0]
+ASIDE = "set-aside"  # the folder of results that did not prove what they say
 
 
 class Result(BaseModel):
@@ -88,7 +45,10 @@ class Result(BaseModel):
     study chooses on them. `tuned` says how a search chose the hyper-parameters, if one did: in how many trials, over
     which space, what the default and the chosen ones gave on the validation split. It is no part of the cell's
     identity: a cell that is there already gains it, and keeps it when it is reused. `origins` say from which commits of
-    which of the hub's repositories weights and images came, as far as they did. `asked` is when a run last measured
+    which of the hub's repositories weights and images came, as far as they did. `duplicates` tell what splits of a task
+    share, where that was allowed. `where` is the line of the method's own code in which a failed cell failed, and
+    `traceback` the whole way there. `cell` is the key's digest and `checksum` one over all else, see `proof`. `asked`
+    is when a run last measured
     or reused it: of two results under one name, the one asked for last is what people look for.
     `average` and `average_relative` weigh all tasks the same; they are derived from the counts and stored for readers.
     """
@@ -98,10 +58,12 @@ class Result(BaseModel):
     schema_version: Literal[1] = SCHEMA_VERSION
     status: Literal["ok", "failed"]
     error: str | None = None
+    where: str = ""
+    traceback: str = ""
     method: str
     title: str
     paper: str
-    role: str
+    role: Literal["method", "floor", "ceiling", "joint"]
     family: str
     needs: list[str]
     source: str
@@ -112,7 +74,7 @@ class Result(BaseModel):
     study: str = ""
     zoo: str
     variant: str
-    point: dict[str, Any] = {}
+    point: dict[str, Value | list[Value]] = {}
     position: int = 0
     varied: list[str] = []
     conditions: dict[str, Any] = {}
@@ -125,6 +87,7 @@ class Result(BaseModel):
     weights: dict[str, str]
     data: dict[str, str]
     origins: dict[str, str] = {}
+    duplicates: dict[str, str] = {}
     drawn: dict[str, str]
     drawn_images: dict[str, int] = {}
     merge: Cost | None
@@ -133,6 +96,47 @@ class Result(BaseModel):
     started: str
     asked: str = ""
     diagnostics: dict[str, Any] = {}
+    cell: str = ""
+    checksum: str = ""
+    _proven: bool = PrivateAttr(default=True)
+
+    @field_validator("point")
+    @classmethod
+    def _step(cls, point: dict[str, Any]) -> dict[str, Any]:
+        if type(point.get("step", 0)) is not int:
+            raise ValueError(f"step {point['step']!r} is no number")
+        return point
+
+    @field_validator("conditions")
+    @classmethod
+    def _sections(cls, conditions: dict[str, Any]) -> dict[str, Any]:
+        for section in ("calibration", "restrict"):
+            if not isinstance(conditions.get(section) or {}, Mapping):
+                raise ValueError(f"{section} {conditions[section]!r} is no section")
+        return conditions
+
+    @field_validator("tuned")
+    @classmethod
+    def _record(cls, tuned: dict[str, Any]) -> dict[str, Any]:
+        if tuned:
+            Tuned.model_validate(tuned)
+        return tuned
+
+    @model_validator(mode="after")
+    def _measured(self) -> "Result":
+        if self.status == "ok" and not (self.tasks and self.merge and self.evaluation):
+            raise ValueError("neither failed nor measured")
+        return self
+
+    @property
+    def proven(self) -> bool:
+        """False of one that was stored before results held proof of what they say."""
+        return self._proven
+
+    @property
+    def failure(self) -> str:
+        """Why it failed, and where in the method's own code."""
+        return f"{self.error} (at {self.where})" if self.where else str(self.error)
 
     @property
     def code(self) -> dict[str, str]:
@@ -191,7 +195,8 @@ class CellKey:
 class ResultStore:
     """Results in a folder: `cells/<suite>/<method>-s<seed>-<digest>.json`, predictions beside them as `.npz`.
 
-    A study's results lie in `cells/<study>@<suite>/`.
+    A study's results lie in `cells/<study>@<suite>/`. What does not prove what it says is no result: it is told, and
+    when it is measured again, moved to `set-aside/`.
 
     Args:
         out: the run's folder.
@@ -206,36 +211,137 @@ class ResultStore:
         folder = file_name(f"{key.study}@{key.suite}" if key.study else key.suite)
         return self.out / "cells" / folder / f"{file_name(f'{method}-s{key.seed}-{key.digest}')}.json"
 
-    def finished(self, key: CellKey) -> Result | None:
-        """The cell's result if it is there and well; None if it must be computed (missing, failed, unreadable)."""
-        result = read_result(self.path(key))
-        return result if result and result.status == "ok" else None
+    def look(self, key: CellKey) -> tuple[Result | None, str]:
+        """The cell's result, if it is there and well; else why it is not, if there is something in its place."""
+        path = self.path(key)
+        if not os.path.lexists(path):
+            return None, ""
+        try:
+            result = read_result(path)
+            _check_key(result, key)
+        except Unproven as reason:
+            return None, f"{path} is set aside: {reason}"
+        return (result if result.status == "ok" else None), ""
 
-    def write(self, key: CellKey, result: Result, predictions: Mapping[str, np.ndarray]) -> Path:
+    def finished(self, key: CellKey) -> Result | None:
+        """The cell's result if it is there and well; None if it must be computed (missing, failed, not proven)."""
+        return self.look(key)[0]
+
+    def write(
+        self,
+        key: CellKey,
+        result: Result,
+        predictions: Mapping[str, np.ndarray],
+        labels: Mapping[str, np.ndarray] | None = None,
+    ) -> Path:
         """Store a result, predictions first, so that a JSON file never lacks its side file.
+
+        What was set aside in its place is kept, in the folder `set-aside`.
+
+        Args:
+            key: the cell's.
+            result: just measured.
+            predictions, labels: task -> class ids [N], from which its counts follow.
 
         Raises:
             MergebenchError: the folder cannot be written.
         """
         path = self.path(key)
+        if self.look(key)[1]:
+            self._set_aside(path)
         if predictions:
-            with writing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, **predictions)
+            write_predictions(path.with_suffix(".npz"), predictions, labels or {})
+        return self._put(path, result.model_copy(update={"cell": key.digest, "checksum": "-"}))
+
+    def update(self, key: CellKey, result: Result) -> Path:
+        """Write again a result that was stored before, with other facts about it; it proves no more than it did.
+
+        Raises:
+            MergebenchError: the folder cannot be written.
+        """
+        return self._put(self.path(key), result)
+
+    @staticmethod
+    def _put(path: Path, result: Result) -> Path:
+        if result.checksum:
+            content = json.loads(result.model_dump_json())
+            result = result.model_copy(update={"checksum": checksum(content)})
         with writing(path) as temporary:
             temporary.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return path
 
+    def _set_aside(self, path: Path) -> None:
+        place = self.out / ASIDE / path.parent.name / path.name
+        check_writable(place)
+        number = 0
+        while any(os.path.lexists(place.with_suffix(end)) for end in (".json", ".npz")):
+            number += 1
+            place = place.with_name(f"{path.stem}.{number}.json")
+        for end in (".json", ".npz"):
+            if os.path.lexists(path.with_suffix(end)):
+                path.with_suffix(end).rename(place.with_suffix(end))
+
     def all(self) -> Iterator[Result]:
-        """Every readable result in the folder, by path."""
+        """Every result in the folder that is well, by path."""
+        return iter(self.survey()[0])
+
+    def survey(self) -> tuple[list[Result], list[str]]:
+        """Every result in the folder that is well, by path, and a sentence for every file that is none."""
+        results, told = [], []
         for path in sorted(self.out.glob("cells/*/*.json")):
-            result = read_result(path)
-            if result is not None:
-                yield result
+            try:
+                results.append(read_result(path))
+            except Unproven as reason:
+                told.append(f"{path} is set aside: {reason}; the run that made it makes it again")
+        return results, told
 
 
-def read_result(path: Path) -> Result | None:
-    """A stored result, or None if there is none or the file is damaged."""
+def read_result(path: Path) -> Result:
+    """A stored result, held to its checksum and to its predictions.
+
+    Raises:
+        Unproven: it is no result, or says what does not follow from its predictions.
+    """
     try:
-        return Result.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError):
-        return None
+        if not path.is_file():  # a pipe would be waited for
+            raise Unproven("it is no file")
+        text = path.read_text(encoding="utf-8")
+        result, content = Result.model_validate_json(text), json.loads(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        raise Unproven(f"it is no result ({place}: {unprefixed(first['msg'])})") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise Unproven(f"it is no result ({error})") from None
+    if result.checksum and result.checksum != checksum(content):
+        raise Unproven("it was changed after it was stored: its checksum is another's")
+    if result.checksum and not path.stem.endswith(f"-{result.cell}"):
+        raise Unproven(f"it is another cell's result, {result.cell}'s")
+    result._proven = bool(result.checksum)
+    _check_counts(path.with_suffix(".npz"), result)
+    return result
+
+
+def _check_counts(path: Path, result: Result) -> None:
+    """Refuses, as `Unproven`, counts that do not follow from the predictions."""
+    # Results from before there was a checksum may have been moved without their predictions.
+    if not result.tasks or not (result.checksum or path.exists()):
+        return
+    for task, found in recounted(path, {t: s.total for t, s in result.tasks.items()}).items():
+        score = result.tasks[task]
+        if found.predictions != score.predictions:
+            raise Unproven(f"the predictions beside it are not those that were counted (task {task!r})")
+        if found.correct is None and result.checksum:
+            raise Unproven(f"the predictions beside it come without labels (task {task!r})")
+        if found.correct is not None and found.correct != score.correct:
+            raise Unproven(f"it says {score.correct} correct of task {task!r}, its predictions {found.correct}")
+
+
+def _check_key(result: Result, key: CellKey) -> None:
+    """Refuses, as `Unproven`, another cell's result."""
+    if result.checksum and result.cell != key.digest:
+        raise Unproven(f"it is another cell's result, {result.cell}'s")
+    for name in ("method", "source", "suite", "study", "zoo", "variant", "seed", "weights", "data"):
+        theirs, ours = getattr(result, name), getattr(key, name)
+        if theirs != (dict(ours) if isinstance(ours, Mapping) else ours):
+            raise Unproven(f"it is another cell's result: its {name} is another")

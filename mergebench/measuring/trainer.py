@@ -16,15 +16,16 @@ from mergebench.precisions import TRAINING_PRECISIONS
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Lets a KeyboardInterrupt out of a Trainer, which ends the process with status 1 and ignores further ones."""
+    """Lets any KeyboardInterrupt out of a Trainer, which ends the process with status 1 and ignores further ones."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit as leaving:
-        if not isinstance(leaving.__context__, KeyboardInterrupt):
+        interrupt = leaving.__context__
+        if not isinstance(interrupt, KeyboardInterrupt):
             raise
         signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
+        raise type(interrupt) from None  # SIGTERM's kind is told apart at the end
 
 
 def placement(device: str, devices: int = 1) -> dict[str, Any]:

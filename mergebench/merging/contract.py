@@ -7,6 +7,7 @@ import torch
 
 from mergebench.errors import CheckpointError, MethodError, NeedsError
 from mergebench.merging.pool import Find, ModelPool
+from mergebench.merging.surroundings import kept_as_they_are
 from mergebench.seeds import seeded
 from mergebench.weights.states import StateDict, check_state
 
@@ -37,7 +38,7 @@ def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any],
     if function.card.lacks(len(pool.tasks)):
         raise MethodError(function.card.lacks(len(pool.tasks)))
     # Methods that draw from torch's global generator are reproducible too, and leave the caller's as it was.
-    with seeded(pool.generator().initial_seed(), pool.device):
+    with kept_as_they_are(), seeded(pool.generator().initial_seed(), pool.device):
         result = function(pool, **resolved)
     states = result if isinstance(result, PerTask) else {"": result}
     if isinstance(result, PerTask) and function.card.role != "ceiling":

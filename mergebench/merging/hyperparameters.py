@@ -1,6 +1,7 @@
 """Hyper-parameters: checked against the method's signature, filled with its defaults."""
 
 import inspect
+import math
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -40,7 +41,7 @@ def resolve(function: Callable, given: Mapping[str, Any]) -> dict[str, Any]:
         wrong = value is None and type(None) not in typing.get_args(parameter.annotation)
         try:
             resolved[name] = getattr(parser.parse_object({name: value}), name)
-        except (ArgumentError, TypeError, ValueError):
+        except (ArgumentError, TypeError, ValueError, OverflowError):
             wrong = True
         if wrong:
             kind = inspect.formatannotation(parameter.annotation).rsplit(".", 1)[-1]
@@ -49,7 +50,26 @@ def resolve(function: Callable, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"method {function.card.name!r}: hyper-parameter {name}={value!r} is not of type {kind} "
                 f"(default {parameter.default!r})"
             )
+        if not _finite(resolved[name]):
+            raise HyperparameterError(
+                f"method {function.card.name!r}: hyper-parameter {name}={value!r} is not finite; give a number that is "
+                f"(default {parameter.default!r})"
+            )
     return resolved
+
+
+def _finite(value: Any) -> bool:
+    """Whether no number in a value is NaN, infinite or too large for a float."""
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_finite, value))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return True
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 import signal
 import threading
 from collections.abc import Callable
+from random import Random
 from types import FrameType
 from typing import TypeVar
 
 from mergebench.errors import MergebenchError, MethodError
 
-# A call that swallows the first interruption is interrupted again, this many seconds later, and again.
-AGAIN = 0.5
+# A call that swallows the first interruption is interrupted again, this many seconds later. One that swallows that too
+# is interrupted in pairs, until the second of a pair finds it between having swallowed the first and trying again: how
+# long that takes nobody knows, so it is drawn, up to so many seconds.
+AGAIN, PAIRS, APART = 0.5, 2e-3, 5e-5
 
 Result = TypeVar("Result")
 
@@ -43,12 +46,16 @@ def within(seconds: float | None, what: str, call: Callable[[], Result]) -> Resu
     if seconds is None:
         return call()
     check_limit(seconds)
-    armed, over = True, False
+    armed, over, inside = True, False, False
+    random = Random()  # not the one that methods draw from
 
     def expire(number: int, frame: FrameType | None) -> None:
-        nonlocal over
-        if armed:
-            over = True
+        nonlocal over, inside
+        if armed and not inside:
+            inside = True  # the second of a pair may come too early
+            if over:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, APART), PAIRS)
+            over, inside = True, False
             raise _Expired
 
     before = signal.signal(signal.SIGALRM, expire)

@@ -87,13 +87,13 @@ class Executor:
     tell: Tell | None = None
     _last: tuple[str, Merged] | None = None
     _failed: dict[str, BaseException] = field(default_factory=dict)
-    _scores: dict[tuple[str, str, str], tuple[TaskScore, np.ndarray]] = field(default_factory=dict)
+    _scores: dict[tuple[str, str, str], tuple[TaskScore, np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def merge(self, recipe: Recipe, variant: Variant) -> Merged:
         """Merge a variant; if it continues another, that one first.
 
         Raises:
-            Exception: whatever the method raises.
+            BaseException: whatever the method raises.
         """
         card = recipe.card
         # A ceiling is not merged at all: what it gives depends only on which tasks are evaluated.
@@ -108,7 +108,9 @@ class Executor:
                     before = self.merge(recipe, variant.previous)
                     carried = Carried(before.states, variant.previous.merged, copy.deepcopy(before.diagnostics))
                 self._last = identity, self._merge(recipe, variant, carried)
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 # The suite's other variants may share this merge, and would wait for it to fail again.
                 self._failed[identity] = error
                 raise
@@ -177,7 +179,6 @@ class Executor:
                     precision=self.precision,
                     on_task=on_task,
                 )
-                self._scores |= {keys[t]: (outcome.scores[t], outcome.predictions[t]) for t in missing}
-        found = {t: self._scores[keys[t]] for t in tasks}
-        scores = {t: score for t, (score, _) in found.items()}
-        return Evaluation(scores, {t: predicted for t, (_, predicted) in found.items()}), evaluation.cost
+                kinds = (outcome.scores, outcome.predictions, outcome.labels)
+                self._scores |= {keys[t]: tuple(kind[t] for kind in kinds) for t in missing}
+        return Evaluation(*({t: self._scores[keys[t]][kind] for t in tasks} for kind in range(3))), evaluation.cost

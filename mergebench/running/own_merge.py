@@ -1,21 +1,24 @@
 """Merging checkpoints of one's own: a base, experts and folders of images, without a zoo or a suite."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.ready import ready
 from mergebench.data.folders import for_calibration
 from mergebench.data.images import DrawnImages
+from mergebench.data.labels import normal
+from mergebench.data.source import Part
 from mergebench.data.task import ImageTable
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, tell
 from mergebench.merging import hyperparameters
 from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.method import MethodCard
@@ -23,9 +26,19 @@ from mergebench.merging.pool import ModelPool, Tell
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder, check_base
 from mergebench.weights.hub import Hub
-from mergebench.weights.states import LazyState, SafetensorsState, StateDict, check_state, digest
-from mergebench.zoo.encoder_notes import encoder_of, noted_encoder
-from mergebench.zoo.heads import Head, load_head
+from mergebench.weights.states import (
+    LazyState,
+    SafetensorsState,
+    StateDict,
+    check_state,
+    digest,
+    in_dtypes_of,
+    recipe_of,
+)
+from mergebench.zoo.beside import CONFIG, told_encoder
+from mergebench.zoo.encoder_notes import encoder_of
+from mergebench.zoo.expert_signs import odd_experts
+from mergebench.zoo.heads import Head, check_own_head, load_head
 from mergebench.zoo.set_aside import inherited
 from mergebench.zoo.zoo import Zoo, registered_zoo
 from mergebench.zoo.zoo_files import find_checkpoint, optional_beside
@@ -44,6 +57,7 @@ class OwnModels:
         encoder_name: what makes the empty model: a name in timm, or "module:function". Without it, the files say it:
             what `finetune` noted in a header, a config.json beside the base, or the shapes of a CLIP.
         root: a folder in place of the hub.
+        encoder_options: of `encoder_name`, where it is a name in timm.
 
     Raises:
         MergebenchError: a file that is broken, or does not fit the base; an encoder that cannot be told.
@@ -55,6 +69,7 @@ class OwnModels:
     heads: Mapping[str, str] = field(default_factory=dict)
     encoder_name: str | None = None
     root: str | None = None
+    encoder_options: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def _zoo(self) -> Zoo | None:
@@ -74,10 +89,12 @@ class OwnModels:
     @cached_property
     def encoder(self) -> Encoder:
         """What makes the empty model."""
-        named = Encoder(self.encoder_name) if self.encoder_name else None
-        own = self._zoo.encoder if self._zoo is not None else noted_encoder(self._files[self.base])
-        notes = {self.base: own} | {place: noted_encoder(self._files[place]) for place in self.experts.values()}
-        config = partial(optional_beside, self.base, Path(), self._hub, "config.json")
+        named = Encoder(self.encoder_name, self.encoder_options) if self.encoder_name else None
+        of_zoo = self._zoo.encoder if self._zoo is not None else None
+        own = of_zoo or told_encoder(self._files[self.base], named, of_base=True)
+        like = named or of_zoo
+        notes = {self.base: own} | {place: told_encoder(self._files[place], like) for place in self.experts.values()}
+        config = partial(optional_beside, self.base, Path(), self._hub, CONFIG)
         return encoder_of(notes, named, self.base, config, self._own_base, exact=bool(self.calibration))
 
     def _own_base(self) -> Mapping[str, Tensor]:
@@ -106,7 +123,40 @@ class OwnModels:
     def decoded(self) -> dict[str, "_Decoded"]:
         """name -> its folder's images, decoded when they are drawn, and hashed then."""
         size = self.encoder.image_size
-        return {name: _Decoded(for_calibration(Path(folder)).table(size)) for name, folder in self.calibration.items()}
+        return {name: _Decoded(part.table(size)) for name, part in self._parts.items()}
+
+    @cached_property
+    def _parts(self) -> dict[str, Part]:
+        """name -> the images of its folder.
+
+        Raises:
+            MergebenchError: a folder of other classes than those that the expert's header notes.
+        """
+        found = {}
+        for name, folder in self.calibration.items():
+            found[name] = for_calibration(Path(folder))
+            noted = recipe_of(self.expert_states[name]).get("classes")
+            names, known = found[name].names, isinstance(noted, list) and all(isinstance(n, str) for n in noted)
+            if known and names and {normal(n) for n in noted} != {normal(n) for n in names}:
+                data = recipe_of(self.expert_states[name]).get("data")
+                raise MergebenchError(
+                    f"--calibration: expert {name!r} was trained on the classes {_few(noted)}"
+                    f"{f' of {data}' * bool(data)}, but {folder} has {_few(names)}; give a folder of its own classes, "
+                    "or of images alone"
+                )
+        return found
+
+    def told(self) -> tuple[str, ...]:
+        """What the calibration folders came to, a line each; and where an expert's header notes another folder."""
+        lines = []
+        for name, part in self._parts.items():
+            classes = f"{len(part.names)} classes ({_few(part.names)})" if part.names else "no classes"
+            noted = recipe_of(self.expert_states[name]).get("data")
+            folder = self.calibration[name]
+            other = isinstance(noted, str) and Path(noted).resolve() != Path(folder).resolve()
+            told = f"; the expert's header notes {noted}" if other else ""
+            lines.append(f"calibration of {name}: {len(part.labels):,} images of {folder}, {classes}{told}")
+        return tuple(lines)
 
     def images(self, seed: int) -> dict[str, DrawnImages]:
         """name -> a draw from its folder's images."""
@@ -116,7 +166,13 @@ class OwnModels:
     def head(self, name: str) -> Head:
         """An expert's classifier."""
         who = f"head of {name!r} ({self.heads[name]})"
-        return load_head(SafetensorsState(self.heads[name]), self.encoder.width, None, who)
+        head = load_head(SafetensorsState(self.heads[name]), self.encoder.width, None, who)
+        check_own_head(head, self.expert_states[name], who, f"expert {name!r} ({self.experts[name]})")
+        return head
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
 
 
 class _Decoded:
@@ -153,7 +209,7 @@ class OwnMerge:
     """What a merge gave.
 
     Args:
-        state: the merged weights, timm's names.
+        state: the merged weights, timm's names, in the base's number formats.
         recipe: all that it was made from.
         told: sentences for people about what was decided for them.
     """
@@ -169,7 +225,7 @@ def merge_own(
     given: Mapping[str, Any],
     seed: int = 0,
     device: str = "cpu",
-    tell: Tell | None = None,
+    progress: Tell | None = None,
 ) -> OwnMerge:
     """Merge files of one's own.
 
@@ -180,7 +236,7 @@ def merge_own(
             smallest folder.
         seed: of everything random.
         device: where to compute.
-        tell: told how far the merge is.
+        progress: told how far the merge is.
 
     Raises:
         MergebenchError: files that do not fit together, a method that needs more than was given, or whose result breaks
@@ -195,17 +251,24 @@ def merge_own(
     if needs.heads and not models.heads:
         raise MergebenchError(f"method {card.name!r} needs heads: give --heads, a checkpoint for every expert")
     sources = models.images(seed) if wants_images else {}
-    told = ()
+    told = models.told() if wants_images else ()
     fewest = min(map(len, sources.values()), default=0)
     if sources and "samples" not in given and resolved.get("samples", 0) > fewest:
-        told = (f"samples={fewest}, for the smallest folder has no more images ({card.name} would take "
+        told = (*told, f"samples={fewest}, for the smallest folder has no more images ({card.name} would take "
                 f"{resolved['samples']})",)  # fmt: skip
         resolved["samples"] = fewest
+    for sentence in odd_experts(models.base_state, models.expert_states):
+        tell(sentence)
+    if models.encoder.alternative:
+        tell(
+            f"nothing says whether {models.base} is {models.encoder.name} or {models.encoder.alternative}: {card.name} "
+            "gives the same for both, and what it writes will not say so either; --encoder does"
+        )
     noted = inherited([models.base_state, *models.expert_states.values()])
     pool = ModelPool(
         card.name,
         needs,
-        models.encoder.make(),
+        _as_fine_as(models.encoder.make(), models.base_state),
         models.base_state,
         models.expert_states,
         calibration=sources,
@@ -213,7 +276,7 @@ def merge_own(
         heads={name: models.head(name) for name in models.heads} if needs.heads else {},
         seed=seed,
         device=device,
-        tell=tell,
+        tell=progress,
     )
     state = run_method(function, pool, resolved, ready)
     if isinstance(state, PerTask):
@@ -229,4 +292,9 @@ def merge_own(
         "drawn": {name: source.fingerprint for name, source in sources.items()},
         "images": {name: models.decoded[name].digest for name in sources},
     }
-    return OwnMerge(state, recipe | noted, told)
+    return OwnMerge(in_dtypes_of(state, models.base_state), recipe | noted, told)
+
+
+def _as_fine_as(encoder: nn.Module, base: Mapping[str, Tensor]) -> nn.Module:
+    """The encoder, in float64 where the base has weights in it: what a pool computes in, and results come in."""
+    return encoder.double() if any(base[name].dtype == torch.float64 for name in base) else encoder

@@ -1,6 +1,6 @@
 """Planning: from what was asked for to the list of cells."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.trust import check_methods, is_installed
 from mergebench.catalogue.yaml_files import short_name
-from mergebench.errors import HyperparameterError, MergebenchError, UnknownNameError, nearest
+from mergebench.errors import HyperparameterError, MergebenchError, UnknownNameError, nearest, tell
 from mergebench.measuring.measure import resolve_device
 from mergebench.measuring.results import CellKey
 from mergebench.measuring.trainer import placement
@@ -36,6 +36,7 @@ class RunRequest:
         devices: how many GPUs, from `device` on, share an evaluation; they change no count.
         download: whether what is on the hub and not here yet may be downloaded.
         allow_code: whether methods' files may be run that only a suite, a study or a zoo names.
+        allow_duplicates: whether one and the same image may be in several splits of a task.
     """
 
     methods: Sequence[str] = ()
@@ -51,6 +52,7 @@ class RunRequest:
     devices: int = 1
     download: bool = True
     allow_code: bool = False
+    allow_duplicates: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Plan:
     Args:
         bench, cells, device: what is run, and where.
         precision, devices: of the evaluation.
-        left_out: a sentence for every method that cannot be run on some of the variants.
+        left_out: a sentence for every method that cannot be run on some of the variants, or gets fewer images.
         code: a sentence for every file of code that the suite, the study or the zoo names.
     """
 
@@ -108,7 +110,14 @@ def make_plan(request: RunRequest) -> Plan:
     """
     if not (request.suite or request.study):
         raise MergebenchError("say what to run: a suite or a study")
-    bench = Bench(request.suite, request.zoo, request.zoo_root, study=request.study, download=request.download)
+    bench = Bench(
+        request.suite,
+        request.zoo,
+        request.zoo_root,
+        study=request.study,
+        download=request.download,
+        allow_duplicates=request.allow_duplicates,
+    )
     study = bench.study
     named = bench.method_files(("methods",) if request.methods else ())
     check_methods(named, request.allow_code)  # before any of it is even looked at
@@ -140,6 +149,14 @@ def make_plan(request: RunRequest) -> Plan:
     _check_axes(variants, cards)
     for variant in variants:
         bench.check_classes(variant)
+    capped = [
+        _fitting(bench, card, v, settings, given[card.name].keys() | v.hyperparameters.keys())
+        for (card, v), settings in zip(planned, resolved, strict=True)
+    ]
+    resolved = [settings for settings, _ in capped]
+    left_out += tuple(dict.fromkeys(told for _, told in capped if told))
+    for sentence in bench.odd_experts(variants):
+        tell(sentence)
     cells = []
     for seed in dict.fromkeys(request.seeds or (study.seeds if study else (0,))):
         for (card, variant), settings in zip(planned, resolved, strict=True):
@@ -219,6 +236,41 @@ def _resolve(
     settings = hyperparameters.resolve(function, {**given, **varied})
     check_start(card, settings)
     return settings
+
+
+def _fitting(
+    bench: Bench, card: MethodCard, variant: Variant, settings: dict[str, Any], given: Collection[str], of: str = ""
+) -> tuple[dict[str, Any], str]:
+    """Settings that ask for no more calibration images than there are, and what is told of it.
+
+    Args:
+        bench, card, variant, settings: of the cell.
+        given: the hyper-parameters that somebody chose: these are refused, a default is lowered.
+        of: the method that starts with this one, if one does.
+
+    Raises:
+        HyperparameterError: more were asked for than there are.
+    """
+    start = registry.start_of(card, settings)
+    if start is not None:
+        chosen = settings.get(f"{card.starts}_settings") or {}
+        first = hyperparameters.resolve(discovery.load_function(start), chosen)
+        _fitting(bench, start, variant, first, first.keys(), of or card.name)
+    wanted = settings.get("samples", 0)
+    if not wanted or card.role == "ceiling" or not registry.needs_of(card, settings).calibration:
+        return settings, ""
+    task, fewest = bench.fewest_calibration(variant)
+    if wanted <= fewest:
+        return settings, ""
+    if "samples" in given:
+        whose = f"{of}: its start {card.name}" if of else f"method {card.name!r}"
+        raise HyperparameterError(
+            f"{whose} is to draw samples={wanted} images, but task {task!r} has {fewest} for calibration; "
+            f"set samples={fewest} or fewer"
+        )
+    return settings | {"samples": fewest}, (
+        f"{card.name} takes samples={fewest}, for task {task!r} has no more calibration images (it would take {wanted})"
+    )
 
 
 def check_start(card: MethodCard, settings: Mapping[str, Any]) -> None:

@@ -1,15 +1,15 @@
 """Running a plan: cell by cell, each result written the moment it is known, what is done skipped."""
 
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mergebench.errors import in_words
+from mergebench.errors import MergebenchError, in_words, writable
 from mergebench.measuring.evaluation import Evaluation
 from mergebench.measuring.measure import environment
 from mergebench.measuring.results import Cost, Result, ResultStore, TaskScore
@@ -17,6 +17,9 @@ from mergebench.merging.time_limit import check_limit
 from mergebench.running.execution import Executor, Merged, Recipe
 from mergebench.running.plan import Cell, Plan
 from mergebench.suites.bench import Bench
+from mergebench.weights.states import check_writable
+
+LONGEST = 20_000  # characters of a traceback that are kept, from its end
 
 
 @dataclass
@@ -35,6 +38,9 @@ class Summary:
 
 class Observer:
     """Told of what happens, so that progress can be shown; does nothing by itself."""
+
+    def tell(self, sentence: str) -> None:
+        """Something to be known, in a sentence: a stored result that is set aside, a folder that may only be read."""
 
     def start(self, plan: Plan, todo: list[Cell]) -> None:
         """The run begins; the cells in `todo` are not done yet."""
@@ -70,24 +76,41 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None, timeou
     asked = datetime.now(UTC).isoformat(timespec="milliseconds")
     summary = Summary()
     executor = Executor(plan.bench, plan.device, timeout, plan.precision, plan.devices)
-    found = [store.finished(cell.key) for cell in plan.cells]
+    found = []
+    for cell in plan.cells:
+        result, fault = store.look(cell.key)
+        found.append(result)
+        if fault:
+            observer.tell(f"{fault}; it is measured again")
+    if None in found:  # where all is done, a folder may be read-only
+        check_writable(store.out / "cells" / "any")
     observer.start(plan, [c for c, r in zip(plan.cells, found, strict=True) if r is None])
+    unwritten = False
     ceilings: dict[tuple[int, str], Result] = {}
     for cell, result in zip(plan.cells, found, strict=True):
         reused = result is not None
         ceiling = ceilings.get((cell.seed, (cell.variant.reference or cell.variant).name))
-        predictions: dict[str, np.ndarray] = {}
+        outcome: Evaluation | None = None
         if result is None:
             observer.cell(cell)
             executor.tell = partial(observer.merging, cell)
-            result, predictions = run_cell(executor, cell, lambda task, cell=cell: observer.task(cell, task))
+            result, outcome = run_cell(executor, cell, lambda task, cell=cell: observer.task(cell, task))
         # A reused cell may have another place among the variants now, and the experts may have failed when it was new.
         tasks = _beside(result.tasks, ceiling.tasks) if ceiling else result.tasks
         facts = {"asked": asked, "tasks": tasks, **_place(plan.bench, cell)}
         # Whoever asks for it, a result goes on telling that a search chose its hyper-parameters.
         facts |= {"tuned": dict(cell.tuned)} if cell.tuned else {}
         result = result.model_copy(update=facts)
-        store.write(cell.key, result, predictions)
+        if reused:
+            try:
+                store.update(cell.key, result)
+            except MergebenchError as error:
+                if not unwritten:
+                    observer.tell(f"{error}; results are shown as they are stored, and do not note this run")
+                unwritten = True
+        else:
+            well = outcome if result.status == "ok" else None
+            store.write(cell.key, result, *((well.predictions, well.labels) if well else ({}, {})))
         # A plan's first method is the ceiling that all others, ceilings too, are held against.
         if cell.card is plan.cells[0].card and result.status == "ok":
             ceilings[cell.seed, cell.variant.name] = result
@@ -100,7 +123,7 @@ def run(plan: Plan, store: ResultStore, observer: Observer | None = None, timeou
 
 def run_cell(
     executor: Executor, cell: Cell, on_task: Callable[[str], None] = lambda task: None
-) -> tuple[Result, dict[str, np.ndarray]]:
+) -> tuple[Result, Evaluation | None]:
     """Merge and evaluate one cell.
 
     Args:
@@ -109,13 +132,13 @@ def run_cell(
         on_task: called as each task has been evaluated.
 
     Returns:
-        The result (failed, with the reason, if the method raised) and the predictions. Its place among the variants,
-        and the experts' counts beside a method's, are for `run` to add, as it does for results that are reused.
+        The result (failed, with the reason, if the method raised) and what its counts follow from. Its place among the
+        variants, and the experts' counts beside a method's, are for `run` to add, as for results that are reused.
     """
     bench, variant, card = executor.bench, cell.variant, cell.card
     started = datetime.now(UTC).isoformat(timespec="seconds")
     facts: dict[str, Any] = {"merge": None, "evaluation": None, "tasks": {}, "drawn": {}}
-    predictions: dict[str, np.ndarray] = {}
+    outcome = None
     try:
         merged = executor.merge(Recipe(card, cell.function, cell.hyperparameters, cell.seed), variant)
         facts |= {n: getattr(merged, n) for n in ("drawn", "drawn_images", "diagnostics")}
@@ -124,11 +147,13 @@ def run_cell(
         if bench.study and bench.study.choose_on_validation:
             facts["validation"] = _validate(executor, cell, merged)
         facts["tasks"] = _beside(outcome.scores, outcome.scores if card.role == "ceiling" else {})
-        predictions = outcome.predictions
         status, error = "ok", None
+    except KeyboardInterrupt:
+        raise
     # A method is other people's code: whatever it raises must cost its own cell alone.
-    except (Exception, SystemExit) as exception:  # noqa: BLE001
+    except BaseException as exception:  # noqa: BLE001
         status, error = "failed", in_words(exception)
+        facts |= _way_to(exception, card.path)
     result = Result(
         status=status,
         error=error,
@@ -152,11 +177,31 @@ def run_cell(
         weights=dict(cell.key.weights),
         data=dict(cell.key.data),
         origins=bench.zoo.origins({*variant.merged, *variant.evaluate}),
+        duplicates=bench.zoo.duplicates({*variant.merged, *variant.evaluate}),
         environment=environment(executor.device, executor.precision),
         started=started,
         **facts,
     )
-    return result, predictions
+    return _storable(result), outcome
+
+
+def _way_to(error: BaseException, path: str) -> dict[str, str]:
+    """The way to an error: the whole traceback, and the line of the method's own file, unless the error says it all."""
+    told = writable("".join(traceback.format_exception(error)))
+    own = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
+    where = f"{Path(path).name}:{own[-1]}" if own and not isinstance(error, MergebenchError) else ""
+    return {"traceback": told[-LONGEST:], "where": where}
+
+
+def _storable(result: Result) -> Result:
+    """The result; failed, if what the method reported is nothing that a file can hold and give back."""
+    try:
+        Result.model_validate_json(result.model_dump_json())
+    except (ValueError, RecursionError) as error:
+        reason = f"what the method reported cannot be stored: {in_words(error).splitlines()[0]}"
+        nothing = {"tasks": {}, "validation": {}, "diagnostics": {}}
+        return result.model_copy(update={"status": "failed", "error": reason, **nothing})
+    return result
 
 
 # These two are part of a cell's source, which the making of a result is not.

@@ -1,6 +1,6 @@
 """The bench: a suite with its zoo and images in place, shared by all cells of a run."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,8 @@ from mergebench.merging.restriction import region
 from mergebench.suites.variant import Variant, study_variants, suite_variants
 from mergebench.weights import formats
 from mergebench.weights.states import SafetensorsState, StateDict, digest
-from mergebench.zoo.heads import joint_head
+from mergebench.zoo.expert_signs import odd_experts
+from mergebench.zoo.heads import check_own_head, joint_head
 from mergebench.zoo.set_aside import check_set_aside, inherited, notes_set_aside
 from mergebench.zoo.zoo import Zoo
 
@@ -51,6 +52,7 @@ class Bench:
             a method asks for that task's images or head.
         study: a registered study or a YAML file: the suite's variants at each of its points.
         download: whether weights and images on the hub that are not here yet may be downloaded.
+        allow_duplicates: whether one and the same image may be in several splits of a task.
 
     Raises:
         MergebenchError: an unknown suite, study, zoo, task or corruption, or values that do not fit.
@@ -65,13 +67,16 @@ class Bench:
         experts: Mapping[str, str] | None = None,
         study: str | None = None,
         download: bool = True,
+        allow_duplicates: bool = False,
     ) -> None:
         self.study = read_study(study) if study else None
         self.study_name = short_name(study) if study else ""
         suite = suite or beside(self.study.suite, study)
         self.suite: SuiteConfig = read_suite(suite)
         self.name = short_name(suite)
-        self.zoo = Zoo(zoo or beside(self.suite.zoo, suite), zoo_root, base, download)
+        self.zoo = Zoo(
+            zoo or beside(self.suite.zoo, suite), zoo_root, base, download, allow_duplicates=allow_duplicates
+        )
         self._files = experts
         self._experts: dict[str, Mapping] = {}
         self._heads: dict[str, nn.Module] = {}
@@ -210,9 +215,17 @@ class Bench:
         return {f"{t}/{split}": self._digest(t, split, adapted) for t in givers}
 
     def check_heads(self, variant: Variant) -> None:
-        """Refuses, by a MergebenchError, a head that learnt what it is to be evaluated on."""
+        """Refuses, by a MergebenchError, a head that learnt what it is to be evaluated on, or is of another expert."""
         for task in variant.evaluate:
-            self._hold(f"the head of task {task!r}", self.head(task), variant, own=task)
+            who = f"the head of task {task!r}"
+            self._hold(who, self.head(task), variant, own=task)
+            if task in variant.merged:
+                check_own_head(self.head(task), self.expert(task), who, f"expert {task!r}")
+
+    def odd_experts(self, variants: Iterable[Variant]) -> Iterator[str]:
+        """A sentence for every sign that an expert of these variants is not what it seems to be."""
+        tasks = sorted({task for variant in variants for task in variant.merged})
+        return odd_experts(self.zoo.base, {task: self.expert(task) for task in tasks})
 
     def noted(self, variant: Variant, needs: Needs) -> dict[str, Any]:
         """What the header of a variant's merge notes of what was set aside, under this zoo's names of the tasks too.
@@ -247,6 +260,19 @@ class Bench:
         if variant.calibration.classes is not None:
             for task in variant.calibration.givers(variant.merged):
                 _of_classes(self.split(task, "calibration").labels, variant.calibration, task)
+
+    def fewest_calibration(self, variant: Variant) -> tuple[str, int]:
+        """The task of a variant's merge that is given the fewest calibration images to draw from, and how many."""
+        config = variant.calibration
+        there = {
+            giver: len(_of_classes(self.split(giver, "calibration").labels, config, giver))
+            for giver in config.givers(variant.merged)
+        }
+        if config.source == "shuffled":
+            return min(variant.merge), sum(there.values()) // len(variant.merged)
+        if config.source != "own":
+            return config.source, there[config.source]
+        return min(((task, there[task]) for task in variant.merge), key=lambda pair: pair[1])
 
     def _digest(self, task: str, name: str, corruption: tuple[str, int] | None) -> str:
         clean = self.split(task, name)

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mergebench.catalogue.yaml_files import checked
 from mergebench.configuration import ZooConfig, names_a_file
@@ -22,8 +23,9 @@ def own_zoo(
     *,
     head: str | None = None,
     encoder: str | None = None,
-    templates: Sequence[str] = (),
+    described: Mapping[str, Any] | None = None,
     root: str | None = None,
+    allow_duplicates: bool = False,
 ) -> Zoo:
     """A zoo of one task, as a YAML file would describe it.
 
@@ -33,22 +35,25 @@ def own_zoo(
         base: a checkpoint (a file, a folder, or `owner/name` on the hub), or a registered zoo whose base it is.
         head: a checkpoint of its classifier.
         encoder: what makes the empty model, where neither the base nor what lies beside it says so.
-        templates: prompt templates, each with one `{}` for the class name.
+        described: what else there is to say of the task: fields as those of a described task.
         root: a folder in place of the hub.
+        allow_duplicates: whether one and the same image may be in several splits.
 
     Raises:
         MergebenchError: a name that no file can have; an encoder that cannot be told; templates where no prompts are
             made.
     """
+    described = dict(described or {})
+    templates = described.get("templates")
     if templates and head:
         raise MergebenchError("--templates: the head is given (--head), and none is made from prompts; leave one out")
     if not names_a_file(task):
         raise MergebenchError(
             f"--task {task}: a task of one's own names its files, so it holds no / and no . in front, and is printable"
         )
-    described = {"data": data} | {n: v for n, v in (("head", head), ("templates", list(templates))) if v}
+    described |= {"data": data} | ({"head": head} if head else {})
     fields = {"title": task, "encoder": encoder, "base": base, "experts": "{task}", "tasks": {task: described}}
-    zoo = Zoo(task, root, config=checked(ZooConfig, fields))
+    zoo = Zoo(task, root, config=checked(ZooConfig, fields), allow_duplicates=allow_duplicates)
     if templates and not zoo.files.has_text:
         raise MergebenchError(
             f"--templates: {base} has no text tower, and no head is made from prompts; leave them out (a linear head "

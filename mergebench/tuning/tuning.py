@@ -51,6 +51,7 @@ class TuneRequest:
         device: "auto", "cpu" or "cuda:N".
         timeout: seconds that one merge may take; a trial that takes longer has failed.
         allow_code: whether methods' files may be run that only the suite or the zoo names.
+        allow_duplicates: whether one and the same image may be in several splits of a task.
     """
 
     method: str
@@ -65,6 +66,7 @@ class TuneRequest:
     device: str = "auto"
     timeout: float | None = None
     allow_code: bool = False
+    allow_duplicates: bool = False
 
 
 class Trial(BaseModel):
@@ -227,7 +229,7 @@ def make_search(request: TuneRequest, store: ResultStore) -> Search:
     card = registry.method(request.method)
     function = discovery.load_function(card)
     space = make_space(function, request.space, request.fixed)
-    bench = ValidationBench(request.suite, request.zoo, request.zoo_root)
+    bench = ValidationBench(request.suite, request.zoo, request.zoo_root, allow_duplicates=request.allow_duplicates)
     check_methods(bench.method_files(), request.allow_code)
     variant = select_one(bench.variants, request.only, bench.name)
     given = merged_settings(bench, [card], {card.name: request.fixed})[card.name]
@@ -326,7 +328,9 @@ def _try(search: Search, executor: Executor, settings: dict[str, Any]) -> Trial:
         merged = executor.merge(Recipe(search.card, search.function, resolved, search.seed), variant)
         outcome, cost = executor.evaluate(merged.states, variant.evaluate, "validation", corruption)
     # A method is other people's code: whatever it raises must cost its own trial alone.
-    except (Exception, SystemExit) as exception:  # noqa: BLE001
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exception:  # noqa: BLE001
         return Trial(number=number, settings=settings, error=in_words(exception))
     return Trial(number=number, settings=settings, tasks=outcome.scores, merge=merged.cost, evaluation=cost)
 
@@ -381,6 +385,7 @@ def chosen_plan(request: TuneRequest, search: Search) -> Plan:
             only=request.only,
             device=request.device,
             allow_code=request.allow_code,
+            allow_duplicates=request.allow_duplicates,
         )
     )
     record = search.record(request.trials)

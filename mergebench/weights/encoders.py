@@ -49,11 +49,13 @@ class Encoder:
         name: "module:function" of one's own, or a name in timm's registry.
         options: of a name in timm, as `timm.create_model` takes them (`img_size`, `depth`, ...).
         scales: mean and std of its images, where they are not the architecture's own.
+        alternative: the name that is as likely, where it is known by its shapes alone: they do not tell activations.
     """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     scales: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    alternative: str = ""
 
     def make(self) -> VisionTransformer:
         """The encoder without a classifier. Weights are to be loaded into it: those of timm's are zeros.
@@ -173,9 +175,10 @@ class Encoder:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What a checkpoint's header says of it, so that it can be made again."""
+        """What a checkpoint's header says of it, so that it can be made again, or what it is likely to be."""
         scales = {"mean": list(self.scales[0]), "std": list(self.scales[1])} if self.scales else {}
-        return {"name": self.name, "options": dict(self.options), **scales}
+        known = {"name": None, "likely": [self.name, self.alternative]} if self.alternative else {"name": self.name}
+        return {**known, "options": dict(self.options), **scales}
 
 
 def check_size(name: str, value: Any, who: str) -> None:

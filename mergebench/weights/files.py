@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mergebench.errors import CheckpointError
+from mergebench.errors import CheckpointError, tell
+from mergebench.weights.containers import state_dict_in
 from mergebench.weights.states import AGAIN, LazyState, SafetensorsState
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pt.tar", ".pth.tar")
 INDEX = ".index.json"
 MAPPED = 16 * 2**20  # bytes of a mapped pickle that may stay in memory when nobody needs them any more
 
@@ -24,7 +25,8 @@ def open_weights(path: str | Path) -> LazyState:
     """A file's state dict, under the names that it has there; tensors are read when they are asked for.
 
     Args:
-        path: `.safetensors`, a torch pickle (`.bin`, `.pt`, `.pth`, `.ckpt`), or the `.index.json` beside shards.
+        path: `.safetensors`, a torch pickle (`.bin`, `.pt`, `.pth`, `.ckpt`, `.pth.tar`), or an index of
+            shards (`.index.json`).
 
     Raises:
         CheckpointError: missing, truncated, of another format, or a pickle that needs code to be read.
@@ -34,7 +36,7 @@ def open_weights(path: str | Path) -> LazyState:
         raise CheckpointError(f"{path} is a folder; name a checkpoint in it")
     if path.name.endswith(INDEX):
         return ShardedState(path)
-    if path.suffix in PICKLES:
+    if path.name.endswith(PICKLES):
         return PickledState(path)
     if path.suffix == ".safetensors":
         return SafetensorsState(path)
@@ -46,10 +48,10 @@ class PickledState(LazyState):
     """A state dict in a torch pickle, memory-mapped, read without running any code in it.
 
     Args:
-        path: written by `torch.save`: a state dict, or one under the key `state_dict`.
+        path: written by `torch.save`: a state dict, or one in a container (`containers.state_dict_in`).
 
     Raises:
-        CheckpointError: missing, truncated, TorchScript, or more than tensors in containers.
+        CheckpointError: missing, truncated, TorchScript, several state dicts of one rank, or more than tensors in one.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -57,7 +59,8 @@ class PickledState(LazyState):
         if not self.path.is_file():
             raise CheckpointError(f"no such checkpoint: {self.path}")
         self._version = self._stat()
-        self._map()
+        if told := self._map():
+            tell(told)
         super().__init__(self._tensors, self.path, {})
 
     def __getitem__(self, name: str) -> Tensor:
@@ -76,7 +79,8 @@ class PickledState(LazyState):
         now = os.stat(self.path)
         return now.st_ino, now.st_size, now.st_mtime_ns
 
-    def _map(self) -> None:
+    def _map(self) -> str:
+        """Map the file's tensors; gives what is to be told of the choice among several state dicts."""
         if self._stat() != self._version:
             raise CheckpointError(f"{self.path} changed while it was read")
         self._touched = 0
@@ -94,14 +98,14 @@ class PickledState(LazyState):
             raise CheckpointError(f"cannot read {self.path}: {error.strerror or error}") from None
         except Exception:  # whatever a broken file makes torch's readers stumble over
             raise CheckpointError(self._broken()) from None
-        if isinstance(read, Mapping) and isinstance(read.get("state_dict"), Mapping):
-            read = read["state_dict"]
         if not isinstance(read, Mapping):
             raise CheckpointError(f"{self.path} holds something of type {type(read).__name__}, not a state dict")
+        read, told = state_dict_in(read, str(self.path))
         odd = next((name for name, value in read.items() if not isinstance(value, Tensor)), None)
         if odd is not None:
             raise CheckpointError(f"{self.path}: {odd!r} is of type {type(read[odd]).__name__}, not a tensor")
         self._tensors = {str(name): tensor.detach() for name, tensor in read.items()}
+        return told
 
     def _broken(self) -> str:
         """The refusal; torch's own words would advise to run a pickle's code."""

@@ -84,6 +84,24 @@ class Hub:
             raise self._unreachable(location, reason)
         return None
 
+    def known_file(self, location: str, names: Sequence[str], kind: Kind = "model") -> Path | None:
+        """As `optional_file`; None too where it cannot be found out: what else is asked for will tell why.
+
+        What huggingface_hub's cache knows, that a file is there or that it is not, is not asked for again.
+        """
+        if self.root is None:
+            from huggingface_hub import try_to_load_from_cache
+
+            repository, revision = _parts(location)
+            cached = [try_to_load_from_cache(repository, n, revision=revision, repo_type=kind) for n in names]
+            known = next((path for path in cached if isinstance(path, str)), None)
+            if known or all(cached):  # a mark of its own says that there is no such file
+                return Path(known) if known else None
+        try:
+            return self.optional_file(location, names, kind)
+        except MergebenchError:
+            return None
+
     def folder(self, location: str, patterns: Sequence[str], kind: Kind = "dataset") -> Path:
         """The folder of a repository with all files that match one of the patterns in it; raises as `file` does."""
         if self.root is not None:
@@ -100,6 +118,20 @@ class Hub:
             raise self._unreachable(location, error) from None
         self._commits[location, kind] = path.name
         return path
+
+    def names(self, location: str, kind: Kind = "dataset") -> list[str]:
+        """The names of all files of a repository, where that can be asked now; otherwise nothing."""
+        if self.root is not None:
+            folder = self._local(location, kind)
+            return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+        from huggingface_hub import list_repo_files
+
+        repository, revision = _parts(location)
+        try:
+            ask = lambda: list_repo_files(repository, repo_type=kind, revision=revision)  # noqa: E731
+            return self._asked(ask, location) if self.download else []
+        except MergebenchError:
+            return []
 
     def revision(self, location: str, kind: Kind = "model") -> str:
         """The commit of what was found at a location; empty in a folder, which knows of none."""
@@ -129,6 +161,9 @@ class Hub:
                 return HubError(f"{told}: too much is asked of it from here; wait, or log in with `hf auth login`")
             if answer.status_code >= 500:
                 return HubError(f"{told}: try again later; what was fetched is kept")
+            if answer.status_code == 401:
+                told += ": it knows you not"
+                return MergebenchError(f"{told}; log in with `hf auth login` (renew or unset HF_TOKEN if it is stale)")
             return MergebenchError(f"{told}: it is closed to you, or was taken down")
         return HubError(
             f"{location!r} has not been fetched, and the hub cannot be reached; check the network, name a mirror "

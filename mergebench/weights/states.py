@@ -3,9 +3,13 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
+import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,9 +20,17 @@ from torch import Tensor
 
 from mergebench.errors import CheckpointError, MergebenchError
 
+try:
+    import fcntl
+except ImportError:  # no POSIX
+    fcntl = None
+
 StateDict: TypeAlias = dict[str, Tensor]
 
 AGAIN = "delete it, and download or copy it again"  # the remedy for a file that is not whole
+
+# What weights may be in: other numbers (complex, quantised, of 8 bits) would lose something on the way to these.
+FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 # As safetensors' headers name them.
 DTYPES = {
@@ -155,7 +167,10 @@ def check_state(
     Raises:
         CheckpointError: the first differing name with both shapes, or the first tensor that is not finite.
     """
+    floating = set()
     for name, expected in reference.items():
+        if expected.is_floating_point():
+            floating.add(name)
         if name not in state:
             raise CheckpointError(f"{who} lacks {name!r}, which is {tuple(expected.shape)} in {whose}; {hint}")
         if shape_of(state, name) != tuple(expected.shape):
@@ -165,23 +180,37 @@ def check_state(
     for name in state:
         if name not in reference:
             raise CheckpointError(f"{who} has {name!r} {shape_of(state, name)}, which {whose} lacks; {hint}")
-    check_finite(state, who)
+    check_finite(state, who, floating=floating)
 
 
-def check_finite(state: Mapping[str, Tensor], who: str, remedy: str = "") -> None:
-    """Refuses, by a CheckpointError that names the first such tensor, weights that are NaN or infinite.
+def _check_kind(name: str, tensor: Tensor, who: str, floating: bool) -> None:
+    """Refuses, by a CheckpointError, a tensor that is no plain one of numbers that can be merged."""
+    integer = not (floating or tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized)
+    if tensor.layout != torch.strided or not (integer or tensor.dtype in FLOATING):
+        kind = str(tensor.dtype if tensor.layout == torch.strided else tensor.layout).removeprefix("torch.")
+        raise CheckpointError(
+            f"{who}: {name!r} is {kind}, which cannot be merged; save it in float32, where that says the same"
+        )
+
+
+def check_finite(
+    state: Mapping[str, Tensor], who: str, remedy: str = "", floating: Collection[str] = frozenset()
+) -> None:
+    """Refuses, by a CheckpointError that names the first such tensor, weights that are NaN, infinite or no plain ones.
 
     What is in a file is hashed in the same reading: of twenty experts of a ViT-L/14 another one is 24 GB.
 
     Args:
         state: the weights.
         who: what they are, for the message.
-        remedy: what to do about it, if that is known.
+        remedy: what to do about what is not finite, if that is known.
+        floating: the tensors that must be of floating-point numbers.
     """
     hashing = isinstance(state, LazyState)
     sha = hashlib.sha256()
     for name in sorted(state) if hashing else state:
         tensor = state[name]
+        _check_kind(name, tensor, who, name in floating)
         if bad := count_not_finite(tensor):
             hint = f"; {remedy}" if remedy else ""
             raise CheckpointError(f"{who}: {name!r} holds {bad} values that are NaN or infinite{hint}")
@@ -189,6 +218,26 @@ def check_finite(state: Mapping[str, Tensor], who: str, remedy: str = "") -> Non
             _add(sha, name, tensor)
     if hashing:
         state.known_digest = _digits(sha)
+
+
+def in_dtypes_of(state: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> StateDict:
+    """A merged state in the base's number formats, tensor by tensor.
+
+    Args:
+        state: the weights, as they were computed.
+        like: the base's; read tensor by tensor.
+
+    Raises:
+        CheckpointError: a value that is too large for its format.
+    """
+    made = {name: tensor.to(like[name].dtype) for name, tensor in state.items()}
+    for name, tensor in made.items():
+        if count_not_finite(tensor):
+            raise CheckpointError(
+                f"the merged {name!r} has values that are too large for {str(tensor.dtype).removeprefix('torch.')}, "
+                "the base's number format; give a base in float32"
+            )
+    return made
 
 
 def count_not_finite(tensor: Tensor) -> int:
@@ -231,13 +280,34 @@ def save_state(state: Mapping[str, Tensor], path: str | Path, metadata: Mapping[
     Raises:
         MergebenchError: the place cannot be written, or the disk fills up.
     """
-    tensors = {n: t.detach().cpu().contiguous() for n, t in state.items()}
+    tensors: StateDict = {}
+    held: set[int] = set()  # where memory begins: a file has no way to say that two tensors are one
+    for name, tensor in state.items():
+        tensors[name] = tensor.detach().cpu().contiguous()
+        start = tensors[name].untyped_storage().data_ptr()
+        if start in held:
+            tensors[name] = tensors[name].clone()
+        held.add(start)
     path = Path(path)
     with writing(path) as temporary:
         try:
             save_file(tensors, temporary, metadata=dict(metadata or {}))
         except SafetensorError as error:  # as its writer calls a full disk
             raise OSError(str(error)) from None
+
+
+ABANDONED = 60.0  # seconds after which a temporary file that nobody holds is a dead one's
+
+
+def _lock(handle: int) -> bool:
+    """Hold an open file, if nobody else does, until it is closed; False where that is not to be had."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 class writing:  # noqa: N801 (reads as a phrase: `with writing(path) as temporary`)
@@ -261,11 +331,29 @@ class writing:  # noqa: N801 (reads as a phrase: `with writing(path) as temporar
             raise MergebenchError(
                 f"cannot write {self.path}: {error.strerror}; choose a folder you may write to"
             ) from None
-        os.close(handle)
-        self.temporary = Path(name)
+        # Held as long as this is being written: who is killed lets go of it, and the next to write here clears up.
+        self._handle, self.temporary = handle, Path(name)
+        _lock(handle)
+        self._clear_up()
         return self.temporary
 
+    def _clear_up(self) -> None:
+        """Remove what killed processes have left of the same file."""
+        beginning = f".{self.path.name}."
+        for left in self.path.parent.glob(f"{escape(beginning)}*"):
+            with suppress(OSError):
+                old = time.time() - left.stat().st_mtime > ABANDONED
+                if left == self.temporary or not old or not re.fullmatch(r"[a-z0-9_]{8}", left.name[len(beginning) :]):
+                    continue
+                handle = os.open(left, os.O_RDONLY)
+                try:
+                    if _lock(handle):
+                        left.unlink()
+                finally:
+                    os.close(handle)
+
     def __exit__(self, kind: object, error: object, trace: object) -> None:
+        os.close(self._handle)
         if kind is None:
             # mkstemp makes files private; results are for everyone whom the umask admits.
             umask = os.umask(0)
@@ -287,4 +375,6 @@ def check_writable(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise MergebenchError(f"cannot write {path}: it is a folder; name a file in it")
-    writing(path).__enter__().unlink()
+    probe = writing(path)
+    probe.__enter__()
+    probe.__exit__(KeyError, None, None)  # as if it had failed: nothing is left

@@ -27,7 +27,7 @@ class TranslatedState(LazyState):
     def __init__(
         self, source: Mapping[str, Tensor], dialect: Dialect, prefix: str = "", wrapper: str = "", who: str = "it"
     ) -> None:
-        self.source, self.dialect, self.prefix, self.who = source, dialect, prefix, who
+        self.source, self.dialect, self.prefix, self.wrapper, self.who = source, dialect, prefix, wrapper, who
         self.others = tuple(name for name in source if dialect.is_other(name, prefix, wrapper))
         own = dict.fromkeys(source)
         for name in self.others:

@@ -35,7 +35,7 @@ def encoder_of(
     its shapes do: all but the activation.
 
     Args:
-        notes: who -> what is noted there (`noted_encoder`), the base first.
+        notes: who -> what is noted there, or told beside it (`beside.told_encoder`), the base first.
         named: what a person says it is. Options and scales that are not given are those of a note of the same name.
         base: where the base is, for messages.
         config: finds the config.json beside it.
@@ -46,6 +46,23 @@ def encoder_of(
         MergebenchError: they do not agree, nothing says it, or only files say that some code makes it, which is no
             registered zoo's: a file that is read must not choose what is run.
     """
+    bare = {who: noted for who, noted in notes.items() if noted is not None and not noted.name}
+    found = _found({who: noted for who, noted in notes.items() if who not in bare}, named, base, config, weights, exact)
+    for who, noted in bare.items():  # which tell of scales alone
+        check_note(noted, who, found, "what else is there is of")
+        found = replace(found, scales=found.scales or noted.scales)
+    return found
+
+
+def _found(
+    notes: Mapping[str, Encoder | None],
+    named: Encoder | None,
+    base: str,
+    config: Callable[[], Path | None],
+    weights: Callable[[], Mapping[str, Tensor]],
+    exact: bool,
+) -> Encoder:
+    """As `encoder_of`, of notes that all name an encoder."""
     found = _agreed(notes, named)
     if found is not None:
         return found
@@ -55,7 +72,7 @@ def encoder_of(
     state = weights()
     likely = [infer_encoder(state, activation, who=base) for activation in ("quick_gelu", "gelu")]
     if not exact:
-        return likely[0]
+        return replace(likely[0], alternative=likely[1].name)
     raise MergebenchError(
         f"{base} does not say what encoder it is of, and no config.json beside it does; by its shapes it is "
         f"{likely[0].name} (as OpenAI's CLIPs) or {likely[1].name}: {REMEDY}"
@@ -67,7 +84,9 @@ def noted_encoder(state: Mapping[str, Tensor]) -> Encoder | None:
     noted = recipe_of(state).get("encoder")
     try:
         scales = (_channels(noted["mean"]), _channels(noted["std"])) if "mean" in noted else None
-        return Encoder(str(noted["name"]), dict(noted.get("options", {})), scales)
+        if not isinstance(noted["name"], str):  # its activation was not known
+            return None
+        return Encoder(noted["name"], dict(noted.get("options", {})), scales)
     except (ValueError, TypeError, KeyError):  # another program's
         return None
 
@@ -87,7 +106,7 @@ def check_note(noted: Encoder | None, who: str, encoder: Encoder, whose: str) ->
     if noted is None:
         return
     told = None
-    if not _alike(noted, encoder):
+    if noted.name and not _alike(noted, encoder):
         told = [f"encoder {e.name!r}" + (f" with {dict(e.options)}" if e.options else "") for e in (noted, encoder)]
     elif noted.scales and encoder.scales and not _close(noted.scales, encoder.scales):
         told = ["images normalised by mean {} and std {}".format(*e.scales) for e in (noted, encoder)]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.weights.states import check_finite
+from mergebench.weights.states import check_finite, recipe_of
 
 
 class ZeroShotHead(nn.Module):
@@ -91,12 +91,42 @@ def load_head(state: Mapping[str, Tensor], width: int, classes: int | None, who:
     fitting |= {"weight": (found, width), "bias": (found,)}
     if any(shape != fitting[name] for name, shape in shapes.items()):
         told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise CheckpointError(f"{who} does not fit features of width {width}: {told}")
+        hint = ""
+        if shapes.get("weight", (width,))[-1:] != (width,):
+            hint = "; is it for features behind a projection? It must be for the encoder's own, before any"
+        raise CheckpointError(f"{who} does not fit features of width {width}: {told}{hint}")
     if classes not in (None, found):
         raise CheckpointError(f"{who} has {found} classes, its card {classes}")
     check_finite(head.state_dict(), who)
     head.metadata = getattr(state, "metadata", {})  # what the file's writer noted
     return head.eval()
+
+
+def check_own_head(head: Head, expert: Mapping[str, Tensor], who: str, whose: str) -> None:
+    """Hold a head to the expert that it goes with, where the headers of both say what they were made for.
+
+    Args:
+        head: as `load_head` gives it.
+        expert: the weights, as they are read from their file.
+        who, whose: the head and the expert, for messages.
+
+    Raises:
+        CheckpointError: it was made for another task, or other classes.
+    """
+    notes = {name: (recipe_of(head).get(name), recipe_of(expert).get(name)) for name in ("tasks", "classes")}
+    for name, (own, expected) in notes.items():
+        if not (isinstance(own, list) and isinstance(expected, list)) or own == expected:
+            continue
+        if name == "tasks" and set(map(str, own)) <= set(map(str, expected)):  # of a model of several
+            continue
+        raise CheckpointError(
+            f"{who} says that its {name} are {_few(own)}, but those of {whose} are {_few(expected)}: give each expert "
+            "the head that was made with it"
+        )
+
+
+def _few(names: Sequence[object]) -> str:
+    return ", ".join(map(str, names[:3])) + (", ..." if len(names) > 3 else "")
 
 
 def joint_head(heads: Sequence[Head]) -> Head:

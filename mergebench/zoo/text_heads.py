@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mergebench.data.content import looked_at
 from mergebench.data.image_cache import cache_root
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights.states import SafetensorsState, StateDict, digest, save_state
@@ -73,7 +74,8 @@ class TextTower:
         prompts = self._embed([template.replace("{}", name) for name in classes for template in templates])
         features = (average_prompts(prompts.split(len(templates))) / GRID).round() * GRID
         head = ZeroShotHead(self._projection, features, self._scale).eval()
-        save_state(head.state_dict(), path)
+        if looked_at() is None:
+            save_state(head.state_dict(), path)
         return head
 
     @cached_property

@@ -19,6 +19,7 @@ from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder, check_base
 from mergebench.weights.hub import Hub
 from mergebench.weights.states import SafetensorsState, check_state, recipe_of
+from mergebench.zoo.beside import told_encoder
 from mergebench.zoo.encoder_notes import check_note, noted_encoder
 from mergebench.zoo.heads import Head
 from mergebench.zoo.zoo_files import FolderFiles, ListedFiles, WeightFiles, find_checkpoint, folder_at
@@ -35,6 +36,7 @@ class Zoo:
             normalisation and heads stay the zoo's.
         download: whether what is on the hub and not here yet may be downloaded.
         config: the fields of a zoo that no file describes; paths in it are relative to the current folder.
+        allow_duplicates: whether one and the same image may be in several splits of a task.
 
     Raises:
         MergebenchError: unknown zoo, or no such folder.
@@ -47,12 +49,13 @@ class Zoo:
         base: str | Path | None = None,
         download: bool = True,
         config: ZooConfig | None = None,
+        allow_duplicates: bool = False,
     ) -> None:
         self.config = config or read_zoo(name)
         self.name = short_name(name)
         self._folder = Path() if config else registry.config_file("zoos", name).absolute().parent
         self._root = Path(root) if root else None
-        self._download = download
+        self._download, self._allow_duplicates = download, allow_duplicates
         self._experts: dict[str, Mapping[str, Tensor]] = {}
         self._tasks: dict[str, Task] = {}
         if self._root is not None and not self._root.is_dir():
@@ -128,7 +131,7 @@ class Zoo:
         else:
             state = self.files.base()
         who = f"the base ({state.path})"
-        self._check_note(state, who)
+        self._check_note(told_encoder(state, self.encoder, of_base=True), who)
         check_base(state, self.encoder, who)
         return state
 
@@ -150,7 +153,7 @@ class Zoo:
         return state
 
     def check(self, state: Mapping[str, Tensor], who: str) -> None:
-        """Hold any checkpoint to this zoo's base, and what its header notes to this zoo's encoder and scales.
+        """Hold any checkpoint to this zoo's base, and what it and its folder say of it to this zoo's encoder.
 
         Args:
             state: as it is read from its file, under timm's names.
@@ -159,11 +162,12 @@ class Zoo:
         Raises:
             CheckpointError: they do not fit the base, are not finite, or were noted to be of another encoder.
         """
-        self._check_note(state, who)
+        self._check_note(noted_encoder(state), who)
         check_state(state, self.base, who)
+        self._check_note(told_encoder(state, self.encoder), who)  # after the tensors, which tell what differs exactly
 
-    def _check_note(self, state: Mapping[str, Tensor], who: str) -> None:
-        check_note(noted_encoder(state), who, self.encoder, f"zoo {self.name!r} is of")
+    def _check_note(self, noted: Encoder | None, who: str) -> None:
+        check_note(noted, who, self.encoder, f"zoo {self.name!r} is of")
 
     def joint(self, tasks: Iterable[str]) -> SafetensorsState | None:
         """The model that was trained on exactly these tasks together, if the zoo has one.
@@ -205,7 +209,7 @@ class Zoo:
         if name not in self._tasks:
             task = self._unplaced(name)
             if task.at is not None:
-                task = task.at(Place(self.encoder.image_size, self._hub.root, self._download))
+                task = task.at(Place(self.encoder.image_size, self._hub.root, self._download, self._allow_duplicates))
             self._tasks[name] = task
         return self._tasks[name]
 
@@ -244,6 +248,15 @@ class Zoo:
         wanted = set(tasks)
         data = {f"data/{t}": task.origin for t, task in self._tasks.items() if t in wanted and task.origin}
         return self.files.origins(sorted(wanted & self._experts.keys())) | data
+
+    def told(self, tasks: Iterable[str]) -> list[str]:
+        """What the data of those of these tasks came to that this zoo describes, a line each."""
+        return [self.task(name).told for name in sorted(set(tasks) & self.config.described.keys())]
+
+    def duplicates(self, tasks: Iterable[str]) -> dict[str, str]:
+        """Task -> what its splits share, where that was allowed; known once the tasks have been read."""
+        there = {name: self._tasks[name].duplicates for name in sorted(set(tasks) & self._tasks.keys())}
+        return {name: shared for name, shared in there.items() if shared}
 
     def _check_name(self, task: str) -> None:
         if task not in self.config.tasks:

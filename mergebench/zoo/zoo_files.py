@@ -9,13 +9,15 @@ from torch import Tensor
 
 from mergebench.catalogue.modules import folder_of
 from mergebench.configuration import ZooConfig
+from mergebench.data.labels import two_orders
 from mergebench.data.task import TaskCard
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder
 from mergebench.weights.hub import Hub, is_location
 from mergebench.weights.states import SafetensorsState, recipe_of
-from mergebench.zoo.encoder_notes import encoder_of, noted_encoder
+from mergebench.zoo.beside import CONFIG, PREPROCESSOR, told_encoder
+from mergebench.zoo.encoder_notes import encoder_of
 from mergebench.zoo.heads import Head, load_head
 from mergebench.zoo.text_heads import TextTower, text_activation
 
@@ -28,6 +30,10 @@ CHECKPOINTS = (
     "pytorch_model.bin.index.json",
     "open_clip_pytorch_model.bin",
 )
+
+
+# What peft writes for a LoRA adapter: differences from a base, which transformers adds to it when it loads the folder.
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 
 
 class WeightFiles(Protocol):
@@ -112,8 +118,9 @@ class ListedFiles:
             return named or self._parent.encoder
         base = self._config.base
         # What is on the hub is not fetched to be asked what is known; when it is read, the zoo holds it to that.
-        notes = {base: noted_encoder(self._raw_base)} if not named or (self._folder / base).exists() else {}
-        config = partial(optional_beside, base, self._folder, self._hub, "config.json")
+        asked = not named or (self._folder / base).exists()
+        notes = {base: told_encoder(self._raw_base, named, of_base=True)} if asked else {}
+        config = partial(optional_beside, base, self._folder, self._hub, CONFIG)
         return encoder_of(notes, named, base, config, self.base)
 
     @property
@@ -143,7 +150,13 @@ class ListedFiles:
         """See WeightFiles."""
         described = self._config.described.get(card.name)
         if described is not None and described.head:
-            return _read_head(SafetensorsState(self._folder / described.head), card, self.encoder)
+            head = _read_head(SafetensorsState(self._folder / described.head), card, self.encoder)
+            if not described.classes and two_orders(card.classes) and "classes" not in recipe_of(head):
+                raise CheckpointError(
+                    f"head of task {card.name!r} ({described.head}) does not say its classes: are they in the order of "
+                    f"text ({', '.join(card.classes[:3])}) or of numbers? Name them in the head's order (`classes:`)"
+                )
+            return head
         if described is not None and not self.has_text:
             raise MergebenchError(
                 f"task {card.name!r} has no head, and the base ({self._config.base}) no text tower: give head: "
@@ -158,7 +171,7 @@ class ListedFiles:
         place = self._config.text
         if not place:
             return TextTower(self._raw_base, self._config.base, quick_gelu=self.encoder.quick_gelu)
-        described = optional_beside(place, self._folder, self._hub, "config.json")
+        described = optional_beside(place, self._folder, self._hub, CONFIG)
         activation = text_activation(described) if described else None
         quick = activation == "quick_gelu" if activation else self.encoder.quick_gelu
         return TextTower(formats.open_weights(self._find(place)), place, quick_gelu=quick)
@@ -194,18 +207,36 @@ def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
     """
     path = folder / place
     if path.is_file():
+        if path.name in ADAPTER:
+            raise _adapter_refused(path, "")
         return path
     if path.is_dir():
+        adapter = next((path / name for name in ADAPTER if (path / name).is_file()), None)
+        if adapter is not None:
+            whole = next((path / name for name in CHECKPOINTS if (path / name).is_file()), None)
+            raise _adapter_refused(adapter, f"; without it, name {whole}" if whole else "")
         found = next((path / name for name in CHECKPOINTS if (path / name).is_file()), None)
         if found is None:
             raise CheckpointError(f"{path} holds no {' or '.join(CHECKPOINTS)}")
         return found
     if not _may_be_on_the_hub(place):
         raise CheckpointError(f"no such checkpoint: {path}; give a file, a folder, or owner/name on the hub")
+    adapter = hub.known_file(place, ADAPTER[:1])
+    if adapter is not None:
+        raise _adapter_refused(f"{place}/{adapter.name}", "")
     found = hub.file(place, CHECKPOINTS)
     for shard in formats.shards_of(found):  # which come to lie beside the index
         hub.file(place, (shard,))
+    for name in (CONFIG, PREPROCESSOR):  # what describes it comes to lie beside it
+        hub.known_file(place, (name,))
     return found
+
+
+def _adapter_refused(what: Path | str, way: str) -> CheckpointError:
+    return CheckpointError(
+        f"{what} is of a LoRA adapter, a difference from its base and no whole encoder: add it to the base with peft "
+        f"(merge_and_unload, then save_pretrained) and name what that writes{way}"
+    )
 
 
 def optional_beside(place: str, folder: Path, hub: Hub, name: str) -> Path | None:

@@ -53,7 +53,8 @@ def test_experts_of_ones_own_are_merged(command, tmp_path):
     )
     first, second, mean = load_file(files[0]), load_file(files[1]), load_file(merged)
     for name in mean:
-        torch.testing.assert_close(mean[name], (first[name].float() + second[name].float()) / 2)
+        mid = (first[name].float() + second[name].float()) / 2
+        torch.testing.assert_close(mean[name], mid.to(mean[name].dtype))  # the base is in half precision
 
 
 def test_an_expert_under_a_name_without_images_is_refused_only_where_images_are_needed(refused, tmp_path):

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mergebench.data import array_files, image_cache
+from mergebench.data import array_files, content, image_cache
 from mergebench.data.array_files import in_order
 from mergebench.data.corruption import Corruption, corrupt
 from mergebench.data.image_cache import corrupted_split, load_split
@@ -288,3 +288,75 @@ def test_corrupted_images_in_the_cache_are_those_of_the_whole_array(cache):
     (file,) = cache.rglob("test.noise-3-v1.images.npy")
     file.write_bytes(file.read_bytes()[:-1])
     assert np.array_equal(corrupted_split(task, "test", clean, noise, 3).images, expected)
+
+
+def overwritten(file):
+    """The file with equally many bytes, others behind its header."""
+    before = file.read_bytes()
+    file.write_bytes(before[:128] + bytes(255 - byte for byte in before[128:]))
+
+
+@pytest.mark.parametrize("part", ["images", "labels", "header"])
+def test_rubbish_of_the_right_size_is_told_and_made_again(part, cache, capsys):
+    images, labels = numbered(20)
+    kept = of("kept", (images, labels), 20)
+    load_split(kept, "test")
+    assert not capsys.readouterr().err
+    (file,) = cache.rglob(f"test.{'images' if part == 'header' else part}.npy")
+    if part == "header":
+        file.write_bytes(b"x" * file.stat().st_size)
+    elif part == "labels":
+        np.save(file, 1 - labels)
+    else:
+        overwritten(file)
+    found = load_split(kept, "test")
+    assert np.array_equal(found.images, images) and np.array_equal(found.labels, labels)
+    assert capsys.readouterr().err == (
+        "mergebench: the cached images of task 'digits', split 'test' are damaged; they are made again\n"
+    )
+    assert np.array_equal(np.load(file.with_name("test.images.npy")), images)
+
+
+def test_content_is_read_once_in_a_process_and_not_for_a_digest(cache, monkeypatch):
+    real, read = hashlib.sha256, []
+    made = of("once", numbered(20), 20)
+    load_split(made, "test")
+    monkeypatch.setattr(content.hashlib, "sha256", lambda *a: read.append(1) or real(*a))
+    splits = [load_split(made, "test") for _ in range(3)]
+    assert len({split.digest for split in splits}) == 1 and not read
+    assert all(split.images.shape == (20, 8, 8, 3) and split.labels.shape == (20,) for split in splits)
+    assert len(read) == 1
+
+
+def test_images_that_are_others_by_now_are_no_repair(cache):
+    images, labels = numbered(20)
+    load_split(of("changed", (images, labels), 20), "test")
+    (file,) = cache.rglob("test.images.npy")
+    overwritten(file)
+    with pytest.raises(MergebenchError, match="were damaged, and those that are there now are others; run again"):
+        load_split(of("changed", (images + 1, labels), 20), "test").images.sum()
+
+
+def test_corrupted_images_are_held_to_their_digest_and_those_from_before_are_made_again(cache, capsys):
+    images, labels = numbered(20)
+    noise = Corruption("noise", "Noise", "", lambda image, severity, rng: rng.integers(0, 256, image.shape, np.uint8))
+    task, expected = of("noised", (images, labels), 20), corrupt(noise, images, 3, "digits/test")
+    assert np.array_equal(corrupted_split(task, "test", load_split(task, "test"), noise, 3).images, expected)
+    (file,) = cache.rglob("test.noise-3-v1.images.npy")
+    for told in ("under noise-3-v1 are damaged", ""):
+        overwritten(file)
+        if not told:
+            file.with_name("test.noise-3-v1.json").unlink()
+        again = corrupted_split(task, "test", load_split(task, "test"), noise, 3)
+        assert np.array_equal(again.images, expected) and told in capsys.readouterr().err
+
+
+def test_while_nothing_is_kept_digests_are_the_same_and_nothing_is_written(cache):
+    images, labels = numbered(20)
+    tasks = [of("arrays", (images, labels), 20), of("table", ImageTable(labels, lambda i: images[i]), 20)]
+    with content.nothing_kept():
+        found = [load_split(task, "test") for task in tasks]
+        assert load_split(tasks[0], "test") is found[0], "looked at once"
+    assert not list(cache.iterdir())
+    assert [s.digest for s in found] == [load_split(task, "test").digest for task in tasks]
+    assert all(np.array_equal(s.labels, labels) for s in found)

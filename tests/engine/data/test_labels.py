@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mergebench.data.labels import order
+from mergebench.data.labels import numbered, order, renumbered, two_orders
 from mergebench.errors import MergebenchError
 
 CLASSES = ("oak tree", "tulip", "rose")
@@ -119,3 +119,60 @@ def test_many_names_without_partner_are_told_in_one_short_line():
 
 def test_ids_are_whole_numbers():
     assert order(CLASSES, [0, 1, 2], CLASSES).dtype == np.int64
+
+
+DIGITS = [str(digit) for digit in range(10)]
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def test_numbers_that_the_classes_are_called_mean_these_and_not_their_places():
+    assert order(None, [0, 1], ("1", "0")).tolist() == [1, 0]
+    assert order(None, range(10), DIGITS).tolist() == list(range(10))
+    assert order(None, [1, 2, 3], ("1", "2", "3")).tolist() == [-1, 0, 1, 2]
+    assert order(None, [0, 1], ["cat", "dog"], ["1", "0"]).tolist() == [1, 0]
+    assert order(None, range(1, 11), DIGITS, ["10", *DIGITS[1:]]).tolist() == [-1, *range(1, 10), 0]
+    assert order(None, [3, 7, 9], CLASSES, ["3", "7", ["nine", "9"]])[[3, 7, 9]].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "classes", [DIGITS, ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]]
+)
+@pytest.mark.parametrize("names", [None, [f"digit {n}" for n in range(1, 11)], [f"{n:02}" for n in range(1, 11)]])
+def test_labels_from_1_to_10_of_the_digits_0_to_9_are_refused_not_one_off(classes, names):
+    used = range(1, 11) if names is None else range(10)
+    with pytest.raises(MergebenchError) as caught:
+        order(names, used, classes)
+    assert "under `labels`" in str(caught.value) or "the card has no class '10'" in str(caught.value)
+
+
+def test_words_for_bare_numbers_leave_them_in_the_order_of_the_classes():
+    assert order(None, [0, 1, 2], CLASSES, ["Quercus", "Tulipa", "Rosa"]).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("names", [["A", "a", "B", "b"], ["C", "C++", "C#"], ["T-shirt", "t shirt"], ["1", "-1"],
+                                   ["İ", "i"], ["कि", "का", "क"], ["น้ำ", "นำ"], ["か\u3099", "か"], ["A\u0308", "A"],
+                                   ["كَتَبَ", "كُتُب"], ["কি", "কী"]])  # fmt: skip
+def test_names_that_differ_by_case_signs_or_marks_alone_are_different(names):
+    assert order(names[::-1], range(len(names)), names).tolist() == list(range(len(names)))[::-1]
+
+
+def test_a_spelling_that_is_close_to_two_classes_is_refused_with_both():
+    with pytest.raises(MergebenchError, match=r"'c#' may be class 'C' or 'C\+\+'; write its name under `labels`"):
+        order(["C", "c#"], [0, 1], ["C", "C++"])
+    assert order(["c", "c#"], [0, 1], ["C", "C++"], ["C", "C#"]).tolist() == [0, 1]
+
+
+def test_both_forms_of_one_name_are_one():
+    assert order(["Cafe\u0301", "Rose\u0301"], [0, 1], ["Rosé", "Café"]).tolist() == [1, 0]
+
+
+def test_a_number_for_which_a_billion_classes_would_be_made_is_refused():
+    with pytest.raises(MergebenchError, match="label 1000000000: labels that are numbers stay below 1,000,000"):
+        order(None, [0, 10**9], CLASSES)
+
+
+def test_it_is_known_where_numbers_are_read_otherwise_than_by_counting():
+    assert renumbered(None, [0, 1], ("1", "0")) and not renumbered(None, [0, 1], ("0", "1"))
+    assert not renumbered(None, [1, 2, 3], ("1", "2", "3")) and not renumbered(["0", "1"], [0, 1], ("1", "0"))
+    assert numbered(("1", "0")) and not numbered(("0", "1")) and not numbered(("zero", "one")) and not numbered(CLASSES)
+    assert two_orders(["1", "10", "2"]) and not two_orders(["01", "02", "10"]) and not two_orders(["a1", "b10", "c2"])

@@ -177,3 +177,71 @@ def test_a_cache_that_cannot_be_written_is_told_in_one_line(tmp_path, monkeypatc
     monkeypatch.setenv("MERGEBENCH_CACHE", str(tmp_path / "file"))
     with pytest.raises(MergebenchError, match="cannot write .*; choose a folder you may write to"):
         torchvision_sets.find("KMNIST", "", Place(16, None, download=True)).read({"train"})
+
+
+def named_set(classes, labels):
+    """A data set whose splits name their own classes."""
+    import torchvision
+    from PIL import Image
+
+    class Made(torchvision.datasets.VisionDataset):
+        def __init__(self, root, split="train", partition=1):
+            if split not in classes:
+                raise ValueError(f"Unknown value '{split}' for argument split.")
+            self.classes, self._samples = classes[split], [(0, label) for label in labels[split]]
+
+        def __len__(self):
+            return len(self._samples)
+
+        def __getitem__(self, index):
+            return Image.new("L", (16, 16)), self._samples[index][1]
+
+    return Made
+
+
+@pytest.fixture
+def own_set(tmp_path, monkeypatch):
+    import torchvision
+
+    def made(classes, labels):
+        monkeypatch.setattr(torchvision.datasets, "Own", named_set(classes, labels), raising=False)
+        (tmp_path / "torchvision/Own").mkdir(parents=True, exist_ok=True)
+        place = Place(16, tmp_path, False)
+        return lambda subset="": torchvision_sets.find("Own", subset, place).read({"train", "test"})
+
+    return made
+
+
+def test_splits_of_other_classes_are_joined_by_name_whatever_the_hash_seed(own_set):
+    source = own_set({"train": ["AF", "BR", "CH"], "test": ["BR", "CH"]}, {"train": [0, 1, 2], "test": [0, 1]})()
+    assert source.names == ("AF", "BR", "CH") and source.parts["test"].labels.tolist() == [1, 2]
+
+
+def test_labels_that_are_none_are_told_with_the_remedy(own_set):
+    read = own_set({"train": ["a", "b"], "test": ["a", "b"]}, {"train": [0, 1], "test": [None, None]})
+    with pytest.raises(MergebenchError, match="split 'test' has no labels; name another under `splits`"):
+        read()
+
+
+def test_a_subset_is_used_or_refused(own_set):
+    read = own_set({"train": ["a"], "test": ["a"]}, {"train": [0], "test": [0]})
+    assert read("2").parts
+    with pytest.raises(MergebenchError, match="`subset` is its partition, a number, not 'x'"):
+        read("x")
+    with pytest.raises(MergebenchError, match="torchvision:KMNIST has no subsets; leave out `subset`"):
+        torchvision_sets.find("KMNIST", "x", Place(16, None, False)).read({"train"})
+    with pytest.raises(MergebenchError, match="choose one by `subset` .byclass, bymerge, balanced, letters"):
+        torchvision_sets.find("EMNIST", "", Place(16, None, False)).read({"train"})
+
+
+def test_classes_of_one_name_are_told_apart(own_set):
+    classes = [("crane",), ("crane", "derrick"), ("dog",), ("cat",), ("cat",)]
+    source = own_set({"train": classes, "test": classes}, {"train": [0, 1, 2, 3, 4], "test": [0]})()
+    assert source.names == ("crane", "crane, derrick", "dog", "cat (3)", "cat (4)")
+
+
+def test_what_nobody_can_download_is_not_said_to_be_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("MERGEBENCH_CACHE", str(tmp_path))
+    for name in ("StanfordCars", "FER2013"):
+        with pytest.raises(MergebenchError, match="put its files into [^;,]*/torchvision$"):
+            torchvision_sets.find(name, "", Place(16, None, True)).read({"train"})

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
-from mergebench import merge_method
+from mergebench import Needs, merge_method
 from mergebench.errors import HyperparameterError
 from mergebench.merging.hyperparameters import parse_assignments, resolve
 
@@ -154,3 +154,17 @@ def test_several_assignments_are_kept_and_the_last_of_a_name_holds():
 def test_an_assignment_without_name_or_equals_is_refused(item):
     with pytest.raises(HyperparameterError, match=r"write NAME=VALUE"):
         parse_assignments([item])
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), ".inf", 10**400, [1.0, float("nan")]])
+def test_what_is_not_finite_is_refused_by_name(value):
+    @merge_method("unbounded", title="Unbounded", needs=Needs())
+    def unbounded(pool, *, weight: float | list[float] = 1.0, count: PositiveInt = 1):
+        return {}
+
+    for name in ("weight", "count"):
+        with pytest.raises(
+            HyperparameterError, match=f"^method 'unbounded': hyper-parameter {name}=.* is not "
+        ) as told:
+            resolve(unbounded, {name: value})
+        assert "\n" not in str(told.value)

@@ -103,3 +103,32 @@ def test_where_there_can_be_no_limit_it_is_refused():
     thread.start()
     thread.join()
     assert "run without --timeout" in refused[0]
+
+
+def deaf():
+    while True:
+        try:
+            time.sleep(10)
+        except BaseException:
+            continue
+
+
+def deaf_and_busy():
+    while True:
+        try:
+            while True:
+                try:
+                    sum(range(1000))
+                except BaseException:
+                    continue
+        except BaseException:
+            time.sleep(0)
+
+
+@pytest.mark.parametrize("call", [deaf, deaf_and_busy])
+def test_a_call_that_swallows_every_interruption_does_not_outlive_its_time(call):
+    start = time.monotonic()
+    with pytest.raises(MethodError, match="was stopped after"):
+        within(0.05, "merging", call)
+    assert time.monotonic() - start < 20
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

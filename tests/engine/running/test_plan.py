@@ -105,3 +105,21 @@ def test_a_method_that_adapts_on_images_of_tasks_not_evaluated_depends_on_them(w
     suite = write("suite", title="t", zoo="tiny", merge=["digits", "signs"], evaluate=["digits"])
     (cell, *_) = make_plan(RunRequest(["adamerging"], suite)).cells
     assert set(cell.key.data) == {f"{t}/{s}" for t in ("digits", "signs") for s in ("test", "calibration")}
+
+
+def test_images_that_are_not_there_are_refused_or_a_default_is_lowered_and_told(write, suite):
+    for given in ({"samples": 10**6}, {"samples": 10**6, "alpha": 0.5}):
+        with pytest.raises(
+            HyperparameterError, match=r"'regmean' is to draw samples=1000000 images, but task '.*' has "
+        ):
+            make_plan(RunRequest(["regmean"], suite, hyperparameters={"regmean": given}))
+    few = write("few", title="t", zoo="tiny", merge=["digits", "signs"], calibration={"classes": [0]})
+    plan = make_plan(RunRequest(["regmean", "average"], few))
+    (cell,) = [c for c in plan.cells if c.card.name == "regmean"]
+    task, fewest = plan.bench.fewest_calibration(cell.variant)
+    assert 0 < fewest < 256 and cell.hyperparameters["samples"] == fewest == cell.key.hyperparameters["samples"]
+    assert plan.left_out == (
+        f"regmean takes samples={fewest}, for task {task!r} has no more calibration images (it would take 256)",
+    )
+    source = plan.bench.pool(cell.card, cell.needs, 0, "cpu", cell.variant)[0]
+    assert sum(len(batch) for batch in source.calibration(task, fewest)) == fewest

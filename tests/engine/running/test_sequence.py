@@ -221,7 +221,7 @@ def test_the_same_weights_on_the_same_images_are_evaluated_once(tmp_path, monkey
         names = {t: f"{digest(states[t] if isinstance(states, PerTask) else states)}/{t}" for t in heads}
         asked.extend(f"{n}/{splits[t].digest}" for t, n in names.items())
         scores = {t: TaskScore(correct=1, total=2, predictions=f"{n}/{splits[t].digest}") for t, n in names.items()}
-        return Evaluation(scores, {t: np.array([len(asked)]) for t in heads})
+        return Evaluation(scores, *({t: np.array([len(asked)]) for t in heads} for _ in range(2)))
 
     monkeypatch.setattr(mergebench.running.execution, "evaluate", evaluate)
     bench = Bench(write(tmp_path))

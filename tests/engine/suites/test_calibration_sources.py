@@ -16,8 +16,7 @@ from mergebench.data.corruption import corrupt
 from mergebench.data.image_cache import load_split
 from mergebench.data.images import normalise
 from mergebench.errors import MergebenchError, NeedsError, UnknownNameError
-from mergebench.measuring.evaluation import Evaluation
-from mergebench.measuring.results import ResultStore, TaskScore
+from mergebench.measuring.results import ResultStore
 from mergebench.merging import hyperparameters
 from mergebench.running.execution import Executor, Recipe
 from mergebench.running.plan import RunRequest, make_plan
@@ -93,9 +92,9 @@ def test_a_method_reads_exactly_as_many_images_as_it_asks_for(method, samples, c
     assert merged.drawn_images == {f"{t}/calibration": samples for t in TASKS}
 
 
-def test_the_number_of_images_is_stored_with_every_result(tmp_path, monkeypatch):
+def test_the_number_of_images_is_stored_with_every_result(tmp_path, monkeypatch, scored):
     def evaluate(encoder, states, heads, splits, **options):
-        return Evaluation({t: TaskScore(correct=1, total=2, predictions="") for t in heads}, {t: [0] for t in heads})
+        return scored(dict.fromkeys(heads, (1, 2)))
 
     monkeypatch.setattr(mergebench.running.execution, "evaluate", evaluate)
     suite, study = tmp_path / "suite.yaml", tmp_path / "study.yaml"

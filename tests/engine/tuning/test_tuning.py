@@ -12,7 +12,6 @@ import mergebench.running.execution
 import mergebench.suites.bench
 from mergebench.data.image_cache import load_split
 from mergebench.errors import HyperparameterError, MergebenchError
-from mergebench.measuring.evaluation import Evaluation
 from mergebench.measuring.results import ResultStore, TaskScore
 from mergebench.running.plan import RunRequest, make_plan
 from mergebench.running.runner import run
@@ -47,7 +46,7 @@ BEST = 0.6  # where the made-up accuracy of `dial` is highest
 
 
 @pytest.fixture
-def evaluated(monkeypatch):
+def evaluated(monkeypatch, scored):
     """Scores that cost nothing: 1000 of 1000 where the weights are all 0.6. Gives the splits that were scored."""
     seen = []
 
@@ -57,8 +56,7 @@ def evaluated(monkeypatch):
             heads, states["cls_token"].flatten()[0].item() if "cls_token" in states else 0.0
         )
         correct = {t: max(0, 1000 - round(1000 * abs(v - BEST))) for t, v in values.items()}
-        scores = {t: TaskScore(correct=c, total=1000, predictions="") for t, c in correct.items()}
-        return Evaluation(scores, {t: [0] for t in heads})
+        return scored({t: (c, 1000) for t, c in correct.items()})
 
     monkeypatch.setattr(mergebench.running.execution, "evaluate", evaluate)
     return seen
@@ -300,7 +298,9 @@ def test_what_is_chosen_is_measured_as_a_cell_that_says_how_it_was_chosen(evalua
         "trial": best.number,
     }
     assert {k: result.tuned[k] for k in expected} == expected and result.tuned["seconds"] > 0
-    assert results_of(store)["dial"] == result, "what is read back is what was written"
+    stored = results_of(store)["dial"]
+    proof = {"cell": stored.cell, "checksum": stored.checksum}
+    assert stored == result.model_copy(update=proof), "what is read back is what was written, and its proof"
 
 
 def test_an_ordinary_cell_of_the_same_settings_gains_the_record_and_keeps_it(evaluated, request_of, store):

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights import states
-from mergebench.weights.states import SafetensorsState, check_state, digest, save_state, writing
+from mergebench.weights.states import SafetensorsState, check_state, check_writable, digest, save_state, writing
 
 REFERENCE = {"a": torch.zeros(2, 3), "b": torch.zeros(4), "c": torch.zeros(1)}
 
@@ -297,3 +297,36 @@ def test_the_digest_is_of_names_dtypes_shapes_and_bytes_in_no_order():
     assert digest(same) == digest(state)
     assert digest({n: t.T.contiguous().T if t.ndim == 2 else t for n, t in state.items()}) == digest(state)
     assert len({digest(s) for s in [state, *others]}) == 6
+
+
+def test_what_a_killed_write_left_is_cleared_up_by_the_next_and_what_is_being_written_is_not(tmp_path):
+    path = tmp_path / "x.json"
+    dead, young, other = (tmp_path / name for name in (".x.json.abcdefgh", ".x.json.ijklmnop", ".x.json.settings.old"))
+    for left in (dead, young, other):
+        left.write_text("half")
+    for left in (dead, other):
+        os.utime(left, (0, 0))
+    with writing(path) as first:
+        os.utime(first, (0, 0))
+        with writing(path) as second:
+            second.write_text("second")
+        assert first.exists(), "somebody is writing it"
+        first.write_text("first")
+    assert path.read_text() == "first"
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([young.name, other.name, "x.json"])
+
+
+def test_finding_out_whether_a_file_can_be_written_leaves_nothing(tmp_path):
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    for _ in range(3):
+        check_writable(tmp_path / "x.json")
+    assert not list(tmp_path.iterdir())
+    assert not before or len(os.listdir("/proc/self/fd")) == before
+
+
+def test_tensors_that_share_memory_are_written_each_by_itself(tmp_path):
+    one = torch.arange(6.0)
+    shared = {"a": one, "b": one, "c": one.view(2, 3), "d": one[2:4], "e": torch.zeros(()).expand(3)}
+    save_state(shared, tmp_path / "s.safetensors")
+    read = SafetensorsState(tmp_path / "s.safetensors")
+    assert list(sorted(read)) == list("abcde") and all(torch.equal(read[n], t) for n, t in shared.items())

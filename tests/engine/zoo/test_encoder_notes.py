@@ -205,3 +205,13 @@ def test_a_joint_model_is_held_to_it_too(tmp_path):
     save_state(dict(tiny.base), folder / "joint" / "two.safetensors", {"recipe": json.dumps(recipe)})
     with pytest.raises(CheckpointError, match=r"the joint model \(.*two\.safetensors\) says that it is of images"):
         Zoo("tiny", folder).joint(["signs", "digits"])
+
+
+def test_what_shapes_alone_suggest_is_noted_as_not_known(tmp_path):
+    state = Encoder("vit_base_patch16_clip_224", {"img_size": 32, "embed_dim": 64, "depth": 1, "num_heads": 1}).make()
+    likely = encoder_of({}, None, "it", lambda: None, state.state_dict, exact=False)
+    recipe = likely.recipe
+    assert recipe["name"] is None
+    assert recipe["likely"] == ["vit_base_patch16_clip_quickgelu_224", "vit_base_patch16_clip_224"]
+    save_state(state.state_dict(), tmp_path / "m.safetensors", {"recipe": json.dumps({"encoder": recipe})})
+    assert noted_encoder(SafetensorsState(tmp_path / "m.safetensors")) is None

@@ -1,0 +1,82 @@
+"""One and the same image, to the byte, where it must not be twice: in two of a task's splits, or under two labels."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from mergebench.data.image_cache import cache_root
+from mergebench.data.source import Part
+from mergebench.errors import MergebenchError
+from mergebench.weights.states import writing
+
+VERSION = 1  # raise it whenever other images would be found
+
+
+def shared(parts: Mapping[str, Part]) -> str:
+    """What a task's splits share, in words; empty if they share nothing.
+
+    Args:
+        parts: split -> its images. Those whose content is not at hand are left aside.
+    """
+    seen: dict[bytes, list[tuple[str, int, int]]] = {}
+    for split, number, digest in _digests(parts):
+        seen.setdefault(digest, []).append((split, number, int(parts[split].labels[number])))
+    several = [found for found in seen.values() if len({split for split, _, _ in found}) > 1]
+    labels = [found for found in seen.values() if len({label for _, _, label in found}) > 1]
+    told = []
+    for what, groups, key in (("several splits", several, 0), ("several classes", labels, 2)):
+        if groups:
+            first, *rest = groups[0]
+            other = next(entry for entry in rest if entry[key] != first[key])
+            names = " and ".join(f"{parts[split].told(number)} ({split})" for split, number, _ in (first, other))
+            told.append(f"{len(groups):,} {'images are' if len(groups) > 1 else 'image is'} in {what}, as {names}")
+    return "; ".join(told)
+
+
+def remembered(key: str, parts: "Mapping[str, Part] | None", write: bool) -> str | None:
+    """As `shared`, which is asked but once for one key; None if it was not asked yet and no parts are given.
+
+    Args:
+        key: changes whenever parts would.
+        parts: as `shared` has them.
+        write: whether the answer may be kept.
+    """
+    file = cache_root() / "duplicates" / f"{hashlib.sha256(f'{VERSION}|{key}'.encode()).hexdigest()[:16]}.json"
+    with suppress(OSError, ValueError, KeyError):
+        return json.loads(file.read_text())["shared"]
+    if parts is None:
+        return None
+    found = shared(parts)
+    if write:
+        with suppress(OSError, MergebenchError), writing(file) as temporary:
+            temporary.write_text(json.dumps({"shared": found}))
+    return found
+
+
+def _digests(parts: Mapping[str, Part]) -> list[tuple[str, int, bytes]]:
+    """Split, number and hash of every image that may have its like: a file of a size of its own has none."""
+    files: dict[Path, list[tuple[str, int]]] = {}
+    found = []
+    for split, part in parts.items():
+        for number in range(len(part.labels) if part.content else 0):
+            try:
+                content = part.content(number)
+            except MergebenchError:  # told when it is to be decoded, with where it is
+                continue
+            if isinstance(content, Path):
+                files.setdefault(content, []).append((split, number))
+            else:
+                found.append((split, number, hashlib.blake2b(content, digest_size=16).digest()))
+    sizes: dict[int, list[Path]] = {}
+    for file in files:
+        sizes.setdefault(file.stat().st_size, []).append(file)
+    for alike in sizes.values():
+        if len(alike) == 1 and len(files[alike[0]]) == 1:
+            continue
+        for file in alike:
+            digest = hashlib.blake2b(file.read_bytes(), digest_size=16).digest()
+            found += [(split, number, digest) for split, number in files[file]]
+    order = {split: place for place, split in enumerate(parts)}
+    return sorted(found, key=lambda entry: (order[entry[0]], entry[1]))

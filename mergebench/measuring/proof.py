@@ -1,0 +1,117 @@
+"""What a stored result proves of itself: a checksum over its content, and counts that follow from its predictions."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mergebench.errors import MergebenchError
+from mergebench.weights.states import writing
+
+LABELS = "labels/"  # before a task's name: the labels that its predictions are held against
+HEADER = 4096  # bytes, more than any array's header takes
+
+
+class Count(NamedTuple):
+    """What follows from a task's predictions; `correct` is None where the labels are not known."""
+
+    correct: int | None
+    total: int
+    predictions: str
+
+
+class Unproven(MergebenchError):
+    """A file that does not prove what it says; the message is the reason alone."""
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 (16 hex digits) of a JSON object without its own `checksum`, however it is laid out in the file."""
+    told = {name: value for name, value in content.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def count(predicted: np.ndarray, labels: np.ndarray | None) -> Count:
+    """The counts of one task.
+
+    Args:
+        predicted: class ids [N].
+        labels: the right ones [N]; None if they are not known.
+    """
+    digest = hashlib.sha256(predicted.astype("<u2").tobytes()).hexdigest()[:16]
+    return Count(None if labels is None else int((predicted == labels).sum()), len(predicted), digest)
+
+
+def write_predictions(path: Path, predictions: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> None:
+    """Write a result's side file, a `.npz`: per task predictions under its name, and labels under `labels/` and it.
+
+    With the labels, counts can be recomputed without the images, by whoever has the two files.
+
+    Args:
+        path: where to; it appears whole.
+        predictions, labels: task -> class ids [N].
+
+    Raises:
+        MergebenchError: the place cannot be written.
+    """
+    arrays = dict(predictions) | {f"{LABELS}{task}": given for task, given in labels.items()}
+    # Not `np.savez`, to which a task named "file" would be its own argument.
+    with writing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, np.asarray(array).astype("<u2"), allow_pickle=False)
+
+
+def recounted(path: Path, totals: Mapping[str, int]) -> dict[str, Count]:
+    """The counts that follow from a side file.
+
+    Args:
+        path: the file.
+        totals: task -> how many predictions there are to be.
+
+    Raises:
+        Unproven: it is missing, not whole, or lacks a task.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            return {
+                task: count(
+                    _read(archive, f"{task}.npy", total),
+                    _read(archive, f"{LABELS}{task}.npy", total) if f"{LABELS}{task}.npy" in names else None,
+                )
+                for task, total in totals.items()
+            }
+    except FileNotFoundError:
+        raise Unproven(f"its predictions ({path.name}) are missing") from None
+    # Whatever a broken archive makes the readers of archives and arrays stumble over.
+    except Exception as error:  # noqa: BLE001
+        reason = str(error) if isinstance(error, Unproven) else f"({path.name}) cannot be read"
+        raise Unproven(f"its predictions {reason}") from None
+
+
+def _read(archive: zipfile.ZipFile, name: str, total: int) -> np.ndarray:
+    """One array [total]; nothing is unpacked that claims to be larger."""
+    if archive.getinfo(name).file_size > HEADER + 8 * total:
+        raise Unproven(f"of {name} are more than {total}")
+    content = archive.read(name)
+    length = int.from_bytes(content[8:10], "little") + 10
+    shape, dtype = _header(content[:length])
+    if shape != (total,) or dtype.kind not in "iu":
+        raise Unproven(f"of {name} are {dtype} {list(shape)}, not {total} class ids")
+    return np.frombuffer(content, dtype, offset=length)
+
+
+@lru_cache
+def _header(header: bytes) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype from an array's header: most are alike, and reading one takes longer than reading an array."""
+    file = io.BytesIO(header)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("another version")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return shape, dtype

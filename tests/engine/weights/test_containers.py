@@ -1,0 +1,33 @@
+"""Which of several state dicts in a torch checkpoint is read."""
+
+import pytest
+import torch
+
+from mergebench.errors import CheckpointError
+from mergebench.weights.files import open_weights
+
+RAW, EMA = {"a": torch.zeros(2)}, {"a": torch.ones(2)}
+
+
+@pytest.mark.parametrize("name", ["e.pth", "e.pth.tar", "e.pt.tar"])
+@pytest.mark.parametrize(("preferred", "other"), [("state_dict_ema", "state_dict"), ("model_ema", "model"),
+                                                  ("teacher", "student")])  # fmt: skip
+def test_what_the_writer_s_own_loader_takes_is_taken_and_told(tmp_path, caplog, name, preferred, other):
+    torch.save({"epoch": 9, other: RAW, preferred: EMA, "metric": torch.tensor(0.7)}, tmp_path / name)
+    assert open_weights(tmp_path / name)["a"].tolist() == [1, 1]
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert f"'{preferred}' is taken" in told and f"under '{other}'" in told
+
+
+@pytest.mark.parametrize("key", ["model", "model_state_dict", "teacher", "ema", "state_dict_ema", "state_dict", "net"])
+def test_a_lone_state_dict_is_found_under_its_key_and_nothing_is_told(tmp_path, caplog, key):
+    torch.save({"epoch": 1, "optimizer": {"state": {0: torch.zeros(1)}}, key: EMA}, tmp_path / "e.pt")
+    assert open_weights(tmp_path / "e.pt")["a"].tolist() == [1, 1] and not caplog.records
+
+
+@pytest.mark.parametrize("keys", [("state_dict", "ema_weights"), ("model", "net"), ("ema", "model", "model_ema")])
+def test_where_none_is_known_to_be_meant_both_are_named(tmp_path, keys):
+    torch.save({key: RAW for key in keys}, tmp_path / "e.pt")
+    with pytest.raises(CheckpointError, match="holds weights under .* and under .*: save the ones that are meant") as e:
+        open_weights(tmp_path / "e.pt")
+    assert all(repr(key) in str(e.value) for key in keys)
