@@ -48,15 +48,20 @@ def lower_entropy(
     optimizer = torch.optim.Adam(learnt, lr=lr)
     for step in range(steps):
         pool.tell("steps", step, steps)
-        batches = [next(streams[t]) for t in pool.tasks]
-        # The tasks share the encoder's weights, so one pass over all of them costs what one large batch costs.
-        features = functional_call(encoder, dict(weights()), (torch.cat(batches),))
-        parts = features.split([len(b) for b in batches])
-        loss = sum(mean_entropy(heads[t](f)) for t, f in zip(pool.tasks, parts, strict=True))
+        merged = dict(weights())
+        # Task by task down to the merged weights, and once from there to what is learnt: the activations of one task
+        # alone are held, however many there are.
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in merged.items()}
+        total = 0.0
+        for task in pool.tasks:
+            loss = mean_entropy(heads[task](functional_call(encoder, leaves, (next(streams[task]),))))
+            loss.backward()
+            total += loss.item()
+        reached = [name for name, leaf in leaves.items() if leaf.grad is not None and merged[name].requires_grad]
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward([merged[name] for name in reached], [leaves[name].grad for name in reached])
         optimizer.step()
-    return loss.item()
+    return total
 
 
 def combine(base: Mapping[str, Tensor], vectors: Mapping[str, Tensor], coefficients: Mapping[str, Tensor]) -> StateDict:

@@ -7,26 +7,22 @@ import torch
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.errors import HyperparameterError
+from mergebench.methods.task_numbers import in_task_order
 
 
-def shares(weights: Mapping[str, float], tasks: Sequence[str]) -> list[float]:
+def shares(weights: Mapping[str, float] | Sequence[float], tasks: Sequence[str]) -> list[float]:
     """The weights in the order of the tasks, divided by their sum.
 
     Raises:
-        HyperparameterError: a task without weight, a weight without task, one that is no number from 0, or all zero.
+        HyperparameterError: a task without weight, a weight without task, or a sum that is not above 0.
     """
-    for task in weights:
-        if task not in tasks:
-            raise HyperparameterError(f"average: weights name {task!r}, which is not merged; name {', '.join(tasks)}")
-        if weights[task] < 0:
-            raise HyperparameterError(f"average: the weight of {task!r} is {weights[task]}; give a number from 0")
-    for task in tasks:
-        if task not in weights:
-            raise HyperparameterError(f"average: weights lack {task!r}; give it one, 0 to leave it out")
-    total = math.fsum(weights.values())
+    given = in_task_order(weights, tasks, "average: weights")
+    total = math.fsum(given)
     if not 0 < total < math.inf:
-        raise HyperparameterError(f"average: the weights sum to {total:g}; give at least one task more than 0")
-    return [weights[task] / total for task in tasks]
+        raise HyperparameterError(
+            f"average: the weights sum to {total:g}, and are divided by that; give weights whose sum is above 0"
+        )
+    return [weight / total for weight in given]
 
 
 @merge_method(
@@ -39,7 +35,7 @@ def shares(weights: Mapping[str, float], tasks: Sequence[str]) -> list[float]:
     cost="T + 1 tensors at a time; no passes",
     idempotent=True,
 )
-def average(pool: ModelPool, *, weights: dict[str, float] | None = None) -> StateDict:
+def average(pool: ModelPool, *, weights: dict[str, float] | list[float] | None = None) -> StateDict:
     """The mean of the experts, parameter by parameter.
 
         theta = sum_t w_t theta_t / sum_t w_t,   w_t = 1 unless told otherwise
@@ -47,7 +43,8 @@ def average(pool: ModelPool, *, weights: dict[str, float] | None = None) -> Stat
     Source: Wortsman et al., "Model soups", uniform soup.
 
     Args:
-        weights: task -> w_t, from 0, for every task; as `weights={mnist: 2, svhn: 1}` on a command line.
+        weights: w_t for every task, below 0 too: a list in the experts' order, or by name; as `weights=[2,1]` or
+            `weights={mnist: 2, svhn: 1}` on a command line.
     """
     if weights is None:
         return pool.map_experts(lambda experts: experts.mean(0))

@@ -138,7 +138,8 @@ def execute(config: Namespace) -> int:
     for sentence in told:
         say(sentence)
     seconds = time.perf_counter() - start
-    say(f"merged {len(recipe['experts'])} experts with {card.name} in {seconds:.1f} s: {config.output}")
+    number = len(recipe["experts"])
+    say(f"merged {number} expert{'s' * (number != 1)} with {card.name} in {seconds:.1f} s: {config.output}")
     return 0
 
 

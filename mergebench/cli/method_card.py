@@ -18,6 +18,7 @@ TYPES = KINDS | {
     "bool": "true or false",
     "str": "text",
     "dict[str, float]": "{name: number, ...}",
+    "list[float]": "[number, ...]",
     "dict[str, Any]": "{name: value, ...}",
     "None": "nothing",
 }

@@ -117,3 +117,41 @@ def test_coefficients_are_those_of_a_plain_loop(case, mini, granularity, clamp):
         if name in chosen:
             expected += sum(used(task, name).detach() * vectors[name][t] for t, task in enumerate(pool.tasks))
         torch.testing.assert_close(state[name], expected, rtol=1e-7, atol=1e-9)
+
+
+def test_the_activations_of_one_task_alone_are_held_at_a_time(case):
+    base, _, images, heads = case
+    held, most = 0, 0
+
+    class Kept:
+        """A tensor kept for a backward pass, counted until it is let go."""
+
+        def __init__(self, tensor):
+            nonlocal held, most
+            self.tensor, self.size = tensor, tensor.numel()
+            held += self.size
+            most = max(most, held)
+
+        def __del__(self):
+            nonlocal held
+            held -= self.size
+
+    def peak(tasks):
+        nonlocal most
+        most = 0
+        pool = ModelPool(
+            "any", Needs(base=True, test_inputs=True, heads=True), base, base.state_dict(),
+            {t: base.state_dict() for t in tasks}, heads={t: heads[t] for t in tasks},
+            test_inputs={t: ExplicitBatches([images[t][0][:4]], t) for t in tasks},
+        )  # fmt: skip
+        name = "norm.bias"
+        learnt = torch.zeros_like(pool.base[name]).requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
+            lower_entropy(
+                pool, pool.base, lambda: {name: pool.base[name] + learnt}, [learnt],
+                steps=1, lr=0.1, batch_size=4, adapt_on="test",
+            )  # fmt: skip
+        return most
+
+    alone = peak(["digits"])
+    assert alone > 0 and peak(["digits", "cars", "birds"]) < 1.2 * alone

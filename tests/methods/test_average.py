@@ -80,12 +80,15 @@ def test_weighted_half_precision_experts_are_rounded_once(mini):
     ("weights", "message"),
     [
         ({"birds": 1, "cars": 1, "digits": 1, "dogs": 1}, "'dogs', which is not merged; name birds, cars, digits"),
-        ({"birds": 1, "cars": 1}, "lack 'digits'; give it one"),
-        ({}, "lack 'birds'"),
-        ({"birds": 1, "cars": -0.5, "digits": 1}, "'cars' is -0.5; give a number from 0"),
+        ({"birds": 1, "cars": 1}, "lacks 'digits'; give it one"),
+        ({}, "lacks 'birds'"),
+        ({"birds": 1, "cars": -2, "digits": 1}, "sum to 0, and are divided by that; give weights whose sum is above"),
+        ({"birds": 1, "cars": -3, "digits": 1}, "sum to -1,"),
+        ([1, 2], "weights=.1.0, 2.0. has 2 numbers, but 3 experts are merged; give one for each, in the order birds"),
+        ([1, float("nan"), 2], "is not finite"),
         ({"birds": 1, "cars": float("nan"), "digits": 1}, "'cars': nan.* is not finite"),
         ({"birds": 1, "cars": float("inf"), "digits": 1}, "'cars': inf.* is not finite"),
-        ({"birds": 0, "cars": 0, "digits": 0}, "sum to 0; give at least one task more than 0"),
+        ({"birds": 0, "cars": 0, "digits": 0}, "sum to 0,"),
         ({"birds": "much", "cars": 0, "digits": 0}, "weights="),
         (3, "weights=3"),
     ],
@@ -96,6 +99,16 @@ def test_weights_that_mean_nothing_are_refused(mini, weights, message):
         mergebench.merge("average", base, mini.experts(base), weights=weights)
 
 
+@pytest.mark.parametrize("weights", [[1.5, -1, 0.5], {"digits": 0.5, "birds": 1.5, "cars": -1}])
+def test_weights_below_zero_and_in_a_list_are_those_of_the_experts_in_their_order(mini, weights):
+    base = mini.encoder(dtype=torch.float64)
+    birds, cars, digits = mini.experts(base).values()
+    merged = mergebench.merge("average", base, mini.experts(base), weights=weights)
+    for name, value in merged.items():
+        torch.testing.assert_close(value, 1.5 * birds[name] - cars[name] + 0.5 * digits[name], rtol=1e-12, atol=1e-13)
+
+
 def test_weights_are_read_from_a_command_line():
     assert parse_assignments(["weights={birds: 1, cars: 0.5}"]) == {"weights": {"birds": 1, "cars": 0.5}}
+    assert parse_assignments(["weights=[1, -0.5]"]) == {"weights": [1, -0.5]}
     assert parse_assignments(['weights={"birds":1,"cars":0.5}']) == {"weights": {"birds": 1, "cars": 0.5}}

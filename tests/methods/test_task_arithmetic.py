@@ -1,11 +1,13 @@
 """Task arithmetic."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import mergebench
+from mergebench.errors import HyperparameterError
 from mergebench.methods.task_arithmetic import add_task_vectors
 
 
@@ -31,6 +33,32 @@ def test_scaling_zero_is_the_base(mini):
     base = mini.encoder()
     merged = mergebench.merge("task_arithmetic", base, mini.experts(base), scaling=0)
     assert all(torch.equal(merged[n], t) for n, t in base.state_dict().items())
+
+
+@pytest.mark.parametrize("scaling", [[0.3, -0.5, 0], {"digits": 0, "birds": 0.3, "cars": -0.5}])
+def test_a_scaling_for_every_task_may_take_some_away(mini, scaling):
+    base = mini.encoder(dtype=torch.float64)
+    birds, cars, _ = mini.experts(base).values()
+    merged = mergebench.merge("task_arithmetic", base, mini.experts(base), scaling=scaling)
+    for name, start in base.state_dict().items():
+        expected = start.numpy() + 0.3 * (birds[name] - start).numpy() - 0.5 * (cars[name] - start).numpy()
+        np.testing.assert_allclose(merged[name].numpy(), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "message"),
+    [
+        ([0.3], "task_arithmetic: scaling=.0.3. has 1 numbers"),
+        ({"birds": 1, "cars": 1}, "scaling lacks 'digits'"),
+        ({"birds": 1, "cars": 1, "digits": 1, "dogs": 1}, "scaling names 'dogs', which is not merged"),
+        ({"birds": float("inf"), "cars": 1, "digits": 1}, "is not finite"),
+        (True, "scaling=True is not of type"),
+    ],
+)
+def test_scalings_that_do_not_fit_the_tasks_are_refused(mini, scaling, message):
+    base = mini.encoder()
+    with pytest.raises(HyperparameterError, match=message):
+        mergebench.merge("task_arithmetic", base, mini.experts(base), scaling=scaling)
 
 
 def test_scaling_one_over_t_is_the_average(mini):
