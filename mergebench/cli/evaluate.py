@@ -38,7 +38,7 @@ def execute(config: Namespace) -> int:
     set_threads(config.threads)
     bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root, allow_duplicates=config.allow_duplicates)
     who = f"the checkpoint ({config.checkpoint})"
-    state = formats.as_timm(formats.open_weights(Path(config.checkpoint)), who)
+    state = formats.as_timm(formats.open_weights(Path(config.checkpoint)), who, bench.zoo.encoder.names)
     bench.zoo.check(state, who)
     variant = one_variant(bench, config.only)
     check_set_aside(who, state, variant.evaluate, bench.zoo.task)

@@ -12,6 +12,7 @@ from timm.layers import QuickGELU
 from torch import Tensor, nn
 
 from mergebench.errors import MergebenchError
+from mergebench.weights.dialects import DIALECTS
 from mergebench.weights.encoders import Encoder
 from mergebench.weights.states import StateDict, shape_of
 from mergebench.weights.translation import TranslatedState
@@ -74,7 +75,7 @@ def _parts(base: Mapping[str, Tensor], format: str) -> tuple[StateDict, tuple[st
     """The base's other parts under the names that a whole model has, and what is to be told of them."""
     if not isinstance(base, TranslatedState):
         return {}, ()
-    kept = PARTS.get(base.dialect.name)
+    kept = PARTS.get(base.dialect.name) if base.dialect in DIALECTS.values() else None
     wrapper = base.wrapper
     names = {name.removeprefix(wrapper): name for name in base.others}
     names = {own: name for own, name in names.items() if kept and kept.fullmatch(own)}

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mergebench.catalogue.trust import check_encoder
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.weights.encoders import Encoder, encoder_of_config, infer_encoder
+from mergebench.weights.descriptions import encoder_of_config, infer_encoder
+from mergebench.weights.encoders import Encoder
 from mergebench.weights.states import recipe_of
 
 # Of images in [0, 1]: a quarter of a grey level. Scales that differ by less differ in how they were rounded.

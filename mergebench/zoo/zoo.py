@@ -127,7 +127,7 @@ class Zoo:
         """
         if self._base:
             file = find_checkpoint(self._base, Path(), self._hub)
-            state = formats.as_timm(formats.open_weights(file), f"the base ({self._base})")
+            state = formats.as_timm(formats.open_weights(file), f"the base ({self._base})", self.encoder.names)
         else:
             state = self.files.base()
         who = f"the base ({state.path})"

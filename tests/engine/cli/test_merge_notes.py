@@ -22,10 +22,9 @@ def plain(tmp_path):
 
 def test_an_expert_that_is_the_base_and_an_unknown_activation_are_told(command, plain, tmp_path):
     files = plain("base.safetensors"), plain("same.safetensors")
-    done = command(
-        "merge", "--method", "average", "--base", files[0], "--experts", files[1], "--output", tmp_path / "o.safetensors"
-    )
+    files = ("--base", files[0], "--experts", files[1], "--output", tmp_path / "o.safetensors")
+    done = command("merge", "--method", "average", *files)
     assert done.status == 0, done
     notes = [line for line in done.err.splitlines() if line.startswith("mergebench: note: ")]
     assert len(notes) == 2 and "'same' is bit for bit the base" in notes[0] and "nothing says whether" in notes[1]
-    assert load_file(tmp_path / "o.safetensors").keys() == load_file(files[0]).keys()
+    assert load_file(tmp_path / "o.safetensors").keys() == load_file(files[1]).keys()

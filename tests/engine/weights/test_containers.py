@@ -31,3 +31,36 @@ def test_where_none_is_known_to_be_meant_both_are_named(tmp_path, keys):
     with pytest.raises(CheckpointError, match="holds weights under .* and under .*: save the ones that are meant") as e:
         open_weights(tmp_path / "e.pt")
     assert all(repr(key) in str(e.value) for key in keys)
+
+
+@pytest.fixture(scope="module")
+def encoders(mini):
+    """Two encoders."""
+    return [dict(mini.encoder(seed).state_dict()) for seed in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    "path", [("model",), ("module",), ("whatever",), ("state", "model"), ("model", "state_dict"), ("a", "b", "c")]
+)
+def test_an_encoder_is_found_wherever_it_is(tmp_path, caplog, encoders, path):
+    inner = encoders[0] | {"fc.weight": torch.zeros(2)}
+    for key in reversed(path):
+        inner = {"epoch": 3, "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}}, "best": {"acc": torch.ones(())},
+                 key: inner}  # fmt: skip
+    torch.save(inner, tmp_path / "e.pth")
+    assert torch.equal(open_weights(tmp_path / "e.pth")["norm.bias"], encoders[0]["norm.bias"]) and not caplog.records
+
+
+@pytest.mark.parametrize("keys", [("encoder", "target_encoder"), ("net", "averaged"), ("model", "state_dict")])
+def test_two_encoders_of_which_none_is_known_to_be_meant_are_refused_with_both(tmp_path, encoders, keys):
+    torch.save(dict(zip(keys, encoders, strict=True)) | {"predictor": {"w": torch.ones(2)}}, tmp_path / "e.pth")
+    with pytest.raises(CheckpointError, match=f"under '{keys[0]}' and under '{keys[1]}': save the ones that are meant"):
+        open_weights(tmp_path / "e.pth")
+
+
+def test_numbers_and_texts_among_tensors_are_left_aside_and_told(tmp_path, caplog, encoders):
+    odd = {"epoch": 3, "arch": "vit", "lr": 0.1, "optimizer": {"state": {}}, "nothing": None}
+    torch.save(odd | encoders[0], tmp_path / "e.pth")
+    assert dict(open_weights(tmp_path / "e.pth")).keys() == encoders[0].keys()
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert "'epoch', 'arch', 'lr' and 2 more among the tensors, no tensor, left aside" in told
