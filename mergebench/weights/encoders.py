@@ -18,6 +18,10 @@ from torch import Tensor, nn
 from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.weights.states import check_state
 
+REMEDY = (
+    "name the encoder and options that it is of (--encoder NAME --encoder-options img_size=...; in a zoo's file encoder:, "
+    "options:)"
+)
 # What timm takes and a model is not made of: weights are read here alone.
 FOREIGN = ("checkpoint_path", "cache_dir")
 # An option that timm does not have: what its layers' norms add to variances.
@@ -205,7 +209,7 @@ def check_size(name: str, value: Any, who: str) -> None:
 def check_base(state: Mapping[str, Tensor], encoder: Encoder, who: str) -> None:
     """Hold a base's weights to the encoder that they are to be loaded into; raises as `check_state` does."""
     expected = encoder.make().state_dict()
-    check_state(state, expected, who, f"encoder {encoder.name!r}", "name the encoder and options that it is of")
+    check_state(state, expected, who, f"encoder {encoder.name!r}", REMEDY)
 
 
 def _zeros(like: Tensor) -> Tensor:

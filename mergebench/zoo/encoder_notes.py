@@ -74,9 +74,12 @@ def _found(
     likely = [infer_encoder(state, activation, who=base) for activation in ("quick_gelu", "gelu")]
     if not exact:
         return replace(likely[0], alternative=likely[1].name)
+    options = [f"{name}={value}" for name, value in likely[0].options.items()]
     raise MergebenchError(
         f"{base} does not say what encoder it is of, and no config.json beside it does; by its shapes it is "
         f"{likely[0].name} (as OpenAI's CLIPs) or {likely[1].name}: {REMEDY}"
+        + f", with --encoder-options {' '.join(options)} (options:)"
+        * bool(options)
     )
 
 
