@@ -19,8 +19,8 @@ from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.weights.states import check_state
 
 REMEDY = (
-    "name the encoder and options that it is of (--encoder NAME --encoder-options img_size=...; in a zoo's file encoder:, "
-    "options:)"
+    "name the encoder and options that it is of (--encoder NAME --encoder-options img_size=...; in a zoo's file "
+    "encoder:, options:)"
 )
 # What timm takes and a model is not made of: weights are read here alone.
 FOREIGN = ("checkpoint_path", "cache_dir")
@@ -210,6 +210,16 @@ def check_base(state: Mapping[str, Tensor], encoder: Encoder, who: str) -> None:
     """Hold a base's weights to the encoder that they are to be loaded into; raises as `check_state` does."""
     expected = encoder.make().state_dict()
     check_state(state, expected, who, f"encoder {encoder.name!r}", REMEDY)
+
+
+def structure(encoder: Encoder) -> list[Any]:
+    """All that is plain in an encoder's modules (sizes, numbers of heads, kinds of activations), to be compared."""
+    made, plain = encoder.make(), (bool, int, float, str, tuple, type(None))
+    modules = [
+        (name, type(module), {n: v for n, v in vars(module).items() if isinstance(v, plain)})
+        for name, module in made.named_modules()
+    ]
+    return [modules, {name: tensor.shape for name, tensor in made.state_dict().items()}]
 
 
 def _zeros(like: Tensor) -> Tensor:

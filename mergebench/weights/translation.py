@@ -139,7 +139,7 @@ def from_timm(
     """
     if format not in DIALECTS:
         raise UnknownNameError("format", format, DIALECTS)
-    dialect = _written(state, format)
+    dialect = dialect_for(state, format)
     prefix = dialect.prefixes[0] if prefix is None else prefix
     if dialect.complete:
         rules = dialect.of_depth(DIALECTS["timm"].depth(state, ""), prefix)
@@ -162,8 +162,8 @@ def check_format(state: Mapping[str, Tensor], format: str) -> None:
     from_timm({name: torch.empty(shape_of(state, name), device="meta") for name in state}, format)
 
 
-def _written(state: Mapping[str, Tensor], format: str) -> Dialect:
-    """The dialect of a library that can hold an encoder; the library's first, if none can."""
+def dialect_for(state: Mapping[str, Tensor], format: str) -> Dialect:
+    """The dialect of a library ("timm", "hf", "open_clip") that can hold an encoder; the first, if none can."""
     names, depth = set(state), DIALECTS["timm"].depth(state, "")
     kinds = [dialect for dialect in WRITTEN if dialect.name == format]
     fits = [dialect for dialect in kinds if {rule.timm for rule in dialect.of_depth(depth, "")} == names] or kinds[:1]

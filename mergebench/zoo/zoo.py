@@ -79,8 +79,8 @@ class Zoo:
         if (own.name, own.options) != (encoder.name, encoder.options or own.options):
             options = f" with {dict(own.options)}" * bool(own.options)
             raise MergebenchError(
-                f"--encoder {encoder.name}: zoo {self.name!r} names {own.name}{options} itself; leave --encoder out, or "
-                "correct the zoo's file"
+                f"--encoder {encoder.name}: zoo {self.name!r} names {own.name}{options} itself; leave --encoder out, "
+                "or correct the zoo's file"
             )
         return self.config.model_copy(update={"encoder": own.name, "options": dict(own.options)})
 

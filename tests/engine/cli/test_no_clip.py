@@ -1,4 +1,4 @@
-"""A base that is no CLIP, of a size that nobody registered: from folders of images to a leaderboard, by the verbs alone."""
+"""A base that is no CLIP, of a size that nobody registered: from folders of images to a leaderboard, by verbs alone."""
 
 import json
 from types import SimpleNamespace
