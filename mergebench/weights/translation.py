@@ -96,6 +96,30 @@ class TranslatedState(LazyState):
         return "; ".join(sentences)
 
 
+class Unwrapped(LazyState):
+    """A whole model's state dict under its library's own names.
+
+    Args:
+        source: the weights, with or without what training code puts before every name.
+        who: what the state is, for messages.
+
+    Raises:
+        CheckpointError: it holds no encoder of images, or several.
+    """
+
+    def __init__(self, source: Mapping[str, Tensor], who: str) -> None:
+        self._source, self._wrapper = source, find_tower(source, who).wrapper
+        own = [name.removeprefix(self._wrapper) for name in source if name.startswith(self._wrapper)]
+        super().__init__(own, getattr(source, "path", None), getattr(source, "metadata", {}))
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._source[self._wrapper + name]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape."""
+        return shape_of(self._source, self._wrapper + name)
+
+
 def as_timm(state: Mapping[str, Tensor], who: str, own: Collection[str] = ()) -> Mapping[str, Tensor]:
     """The encoder in a state dict of timm, Hugging Face or open_clip, under timm's names.
 

@@ -20,7 +20,7 @@ from mergebench.weights.towers import adapter_refused
 from mergebench.zoo.beside import CONFIG, PREPROCESSOR, told_encoder
 from mergebench.zoo.encoder_notes import encoder_of
 from mergebench.zoo.heads import Head, load_head
-from mergebench.zoo.text_heads import TextTower, text_activation
+from mergebench.zoo.text_heads import TextTower, is_whole_clip, text_activation
 
 # What a checkpoint is called in a folder of the hub, the safest format first.
 CHECKPOINTS = (
@@ -129,7 +129,11 @@ class ListedFiles:
         """See WeightFiles."""
         if self._parent is not None and not self._config.text:
             return self._parent.has_text
-        return bool(self._config.text) or any(name.endswith("token_embedding.weight") for name in self._raw_base)
+        return bool(self._config.text) or is_whole_clip(self._whole_base)
+
+    @cached_property
+    def _whole_base(self) -> Mapping[str, Tensor]:
+        return formats.Unwrapped(self._raw_base, f"the base ({self._config.base})")
 
     @cached_property
     def _raw_base(self) -> Mapping[str, Tensor]:
@@ -175,11 +179,12 @@ class ListedFiles:
     def _text(self) -> TextTower:
         place = self._config.text
         if not place:
-            return TextTower(self._raw_base, self._config.base, quick_gelu=self.encoder.quick_gelu)
+            return TextTower(self._whole_base, self._config.base, quick_gelu=self.encoder.quick_gelu)
         described = optional_beside(place, self._folder, self._hub, CONFIG)
         activation = text_activation(described) if described else None
         quick = activation == "quick_gelu" if activation else self.encoder.quick_gelu
-        return TextTower(formats.open_weights(self._find(place)), place, quick_gelu=quick)
+        whole = formats.Unwrapped(formats.open_weights(self._find(place)), f"text ({place})")
+        return TextTower(whole, place, quick_gelu=quick)
 
     def joint(self) -> list[SafetensorsState]:
         """See WeightFiles."""
