@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mergebench.errors import CheckpointError
-from mergebench.weights.towers import towers
+from mergebench.weights.towers import freed, towers
 
 # Where a state dict is kept. Of each pair both may be there; the first is what the writer's own loader takes.
 PREFERRED = (
@@ -38,7 +39,10 @@ def state_dict_in(read: Mapping[Any, Any], who: str) -> tuple[dict[str, Tensor],
     Raises:
         CheckpointError: several, of which none is known to be preferred; or something in one that is no tensor.
     """
-    held = {path: inner for path, inner in _state_dicts(read) if towers(map(str, inner))}
+    held = {path: inner for path, inner in _state_dicts(read) if towers(freed(map(str, inner)))}
+    for path in list(held):
+        if any(_same(held[path], held[other]) for other in list(held)[: list(held).index(path)]):
+            del held[path]
     if not held:
         held = {(key,): read[key] for key in KEYS if isinstance(read.get(key), Mapping) and read[key]}
     if not held:
@@ -67,6 +71,12 @@ def _state_dicts(read: Mapping[Any, Any], path: tuple[str, ...] = ()) -> Iterato
         for key, value in read.items():
             if isinstance(key, str) and isinstance(value, Mapping):
                 yield from _state_dicts(value, (*path, key))
+
+
+def _same(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
+    """Whether two state dicts hold the same, so that it does not matter which is meant."""
+    mine, theirs = ({n: t for n, t in state.items() if isinstance(t, Tensor)} for state in (one, other))
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
 def _pair(first: tuple[str, ...], paths: list[tuple[str, ...]]) -> tuple[str, ...]:

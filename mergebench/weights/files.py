@@ -65,7 +65,7 @@ class PickledState(LazyState):
 
     def __getitem__(self, name: str) -> Tensor:
         tensor = self._tensors[name]
-        self._touched += tensor.nbytes
+        self._touched += tensor.nbytes if tensor.layout == torch.strided else 0
         # Pages that were read stay in memory as long as the map; a new one has none.
         if self._mapped and self._touched > MAPPED:
             self._map()

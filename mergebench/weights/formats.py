@@ -4,12 +4,5 @@ from mergebench.weights.files import PICKLES, open_weights, shards_of
 from mergebench.weights.translation import TranslatedState, Unwrapped, as_timm, check_format, from_timm
 
 __all__ = [
-    "PICKLES",
-    "TranslatedState",
-    "Unwrapped",
-    "as_timm",
-    "check_format",
-    "from_timm",
-    "open_weights",
-    "shards_of",
-]
+    "PICKLES", "TranslatedState", "Unwrapped", "as_timm", "check_format", "from_timm", "open_weights", "shards_of",
+]  # fmt: skip

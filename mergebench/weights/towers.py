@@ -46,6 +46,23 @@ def towers(names: Iterable[str]) -> list[Tower]:
     return [tower for tower in anchored if tower.share >= LEAST]
 
 
+def freed(names: Iterable[str]) -> dict[str, str]:
+    """Names without what wraps modules inside an encoder -> the names there.
+
+    Wrappers of torch's and others' are attributes whose names begin with `_`, as no part of an encoder's does. Where
+    they stand before all of its names, or two names would be one without them, they are left.
+    """
+    names = dict.fromkeys(names)
+    wrapped = [name for name in names if "._" in f".{name}"]
+    prefixes = [tower.prefix for tower in towers(names)] if wrapped else []
+    before = prefixes and not any("._" in f".{n.removeprefix(p)}" for p in prefixes for n in wrapped if n.startswith(p))
+    own = {name: name for name in names}
+    if not wrapped or before:
+        return own
+    made = {".".join(part for part in name.split(".") if not part.startswith("_")): name for name in names}
+    return made if len(made) == len(names) else own
+
+
 def find_tower(state: Mapping[str, Tensor], who: str) -> Tower:
     """The encoder of images in a state dict.
 

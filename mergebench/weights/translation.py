@@ -11,7 +11,7 @@ from mergebench.errors import CheckpointError, UnknownNameError, tell
 from mergebench.weights.dialects import DIALECTS, WRITTEN
 from mergebench.weights.rules import Dialect, Rule
 from mergebench.weights.states import LazyState, StateDict, shape_of
-from mergebench.weights.towers import find_tower
+from mergebench.weights.towers import find_tower, freed
 
 # A hidden layer's matrix has as many rows as the next one has columns, or twice as many where half of them are gates.
 GATES = ("blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc2.weight")
@@ -65,7 +65,8 @@ class TranslatedState(LazyState):
         for part, tensor in zip(rule.theirs, parts, strict=True):
             if tensor.dtype != parts[0].dtype:
                 raise CheckpointError(
-                    f"{self.who}: {part!r} is {tensor.dtype}, but {rule.theirs[0]!r} {parts[0].dtype}"
+                    f"{self.who}: {part!r} is {tensor.dtype}, but {rule.theirs[0]!r} {parts[0].dtype}; "
+                    "save both in one number format"
                 )
         whole = parts[0] if len(parts) == 1 else torch.cat(parts)
         if rule.thirds:
@@ -89,11 +90,38 @@ class TranslatedState(LazyState):
         """What was decided on the way, for people; empty where the file is as its library writes it."""
         strange = [name for name in self.others if not self.dialect.is_known(name, self.prefix)]
         counts = Counter(_part(name, self.wrapper) for name in strange)
-        parts = [f"{part!r}" + f" ({count} tensors)" * part.endswith(".") for part, count in counts.items()]
+        parts = [
+            f"{part!r}" + f" ({count} tensor{'s' * (count > 1)})" * part.endswith(".") for part, count in counts.items()
+        ]
         more = f" and {len(parts) - 5} more" if len(parts) > 5 else ""
         sentences = [f"its encoder is what stands behind {self.prefix!r}"] * bool(self.wrapper)
         sentences += [f"{', '.join(parts[:5])}{more} beside it, left aside"] * bool(parts)
         return "; ".join(sentences)
+
+
+class _Freed(LazyState):
+    """A state dict without what wraps modules inside its encoder."""
+
+    def __init__(self, source: Mapping[str, Tensor], names: Mapping[str, str]) -> None:
+        self._source, self._there = source, names
+        super().__init__(names, getattr(source, "path", None), getattr(source, "metadata", {}))
+
+    @classmethod
+    def of(cls, state: Mapping[str, Tensor], who: str) -> Mapping[str, Tensor]:
+        """The state itself, where there is nothing of the kind in it."""
+        names = freed(state)
+        if list(names) == list(state):
+            return state
+        parts = {part: None for name in names.values() for part in name.split(".") if part.startswith("_")}
+        tell(f"{who}: its names are read without {', '.join(f'{part}.' for part in parts)}")
+        return cls(state, names)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._source[self._there[name]]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape."""
+        return shape_of(self._source, self._there[name])
 
 
 class Unwrapped(LazyState):
@@ -108,6 +136,7 @@ class Unwrapped(LazyState):
     """
 
     def __init__(self, source: Mapping[str, Tensor], who: str) -> None:
+        source = _Freed.of(source, who)
         self._source, self._wrapper = source, find_tower(source, who).wrapper
         own = [name.removeprefix(self._wrapper) for name in source if name.startswith(self._wrapper)]
         super().__init__(own, getattr(source, "path", None), getattr(source, "metadata", {}))
@@ -136,6 +165,7 @@ def as_timm(state: Mapping[str, Tensor], who: str, own: Collection[str] = ()) ->
     Raises:
         CheckpointError: names of no known format, several encoders, a tensor missing, or one that belongs to no part.
     """
+    state = _Freed.of(state, who)
     tower = find_tower(state, who)
     translated = TranslatedState(state, tower.dialect, tower.prefix, who, own)
     if translated.told:

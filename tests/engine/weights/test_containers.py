@@ -5,6 +5,7 @@ import torch
 
 from mergebench.errors import CheckpointError
 from mergebench.weights.files import open_weights
+from mergebench.weights.states import check_state
 
 RAW, EMA = {"a": torch.zeros(2)}, {"a": torch.ones(2)}
 
@@ -64,3 +65,23 @@ def test_numbers_and_texts_among_tensors_are_left_aside_and_told(tmp_path, caplo
     assert dict(open_weights(tmp_path / "e.pth")).keys() == encoders[0].keys()
     (told,) = (record.getMessage() for record in caplog.records)
     assert "'epoch', 'arch', 'lr' and 2 more among the tensors, no tensor, left aside" in told
+
+
+def test_one_state_dict_under_two_keys_is_read_once(tmp_path, caplog, encoders):
+    copy = {name: tensor.clone() for name, tensor in encoders[0].items()}
+    torch.save({"model": encoders[0], "ema": copy, "third": encoders[0]}, tmp_path / "e.pth")
+    assert dict(open_weights(tmp_path / "e.pth")).keys() == encoders[0].keys() and not caplog.records
+
+
+def test_a_wrapped_module_in_a_container_of_another_name_is_found(tmp_path, encoders):
+    wrapped = {n.replace("blocks.", "blocks._fsdp_wrapped_module."): t for n, t in encoders[0].items()}
+    torch.save({"any": wrapped, "other": {"w": torch.ones(2)}}, tmp_path / "e.pth")
+    assert dict(open_weights(tmp_path / "e.pth")).keys() == wrapped.keys()
+
+
+def test_what_has_no_values_and_what_is_sparse_is_refused_when_it_is_checked(tmp_path, encoders):
+    for odd, told in ((torch.zeros(32, device="meta"), "has a shape and no values"),
+                      (torch.zeros(32).to_sparse(), "is sparse_coo, which cannot be merged")):  # fmt: skip
+        torch.save(encoders[0] | {"norm.weight": odd}, tmp_path / "e.pth")
+        with pytest.raises(CheckpointError, match=f"'norm.weight' {told}"):
+            check_state(open_weights(tmp_path / "e.pth"), encoders[0], "it")

@@ -51,17 +51,17 @@ def test_a_whole_model_in_a_wrapper_has_its_text_tower_left_aside_as_ever(open_c
     ("dialect", "prefix", "beside", "told"),
     [
         ("hf", "vision_model.", ["classifier.weight", "classifier.bias"], "'classifier.' (2 tensors) beside it"),
-        ("hf", "", ["classifier.weight"], "'classifier.' (1 tensors) beside it"),
-        ("hf", "model.", ["train_acc.total", "criterion.weight"], "'train_acc.' (1 tensors), 'criterion.' (1 tensors)"),
-        ("open_clip", "", ["classifier.weight"], "'classifier.' (1 tensors) beside it"),
+        ("hf", "", ["classifier.weight"], "'classifier.' (1 tensor) beside it"),
+        ("hf", "model.", ["train_acc.total", "criterion.weight"], "'train_acc.' (1 tensor), 'criterion.' (1 tensor)"),
+        ("open_clip", "", ["classifier.weight"], "'classifier.' (1 tensor) beside it"),
         ("open_clip", "image_encoder.model.visual.", ["classification_head.weight"], "behind 'image_encoder.model."),
-        ("open_clip", "module.", ["module.fc.weight", "n_averaged"], "'module.fc.' (1 tensors), 'n_averaged' beside"),
-        ("plain", "", ["fc.weight"], "'fc.' (1 tensors) beside it, left aside"),
+        ("open_clip", "module.", ["module.fc.weight", "n_averaged"], "'module.fc.' (1 tensor), 'n_averaged' beside"),
+        ("plain", "", ["fc.weight"], "'fc.' (1 tensor) beside it, left aside"),
         ("plain", "", ["head.weight", "head.bias"], "'head.' (2 tensors) beside it, left aside"),
-        ("timm", "", ["head_dist.weight"], "'head_dist.' (1 tensors) beside it, left aside"),
+        ("timm", "", ["head_dist.weight"], "'head_dist.' (1 tensor) beside it, left aside"),
         ("timm", "", ["mask_token"], "'mask_token' beside it, left aside"),
-        ("timm", "net.", ["val_auroc.tp", "loss_fn.alpha"], "'val_auroc.' (1 tensors), 'loss_fn.' (1 tensors)"),
-        ("timm", "", ["optimizer.0.exp_avg"], "'optimizer.' (1 tensors) beside it, left aside"),
+        ("timm", "net.", ["val_auroc.tp", "loss_fn.alpha"], "'val_auroc.' (1 tensor), 'loss_fn.' (1 tensor)"),
+        ("timm", "", ["optimizer.0.exp_avg"], "'optimizer.' (1 tensor) beside it, left aside"),
     ],
 )
 def test_what_lies_beside_the_encoder_is_left_aside_and_told(towers, caplog, dialect, prefix, beside, told):
@@ -130,3 +130,28 @@ def test_a_text_tower_alone_is_called_that(hf_whole):
     state = {n: t for n, t in hf_whole.state_dict().items() if n.startswith("text_model.")}
     with pytest.raises(CheckpointError, match="it holds a text tower .*token_embedding.* and no encoder of images"):
         as_timm(state, "it")
+
+
+@pytest.mark.parametrize("part", ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_module"])
+@pytest.mark.parametrize(
+    ("dialect", "blocks"),
+    [("hf", "encoder.layers.{}."), ("open_clip", "transformer.resblocks.{}."), ("timm", "blocks.{}.")],
+)
+@pytest.mark.parametrize("which", [(0, 1, 2), (1,)])
+@pytest.mark.parametrize("prefix", ["", "_forward_module.model."])
+def test_what_wraps_modules_inside_the_encoder_is_taken_off_and_told(
+    towers, caplog, part, dialect, blocks, which, prefix
+):
+    state = towers[dialect]
+    for number in which:
+        block = blocks.format(number)
+        state = {n.replace(block, f"{block}{part}."): t for n, t in state.items()}
+    read = as_timm(prefixed(state, prefix), "it")
+    assert digest(read) == digest(as_timm(towers[dialect], "it"))
+    assert f"it: its names are read without {'_forward_module., ' * bool(prefix)}{part}." in caplog.messages
+
+
+def test_names_that_would_be_one_without_a_wrapper_are_left(towers):
+    twice = {n.replace("blocks.0.", "blocks.0._orig_mod."): t + 1 for n, t in towers["timm"].items()}
+    read = as_timm(towers["timm"] | twice, "it")
+    assert "blocks.0._orig_mod.norm1.weight" in read  # and the architecture has none
