@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mergebench import errors
 from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.ready import ready
 from mergebench.data.folders import for_calibration
@@ -19,7 +18,7 @@ from mergebench.data.images import DrawnImages
 from mergebench.data.labels import normal
 from mergebench.data.source import Part
 from mergebench.data.task import ImageTable
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, tell
 from mergebench.merging import hyperparameters
 from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.method import MethodCard
@@ -226,7 +225,7 @@ def merge_own(
     given: Mapping[str, Any],
     seed: int = 0,
     device: str = "cpu",
-    tell: Tell | None = None,
+    progress: Tell | None = None,
 ) -> OwnMerge:
     """Merge files of one's own.
 
@@ -237,7 +236,7 @@ def merge_own(
             smallest folder.
         seed: of everything random.
         device: where to compute.
-        tell: told how far the merge is.
+        progress: told how far the merge is.
 
     Raises:
         MergebenchError: files that do not fit together, a method that needs more than was given, or whose result breaks
@@ -259,9 +258,9 @@ def merge_own(
                 f"{resolved['samples']})",)  # fmt: skip
         resolved["samples"] = fewest
     for sentence in odd_experts(models.base_state, models.expert_states):
-        errors.tell(sentence)
+        tell(sentence)
     if models.encoder.alternative:
-        errors.tell(
+        tell(
             f"nothing says whether {models.base} is {models.encoder.name} or {models.encoder.alternative}: {card.name} "
             "gives the same for both, and what it writes will not say so either; --encoder does"
         )
@@ -277,7 +276,7 @@ def merge_own(
         heads={name: models.head(name) for name in models.heads} if needs.heads else {},
         seed=seed,
         device=device,
-        tell=tell,
+        tell=progress,
     )
     state = run_method(function, pool, resolved, ready)
     if isinstance(state, PerTask):

@@ -298,7 +298,9 @@ def test_what_is_chosen_is_measured_as_a_cell_that_says_how_it_was_chosen(evalua
         "trial": best.number,
     }
     assert {k: result.tuned[k] for k in expected} == expected and result.tuned["seconds"] > 0
-    assert results_of(store)["dial"] == result, "what is read back is what was written"
+    stored = results_of(store)["dial"]
+    proof = {"cell": stored.cell, "checksum": stored.checksum}
+    assert stored == result.model_copy(update=proof), "what is read back is what was written, and its proof"
 
 
 def test_an_ordinary_cell_of_the_same_settings_gains_the_record_and_keeps_it(evaluated, request_of, store):
