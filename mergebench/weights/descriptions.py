@@ -12,7 +12,7 @@ from timm.layers import QuickGELU
 from torch import Tensor, nn
 
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.weights.encoders import NORM_EPS, Encoder, check_size
+from mergebench.weights.encoders import NORM_EPS, REMEDY, Encoder, check_size
 from mergebench.weights.states import shape_of
 
 # Fields of a Hugging Face configuration that are whole numbers, and what timm calls them.
@@ -163,7 +163,7 @@ def infer_encoder(
     Raises:
         CheckpointError: a tensor that CLIP's vision transformers do not have, or lack.
     """
-    remedy = "as in no CLIP vision transformer; name its timm model"
+    remedy = f"as in no CLIP vision transformer; {REMEDY}"
     needed = ("pos_embed", "patch_embed.proj.weight", "norm_pre.weight", "blocks.0.mlp.fc1.weight")
     lacking = next((name for name in needed if name not in state), None)
     if lacking is not None:

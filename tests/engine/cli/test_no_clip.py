@@ -27,10 +27,11 @@ TINTS = {
 }
 
 
-def zoo_file(folder, name, *, heads, encoder=True):
-    """Writes a zoo of the three tasks, with or without their heads."""
+def zoo_file(folder, name, *, heads, encoder=True, experts="{task}.safetensors"):
+    """Writes a zoo of the three tasks, with or without their heads and experts."""
     described = {t: {"data": f"images/{t}"} | ({"head": f"{t}.head.safetensors"} if heads else {}) for t in TINTS}
-    fields = {"title": "no CLIP", "base": "base.safetensors", "experts": "{task}.safetensors", "tasks": described}
+    fields = {"title": "no CLIP", "base": "base.safetensors", "tasks": described}
+    fields |= {"experts": experts} if experts else {}
     fields |= {"encoder": NAME, "options": OPTIONS} if encoder else {}
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(fields, sort_keys=False))
     return str(folder / f"{name}.yaml")
@@ -57,7 +58,7 @@ def place(tmp_path_factory):
                 pixels = np.array(tint) + rng.integers(-60, 60, (30 + number % 5, 34, 3))
                 image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
                 image.save(folder / "images" / task / name / f"{number}.png")
-    bare = zoo_file(folder, "bare", heads=False)
+    bare = zoo_file(folder, "bare", heads=False, experts=None)
     alone = ("--data", folder / "images" / "colours", "--base", folder / "base.safetensors", *ENCODER)
     for task, more in (("colours", alone), ("greys", ("--zoo", bare)), ("tones", ("--zoo", bare))):
         output = ("--output", folder / f"{task}.safetensors")
@@ -132,6 +133,9 @@ def test_evaluate_takes_an_encoder_that_the_zoo_does_not_name(place, command, tm
 
 def test_without_heads_a_run_says_what_writes_them_and_several_tasks_get_one_each(place, command, tmp_path):
     done = command("run", "--methods", "average", "--suite", place.suite, "--zoo", place.bare, "--out", tmp_path)
+    assert done.status == 2 and "zoo 'no CLIP' names no expert of task 'colours': give experts:" in done.err
+    headless = zoo_file(place.folder, "headless", heads=False)
+    done = command("run", "--methods", "average", "--suite", place.suite, "--zoo", headless, "--out", tmp_path)
     assert done.status == 2 and "give head: (mergebench finetune writes one)" in done.err
     joint = tmp_path / "joint.safetensors"
     done = command("finetune", "--zoo", place.bare, "--task", "greys", "tones", "--output", joint, *QUICK)
