@@ -89,7 +89,8 @@ class TranslatedState(LazyState):
     def told(self) -> str:
         """What was decided on the way, for people; empty where the file is as its library writes it."""
         strange = [name for name in self.others if not self.dialect.is_known(name, self.prefix)]
-        counts = Counter(_part(name, self.wrapper) for name in strange)
+        alone = {self.prefix + name for name in self.dialect.heads}
+        counts = Counter(name if name in alone else _part(name, self.wrapper) for name in strange)
         parts = [
             f"{part!r}" + f" ({count} tensor{'s' * (count > 1)})" * part.endswith(".") for part, count in counts.items()
         ]
