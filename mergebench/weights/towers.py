@@ -1,7 +1,7 @@
 """Where in a state dict the encoder of images is: what stands before all of its names is found, not listed."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -63,17 +63,18 @@ def freed(names: Iterable[str]) -> dict[str, str]:
     return made if len(made) == len(names) else own
 
 
-def find_tower(state: Mapping[str, Tensor], who: str) -> Tower:
+def find_tower(state: Mapping[str, Tensor], who: str, own: Collection[str] = ()) -> Tower:
     """The encoder of images in a state dict.
 
     Args:
         state: the weights; values are read only where there are several encoders, to see whether they are one.
         who: what the state is, for messages.
+        own: timm's names of the encoder's tensors, where they are known.
 
     Raises:
         CheckpointError: there is none, or several that differ.
     """
-    adapted = next((name for name in state if ADAPTER.search(name)), None)
+    adapted = next((name for name in state if ADAPTER.search(name) and name not in own), None)
     if adapted is not None:
         raise adapter_refused(f"{who} has {adapted!r}: it")
     found = towers(state)
@@ -87,13 +88,16 @@ def find_tower(state: Mapping[str, Tensor], who: str) -> Tower:
                 f"{other.prefix!r})}}, with safetensors.torch.save_file"
             )
         return found[0]
-    network = _network(state)
-    if network:
-        raise CheckpointError(f"{who} is {network}, and only vision transformers can be merged: {_known()}")
+    block = next((name for name in state if RESNET.search(name)), None)
+    if block is not None:
+        raise _no_transformer(who, f"a ResNet (it has {block!r})")
     # The patches' embedding is missing: of what else is there, the encoder that lacks least.
     once = {(d, p) for d in READ for r in d.rules if "{}" not in r.timm for p in _before(state, r.theirs[0])}
     likely = max(_best(dict.fromkeys(state), once), key=lambda tower: tower.share, default=None)
     if likely is None or likely.share < LEAST:
+        kernels = [name for name in state if len(shape := shape_of(state, name)) == 4 and shape[-1] > 1]
+        if len(kernels) >= CONVOLUTIONS:
+            raise _no_transformer(who, f"a convolutional network (it has {kernels[1]!r})")
         names = ", ".join(repr(name) for name in list(state)[:3]) or "nothing"
         raise CheckpointError(f"{who} holds {names} ..., the names of no known encoder; known: {_known()}")
     text = next((name for name in state if name.endswith("token_embedding.weight")), None)
@@ -143,13 +147,8 @@ def _equal(state: Mapping[str, Tensor], one: Tower, other: Tower) -> bool:
     return all(n in mine and n in theirs and torch.equal(state[mine[n]], state[theirs[n]]) for n in names)
 
 
-def _network(state: Mapping[str, Tensor]) -> str:
-    """What kind of convolutional network it is; empty if it is none."""
-    block = next((name for name in state if RESNET.search(name)), None)
-    if block is not None:
-        return f"a ResNet (it has {block!r})"
-    kernels = [name for name in state if len(shape := shape_of(state, name)) == 4 and shape[-1] > 1]
-    return f"a convolutional network (it has {kernels[1]!r})" if len(kernels) >= CONVOLUTIONS else ""
+def _no_transformer(who: str, what: str) -> CheckpointError:
+    return CheckpointError(f"{who} is {what}, and only vision transformers can be merged: {_known()}")
 
 
 def _known() -> str:

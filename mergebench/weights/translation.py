@@ -114,7 +114,7 @@ class _Freed(LazyState):
         if list(names) == list(state):
             return state
         parts = {part: None for name in names.values() for part in name.split(".") if part.startswith("_")}
-        tell(f"{who}: its names are read without {', '.join(f'{part}.' for part in parts)}")
+        tell(f"{who}: its names are read without {', '.join(repr(f'{part}.') for part in parts)}")
         return cls(state, names)
 
     def __getitem__(self, name: str) -> Tensor:
@@ -167,7 +167,7 @@ def as_timm(state: Mapping[str, Tensor], who: str, own: Collection[str] = ()) ->
         CheckpointError: names of no known format, several encoders, a tensor missing, or one that belongs to no part.
     """
     state = _Freed.of(state, who)
-    tower = find_tower(state, who)
+    tower = find_tower(state, who, own)
     translated = TranslatedState(state, tower.dialect, tower.prefix, who, own)
     if translated.told:
         tell(f"{who}: {translated.told}")

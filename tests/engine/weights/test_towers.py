@@ -80,6 +80,11 @@ def test_what_may_be_a_part_of_the_encoder_is_not_left_aside(towers, extra):
 def test_an_encoder_of_one_s_own_keeps_its_own_parts(towers):
     state = towers["timm"] | {"gate.weight": torch.ones(2)}
     assert "gate.weight" not in as_timm(state, "it") and "gate.weight" in as_timm(state, "it", ["gate.weight"])
+    adapted = towers["timm"] | {"blocks.0.lora_A.weight": torch.ones(2)}
+    assert "blocks.0.lora_A.weight" in as_timm(adapted, "it", list(adapted))
+    stem = {f"stem.{i}.weight": torch.ones(4, 4, 3, 3) for i in range(5)}
+    hybrid = {n: t for n, t in towers["timm"].items() if not n.startswith("patch_embed.")} | stem
+    assert set(as_timm(hybrid, "it", list(hybrid))) == set(hybrid)
 
 
 @pytest.mark.parametrize(("one", "other"), [("student.", "teacher."), ("online.backbone.", "target.backbone."),
@@ -148,7 +153,8 @@ def test_what_wraps_modules_inside_the_encoder_is_taken_off_and_told(
         state = {n.replace(block, f"{block}{part}."): t for n, t in state.items()}
     read = as_timm(prefixed(state, prefix), "it")
     assert digest(read) == digest(as_timm(towers[dialect], "it"))
-    assert f"it: its names are read without {'_forward_module., ' * bool(prefix)}{part}." in caplog.messages
+    wrappers = ["_forward_module."] * bool(prefix) + [f"{part}."]
+    assert f"it: its names are read without {', '.join(map(repr, wrappers))}" in caplog.messages
 
 
 def test_names_that_would_be_one_without_a_wrapper_are_left(towers):
