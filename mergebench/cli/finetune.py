@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mergebench.cli.description import add_description_options, description
-from mergebench.cli.options import add_device_options, check_output
+from mergebench.cli.options import add_device_options, add_encoder_options, check_output, named_encoder
 from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError
 
@@ -35,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--data", type=str | None, default=None, help="images of a task of one's own: a folder of one folder per class"
     )
     parser.add_argument("--base", type=str | None, default=None, help="with --data: a checkpoint, or a registered zoo")
-    parser.add_argument("--encoder", type=str | None, default=None, help="with --base, if its files do not say it")
+    add_encoder_options(parser)
     parser.add_argument("--head", type=str | None, default=None, help="with --data: the task's classifier")
     add_description_options(parser)
     parser.add_argument("--steps", type=PositiveInt, default=1000, help="optimiser steps")
@@ -93,19 +93,16 @@ def execute(config: Namespace) -> int:
     splits = {task: load_split(zoo.task(task), "train") for task in tasks}
     recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": zoo.encoder.recipe}
     recipe |= inherited([zoo.base], map(zoo.task, tasks))
-    if config.data or config.describe:
-        (task,) = tasks
-        head, kind = own_head(zoo, task, splits[task], device, checkpoints)
-        card = zoo.task(task).card
-        recipe |= {
-            "head": kind,
-            "classes": list(card.classes),
-            "images": dict(card.splits),
-            "data": zoo.config.described[task].data,
-        }
-        heads = {task: head}
-    else:
-        heads = {task: zoo.head(task) for task in tasks}
+    heads, fitted = {}, {}
+    for task in tasks:
+        heads[task], kind = own_head(zoo, task, splits[task], device, checkpoints)
+        if config.data or config.describe or kind == "linear":
+            card = zoo.task(task).card
+            noted = {"classes": list(card.classes), "images": dict(card.splits)}
+            noted["data"] = zoo.config.described[task].data
+            recipe |= {"head": kind, **noted} if len(tasks) == 1 else {}
+            if kind == "linear":
+                fitted[task] = noted
     for task, head in heads.items():
         check_set_aside(f"the head of task {task!r}", head, [task], zoo.task, own=task)
     shared = zoo.duplicates(tasks)
@@ -127,10 +124,10 @@ def execute(config: Namespace) -> int:
     state = {name: tensor.to(zoo.base[name].dtype) for name, tensor in state.items()}
     check_finite(state, "the expert in the base's number format", "lower --learning-rate")
     save_state(state, output, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
-    if recipe.get("head") == "linear":
-        beside = output.with_suffix(".head.safetensors")
-        names = ("tasks", "base", "encoder", "classes", "images", "data", "learnt", "held_out")
-        told = {name: recipe[name] for name in names}
+    for task, noted in fitted.items():
+        beside = output.with_suffix(f"{f'.{task}' * (len(tasks) > 1)}.head.safetensors")
+        told = {"tasks": [task], "base": recipe["base"], "encoder": recipe["encoder"], **noted}
+        told |= inherited([zoo.base], [zoo.task(task)])
         save_state(heads[task].state_dict(), beside, {"recipe": json.dumps(told, sort_keys=True)})
         say(f"wrote {beside}")
     validation = {task: load_split(zoo.task(task), "validation") for task in tasks}
@@ -161,11 +158,16 @@ def _zoo(config: Namespace) -> "Zoo":
 
     described = description(config)
     if config.data is None and "data" not in described:
-        own = next((option for option in ("base", "encoder", "head") if config[option]), None)
+        own = next((option for option in ("base", "head") if config[option]), None)
         if own or described:
             said = own or next(iter(described))
             raise MergebenchError(f"--{said} goes with --data, the images of a task of one's own")
-        return Zoo(config.zoo or "tiny", config.zoo_root, allow_duplicates=config.allow_duplicates)
+        return Zoo(
+            config.zoo or "tiny",
+            config.zoo_root,
+            allow_duplicates=config.allow_duplicates,
+            encoder=named_encoder(config),
+        )
     if config.base is None or config.zoo is not None or len(config.task) > 1:
         raise MergebenchError("--data: give one name as --task, and in place of --zoo what to start from as --base")
     return own_zoo(
@@ -173,7 +175,7 @@ def _zoo(config: Namespace) -> "Zoo":
         config.data or described["data"],
         config.base,
         head=config.head,
-        encoder=config.encoder,
+        encoder=named_encoder(config),
         described=described,
         root=config.zoo_root,
         allow_duplicates=config.allow_duplicates,

@@ -12,6 +12,7 @@ from mergebench.cli.merge_target import Target
 from mergebench.cli.options import (
     DEFAULT_SUITE,
     add_device_options,
+    add_encoder_options,
     add_suite_options,
     add_trust_option,
     check_output,
@@ -54,12 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--heads", nargs="+", type=str, default=[], help="[NAME=]FILE: classifiers, where the method needs them"
     )
-    parser.add_argument(
-        "--encoder", type=str | None, default=None, help="a name in timm, or MODULE:FUNCTION, if the files do not say"
-    )
-    parser.add_argument(
-        "--encoder-options", nargs="+", type=str, default=[], help="of a name in timm, as NAME=VALUE: img_size=84"
-    )
+    add_encoder_options(parser)
     parser.add_argument(
         "--format",
         type=FORMATS,

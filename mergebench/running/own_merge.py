@@ -1,7 +1,7 @@
 """Merging checkpoints of one's own: a base, experts and folders of images, without a zoo or a suite."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -97,15 +97,15 @@ class OwnModels:
         config = partial(optional_beside, self.base, Path(), self._hub, CONFIG)
         return encoder_of(notes, named, self.base, config, self._own_base, exact=bool(self.calibration))
 
-    def _own_base(self) -> Mapping[str, Tensor]:
-        return formats.as_timm(self._files[self.base], f"the base ({self.base})")
+    def _own_base(self, own: Collection[str] = ()) -> Mapping[str, Tensor]:
+        return formats.as_timm(self._files[self.base], f"the base ({self.base})", own)
 
     @cached_property
     def base_state(self) -> Mapping[str, Tensor]:
         """The base under timm's names, checked."""
         if self._zoo is not None:
             return self._zoo.base
-        state = self._own_base()
+        state = self._own_base(self.encoder.names)
         check_base(state, self.encoder, f"the base ({self.base})")
         return state
 
@@ -115,7 +115,7 @@ class OwnModels:
         states = {}
         for name, place in self.experts.items():
             who = f"expert {name!r} ({place})"
-            states[name] = formats.as_timm(self._files[place], who)
+            states[name] = formats.as_timm(self._files[place], who, self.base_state)
             check_state(states[name], self.base_state, who)
         return states
 

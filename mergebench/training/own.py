@@ -11,6 +11,7 @@ from mergebench.configuration import ZooConfig, names_a_file
 from mergebench.data.image_cache import Split
 from mergebench.errors import MergebenchError
 from mergebench.training.linear_probe import fit_linear_head
+from mergebench.weights.encoders import Encoder
 from mergebench.weights.states import SafetensorsState, digest, save_state
 from mergebench.zoo.heads import Head, load_head
 from mergebench.zoo.zoo import Zoo
@@ -22,7 +23,7 @@ def own_zoo(
     base: str,
     *,
     head: str | None = None,
-    encoder: str | None = None,
+    encoder: Encoder | None = None,
     described: Mapping[str, Any] | None = None,
     root: str | None = None,
     allow_duplicates: bool = False,
@@ -52,8 +53,8 @@ def own_zoo(
             f"--task {task}: a task of one's own names its files, so it holds no / and no . in front, and is printable"
         )
     described |= {"data": data} | ({"head": head} if head else {})
-    fields = {"title": task, "encoder": encoder, "base": base, "experts": "{task}", "tasks": {task: described}}
-    zoo = Zoo(task, root, config=checked(ZooConfig, fields), allow_duplicates=allow_duplicates)
+    fields = {"title": task, "base": base, "experts": "{task}", "tasks": {task: described}}
+    zoo = Zoo(task, root, config=checked(ZooConfig, fields), allow_duplicates=allow_duplicates, encoder=encoder)
     if templates and not zoo.files.has_text:
         raise MergebenchError(
             f"--templates: {base} has no text tower, and no head is made from prompts; leave them out (a linear head "
@@ -66,13 +67,14 @@ def own_head(zoo: Zoo, task: str, train: Split, device: str, folder: Path | None
     """A task's classifier, and how it came about: "given", "prompts", or "linear" where the base has no text tower.
 
     Args:
-        zoo: of `own_zoo`.
-        task: its task.
+        zoo: of `own_zoo`, or any other.
+        task: one of its tasks.
         train: its training images.
         device: where to compute.
         folder: where a fitted head is kept: fitted again, after a break, it might differ in its last bits.
     """
-    if zoo.config.described[task].head:
+    described = zoo.config.described.get(task)
+    if described is None or described.head or zoo.config.weights:  # a head of a registered task is the zoo's
         return zoo.head(task), "given"
     if zoo.files.has_text:
         return zoo.head(task), "prompts"

@@ -185,6 +185,8 @@ def check_state(
 
 def _check_kind(name: str, tensor: Tensor, who: str, floating: bool) -> None:
     """Refuses, by a CheckpointError, a tensor that is no plain one of numbers that can be merged."""
+    if tensor.is_meta:
+        raise CheckpointError(f"{who}: {name!r} has a shape and no values (as on the device meta); save it with them")
     integer = not (floating or tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized)
     if tensor.layout != torch.strided or not (integer or tensor.dtype in FLOATING):
         kind = str(tensor.dtype if tensor.layout == torch.strided else tensor.layout).removeprefix("torch.")

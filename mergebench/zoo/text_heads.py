@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
@@ -40,6 +40,8 @@ _HF_SUBLAYERS = {
 }
 _HF_LAYER = re.compile(r"text_model\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
 _OWN = re.compile(r"(?:text\.)?(token_embedding\.weight|positional_embedding|ln_final\..+|transformer\.resblocks\..+)")
+
+PROJECTIONS = ("visual_projection.weight", "visual.proj", "visual.head.proj.weight")  # of images
 
 
 class TextTower:
@@ -100,7 +102,7 @@ class TextTower:
     @property
     def _projection(self) -> Tensor:
         """Of images [embed, width]."""
-        name, tensor = self._one_of("visual_projection.weight", "visual.proj", "visual.head.proj.weight")
+        name, tensor = self._one_of(*PROJECTIONS)
         return tensor.T.contiguous() if name == "visual.proj" else tensor
 
     @property
@@ -164,6 +166,14 @@ class TextTower:
         tower.attn_mask = torch.full([tokens.shape[1]] * 2, float("-inf"), dtype=torch.float64).triu(1)
         with torch.no_grad():
             return torch.cat([tower(batch) for batch in tokens.split(PROMPTS)])
+
+
+def is_whole_clip(names: Collection[str]) -> bool:
+    """Whether heads can be made from prompts by what has these names: a text tower, and a projection of images.
+
+    (A SigLIP has the former alone: its towers' outputs are compared as they are.)
+    """
+    return any(name.endswith("token_embedding.weight") for name in names) and any(n in names for n in PROJECTIONS)
 
 
 def text_activation(path: Path) -> str | None:
