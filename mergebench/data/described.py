@@ -95,7 +95,8 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
         carved = "test" not in (stated or opened().counts)
         _check_passed_over(config, found, asked, stated=stated is not None, carved=carved)
         renumbered = opened().renumbered if look else labels.numbered(config.classes, config.labels)
-        deep = look and preprocessing.DEPTH in opened().doubts()
+        doubts = opened().doubts() if look else set()
+        deep = preprocessing.DEPTH in doubts
     # The labels' map and the splits are functions of these, so they need not be read for it.
     identity = {
         "versions": [preprocessing.VERSION, splits.VERSION, labels.VERSION],
@@ -115,6 +116,8 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
     with _named(card.name):
         shared = _shared(fingerprint, opened, place, allowed) if local else ""
     told = (*found.passed_over, *(opened().passed_over if look else ()))
+    if preprocessing.FRAMES in doubts:
+        told = (*told, f"{preprocessing.FRAMES}: the first is taken")
     if deep:
         white = preprocessing.DEEP if config.white is None else config.white
         told = (*told, f"what 8 bits cannot hold, as images have more ({white:g} is white: see `white`)")
@@ -231,6 +234,8 @@ class _Images:
             if doubt:
                 part.table(1, self._config.alpha, self._config.white).image(row)
                 found.add(doubt)
+            if preprocessing.frames(image) > 1:
+                found.add(preprocessing.FRAMES)
         return found
 
     def part(self, split: str) -> "Part":

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 LONGEST = 256  # how many times as long as wide an image may be and be resized as a whole
 DEPTH = "more than 8 bits a channel"
+FRAMES = "further pictures of files that hold several"
 DEEP = 65535  # white of 16 bits
 CLIPPED = 255  # white of 8 bits; PIL takes larger values for it
 VERSION = 2  # raise it whenever `square` would give other pixels
@@ -59,6 +60,14 @@ def _middle(image: "Image.Image", resized: tuple[int, int], corner: tuple[int, i
         box.append((first * step - begin, (first + size) * step - begin))
     near = image.crop((start[0][0], start[1][0], start[0][1], start[1][1]))
     return near.resize((size, size), Image.Resampling.BICUBIC, box=(box[0][0], box[1][0], box[0][1], box[1][1]))
+
+
+def frames(image: "Image.Image") -> int:
+    """How many pictures a file holds one behind the other (GIF, TIFF, WebP); only the first is looked at."""
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # noqa: BLE001 (of a file in disorder; the first may be whole all the same)
+        return 1
 
 
 def in_doubt(image: "Image.Image") -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergebench.data import splits
-from mergebench.data.labels import normal
+from mergebench.data.labels import check_seen, normal
 from mergebench.data.source import Found, Part, Source, below, identity_of, open_image
 from mergebench.errors import MergebenchError
 
@@ -175,6 +175,7 @@ def _source(tables: "dict[str, Table]", root: Path, subset: str, image: str, lab
     if names is None and kinds == {"U"}:
         columns = {split: np.asarray([normal(str(name)) for name in column]) for split, column in columns.items()}
         names = tuple(sorted({str(name) for column in columns.values() for name in column}))
+        check_seen(names, f"{root}: column {label!r}")
         columns = {split: np.searchsorted(names, column) for split, column in columns.items()}
     elif not kinds <= set("iub"):
         raise MergebenchError(f"{root}: column {label!r} holds neither whole numbers nor names in every row")

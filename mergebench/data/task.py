@@ -66,7 +66,8 @@ class ImageTable:
         try:
             return self.decode(index)
         except Exception as error:  # decoders raise whatever they like
-            raise MergebenchError(f"{self.told(index)} cannot be decoded: {in_words(error)}") from error
+            remedy = "" if isinstance(error, MergebenchError) else "; it is damaged: replace it, or remove it"
+            raise MergebenchError(f"{self.told(index)} cannot be decoded: {in_words(error)}{remedy}") from error
 
 
 @dataclass(frozen=True)

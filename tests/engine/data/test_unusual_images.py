@@ -89,3 +89,21 @@ def test_a_task_is_refused_at_once_and_its_key_knows_what_is_seen(tmp_path, plac
     assert len({task.fingerprint for task in tasks}) == len(tasks)
     assert "65535 is white: see `white`" in tasks[0].told
     assert [int(load_split(task, "test").images[0, 0, 0, 0]) for task in tasks] == [78, 255, 255, 128]
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".tif", ".webp", ".png"])
+def test_pictures_behind_the_first_are_told(image_folder, picture, placed, suffix):
+    root = image_folder(a=range(6), b=range(6, 12))
+    for name in ("a", "b"):
+        frames = [picture(n).resize((20, 20)) for n in (ord(name), 50, 60)]
+        frames[0].save(root / name / f"000{suffix}", save_all=True, append_images=frames[1:])
+    assert "further pictures of files that hold several: the first is taken" in placed(data="pictures").told
+
+
+def test_a_damaged_image_is_told_with_the_remedy(image_folder, placed):
+    root = image_folder(a=range(6), b=range(6, 12))
+    whole = (root / "a/000.png").read_bytes()
+    for number in range(6):
+        (root / f"a/{number:03}.png").write_bytes(whole[: 100 + number])
+    with pytest.raises(MergebenchError, match=r"a/00\d.png cannot be decoded: .*; it is damaged: replace it, or rem"):
+        load_split(placed(data="pictures"), "train")
