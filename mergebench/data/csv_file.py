@@ -12,7 +12,6 @@ from mergebench.data.source import Found, Part, Source, identity_of, open_image
 from mergebench.errors import MergebenchError
 
 SUFFIXES = (".csv", ".tsv")
-FEW = 20  # different values that a column of splits may have, which nothing but its name speaks for
 SPLIT = "split"  # the column that says which split an image is in; without it, all are train
 
 _NUMBER = re.compile(r"-?\d+(\.0*)?")  # whole, as tables write it: "7", or "7.0" where some were missing once
@@ -151,7 +150,7 @@ def _split_column(
         return named[0]
     for place in others:
         values = {cells[place].strip() for _, cells in lines if len(cells) > place} - {""}
-        named_so = splits.speaks_of_splits(columns[place]) and 1 < len(values) <= FEW
+        named_so = splits.speaks_of_splits(columns[place]) and 1 < len(values) <= splits.FEW
         if splits.look_like(values) or named_so:
             told = ", ".join(sorted(values)[:3])
             name_it = f"name it (`split: {columns[place]}`)" if columns[place] else "give it a name, `split`"

@@ -112,9 +112,10 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
     added |= {"white": None if config.white == preprocessing.CLIPPED else config.white}
     identity |= {name: value for name, value in added.items() if value or (name == "split" and value is not None)}
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    allowed = place.allow_duplicates or config.allow_duplicates
+    # The splits of what others publish are theirs: numbers of other people's rest on them, so that it is told alone.
+    allowed = "allowed" if place.allow_duplicates or config.allow_duplicates else "" if local else "as published"
     with _named(card.name):
-        shared = _shared(fingerprint, opened, place, allowed) if local else ""
+        shared = _shared(fingerprint, opened, place, bool(allowed)) if look else ""
     told = (*found.passed_over, *(opened().passed_over if look else ()))
     if preprocessing.FRAMES in doubts:
         told = (*told, f"{preprocessing.FRAMES}: the first is taken")
@@ -135,7 +136,7 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
         origin=found.origin,
         carved=carved,
         passed_over=told,
-        duplicates=shared and f"allowed: {shared}",
+        duplicates=shared and f"{allowed}: {shared}",
     )
 
 

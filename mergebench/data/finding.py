@@ -37,8 +37,8 @@ def find(config: TaskConfig, folder: Path, place: Place, asked: set[str], *, alo
         return csv_file.find(path, config.image, config.label, config.split)
     if path.is_dir():
         if tables.is_table(path):
-            _check_unused(config, "tables, which have a file for each split", "split")
-            return tables.find(path, asked, config.subset, config.image, config.label)
+            _check_unused(config, "tables, which have a file for each split", *["split"] * bool(config.split))
+            return tables.find(path, asked, config.subset, config.image, config.label, unsplit=config.split == "")
         _check_unused(config, "folders of images", "subset", "image", "label", *["split"] * bool(config.split))
         others = (name for names in config.labels for name in ([names] if isinstance(names, str) else names))
         return folders.find(path, asked, [*config.classes, *others], unlisted=config.split == "")
@@ -84,7 +84,7 @@ def _check_unused(config: TaskConfig, kind: str, *fields: str) -> None:
 
 
 def _on_the_hub(config: TaskConfig, asked: set[str], place: Place, alone: bool) -> Found:
-    _check_unused(config, "tables, which have a file for each split", "split")
+    _check_unused(config, "tables, which have a file for each split", *["split"] * bool(config.split))
     hub = Hub(place.root, place.download)
     root = hub.folder(config.data, tables.patterns(asked if alone else (), config.subset), kind="dataset")
     commit = hub.revision(config.data, kind="dataset")
@@ -93,7 +93,7 @@ def _on_the_hub(config: TaskConfig, asked: set[str], place: Place, alone: bool) 
     if not tables.is_table(root) and (files := hub.names(config.data, kind="dataset")):
         told = f"; {place.root} has but one revision of it, and not {revision}" if revision and place.root else ""
         raise MergebenchError(_without_tables(name, files, root if place.root else None) + told)
-    found = tables.find(root, asked, config.subset, config.image, config.label, identity=origin)
+    found = tables.find(root, asked, config.subset, config.image, config.label, origin, unsplit=config.split == "")
     told = found.passed_over
     if revision and place.root is not None:
         told = (*told, f"revision {revision!r}, for {place.root} has but one of {name}")

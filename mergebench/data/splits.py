@@ -25,6 +25,7 @@ _TRAIN = ("train", "training", "trainset", "trn", "trainval")
 _TEST = ("test", "tests", "testing", "testset", "tst", "eval", "evaluation", "holdout")
 _WORDS = (*_TRAIN, *_TEST, "val", "valid", "validation", "dev")
 _COLUMNS = ("split", "splits", "set", "subset", "usage", "partition", "phase", "fold", "mode")
+FEW = 20  # different values that a column of splits may have, which nothing but its name speaks for
 # What sources call their splits.
 USUAL = {"train": ("train",), "test": ("test",), "validation": ("validation", "valid", "val")}
 
