@@ -48,7 +48,7 @@ def description(config: Namespace) -> dict[str, Any]:
     Raises:
         MergebenchError: a file that cannot be read, or describes a zoo; an item without `=`.
     """
-    given = _of_file(config.describe) if config.describe else {}
+    given = of_file(config.describe) if config.describe else {}
     given |= {name: config[name] for name in (*_TEXTS, "white") if config[name] is not None}
     given |= {name: list(config[name]) for name in _LISTS if config[name]}
     for name in ("splits", "counts"):
@@ -61,7 +61,22 @@ def description(config: Namespace) -> dict[str, Any]:
     return given
 
 
-def _of_file(path: str) -> dict[str, Any]:
+def describes_a_task(path: str) -> bool:
+    """Whether a YAML file holds a task's fields, and is no suite, study or zoo."""
+    from pathlib import Path
+
+    from mergebench.catalogue.yaml_files import read_yaml
+
+    content = read_yaml(Path(path)) if Path(path).is_file() else None
+    return isinstance(content, dict) and "data" in content and not {"tasks", "zoo", "suite"} & content.keys()
+
+
+def of_file(path: str) -> dict[str, Any]:
+    """The fields of a described task in a YAML file; paths in it are relative to the file.
+
+    Raises:
+        MergebenchError: it cannot be read, or describes a zoo.
+    """
     from pathlib import Path
 
     from mergebench.catalogue.yaml_files import read_yaml
