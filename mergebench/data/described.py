@@ -235,7 +235,7 @@ class _Images:
             if doubt:
                 part.table(1, self._config.alpha, self._config.white).image(row)
                 found.add(doubt)
-            if preprocessing.frames(image) > 1:
+            if preprocessing.several(image):
                 found.add(preprocessing.FRAMES)
         return found
 
