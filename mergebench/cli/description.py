@@ -1,5 +1,6 @@
 """What a command line says of a task of one's own: the fields of a described task, as options or in a file."""
 
+from contextlib import suppress
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -86,6 +87,7 @@ def of_file(path: str) -> dict[str, Any]:
         raise MergebenchError(f"{path} describes no task: write its fields alone, as data: FOLDER (docs/models.md)")
     for field in ("data", "head"):
         beside = Path(path).parent / str(content.get(field, ""))
-        if content.get(field) and beside.exists():
-            content[field] = str(beside)
+        with suppress(OSError, ValueError):  # what is no path is told where it is looked for
+            if content.get(field) and beside.exists():
+                content[field] = str(beside)
     return content

@@ -101,7 +101,7 @@ def _read(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[tuple[int,
         raise MergebenchError(
             f"cannot read {path}: it is not UTF-8 (byte {error.object[error.start]:#x}); save it as UTF-8"
         ) from None
-    except (OSError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:  # of values: no name of a file
         raise MergebenchError(f"cannot read {path}: {error}") from None
     lacking = next((column for column in wanted if column.strip() not in header), None)
     if lacking is not None:

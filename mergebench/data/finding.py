@@ -29,6 +29,10 @@ def find(config: TaskConfig, folder: Path, place: Place, asked: set[str], *, alo
         MergebenchError: it is not there, or is nothing of the kind.
     """
     path = folder / config.data
+    try:
+        path.exists()
+    except OSError as error:  # longer than a name may be
+        raise MergebenchError(f"`data` ({config.data[:40]!r}...) is no path: {error.strerror}; shorten it") from None
     if config.data.startswith(TORCHVISION):
         _check_unused(config, "torchvision's data sets", "image", "label", "split")
         return torchvision_sets.find(config.data.removeprefix(TORCHVISION), config.subset, place)

@@ -113,9 +113,8 @@ def _by_split(root: Path, wanted: set[str], subset: str) -> tuple[dict[str, list
     for split, files in found.items():
         folders = {_without(file.relative_to(root), split) for file in files}
         if len(folders) > 1:
-            raise MergebenchError(
-                f"{root} holds several data sets: {', '.join(sorted(folders))}; choose one by `subset`"
-            )
+            told = ", ".join(sorted(folders)[:3]) + ", ..." * (len(folders) > 3)
+            raise MergebenchError(f"{root} holds several data sets: {told}; choose one by `subset`")
         _check_whole(files, root, split)
     return found, others
 

@@ -135,3 +135,17 @@ def test_a_file_of_another_kind_is_told_as_one(placed, tmp_path, name, told):
     (tmp_path / name).write_text("x")
     with pytest.raises(MergebenchError, match=f"{name} {told}"):
         placed(data=name)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("x" * 5000, "is no path: File name too long; shorten it"),
+        ("a\0b.csv", "cannot read .*null"),
+        ("a\0b", "no data"),
+    ],
+)
+def test_what_no_file_can_be_called_is_told_in_one_line(placed, data, told):
+    with pytest.raises(MergebenchError, match=told) as caught:
+        placed(data=data)
+    assert len(str(caught.value)) < 400

@@ -72,3 +72,10 @@ def test_a_table_of_no_split_s_name_is_told_with_the_remedy(tmp_path, encoded, p
     rows(tmp_path / "one/whatever.parquet", encoded)
     with pytest.raises(MergebenchError, match="there are: whatever.parquet .*rename them, or name it under `splits:`"):
         placed(data="one")
+
+
+def test_of_many_data_sets_in_one_folder_some_are_told(tmp_path, encoded, placed):
+    for number in range(30):
+        rows(tmp_path / f"many/set{number:02}/train.parquet", encoded)
+    with pytest.raises(MergebenchError, match=r"several data sets: set00, set01, set02, ...; choose one by `subset`"):
+        placed(data="many")
