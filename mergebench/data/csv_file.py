@@ -88,6 +88,10 @@ def find(path: Path, image: str, label: str, split: str | None = None) -> Found:
 
 def _read(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """A file's header, and its lines of cells with their numbers."""
+    if len({column.strip() for column in wanted}) < len(wanted):
+        raise MergebenchError(f"{path}: `image`, `label` and `split` name one column twice ({', '.join(wanted)})")
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise MergebenchError(f"cannot read {path}: it is no file; name one")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = next((line for line in file if line.strip()), "")

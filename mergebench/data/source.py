@@ -138,8 +138,9 @@ def below(root: Path, *, whole: bool = True) -> list[Path]:
                     walk(folder / entry.name, (*above, this))
                 elif entry.is_file():
                     found.append(folder / entry.name)
-                elif whole and entry.is_symlink():
-                    raise MergebenchError(f"{folder / entry.name} is a link that leads nowhere; mend or remove it")
+                elif whole:
+                    what = "a link that leads nowhere; mend" if entry.is_symlink() else "neither file nor folder; move"
+                    raise MergebenchError(f"{folder / entry.name} is {what} or remove it")
 
     walk(root, ())
     return sorted(found)

@@ -1,5 +1,6 @@
 """Headers, cells and encodings of CSV files as people have them: what is not used is refused or told."""
 
+import os
 import unicodedata
 
 import pytest
@@ -142,3 +143,16 @@ def test_cells_that_mean_nothing_are_told_with_the_remedy(table, text, told):
 def test_a_column_that_is_not_there_is_told_by_its_field(table):
     with pytest.raises(MergebenchError, match=r"no column 'fold'; there are: image, label \(see `split`\)"):
         csv_file.find(table(["image,label", "#,a"]), "image", "label", "fold")
+
+
+def test_one_column_cannot_be_two(table):
+    path = table(["image,label", "#,a", "#,b"])
+    for label, split in (("image", None), ("label", "label")):
+        with pytest.raises(MergebenchError, match="name one column twice"):
+            csv_file.find(path, "image", label, split)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "mine.csv")
+    with pytest.raises(MergebenchError, match="mine.csv: it is no file"):
+        csv_file.find(tmp_path / "mine.csv", "image", "label")

@@ -1,5 +1,6 @@
 """Folders that may be classes or hold them, folders that speak of splits, links, and both forms of a name."""
 
+import os
 import shutil
 import unicodedata
 
@@ -149,3 +150,10 @@ def test_what_no_file_can_be_called_is_told_in_one_line(placed, data, told):
     with pytest.raises(MergebenchError, match=told) as caught:
         placed(data=data)
     assert len(str(caught.value)) < 400
+
+
+def test_a_pipe_among_images_is_refused(image_folder):
+    root = image_folder(rose=[1], oak=[2])
+    os.mkfifo(root / "rose/pipe.png")
+    with pytest.raises(MergebenchError, match="pipe.png is neither file nor folder; move or remove it"):
+        folders.find(root, WANTED)
