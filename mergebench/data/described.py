@@ -117,6 +117,12 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
     with _named(card.name):
         shared = _shared(fingerprint, opened, place, bool(allowed)) if look else ""
     told = (*found.passed_over, *(opened().passed_over if look else ()))
+    for field, value, doubt in (
+        ("white", config.white, preprocessing.DEPTH),
+        ("alpha", config.alpha, preprocessing.CLEAR),
+    ):
+        if look and value and doubt not in doubts:
+            told = (*told, f"`{field}`, for no image that was looked at has {doubt}")
     if preprocessing.FRAMES in doubts:
         told = (*told, f"{preprocessing.FRAMES}: the first is taken")
     if deep:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LONGEST = 256  # how many times as long as wide an image may be and be resized as a whole
+CLEAR = "transparency"
 DEPTH = "more than 8 bits a channel"
 FRAMES = "further pictures of files that hold several"
 STRIP = 1 << 20  # pixels
@@ -76,7 +77,7 @@ def in_doubt(image: "Image.Image") -> str:
     """Why an image is not simply 8-bit RGB, or grey, as its file's header says; empty if it is."""
     if image.mode[0] in "IF":
         return DEPTH
-    return "transparency" if image.has_transparency_data else ""
+    return CLEAR if image.has_transparency_data else ""
 
 
 def rgb(image: "Image.Image", alpha: str = "", white: float | None = None) -> "Image.Image":

@@ -70,3 +70,10 @@ def test_a_class_s_long_name_is_cut_where_it_is_told(image_folder, placed, tmp_p
     (tmp_path / "mine.csv").write_text("image,label\n" + rows)
     task = placed(data="mine.csv")
     assert len(task.told) < 400 and len(task.card.classes[0]) == 5000
+
+
+def test_fields_for_images_that_are_not_there_are_told(image_folder, placed):
+    image_folder(a=range(5), b=range(5, 10))
+    told = placed(data="pictures", white=1, alpha="white").told
+    assert "`white`, for no image that was looked at has more than 8 bits a channel" in told
+    assert "`alpha`, for no image that was looked at has transparency" in told
