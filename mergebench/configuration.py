@@ -77,7 +77,7 @@ class TaskConfig(Strict):
     classes: list[str] = []
     labels: list[str | list[str]] = []
     alpha: Literal["", "white", "black", "dropped"] = ""
-    white: PositiveFloat | None = None
+    white: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     allow_duplicates: bool = False
     templates: Annotated[list[str], Field(min_length=1)] = ["a photo of a {}."]
     head: str | None = None

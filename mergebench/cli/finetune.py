@@ -157,6 +157,8 @@ def _zoo(config: Namespace) -> "Zoo":
     from mergebench.zoo.zoo import Zoo
 
     described = description(config)
+    if config.describe and not (config.data or described.get("data")):
+        raise MergebenchError(f"--describe {config.describe}: it names no `data`; add it, or give --data")
     if config.data is None and "data" not in described:
         own = next((option for option in ("base", "head") if config[option]), None)
         if own or described:

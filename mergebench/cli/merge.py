@@ -189,6 +189,7 @@ def _of_suite(
     from mergebench.merging import hyperparameters
     from mergebench.merging.contract import PerTask
     from mergebench.running.execution import Executor, Recipe
+    from mergebench.running.failure import told_in_words
     from mergebench.running.plan import merged_settings
     from mergebench.suites.bench import Bench
     from mergebench.weights import formats
@@ -219,7 +220,8 @@ def _of_suite(
     if needs.heads:
         bench.check_heads(variant)
     noted = bench.noted(variant, needs)
-    outcome = Executor(bench, device, tell=progress).merge(Recipe(card, function, resolved, config.seed), variant)
+    with told_in_words(card):
+        outcome = Executor(bench, device, tell=progress).merge(Recipe(card, function, resolved, config.seed), variant)
     if isinstance(outcome.states, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
     recipe = {

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mergebench import errors
 from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.ready import ready
 from mergebench.data.folders import for_calibration
@@ -18,11 +19,12 @@ from mergebench.data.images import DrawnImages
 from mergebench.data.labels import normal
 from mergebench.data.source import Part
 from mergebench.data.task import ImageTable
-from mergebench.errors import MergebenchError, tell
+from mergebench.errors import MergebenchError
 from mergebench.merging import hyperparameters
 from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.method import MethodCard
 from mergebench.merging.pool import ModelPool, Tell
+from mergebench.running.failure import told_in_words
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder, check_base
 from mergebench.weights.hub import Hub
@@ -258,9 +260,9 @@ def merge_own(
                 f"{resolved['samples']})",)  # fmt: skip
         resolved["samples"] = fewest
     for sentence in odd_experts(models.base_state, models.expert_states):
-        tell(sentence)
+        errors.tell(sentence)
     if models.encoder.alternative:
-        tell(
+        errors.tell(
             f"nothing says whether {models.base} is {models.encoder.name} or {models.encoder.alternative}: {card.name} "
             "gives the same for both, and what it writes will not say so either; --encoder does"
         )
@@ -278,7 +280,8 @@ def merge_own(
         device=device,
         tell=progress,
     )
-    state = run_method(function, pool, resolved, ready)
+    with told_in_words(card):
+        state = run_method(function, pool, resolved, ready)
     if isinstance(state, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
     recipe = {

@@ -12,8 +12,9 @@ from mergebench.data.image_cache import Split
 from mergebench.errors import MergebenchError
 from mergebench.training.linear_probe import fit_linear_head
 from mergebench.weights.encoders import Encoder
-from mergebench.weights.states import SafetensorsState, digest, save_state
-from mergebench.zoo.heads import Head, load_head
+from mergebench.weights.states import digest
+from mergebench.zoo.heads import Head
+from mergebench.zoo.kept_heads import keep, kept
 from mergebench.zoo.zoo import Zoo
 
 
@@ -80,10 +81,11 @@ def own_head(zoo: Zoo, task: str, train: Split, device: str, folder: Path | None
         return zoo.head(task), "prompts"
     classes = len(zoo.task(task).card.classes)
     fitted_on = json.dumps([digest(zoo.base), zoo.identity, train.digest, classes], sort_keys=True)
-    kept = folder and folder / f"head-{hashlib.sha256(fitted_on.encode()).hexdigest()[:16]}.safetensors"
-    if kept and kept.is_file():
-        return load_head(SafetensorsState(kept), zoo.encoder.width, classes, f"the head kept in {kept}"), "linear"
+    path = folder and folder / f"head-{hashlib.sha256(fitted_on.encode()).hexdigest()[:16]}.safetensors"
+    found = kept(path, zoo.encoder.width, classes) if path else None
+    if found is not None:
+        return found, "linear"
     head = fit_linear_head(zoo.make_encoder(), train.images, train.labels, classes, zoo.mean, zoo.std, device)
-    if kept:
-        save_state(head.state_dict(), kept)
+    if path:
+        keep(head, path)
     return head, "linear"

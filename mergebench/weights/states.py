@@ -360,8 +360,12 @@ class writing:  # noqa: N801 (reads as a phrase: `with writing(path) as temporar
             # mkstemp makes files private; results are for everyone whom the umask admits.
             umask = os.umask(0)
             os.umask(umask)
-            self.temporary.chmod(0o666 & ~umask)
-            os.replace(self.temporary, self.path)
+            try:
+                self.temporary.chmod(0o666 & ~umask)
+                os.replace(self.temporary, self.path)
+            except OSError as worse:  # something else is called so, or the folder has gone meanwhile
+                self.temporary.unlink(missing_ok=True)
+                raise MergebenchError(f"cannot write {self.path}: {worse.strerror}; move what is there away") from None
         else:
             self.temporary.unlink(missing_ok=True)
             if isinstance(error, OSError):

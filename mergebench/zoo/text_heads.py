@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from torch import Tensor, nn
 from mergebench.data.content import looked_at
 from mergebench.data.image_cache import cache_root
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.weights.states import SafetensorsState, StateDict, digest, save_state
-from mergebench.zoo.heads import ZeroShotHead, average_prompts, load_head
+from mergebench.weights.states import StateDict, digest
+from mergebench.zoo.heads import ZeroShotHead, average_prompts
+from mergebench.zoo.kept_heads import keep, kept
 
 VERSION = 2  # raise it whenever the same tower and prompts would give another head
 PROMPTS = 256  # embedded at a time
@@ -71,13 +71,14 @@ class TextTower:
         """
         asked = json.dumps([VERSION, self._identity, list(classes), list(templates)])
         path = cache_root() / "heads" / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.safetensors"
-        with suppress(CheckpointError):  # not there yet, or damaged: it is made
-            return load_head(SafetensorsState(path), self._projection.shape[1], len(classes), str(path))
+        found = kept(path, self._projection.shape[1], len(classes))
+        if found is not None:
+            return found
         prompts = self._embed([template.replace("{}", name) for name in classes for template in templates])
         features = (average_prompts(prompts.split(len(templates))) / GRID).round() * GRID
         head = ZeroShotHead(self._projection, features, self._scale).eval()
         if looked_at() is None:
-            save_state(head.state_dict(), path)
+            keep(head, path)
         return head
 
     @cached_property

@@ -320,3 +320,21 @@ def test_a_path_may_hold_an_equals_sign(files, command, tmp_path):
     expert = shutil.copy(files[0] / "birds.safetensors", tmp_path / "lr=1" / "birds.safetensors")
     base, output = files[0] / "base" / "model.safetensors", tmp_path / "merged.safetensors"
     assert command("merge", "--method", "average", "--base", base, "--experts", expert, "--output", output).status == 0
+
+
+def test_experts_that_look_odd_are_told_and_merged(files, command, tmp_path):
+    folder, _, _ = files
+    shutil.copy(folder / "birds.safetensors", tmp_path / "again.safetensors")
+    experts = (folder / "birds.safetensors", tmp_path / "again.safetensors")
+    done = command(
+        "merge",
+        "--method",
+        "average",
+        "--base",
+        folder / "base",
+        "--experts",
+        *experts,
+        "--output",
+        tmp_path / "m.safetensors",
+    )
+    assert done.status == 0 and "birds" in done.err and "again" in done.err, done
