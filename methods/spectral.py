@@ -105,10 +105,20 @@ def task_matrices(base: Tensor, experts: Tensor) -> tuple[Tensor, Rounding]:
         longest = torch.linalg.vector_norm(sizes, dim=0).max() + torch.linalg.vector_norm(sizes, dim=1).max()
         bound = unit_roundoff(expert) * longest
         half = min(vector.shape) // 2 + 1
-        # No singular value of a part is larger than that of the whole: mostly a part shows a full rank, for less.
-        if all(torch.linalg.svdvals(m)[half - 1] <= bound for m in (vector[:half, : 2 * half], vector)):
+        # No singular value of a part is larger than that of the whole: mostly a part shows a full rank, for much less.
+        if not all_above(vector[:half, : 2 * half], bound) and torch.linalg.svdvals(vector)[half - 1] <= bound:
             noise[index] = bound
     return vectors, Rounding(eps, noise)
+
+
+def all_above(matrix: Tensor, bound: Tensor) -> bool:
+    """Whether all singular values of a wide matrix [m, n] are larger than a bound; False where rounding hides it.
+
+    They are where M M^T - bound^2 I has a Cholesky factor: no singular value need be computed.
+    """
+    gram = matrix @ matrix.T
+    gram.diagonal().sub_(bound.square() + uncertain(matrix, torch.finfo(matrix.dtype).eps) * gram.diagonal().sum())
+    return not torch.linalg.cholesky_ex(gram).info.item()
 
 
 def unit_roundoff(tensor: Tensor) -> float:
