@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mergebench.errors import CheckpointError
-from mergebench.weights.dialects import READ
+from mergebench.weights.dialects import READ, TIMM
 from mergebench.weights.rules import Dialect
 from mergebench.weights.states import shape_of
 
@@ -88,6 +88,8 @@ def find_tower(state: Mapping[str, Tensor], who: str, own: Collection[str] = ())
                 f"{other.prefix!r})}}, with safetensors.torch.save_file"
             )
         return found[0]
+    if own and sum(name in state for name in own) >= LEAST * len(own):
+        return Tower(TIMM, "", 1.0)  # of one's own, in which little is called as in others
     block = next((name for name in state if RESNET.search(name)), None)
     if block is not None:
         raise _no_transformer(who, f"a ResNet (it has {block!r})")
@@ -139,12 +141,10 @@ def _best(names: Mapping[str, object], places: set[tuple[Dialect, str]]) -> list
 def _equal(state: Mapping[str, Tensor], one: Tower, other: Tower) -> bool:
     """Whether two towers hold the same, as one module does that is in a model twice."""
     mine, theirs = (
-        {name.removeprefix(tower.prefix): name for name in state if name.startswith(tower.prefix)}
-        for tower in (one, other)
+        {n.removeprefix(t.prefix): n for n in state if n.startswith(t.prefix) and not t.dialect.is_other(n, t.prefix)}
+        for t in (one, other)
     )
-    rules = one.dialect.of_depth(one.dialect.depth(mine, ""), "")
-    names = [name for rule in rules for name in rule.theirs if name in mine or name in theirs]
-    return all(n in mine and n in theirs and torch.equal(state[mine[n]], state[theirs[n]]) for n in names)
+    return mine.keys() == theirs.keys() and all(torch.equal(state[mine[n]], state[theirs[n]]) for n in mine)
 
 
 def _no_transformer(who: str, what: str) -> CheckpointError:

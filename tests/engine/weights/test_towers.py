@@ -85,6 +85,8 @@ def test_an_encoder_of_one_s_own_keeps_its_own_parts(towers):
     stem = {f"stem.{i}.weight": torch.ones(4, 4, 3, 3) for i in range(5)}
     hybrid = {n: t for n, t in towers["timm"].items() if not n.startswith("patch_embed.")} | stem
     assert set(as_timm(hybrid, "it", list(hybrid))) == set(hybrid)
+    unlike = {f"stages.{i}.w": torch.ones(3) for i in range(9)} | {"cls_token": torch.ones(1, 1, 3)}
+    assert set(as_timm(unlike, "it", list(unlike))) == set(unlike)
 
 
 @pytest.mark.parametrize(("one", "other"), [("student.", "teacher."), ("online.backbone.", "target.backbone."),
@@ -100,9 +102,15 @@ def test_two_encoders_that_differ_are_refused_with_both_and_what_to_do(towers, o
     assert digest(as_timm(eval(remedy, written), "it")) == digest(as_timm(moved, "it"))
 
 
-def test_one_encoder_that_is_there_twice_is_read_once(towers):
-    state = prefixed(towers["timm"], "model.") | prefixed(towers["timm"], "module.backbone.")
-    assert digest(as_timm(state, "it")) == digest(towers["timm"])
+@pytest.mark.parametrize(("one", "other"), [("model.", "module.backbone."), ("", "copy.")])
+def test_one_encoder_that_is_there_twice_is_read_once(towers, one, other):
+    scaled = towers["plain"] | {"blocks.0.ls1.gamma": torch.ones(32)}
+    twice = prefixed(scaled, one) | prefixed(scaled, other)
+    assert digest(as_timm(twice, "it")) == digest(scaled)
+    # What differs may be something that few encoders have.
+    for odd in (f"{other}blocks.0.ls1.gamma", f"{one}patch_embed.proj.bias"):
+        with pytest.raises(CheckpointError, match="it holds 2 encoders"):
+            as_timm(twice | {odd: twice[odd] + 1}, "it")
 
 
 @pytest.mark.parametrize("name", ["encoder.layers.0.self_attn.q_proj.lora_A.default.weight", "lora_down.weight",
