@@ -1,7 +1,7 @@
 """`mergebench finetune`: an expert of one task, or one model of several, from a base, behind frozen heads."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -9,7 +9,7 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat,
 from mergebench.cli.description import add_description_options, description
 from mergebench.cli.options import add_device_options, check_output
 from mergebench.cli.saying import say
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--base", type=str | None, default=None, help="with --data: a checkpoint, or a registered zoo")
     parser.add_argument("--encoder", type=str | None, default=None, help="with --base, if its files do not say it")
     parser.add_argument("--head", type=str | None, default=None, help="with --data: the task's classifier")
+    parser.add_argument(
+        "--probe",
+        type=Literal["logistic", "cosine"] | None,
+        default=None,
+        help="with --data, where a head is fitted: a logistic regression (the default), or by cosines, as strong as "
+        "held-out folds ask for",
+    )
     add_description_options(parser)
     parser.add_argument("--steps", type=PositiveInt, default=1000, help="optimiser steps")
     parser.add_argument("--batch-size", type=PositiveInt, default=64, help="images per step, of all tasks together")
@@ -68,6 +75,7 @@ def execute(config: Namespace) -> int:
     from mergebench.measuring.trainer import placement, quiet_lightning, training_precision
     from mergebench.training.batches import TrainingSet
     from mergebench.training.finetuning import check_settings, finetune
+    from mergebench.training.head_fit import head_fit
     from mergebench.training.own import own_head
     from mergebench.weights.states import check_finite, digest, save_state
     from mergebench.zoo.set_aside import check_set_aside, inherited
@@ -95,7 +103,7 @@ def execute(config: Namespace) -> int:
     recipe |= inherited([zoo.base], map(zoo.task, tasks))
     if config.data or config.describe:
         (task,) = tasks
-        head, kind = own_head(zoo, task, splits[task], device, checkpoints)
+        head, kind = own_head(zoo, task, splits[task], device, checkpoints, config.probe)
         card = zoo.task(task).card
         recipe |= {
             "head": kind,
@@ -108,6 +116,13 @@ def execute(config: Namespace) -> int:
         heads = {task: zoo.head(task) for task in tasks}
     for task, head in heads.items():
         check_set_aside(f"the head of task {task!r}", head, [task], zoo.task, own=task)
+    scales = {"mean": zoo.mean, "std": zoo.std, "device": device}
+    validation = {task: load_split(zoo.task(task), "validation") for task in tasks}
+    if recipe.get("head", "prompts") != "prompts":
+        fit = head_fit(zoo.make_encoder(), head, splits[task], validation[task], **scales)
+        say(f"head    {fit}")
+        if fit.warning:
+            tell(fit.warning)
     shared = zoo.duplicates(tasks)
     recipe |= {"duplicates": shared} if shared else {}
     with Steps("finetune") as steps:
@@ -127,14 +142,12 @@ def execute(config: Namespace) -> int:
     state = {name: tensor.to(zoo.base[name].dtype) for name, tensor in state.items()}
     check_finite(state, "the expert in the base's number format", "lower --learning-rate")
     save_state(state, output, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
-    if recipe.get("head") == "linear":
+    if recipe.get("head") in ("linear", "cosine"):
         beside = output.with_suffix(".head.safetensors")
         names = ("tasks", "base", "encoder", "classes", "images", "data", "learnt", "held_out")
         told = {name: recipe[name] for name in names}
         save_state(heads[task].state_dict(), beside, {"recipe": json.dumps(told, sort_keys=True)})
         say(f"wrote {beside}")
-    validation = {task: load_split(zoo.task(task), "validation") for task in tasks}
-    scales = {"mean": zoo.mean, "std": zoo.std, "device": device}
     for who, weights in (("base", dict(zoo.base)), ("expert" if len(tasks) == 1 else "joint", state)):
         scores = evaluate(zoo.make_empty_encoder(), weights, heads, validation, **scales).scores
         for task, score in scores.items():
@@ -160,6 +173,8 @@ def _zoo(config: Namespace) -> "Zoo":
     from mergebench.zoo.zoo import Zoo
 
     described = description(config)
+    if config.probe and config.data is None and "data" not in described:
+        raise MergebenchError("--probe goes with --data, the images of a task of one's own")
     if config.data is None and "data" not in described:
         own = next((option for option in ("base", "encoder", "head") if config[option]), None)
         if own or described:

@@ -10,7 +10,7 @@ from mergebench.catalogue.yaml_files import checked
 from mergebench.configuration import ZooConfig, names_a_file
 from mergebench.data.image_cache import Split
 from mergebench.errors import MergebenchError
-from mergebench.training.linear_probe import fit_linear_head
+from mergebench.training.linear_probe import Probe, fit_linear_head
 from mergebench.weights.states import SafetensorsState, digest, save_state
 from mergebench.zoo.heads import Head, load_head
 from mergebench.zoo.zoo import Zoo
@@ -62,8 +62,12 @@ def own_zoo(
     return zoo
 
 
-def own_head(zoo: Zoo, task: str, train: Split, device: str, folder: Path | None = None) -> tuple[Head, str]:
-    """A task's classifier, and how it came about: "given", "prompts", or "linear" where the base has no text tower.
+def own_head(
+    zoo: Zoo, task: str, train: Split, device: str, folder: Path | None = None, probe: Probe | None = None
+) -> tuple[Head, str]:
+    """A task's classifier, and how it came about: "given", "prompts"; where the base has no text tower it is fitted.
+
+    A fitted one is "linear" (a logistic regression) or "cosine".
 
     Args:
         zoo: of `own_zoo`.
@@ -71,17 +75,27 @@ def own_head(zoo: Zoo, task: str, train: Split, device: str, folder: Path | None
         train: its training images.
         device: where to compute.
         folder: where a fitted head is kept: fitted again, after a break, it might differ in its last bits.
+        probe: how it is fitted.
+
+    Raises:
+        MergebenchError: how is said, but none is fitted; or it cannot be.
     """
+    if probe and (zoo.config.described[task].head or zoo.files.has_text):
+        whence = "given (--head)" if zoo.config.described[task].head else "made from prompts by the base's text tower"
+        raise MergebenchError(f"--probe {probe}: the head is {whence}, and none is fitted; leave it out")
     if zoo.config.described[task].head:
         return zoo.head(task), "given"
     if zoo.files.has_text:
         return zoo.head(task), "prompts"
     classes = len(zoo.task(task).card.classes)
-    fitted_on = json.dumps([digest(zoo.base), zoo.identity, train.digest, classes], sort_keys=True)
+    kind = "cosine" if probe == "cosine" else "linear"
+    what = [digest(zoo.base), zoo.identity, train.digest, classes, *(["cosine"] if kind == "cosine" else [])]
+    fitted_on = json.dumps(what, sort_keys=True)
     kept = folder and folder / f"head-{hashlib.sha256(fitted_on.encode()).hexdigest()[:16]}.safetensors"
     if kept and kept.is_file():
-        return load_head(SafetensorsState(kept), zoo.encoder.width, classes, f"the head kept in {kept}"), "linear"
-    head = fit_linear_head(zoo.make_encoder(), train.images, train.labels, classes, zoo.mean, zoo.std, device)
+        return load_head(SafetensorsState(kept), zoo.encoder.width, classes, f"the head kept in {kept}"), kind
+    encoder, how = zoo.make_encoder(), probe or "logistic"
+    head = fit_linear_head(encoder, train.images, train.labels, classes, zoo.mean, zoo.std, device, probe=how)
     if kept:
         save_state(head.state_dict(), kept)
-    return head, "linear"
+    return head, kind
