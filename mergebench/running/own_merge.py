@@ -24,6 +24,7 @@ from mergebench.merging import hyperparameters
 from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.method import MethodCard
 from mergebench.merging.pool import ModelPool, Tell
+from mergebench.merging.recentre import RECENTRING, SAMPLES, moving_bias, recentre
 from mergebench.running.failure import told_in_words
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder, check_base
@@ -228,6 +229,7 @@ def merge_own(
     seed: int = 0,
     device: str = "cpu",
     progress: Tell | None = None,
+    recentred: bool = False,
 ) -> OwnMerge:
     """Merge files of one's own.
 
@@ -239,6 +241,7 @@ def merge_own(
         seed: of everything random.
         device: where to compute.
         progress: told how far the merge is.
+        recentred: whether the merged model's mean feature is moved to the base's (`merging.recentre`).
 
     Raises:
         MergebenchError: files that do not fit together, a method that needs more than was given, or whose result breaks
@@ -247,7 +250,9 @@ def merge_own(
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, given)
     needs = registry.needs_of(card, resolved)
-    wants_images = needs.calibration or needs.test_inputs
+    wants_images = needs.calibration or needs.test_inputs or recentred
+    if recentred and not models.calibration:
+        raise MergebenchError("--recentre needs images: give --calibration, a folder for every expert")
     if wants_images and not models.calibration:
         raise MergebenchError(f"method {card.name!r} needs images: give --calibration, a folder for every expert")
     if needs.heads and not models.heads:
@@ -267,12 +272,11 @@ def merge_own(
             "gives the same for both, and what it writes will not say so either; --encoder does"
         )
     noted = inherited([models.base_state, *models.expert_states.values()])
-    pool = ModelPool(
-        card.name,
-        needs,
-        _as_fine_as(models.encoder.make(), models.base_state),
-        models.base_state,
-        models.expert_states,
+    pool = partial(
+        ModelPool,
+        architecture=_as_fine_as(models.encoder.make(), models.base_state),
+        base=models.base_state,
+        experts=models.expert_states,
         calibration=sources,
         test_inputs=sources,
         heads={name: models.head(name) for name in models.heads} if needs.heads else {},
@@ -280,10 +284,15 @@ def merge_own(
         device=device,
         tell=progress,
     )
+    if recentred:
+        moving_bias(models.encoder.make())  # before the work, not after it
     with told_in_words(card):
-        state = run_method(function, pool, resolved, ready)
+        state = run_method(function, pool(card.name, needs), resolved, ready)
     if isinstance(state, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
+    if recentred:
+        moved = recentre(pool("recentre", RECENTRING), state, min(SAMPLES, fewest))
+        state, told, noted = moved.state, (*told, str(moved)), noted | {"recentred": moved.noted}
     recipe = {
         "method": card.name,
         "hyperparameters": resolved,

@@ -10,12 +10,15 @@ from mergebench.catalogue.yaml_files import checked
 from mergebench.configuration import ZooConfig, names_a_file
 from mergebench.data.image_cache import Split
 from mergebench.errors import MergebenchError
-from mergebench.training.linear_probe import fit_linear_head
+from mergebench.training.linear_probe import Probe, fit_linear_head
 from mergebench.weights.encoders import Encoder
 from mergebench.weights.states import digest
 from mergebench.zoo.heads import Head
 from mergebench.zoo.kept_heads import keep, kept
 from mergebench.zoo.zoo import Zoo
+
+
+FITTED = ("linear", "cosine")  # how a head came about that `own_head` fitted
 
 
 def own_zoo(
@@ -64,8 +67,12 @@ def own_zoo(
     return zoo
 
 
-def own_head(zoo: Zoo, task: str, train: Split, device: str, folder: Path | None = None) -> tuple[Head, str]:
-    """A task's classifier, and how it came about: "given", "prompts", or "linear" where the base has no text tower.
+def own_head(
+    zoo: Zoo, task: str, train: Split, device: str, folder: Path | None = None, probe: Probe | None = None
+) -> tuple[Head, str]:
+    """A task's classifier, and how it came about: "given", "prompts"; where the base has no text tower it is fitted.
+
+    A fitted one is "linear" (a logistic regression) or "cosine".
 
     Args:
         zoo: of `own_zoo`, or any other.
@@ -73,19 +80,30 @@ def own_head(zoo: Zoo, task: str, train: Split, device: str, folder: Path | None
         train: its training images.
         device: where to compute.
         folder: where a fitted head is kept: fitted again, after a break, it might differ in its last bits.
+        probe: how it is fitted.
+
+    Raises:
+        MergebenchError: how is said, but none is fitted; or it cannot be.
     """
     described = zoo.config.described.get(task)
-    if described is None or described.head or zoo.config.weights:  # a head of a registered task is the zoo's
+    given = described is None or described.head or zoo.config.weights  # a head of a registered task is the zoo's
+    if probe and (given or zoo.files.has_text):
+        whence = "given" if given else "made from prompts by the base's text tower"
+        raise MergebenchError(f"--probe {probe}: the head of {task!r} is {whence}, and none is fitted; leave it out")
+    if given:
         return zoo.head(task), "given"
     if zoo.files.has_text:
         return zoo.head(task), "prompts"
     classes = len(zoo.task(task).card.classes)
-    fitted_on = json.dumps([digest(zoo.base), zoo.identity, train.digest, classes], sort_keys=True)
-    path = folder and folder / f"head-{hashlib.sha256(fitted_on.encode()).hexdigest()[:16]}.safetensors"
+    kind = "cosine" if probe == "cosine" else "linear"
+    what = [digest(zoo.base), zoo.identity, train.digest, classes, *(["cosine"] if kind == "cosine" else [])]
+    fitted_on = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+    path = folder and folder / f"head-{fitted_on}.safetensors"
     found = kept(path, zoo.encoder.width, classes) if path else None
     if found is not None:
-        return found, "linear"
-    head = fit_linear_head(zoo.make_encoder(), train.images, train.labels, classes, zoo.mean, zoo.std, device)
+        return found, kind
+    encoder, how = zoo.make_encoder(), probe or "logistic"
+    head = fit_linear_head(encoder, train.images, train.labels, classes, zoo.mean, zoo.std, device, probe=how)
     if path:
         keep(head, path)
-    return head, "linear"
+    return head, kind

@@ -1,0 +1,69 @@
+"""A cosine head for a task of one's own: ridge regression on unit features, as strong as held-out folds ask for."""
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import StratifiedKFold
+from torch import Tensor
+
+from mergebench.errors import MergebenchError
+from mergebench.zoo.heads import ZeroShotHead
+
+# Of ||W||^2, beside sums over images of unit length.
+STRENGTHS = tuple(10.0**power for power in np.arange(-3, 2.5, 0.5))
+FOLDS = 5
+LARGEST_SCALE = 1000.0
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows [N, d] of length one; zero rows stay."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(rows.dtype).tiny)
+
+
+def class_directions(inputs: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
+    """Unit rows [classes, d]: of the ridge regression of one-hot targets [N, classes] on unit features [N, d]."""
+    ridge = Ridge(strength, fit_intercept=False, solver="cholesky").fit(inputs, targets)
+    return unit(np.atleast_2d(ridge.coef_))
+
+
+def cosine_regression(features: Tensor, labels: Tensor, classes: int) -> ZeroShotHead:
+    """A classifier by cosines, of the form that CLIP's have; nothing in it is random.
+
+        logits = s <x / |x|, w_k / |w_k|>,   W = argmin sum_i |W z_i - onehot(y_i)|^2 + a |W|^2,   z = x / |x|
+
+    a is the strength with the best accuracy on held-out folds (the larger of equal ones), s the scale with the least
+    cross-entropy there: what is fitted to its own images looks more certain than it is.
+
+    Args:
+        features: [N, width]; computed with in float64.
+        labels: int64 [N].
+        classes: how many there are.
+
+    Raises:
+        MergebenchError: a class with one image, which cannot be both fitted and held out.
+    """
+    inputs, truth = unit(features.double().cpu().numpy()), labels.cpu().numpy()
+    counts = np.bincount(truth, minlength=classes)
+    if counts.min() < 2:
+        raise MergebenchError(
+            f"--probe cosine: class {counts.argmin()} has {counts.min()} training images; held-out folds need 2 of "
+            "each: add some, or take --probe logistic"
+        )
+    targets = np.eye(classes)[truth]
+    folds = list(StratifiedKFold(min(FOLDS, int(counts.min()))).split(inputs, truth))
+
+    def held_out(strength: float) -> np.ndarray:
+        cosines = np.empty((len(truth), classes))
+        for fitted, other in folds:
+            cosines[other] = inputs[other] @ class_directions(inputs[fitted], targets[fitted], strength).T
+        return cosines
+
+    best = max(STRENGTHS, key=lambda strength: ((held_out(strength).argmax(1) == truth).mean(), strength))
+    cosines, right = torch.from_numpy(held_out(best)), torch.from_numpy(truth).long()
+    loss = torch.nn.functional.cross_entropy
+    found = minimize_scalar(
+        lambda power: loss(cosines * np.exp(power), right).item(), bounds=(0, np.log(LARGEST_SCALE)), method="bounded"
+    )
+    directions = torch.from_numpy(class_directions(inputs, targets, best))
+    return ZeroShotHead(torch.eye(inputs.shape[1]), directions, torch.tensor(float(np.exp(found.x)))).eval()
