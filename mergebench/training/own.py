@@ -17,7 +17,6 @@ from mergebench.zoo.heads import Head
 from mergebench.zoo.kept_heads import keep, kept
 from mergebench.zoo.zoo import Zoo
 
-
 FITTED = ("linear", "cosine")  # how a head came about that `own_head` fitted
 
 
