@@ -41,8 +41,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--probe",
         type=Literal["logistic", "cosine"] | None,
         default=None,
-        help="with --data, where a head is fitted: a logistic regression (the default), or by cosines, as strong as "
-        "held-out folds ask for",
+        help="where a head is fitted: by cosines, as strong as held-out folds ask for (the default), or a logistic "
+        "regression",
     )
     add_description_options(parser)
     parser.add_argument("--steps", type=PositiveInt, default=1000, help="optimiser steps")

@@ -17,14 +17,15 @@ LARGEST_SCALE = 1000.0
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    """Rows [N, d] of length one; zero rows stay."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(rows.dtype).tiny)
+    """The same rows [N, d] with length one, in place; zero rows stay."""
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(rows.dtype).tiny)
+    return rows
 
 
 def class_directions(inputs: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
     """Unit rows [classes, d]: of the ridge regression of one-hot targets [N, classes] on unit features [N, d]."""
-    ridge = Ridge(strength, fit_intercept=False, solver="cholesky").fit(inputs, targets)
-    return unit(np.atleast_2d(ridge.coef_))
+    ridge = Ridge(strength, fit_intercept=False, copy_X=False, solver="cholesky").fit(inputs, targets)
+    return unit(np.atleast_2d(ridge.coef_).copy())
 
 
 def cosine_regression(features: Tensor, labels: Tensor, classes: int) -> ZeroShotHead:
@@ -43,7 +44,7 @@ def cosine_regression(features: Tensor, labels: Tensor, classes: int) -> ZeroSho
     Raises:
         MergebenchError: a class with one image, which cannot be both fitted and held out.
     """
-    inputs, truth = unit(features.double().cpu().numpy()), labels.cpu().numpy()
+    inputs, truth = unit(features.to("cpu", torch.float64, copy=True).numpy()), labels.cpu().numpy()
     counts = np.bincount(truth, minlength=classes)
     if counts.min() < 2:
         raise MergebenchError(

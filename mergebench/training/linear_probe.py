@@ -1,4 +1,4 @@
-"""A head for a task of one's own, fitted to the frozen base's features: a logistic regression, or by cosines.
+"""A head for a task of one's own, fitted to the frozen base's features: by cosines, or a logistic regression.
 
 The encoder is then fine-tuned behind it: a head that fits from the start leaves the features where they are good, after
 Kumar et al., "Fine-tuning can distort pretrained features and underperform out-of-distribution", arXiv:2202.10054 (who
@@ -19,6 +19,16 @@ from mergebench.zoo.heads import Head, LinearHead
 Probe = Literal["logistic", "cosine"]
 
 
+def usual_probe(labels: np.ndarray, classes: int) -> Probe:
+    """How a head is fitted unless told otherwise: by cosines, but where a class has no two images to part.
+
+    Args:
+        labels: integers [N].
+        classes: how many there are.
+    """
+    return "logistic" if np.bincount(labels, minlength=classes).min() == 1 else "cosine"
+
+
 def fit_linear_head(
     encoder: nn.Module,
     images: np.ndarray,
@@ -28,7 +38,7 @@ def fit_linear_head(
     std: tuple[float, ...],
     device: str = "cpu",
     batch_size: int = 256,
-    probe: Probe = "logistic",
+    probe: Probe = "cosine",
 ) -> Head:
     """Fits a head; nothing in it is random.
 

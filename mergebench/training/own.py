@@ -9,8 +9,8 @@ from typing import Any
 from mergebench.catalogue.yaml_files import checked
 from mergebench.configuration import ZooConfig, names_a_file
 from mergebench.data.image_cache import Split
-from mergebench.errors import MergebenchError
-from mergebench.training.linear_probe import Probe, fit_linear_head
+from mergebench.errors import MergebenchError, tell
+from mergebench.training.linear_probe import Probe, fit_linear_head, usual_probe
 from mergebench.weights.encoders import Encoder
 from mergebench.weights.states import digest
 from mergebench.zoo.heads import Head
@@ -79,7 +79,7 @@ def own_head(
         train: its training images.
         device: where to compute.
         folder: where a fitted head is kept: fitted again, after a break, it might differ in its last bits.
-        probe: how it is fitted.
+        probe: how it is fitted; `usual_probe`, if nothing is said.
 
     Raises:
         MergebenchError: how is said, but none is fitted; or it cannot be.
@@ -94,15 +94,19 @@ def own_head(
     if zoo.files.has_text:
         return zoo.head(task), "prompts"
     classes = len(zoo.task(task).card.classes)
-    kind = "cosine" if probe == "cosine" else "linear"
+    how = probe or usual_probe(train.labels, classes)
+    if not probe and how == "logistic":
+        tell(f"task {task!r}: a class has one training image, and none to hold out; its head is a logistic regression")
+    kind = "cosine" if how == "cosine" else "linear"
     what = [digest(zoo.base), zoo.identity, train.digest, classes, *(["cosine"] if kind == "cosine" else [])]
     fitted_on = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
     path = folder and folder / f"head-{fitted_on}.safetensors"
     found = kept(path, zoo.encoder.width, classes) if path else None
     if found is not None:
         return found, kind
-    encoder, how = zoo.make_encoder(), probe or "logistic"
-    head = fit_linear_head(encoder, train.images, train.labels, classes, zoo.mean, zoo.std, device, probe=how)
+    head = fit_linear_head(
+        zoo.make_encoder(), train.images, train.labels, classes, zoo.mean, zoo.std, device, probe=how
+    )
     if path:
         keep(head, path)
     return head, kind

@@ -74,7 +74,7 @@ def test_experts_and_heads_note_what_they_are_of(place):
         expert = SafetensorsState(place.folder / f"{task}.safetensors")
         head = SafetensorsState(place.folder / f"{task}.head.safetensors")
         assert recipe_of(expert)["encoder"]["name"] == NAME and recipe_of(expert)["encoder"]["options"] == OPTIONS
-        assert recipe_of(expert)["head"] == "linear" and recipe_of(head)["tasks"] == [task]
+        assert recipe_of(expert)["head"] == "cosine" and recipe_of(head)["tasks"] == [task]
         assert recipe_of(head)["classes"] == recipe_of(expert)["classes"] == sorted(TINTS[task])
         assert {n: t.shape for n, t in expert.items()} == {n: t.shape for n, t in make().state_dict().items()}
 
@@ -109,7 +109,7 @@ def test_what_is_merged_and_evaluated_is_what_timm_s_model_says(place, command, 
         pixels = torch.from_numpy(np.array(split.images[:])).permute(0, 3, 1, 2) / 255
         head = load_file(place.folder / f"{task}.head.safetensors")
         with torch.no_grad():
-            predicted = (model((pixels - mean) / std) @ head["weight"].T + head["bias"]).argmax(1)
+            predicted = (model((pixels - mean) / std) @ head["text_features"].T).argmax(1)  # of a zero-shot head's form
         correct = int((predicted == torch.from_numpy(np.array(split.labels))).sum())
         assert told[task] == {"correct": correct, "total": len(split.labels)}
 

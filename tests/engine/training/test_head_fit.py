@@ -31,14 +31,14 @@ def test_a_gap_is_warned_of_where_it_is_large_and_no_chance(train, validation, w
     assert bool(fit.warning) == warned
     if warned:
         percent = f"{100 * validation[0] / validation[1]:.1f} %"
-        assert percent in fit.warning and percent in str(fit) and "--probe cosine" in fit.warning
+        assert percent in fit.warning and percent in str(fit) and "--probe cosine or logistic" in fit.warning
 
 
 def test_it_is_the_accuracy_of_head_and_encoder(mini):
     rng, encoder = np.random.default_rng(0), mini.encoder()
     images, labels = rng.integers(0, 256, (120, 32, 32, 3), dtype=np.uint8), np.arange(120) % 4
     train, other = Split(images[:60], labels[:60], "a"), Split(images[60:], labels[60:], "b")
-    head = fit_linear_head(encoder, train.images, train.labels, 4, **SCALES)
+    head = fit_linear_head(encoder, train.images, train.labels, 4, **SCALES, probe="logistic")
     before = {n: t.clone() for n, t in encoder.state_dict().items()}
     fit = head_fit(encoder, head, train, other, **SCALES)
     with torch.no_grad():
