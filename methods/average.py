@@ -18,7 +18,7 @@ def shares(weights: Mapping[str, float], tasks: Sequence[str]) -> list[float]:
     for task in weights:
         if task not in tasks:
             raise HyperparameterError(f"average: weights name {task!r}, which is not merged; name {', '.join(tasks)}")
-        if not (math.isfinite(weights[task]) and weights[task] >= 0):
+        if weights[task] < 0:
             raise HyperparameterError(f"average: the weight of {task!r} is {weights[task]}; give a number from 0")
     for task in tasks:
         if task not in weights:

@@ -19,7 +19,7 @@ from mergebench.data.images import DrawnImages
 from mergebench.data.labels import normal
 from mergebench.data.source import Part
 from mergebench.data.task import ImageTable
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, tell
 from mergebench.merging import hyperparameters
 from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.method import MethodCard
@@ -227,7 +227,7 @@ def merge_own(
     given: Mapping[str, Any],
     seed: int = 0,
     device: str = "cpu",
-    tell: Tell | None = None,
+    progress: Tell | None = None,
 ) -> OwnMerge:
     """Merge files of one's own.
 
@@ -238,7 +238,7 @@ def merge_own(
             smallest folder.
         seed: of everything random.
         device: where to compute.
-        tell: told how far the merge is.
+        progress: told how far the merge is.
 
     Raises:
         MergebenchError: files that do not fit together, a method that needs more than was given, or whose result breaks
@@ -278,7 +278,7 @@ def merge_own(
         heads={name: models.head(name) for name in models.heads} if needs.heads else {},
         seed=seed,
         device=device,
-        tell=tell,
+        tell=progress,
     )
     with told_in_words(card):
         state = run_method(function, pool, resolved, ready)

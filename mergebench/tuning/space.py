@@ -118,8 +118,8 @@ def make_space(function: Callable, given: Mapping[str, Sequence], fixed: Collect
 def _part(function: Callable, name: str, values: Sequence) -> Interval | Choices:
     found = tuple(dict.fromkeys(resolve(function, {name: value})[name] for value in values))
     where, told = f"method {function.card.name!r}: {name}", ", ".join(map(str, values))
-    if not all(math.isfinite(v) if isinstance(v, (int, float)) else isinstance(v, str | None) for v in found):
-        raise HyperparameterError(f"{where}: only texts and finite numbers can be searched, not {told}")
+    if not all(isinstance(v, int | float | str | None) for v in found):
+        raise HyperparameterError(f"{where}: only texts and numbers can be searched, not {told}")
     if len(found) < 2:
         raise HyperparameterError(f"{where}: {told} is nothing to search; fix it, as --set {name}=VALUE")
     if not (_numbers(values) and _numbers(found)):

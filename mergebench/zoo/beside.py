@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
+from mergebench.catalogue.trust import check_encoder
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights.encoders import Encoder, encoder_of_config
-from mergebench.zoo.encoder_notes import noted_encoder
+from mergebench.zoo.encoder_notes import REMEDY, noted_encoder
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
@@ -32,7 +33,7 @@ def told_encoder(state: Mapping[str, Tensor], named: Encoder | None = None, *, o
         None if nothing says anything; an encoder without a name if only its images' scales are told.
 
     Raises:
-        MergebenchError: a file beside it that cannot be read, or describes what cannot be made.
+        MergebenchError: a file beside it that cannot be read, describes what cannot be made, or names code.
     """
     noted = noted_encoder(state)
     path = getattr(state, "path", None)
@@ -85,9 +86,10 @@ def _described(path: Path, strict: bool) -> Encoder | None:
     if not strict and "architecture" not in told and told["model_type"] not in KNOWN:
         return None
     try:
-        return encoder_of_config(told, str(path))
+        found = encoder_of_config(told, str(path))
     except MergebenchError as error:
         raise CheckpointError(f"{error}; correct it, or take it away if it is not this checkpoint's") from None
+    return check_encoder(found, str(path), REMEDY)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -186,12 +186,12 @@ def command(capfd: pytest.CaptureFixture):
 
 @pytest.fixture
 def refused(command):
-    """Run a command line that is wrong: one line on the error output, status 2; gives the line."""
+    """Run a command line that is wrong: one line on the error output beside notes, status 2; gives the line."""
 
     def run(*arguments: object) -> str:
         done = command(*arguments)
         assert done.status == 2, done
-        lines = done.err.strip().splitlines()
+        lines = [line for line in done.err.strip().splitlines() if not line.startswith("mergebench: note: ")]
         assert len(lines) == 1 and lines[0].startswith("mergebench: error: "), done.err
         return lines[0]
 

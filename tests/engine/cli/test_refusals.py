@@ -135,8 +135,13 @@ def test_an_out_that_cannot_be_written(refused, mini_suite, tmp_path):
     assert "cannot write" in line and str(tmp_path / "file") in line
 
 
-@pytest.mark.parametrize("name", ["model.bin", "model", "model.safetensors.tmp"])
-@pytest.mark.parametrize("verb", [("merge", "--method", "average"), ("finetune", "--task", "digits")])
+@pytest.mark.parametrize(
+    ("verb", "name"),
+    [
+        *[(("merge", "--method", "average"), name) for name in ("model.bin", "model.safetensors.tmp")],
+        *[(("finetune", "--task", "digits"), name) for name in ("model.bin", "model", "model.safetensors.tmp")],
+    ],
+)
 def test_an_output_that_could_not_be_read_back(refused, tmp_path, monkeypatch, verb, name):
     monkeypatch.setattr("mergebench.zoo.zoo.Zoo.__init__", lambda *_: pytest.fail("too late"))
     line = refused(*verb, "--output", tmp_path / "out" / name)

@@ -351,7 +351,8 @@ def test_what_is_chosen_is_measured_as_a_cell_that_says_how_it_was_chosen(evalua
     }
     assert {k: result.tuned[k] for k in expected} == expected and result.tuned["seconds"] > 0
     stored = results_of(store)["dial"]
-    assert stored == result.model_copy(update={n: getattr(stored, n) for n in ("cell", "checksum")})
+    proof = {"cell": stored.cell, "checksum": stored.checksum}
+    assert stored == result.model_copy(update=proof), "what is read back is what was written, and its proof"
 
 
 def test_an_ordinary_cell_of_the_same_settings_gains_the_record_and_keeps_it(evaluated, request_of, store):

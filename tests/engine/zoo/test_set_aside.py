@@ -44,7 +44,7 @@ def test_a_test_split_that_comes_or_goes_is_another_one(own):
     data.mkdir()
     (own.folder / "images").rename(data / "train")
     for number in range(4):
-        own.picture(f"data/test/class{number % 2}/{number:02}.png", number)
+        own.picture(f"data/test/class{number % 2}/{number:02}.png", 30 + number)
     with pytest.raises(MergebenchError, match="set aside"):
         held(own)
     own.trained()

@@ -17,11 +17,11 @@ CLASSES = ("green", "purple", "red")
 @pytest.fixture
 def own(write, tmp_path):
     """A zoo of one task of one's own on the tiny zoo's base, or on another."""
-    for name in CLASSES:
+    for shade, name in enumerate(CLASSES):
         folder = tmp_path / "data" / name
         folder.mkdir(parents=True)
         for number in range(4):
-            Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / f"{number}.png")
+            Image.new("RGB", (8, 8), (number, shade, 0)).save(folder / f"{number}.png")
 
     def made(task="flowers", base="tiny", text=None, **described):
         fields = {"base": base, "experts": "{task}.bin", "tasks": {task: {"data": "data"} | described}}
