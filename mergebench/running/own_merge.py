@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mergebench import errors
 from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.ready import ready
 from mergebench.data.folders import for_calibration
@@ -19,7 +18,7 @@ from mergebench.data.images import DrawnImages
 from mergebench.data.labels import normal
 from mergebench.data.source import Part
 from mergebench.data.task import ImageTable
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, tell
 from mergebench.merging import hyperparameters
 from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.method import MethodCard
@@ -265,9 +264,9 @@ def merge_own(
                 f"{resolved['samples']})",)  # fmt: skip
         resolved["samples"] = fewest
     for sentence in odd_experts(models.base_state, models.expert_states):
-        errors.tell(sentence)
+        tell(sentence)
     if models.encoder.alternative:
-        errors.tell(
+        tell(
             f"nothing says whether {models.base} is {models.encoder.name} or {models.encoder.alternative}: {card.name} "
             "gives the same for both, and what it writes will not say so either; --encoder does"
         )
