@@ -1,9 +1,11 @@
 """A cosine head for a task of one's own: ridge regression on unit features, as strong as held-out folds ask for."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
+from scipy.linalg import solve
 from scipy.optimize import minimize_scalar
-from sklearn.linear_model import Ridge
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
@@ -22,10 +24,25 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return rows
 
 
-def class_directions(inputs: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
-    """Unit rows [classes, d]: of the ridge regression of one-hot targets [N, classes] on unit features [N, d]."""
-    ridge = Ridge(strength, fit_intercept=False, copy_X=False, solver="cholesky").fit(inputs, targets)
-    return unit(np.atleast_2d(ridge.coef_).copy())
+class Moments(NamedTuple):
+    """All that a ridge regression asks of images: those of some are those of all less those of the others.
+
+    Args:
+        gram: X^T X [d, d], of unit features X [N, d].
+        towards: X^T Y [d, classes], of one-hot targets Y.
+    """
+
+    gram: np.ndarray
+    towards: np.ndarray
+
+    @classmethod
+    def of(cls, inputs: np.ndarray, truth: np.ndarray, classes: int) -> "Moments":
+        """Those of unit features [N, d] and labels [N]."""
+        return cls(inputs.T @ inputs, np.stack([inputs[truth == label].sum(0) for label in range(classes)], axis=1))
+
+    def directions(self, strength: float) -> np.ndarray:
+        """The classes' unit rows [classes, d] of the ridge regression (X^T X + a I)^-1 X^T Y."""
+        return unit(solve(self.gram + strength * np.eye(len(self.gram)), self.towards, assume_a="pos").T.copy())
 
 
 def cosine_regression(features: Tensor, labels: Tensor, classes: int) -> ZeroShotHead:
@@ -51,13 +68,15 @@ def cosine_regression(features: Tensor, labels: Tensor, classes: int) -> ZeroSho
             f"--probe cosine: class {counts.argmin()} has {counts.min()} training images; held-out folds need 2 of "
             "each: add some, or take --probe logistic"
         )
-    targets = np.eye(classes)[truth]
-    folds = list(StratifiedKFold(min(FOLDS, int(counts.min()))).split(inputs, truth))
+    whole, folds = Moments.of(inputs, truth, classes), []
+    for _, other in StratifiedKFold(min(FOLDS, int(counts.min()))).split(inputs, truth):
+        apart = Moments.of(inputs[other], truth[other], classes)
+        folds.append((other, Moments(whole.gram - apart.gram, whole.towards - apart.towards)))
 
     def held_out(strength: float) -> np.ndarray:
         cosines = np.empty((len(truth), classes))
-        for fitted, other in folds:
-            cosines[other] = inputs[other] @ class_directions(inputs[fitted], targets[fitted], strength).T
+        for other, fitted in folds:
+            cosines[other] = inputs[other] @ fitted.directions(strength).T
         return cosines
 
     best = max(STRENGTHS, key=lambda strength: ((held_out(strength).argmax(1) == truth).mean(), strength))
@@ -66,5 +85,5 @@ def cosine_regression(features: Tensor, labels: Tensor, classes: int) -> ZeroSho
     found = minimize_scalar(
         lambda power: loss(cosines * np.exp(power), right).item(), bounds=(0, np.log(LARGEST_SCALE)), method="bounded"
     )
-    directions = torch.from_numpy(class_directions(inputs, targets, best))
+    directions = torch.from_numpy(whole.directions(best))
     return ZeroShotHead(torch.eye(inputs.shape[1]), directions, torch.tensor(float(np.exp(found.x)))).eval()
