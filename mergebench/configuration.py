@@ -77,7 +77,7 @@ class TaskConfig(Strict):
     classes: list[str] = []
     labels: list[str | list[str]] = []
     alpha: Literal["", "white", "black", "dropped"] = ""
-    white: PositiveFloat | None = None
+    white: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     allow_duplicates: bool = False
     templates: Annotated[list[str], Field(min_length=1)] = ["a photo of a {}."]
     head: str | None = None
@@ -110,7 +110,7 @@ class ZooConfig(Strict):
         options: of an encoder named in timm, as `timm.create_model` takes them.
         weights: folder of base.safetensors, experts/ and heads/: a path, or "package:folder" inside a package.
         base: the pre-trained checkpoint, or the name of a registered zoo whose base it is.
-        experts: task -> checkpoint; or one place for all, with `{task}` in it.
+        experts: task -> checkpoint; or one place for all, with `{task}` in it; nothing before they are trained.
         revisions: task -> commit (or another revision) of the place on the hub where all experts' place leads to.
         text: the CLIP checkpoint whose text tower makes the heads; the base's own, if not given.
         mean, std: per channel, how images in [0, 1] are normalised; the encoder's own, if not given.
@@ -168,7 +168,7 @@ class ZooConfig(Strict):
         if isinstance(self.experts, str) and "{task}" not in self.experts:
             raise ValueError(f"experts: {self.experts!r} must hold {{task}}, or be a mapping task -> checkpoint")
         lacking = [t for t in self.tasks if t not in self.experts] if isinstance(self.experts, dict) else []
-        if self.base and lacking:
+        if self.experts and lacking:  # a zoo that experts are yet to be trained for names none
             raise ValueError(f"experts: none for task {lacking[0]!r}")
         stranger = next((t for t in self.revisions if t not in self.tasks), None)
         if stranger is not None:
@@ -178,8 +178,14 @@ class ZooConfig(Strict):
         return self
 
     def expert_of(self, task: str) -> str:
-        """Where a task's expert is, as the file says it."""
+        """Where a task's expert is, as the file says it.
+
+        Raises:
+            MergebenchError: it names none.
+        """
         if isinstance(self.experts, dict):
+            if task not in self.experts:
+                raise MergebenchError(f"zoo {self.title!r} names no expert of task {task!r}: give experts:")
             return self.experts[task]
         revision = self.revisions.get(task)
         return self.experts.replace("{task}", task) + (f"@{revision}" if revision else "")

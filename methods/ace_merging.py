@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.merging.least_squares import solve_positive
-from mergebench.methods.spectral import merge_matrices
+from mergebench.methods.spectral import Rounding, merge_matrices, triplets
 
 # Added to traces before they are divided by or their logarithm is taken.
 TINY = 1e-12
@@ -20,14 +20,19 @@ def heterogeneity(vectors: Tensor) -> float:
     return (logs.var() / (logs.mean().square() + TINY)).item()
 
 
-def leading_flat(matrix: Tensor, share: float) -> Tensor:
-    """The leading singular directions of a matrix [m, n], a share of them, all with the mean of their values."""
-    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    kept = max(1, int(len(values) * share))
-    return values[:kept].mean() * left[:, :kept] @ right[:kept]
+def leading_flat(matrix: Tensor, share: float, rounding: Rounding | None = None) -> Tensor:
+    """The leading singular directions of a matrix [m, n], a share of them, all with the mean of their values.
+
+    Singular values that are rounding are zeros, which count in the mean and have no direction.
+    """
+    kept = max(1, int(min(matrix.shape) * share))
+    left, values, right = triplets(matrix, kept, rounding)
+    return values.mean() * left @ right
 
 
-def merge_by_estimated_covariance(vectors: Tensor, *, epsilon: float, threshold: float, share: float) -> Tensor:
+def merge_by_estimated_covariance(
+    vectors: Tensor, *, epsilon: float, threshold: float, share: float, rounding: Rounding | None = None
+) -> Tensor:
     """ACE-Merging of one weight's task matrices, as `ace_merging` states it.
 
     The prior adds its mean row to every row of S = sum_t S_t, so what multiplies D is P S + e I with P = I + a J, J all
@@ -37,11 +42,12 @@ def merge_by_estimated_covariance(vectors: Tensor, *, epsilon: float, threshold:
     Args:
         vectors: [T, m, n].
         epsilon, threshold, share: as `ace_merging` has them.
+        rounding: of the matrices, as `task_matrices` has it.
 
     Returns:
         D [m, n], float64.
     """
-    vectors = vectors.double()
+    vectors, rounding = vectors.double(), rounding or Rounding.unknown(vectors)
     tasks, _, width = vectors.shape
     uneven = heterogeneity(vectors) > threshold
     covariances = vectors.new_zeros(width, width)
@@ -66,7 +72,11 @@ def merge_by_estimated_covariance(vectors: Tensor, *, epsilon: float, threshold:
     if not uneven:
         return merged
     mean = (covariances + floor * eye) / tasks
-    return merged + leading_flat(merged + drawn - vectors.sum(0) @ mean, share)
+    terms = torch.stack([merged, drawn, -vectors.sum(0) @ mean])
+    # Each term is as uncertain, for its size, as the task matrices are for theirs.
+    uncertain = rounding.of_sum(vectors).noise / (torch.linalg.matrix_norm(vectors).sum() + TINY)
+    rounding = rounding._replace(noise=uncertain * torch.linalg.matrix_norm(terms).sum())
+    return merged + leading_flat(terms.sum(0), share, rounding)
 
 
 @merge_method(
@@ -100,9 +110,11 @@ def ace_merging(
 
         D + mean(s_1 ... s_k) sum_{i <= k} u_i v_i^T,   U diag(s) V^T = D + sum_t tau_t (S_t - mean_t R_t)
 
-    theta_0 + scaling D; other parameters: the mean task vector. A task that left a matrix alone has no part in it (in
-    the released code, dividing by its trace makes the result explode). This unevenness, the released code's, is no
-    ratio: it is largest where |tau_t|^2 is near 1, and small for the same task vectors in another unit.
+    theta_0 + scaling D; other parameters: the mean task vector. Singular values s that are rounding have no
+    direction (the released code takes what a decomposition makes up). A task that left a matrix alone has no part
+    in it (in the released code, dividing by its trace makes the result explode). This unevenness, the released
+    code's, is no ratio: it is largest where |tau_t|^2 is near 1, and small for the same task vectors in another
+    unit.
     Source: Xu et al., "ACE-Merging: data-free model merging with adaptive covariance estimation", as its released code
     computes it (its C_t, not tau_t, stand on the right, so a mean row that all tasks share is not merged). There a
     fused qkv is one matrix; here it is three, like everywhere.
@@ -114,8 +126,9 @@ def ace_merging(
         share: k as a share of the full rank (at least one).
     """
 
-    def merge(vectors: Tensor) -> Tensor:
-        merged = merge_by_estimated_covariance(vectors, epsilon=epsilon, threshold=threshold, share=share)
-        return merged.to(vectors.dtype)
+    def merge(vectors: Tensor, rounding: Rounding) -> Tensor:
+        return merge_by_estimated_covariance(
+            vectors, epsilon=epsilon, threshold=threshold, share=share, rounding=rounding
+        )
 
     return merge_matrices(pool, merge, scaling)

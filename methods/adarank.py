@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.methods.adaptation import lower_entropy
+from mergebench.methods.spectral import TIE
 
 # Scores start this far on either side of zero; about a hundred of Adam's steps at its usual rate take one across.
 START = 0.1
@@ -26,22 +27,29 @@ class Components(NamedTuple):
         left: [m, T r].
         values: [T, r].
         right: [T r, n].
+        first: [T, r], the first component with the same singular value; of equal ones any basis is a right one, so
+            they are in or out together, by its score.
     """
 
     left: Tensor
     values: Tensor
     right: Tensor
+    first: Tensor
 
 
 def decompose(vectors: Tensor) -> Components:
     """Task matrices [T, m, n] as their components."""
-    left, values, right = torch.linalg.svd(vectors, full_matrices=False)
-    return Components(left.transpose(0, 1).flatten(1), values, right.flatten(0, 1))
+    left, values, right = torch.linalg.svd(vectors.double(), full_matrices=False)
+    alone = torch.ones_like(values, dtype=torch.bool)
+    alone[:, 1:] = -values.diff(dim=1) > TIE * values[:, :1]
+    first = (alone * torch.arange(values.shape[1], device=values.device)).cummax(1).values
+    left, values, right = (part.to(vectors.dtype) for part in (left, values, right))
+    return Components(left.transpose(0, 1).flatten(1), values, right.flatten(0, 1), first)
 
 
 def recombine(parts: Components, gates: Tensor) -> Tensor:
-    """sum_t U_t (g_t S_t) V_t^T, for gates g [T, r]: [m, n]."""
-    return (parts.left * (gates * parts.values).flatten()) @ parts.right
+    """sum_t U_t (g_t S_t) V_t^T, for gates g [T, r], of equal values the first one's: [m, n]."""
+    return (parts.left * (gates.gather(1, parts.first) * parts.values).flatten()) @ parts.right
 
 
 def first_scores(values: Tensor, share: float) -> Tensor:
@@ -87,6 +95,7 @@ def adarank(
     One lambda per task and parameter tensor; parameters other than the linear layers' weights have no components.
     Source: Lee et al., "AdaRank: adaptive rank pruning for enhanced model merging"; formula and settings as in its
     released code on 8 tasks and ViT-B/32, which takes query, key and value as the one matrix that they are stored in.
+    Components with equal singular values, of which any basis is a right one, share the first one's score.
     The settings from the average are the defaults; from the base: `centre=base init=0.3 rank=1`.
 
     Args:
@@ -125,7 +134,7 @@ def adarank(
         pool, start, merged, [table, *scores.values()], steps=steps, lr=lr, batch_size=batch_size, adapt_on=adapt_on
     )
     with torch.no_grad():
-        ranks = {n: (s > 0).sum(1) for n, s in scores.items()}
+        ranks = {n: (s > 0).gather(1, held[n].first).sum(1) for n, s in scores.items()}
         pool.report(
             entropy=entropy,
             coefficients={t: table[:, i] for i, t in enumerate(pool.tasks)},

@@ -10,6 +10,7 @@ from torch import Tensor
 from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.methods.adaptation import learn_coefficients
 from mergebench.methods.sparsify import magnitude_thresholds
+from mergebench.methods.spectral import TIE, Rounding, directions, task_matrices, triplets
 
 
 def task_weights(vectors: Tensor, eta: float) -> Tensor:
@@ -18,24 +19,26 @@ def task_weights(vectors: Tensor, eta: float) -> Tensor:
     return torch.where(norms > 0, eta / norms, 0)
 
 
-def shared_subspace(vectors: Tensor, rank: int) -> Tensor:
+def shared_subspace(vectors: Tensor, rank: int, rounding: Rounding | None = None) -> Tensor:
     """The leading directions of all tasks' leading left singular vectors.
 
     Args:
         vectors: task matrices [T, m, n]; each has its share of min(m, n) / T directions, at least one.
         rank: of the subspace.
+        rounding: of the matrices, as `task_matrices` has it.
 
     Returns:
-        Orthonormal columns [m, k], k = `rank`, or fewer if the tasks have not as many directions.
+        Orthonormal columns [m, k], k = `rank`; fewer if the tasks have not as many directions, more if the last of
+        them is as much the tasks' own as others are.
     """
     tasks, *shape = vectors.shape
-    share = max(1, min(shape) // tasks)
-    left, values, _ = torch.linalg.svd(vectors, full_matrices=False)
-    # Where a matrix has no singular value, its singular vector is whatever the library made up.
-    resolution = max(shape) * torch.finfo(values.dtype).eps
-    left = torch.where((values > resolution * values[:, :1])[:, None], left, 0)
-    basis, weights, _ = torch.linalg.svd(torch.cat(list(left[:, :, :share]), dim=1), full_matrices=False)
-    return basis[:, :rank][:, weights[:rank] > resolution * weights[0]]
+    rounding = rounding or Rounding.unknown(vectors)
+    left, values, _ = triplets(vectors, max(1, min(shape) // tasks), rounding)
+    basis, weights, _, off = directions(torch.cat([*left], dim=1), rounding.of_vectors(values))
+    if not 0 < rank < len(weights):
+        return basis[:, :rank]
+    # Directions that all tasks have weigh alike: which of them a decomposition gives first means nothing.
+    return basis[:, weights >= weights[rank - 1] - torch.maximum(TIE * weights[0], off[rank - 1])]
 
 
 def shift(vectors: Tensor, weights: Tensor, subspace: Tensor, *, steps: int, lr: float) -> Tensor:
@@ -83,12 +86,14 @@ def shifted_vectors(
     thresholds = magnitude_thresholds(pool.vector, pool.tasks, names, density)[:, None, None]
 
     def of(name: str) -> tuple[Tensor, Tensor]:
-        parts = zip(*(pool.layout.matrices(name, vector) for vector in pool.vectors(name)), strict=True)
+        states = (pool.base[name], *(expert[name] for expert in pool.experts.values()))
         shifted, weights = [], []
-        for vectors in map(torch.stack, parts):
-            rank = min(vectors.shape[1:]) // (subspace or len(pool.tasks))
+        for base, *experts in zip(*(pool.layout.matrices(name, state) for state in states), strict=True):
+            exact, rounding = task_matrices(base, torch.stack(experts))
+            rank = min(base.shape) // (subspace or len(pool.tasks))
+            basis, vectors = shared_subspace(exact, rank, rounding).to(base), exact.to(base)
             weights.append(task_weights(vectors, eta))
-            common = shift(vectors, weights[-1], shared_subspace(vectors, rank), steps=steps, lr=lr)
+            common = shift(vectors, weights[-1], basis, steps=steps, lr=lr)
             # An entry that a task left alone stays so, even if fewer than `density` of all were changed.
             kept = (vectors.abs() >= thresholds) & (vectors != 0)
             shifted.append(torch.where(kept, vectors + common, 0))
@@ -125,7 +130,8 @@ def doge_ta(
     Each matrix of the blocks' linear layers by itself (query, key and value are three; r is its full rank); all other
     parameters stay the base's.
     Source: Wei et al., "Modeling multi-task model merging as adaptive projective gradient descent"; formula and
-    settings as in its public code. Directions in which no task changed anything are left out of U.
+    settings as in its public code. Directions in which no task changed anything are left out of U; those that weigh as
+    much as the last one that is in (equal experts have all directions in common) are in too.
 
     Args:
         eta: of the tasks' weights.

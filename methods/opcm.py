@@ -5,34 +5,51 @@ from jsonargparse.typing import ClosedUnitInterval
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.methods.spectral import by_matrix, triplets
+from mergebench.methods.spectral import TIE, Rounding, by_matrix, task_matrices, ties, triplets
 
 
-def without_merged_directions(vector: Tensor, merged: Tensor, share: float) -> Tensor:
+def without_merged_directions(vector: Tensor, merged: Tensor, share: float, rounding: Rounding | None = None) -> Tensor:
     """A task matrix without its part along the merged matrix's own directions.
 
     Args:
         vector: [m, n].
         merged: [m, n] = U S V^T.
         share: the leading directions are as many as have no more than this share of the sum of S.
+        rounding: of the merged matrix.
 
     Returns:
         [m, n]: U^T vector V has a zero diagonal, and zeros among the leading directions.
     """
-    left, values, right = triplets(merged)
+    rounding = rounding or Rounding.unknown(merged)
+    left, values, right = triplets(merged, rounding=rounding)
+    # Equal values have any basis of theirs: they are closed as one block, and lead together or not at all.
+    group = ties(values, rounding.noise)
     reached = values.cumsum(0)
-    leading = int((reached <= share * reached[-1]).sum())
+    leading = int((reached <= share * reached[-1] * (1 + TIE)).sum())
+    if leading < len(values):
+        leading = int((group < group[leading]).sum())
     along = left.T @ vector @ right.T
-    taken = torch.diag(along.diagonal())
+    taken = torch.where(group[:, None] == group, along, 0)
     taken[:leading, :leading] = along[:leading, :leading]
     return vector - left @ taken @ right
 
 
-def accumulated(vectors: Tensor, share: float) -> Tensor:
-    """The sum of matrices [K, m, n] in their order, each without the directions of the sum before it: [m, n]."""
+def accumulated(vectors: Tensor, share: float, rounding: Rounding | None = None) -> Tensor:
+    """The sum of matrices in their order, each without the directions of the sum before it.
+
+    Args:
+        vectors: [K, m, n].
+        share: as `without_merged_directions` has it.
+        rounding: of the matrices, as `task_matrices` has it.
+
+    Returns:
+        [m, n].
+    """
+    eps, noise = rounding or Rounding.unknown(vectors)
     total = vectors[0]
-    for vector in vectors[1:]:
-        total = total + without_merged_directions(vector, total, share)
+    for number, vector in enumerate(vectors[1:], start=1):
+        before = Rounding(eps, noise[:number]).of_sum(vectors[:number])
+        total = total + without_merged_directions(vector, total, share, before)
     return total
 
 
@@ -43,7 +60,7 @@ def accumulated(vectors: Tensor, share: float) -> Tensor:
     needs=Needs(base=True),
     year=2025,
     fidelity="released code",
-    cost="1 model and T + 5 tensors at a time; T - 1 SVDs a matrix; no passes",
+    cost="1 model and 4 T + 8 tensors at a time; T - 1 SVDs in float64 a matrix, and T of a part of it; no passes",
     ranges={"alpha": (0.0, 1.0)},
 )
 def opcm(pool: ModelPool, *, alpha: ClosedUnitInterval = 0.5) -> StateDict:
@@ -57,7 +74,8 @@ def opcm(pool: ModelPool, *, alpha: ClosedUnitInterval = 0.5) -> StateDict:
     cumulative sum is no more than alpha of the whole. Only A_t = lambda_t (theta - theta_0) and the mean norm need to
     be remembered: in a sequence of arriving tasks a step goes on where the step before stopped.
     Source: Tang et al., "Merging models on the fly without retraining", section 4, with its released code's reading of
-    k and of the norms; there the order of the tasks is random.
+    k and of the norms; there the order of the tasks is random. Directions with equal singular values are one: what the
+    diagonal is for others is their whole block.
 
     Args:
         alpha: the share of the spectrum whose directions are closed to later tasks; at 0 only the diagonal is.
@@ -70,13 +88,21 @@ def opcm(pool: ModelPool, *, alpha: ClosedUnitInterval = 0.5) -> StateDict:
         scaling, length = earlier.report["scaling"], earlier.report["mean_norm"] * earlier.tasks
     weights = set(pool.layout.linear_weights)
     squares, sums = torch.zeros(len(order), dtype=torch.float64), {}
+
+    def projected(parts: Tensor) -> Tensor:
+        vectors, rounding = task_matrices(parts[0], parts[1:])
+        for of_each in (vectors, rounding.noise):
+            of_each[: len(carried)] *= scaling
+        return accumulated(vectors, alpha, rounding).to(parts)
+
     # What lies outside the region will be the average, and must not enter the norms.
     for name in filter(pool.inside, pool.layout.floating):
-        vectors = pool.vectors(name)[order]
+        base, experts = pool.base[name], torch.stack([pool.experts[pool.tasks[i]][name] for i in order])
+        vectors = experts - base
         vectors[: len(carried)] *= scaling
         squares += torch.linalg.vector_norm(vectors.flatten(1), dim=1, dtype=torch.float64).square().cpu()
         if name in weights:
-            sums[name] = by_matrix(pool.layout, name, vectors, lambda stack: accumulated(stack, alpha))
+            sums[name] = by_matrix(pool.layout, name, torch.cat([base[None], experts]), projected)
         else:
             sums[name] = vectors.sum(0)
     length += squares[len(carried) :].sqrt().sum().item()

@@ -7,39 +7,56 @@ from jsonargparse.typing import PositiveFloat
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method, start_from
-from mergebench.methods.spectral import by_matrix, triplets
+from mergebench.methods.spectral import Rounding, by_matrix, task_matrices, ties, triplets
 
 # A response smaller than this many units of rounding is none: the quotient by it would be noise without bound.
 ROUNDING = 10
 
 
-def coefficients(merged: Tensor, tasks: Tensor, least: Tensor) -> Tensor:
+def coefficients(merged: Tensor, tasks: Tensor, least: Tensor, groups: Tensor | None = None) -> Tensor:
     """<merged, task> / ||task||^2: how much of each task's response the merged response contains.
 
     Args:
-        merged: responses [..., n].
-        tasks: responses [T, ..., n].
+        merged: responses [r, n].
+        tasks: responses [T, r, n].
         least: [T]; a task's responses no longer than this are taken for none.
+        groups: which of the r are one response together [r], counted from 0; each is its own, if None.
 
     Returns:
-        [T, ...]; 0 where a task has no response.
+        [T, r]; 0 where a task has no response.
     """
-    lengths = torch.linalg.vector_norm(tasks, dim=-1)
-    present = lengths > least.view(-1, *[1] * (lengths.ndim - 1))
-    return torch.where(present, (merged * tasks).sum(-1) / torch.where(present, lengths, 1).square(), 0)
+    shared, squares = (merged * tasks).sum(-1), tasks.square().sum(-1)
+    if groups is not None:
+        shared, squares = (torch.zeros_like(x).index_add(1, groups, x)[:, groups] for x in (shared, squares))
+    present = squares > least.square()[:, None]
+    return torch.where(present, shared / torch.where(present, squares, 1), 0)
 
 
-def calibrated_spectrum(merged: Tensor, vectors: Tensor, alpha: float) -> Tensor:
-    """The merged matrix [m, n] with its singular values calibrated by the task matrices [T, m, n]."""
-    left, values, right = triplets(merged)
-    least = ROUNDING * torch.finfo(merged.dtype).eps * torch.linalg.vector_norm(vectors, dim=(1, 2))
-    counted = coefficients(values[:, None] * right, left.T @ vectors, least)
+def calibrated_spectrum(merged: Tensor, vectors: Tensor, alpha: float, rounding: Rounding | None = None) -> Tensor:
+    """The merged matrix with its singular values calibrated by the task matrices.
+
+    Args:
+        merged: [m, n].
+        vectors: [T, m, n].
+        alpha: what a coefficient counts as at least.
+        rounding: of the merged matrix and the tasks' [1 + T], as `task_matrices` has it.
+
+    Returns:
+        [m, n].
+    """
+    eps, noise = rounding or Rounding.unknown(torch.cat([merged[None], vectors]))
+    left, values, right = triplets(merged, rounding=Rounding(eps, noise[0]))
+    least = torch.maximum(noise[1:], ROUNDING * eps * torch.linalg.matrix_norm(vectors))
+    # Equal values have any basis of theirs, so their directions are calibrated as one.
+    groups = ties(values, noise[0])
+    counted = coefficients(values[:, None] * right, left.T @ vectors, least, groups)
     return left * (values / counted.clamp(min=alpha).mean(0)) @ right
 
 
 def calibrated_whole(merged: Tensor, vectors: Tensor, alpha: float) -> Tensor:
     """The merged matrix [m, n] times the one factor that the task matrices [T, m, n] call for."""
-    counted = coefficients(merged.flatten(), vectors.flatten(1), vectors.new_zeros(len(vectors))).clamp(min=alpha)
+    none = vectors.new_zeros(len(vectors))
+    counted = coefficients(merged.view(1, -1), vectors.flatten(1)[:, None], none).clamp(min=alpha)
     return merged * (counted.sum() / counted.square().sum())
 
 
@@ -50,7 +67,7 @@ def calibrated_whole(merged: Tensor, vectors: Tensor, alpha: float) -> Tensor:
     needs=Needs(base=True),
     year=2026,
     fidelity="paper",
-    cost="what its start costs, then 2 T + 6 tensors at a time; 1 SVD a matrix; no passes of its own",
+    cost="what its start costs, then 4 T + 8 tensors at a time; 1 SVD in float64 a matrix; no passes of its own",
     ranges={"alpha": (0.05, 1.0), "mode": ("singular", "layer")},
     starts="start",
 )
@@ -76,8 +93,9 @@ def svc(
         s_t = <tau_start, tau_t> / ||tau_t||^2;   gamma = argmin sum_t (gamma max(alpha, s_t) - 1)^2
         theta = theta_0 + gamma tau_start,   gamma = sum_t max(alpha, s_t) / sum_t max(alpha, s_t)^2
 
-    Only the weights of linear layers are calibrated, as in the released code; the rest is as the start has it. A task
-    without a response, to rounding, has s = 0. Where the start's singular values are all equal (Iso-C, Iso-CTS) its
+    Only the weights of linear layers are calibrated, as in the released code; the rest is as the start has it. A
+    task without a response, to rounding, has s = 0. Directions whose singular values are equal have one s together.
+    Where they are equal but for the rounding of the start's result, as all of Iso-C's and Iso-CTS's are, the
     directions, and with them the result, are decided by rounding.
     Source: Li et al., "When shared knowledge hurts: spectral over-accumulation in model merging", algorithm 1.
 
@@ -88,17 +106,22 @@ def svc(
         mode: a factor for every singular value, or one for every matrix.
     """
     floor = 1 / len(pool.tasks) if alpha is None else alpha
-    calibrate = calibrated_spectrum if mode == "singular" else calibrated_whole
     begun, weights = start_from(pool, start, start_settings), set(pool.layout.linear_weights)
     squares = torch.zeros(2, dtype=torch.float64)
+
+    def calibrated(states: Tensor) -> Tensor:
+        vectors, rounding = task_matrices(states[0], states[1:])
+        if mode == "layer":
+            return calibrated_whole(vectors[0], vectors[1:], floor)
+        return calibrated_spectrum(vectors[0], vectors[1:], floor, rounding)
 
     def merged(name: str) -> Tensor:
         if name not in weights:
             return begun[name]
         base = pool.base[name]
-        before = begun[name].to(base) - base
-        stack = torch.cat([before[None], pool.vectors(name)])
-        after = by_matrix(pool.layout, name, stack, lambda parts: calibrate(parts[0], parts[1:], floor))
+        begin = begun[name].to(base)
+        states = torch.stack([base, begin, *(expert[name] for expert in pool.experts.values())])
+        before, after = begin - base, by_matrix(pool.layout, name, states, calibrated)
         squares.add_(torch.stack([delta.square().sum() for delta in (before, after)]).cpu())
         return base + after
 

@@ -5,15 +5,26 @@ from jsonargparse.typing import NonNegativeFloat
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.methods.spectral import merge_matrices, polar_factor, triplets
+from mergebench.methods.spectral import Rounding, merge_matrices, polar_factor, triplets
 
 
-def decorrelated_sum(vectors: Tensor) -> Tensor:
-    """The sum of the tasks' leading triplets, their directions made orthogonal: [T, m, n] -> [m, n]."""
+def decorrelated_sum(vectors: Tensor, rounding: Rounding | None = None) -> Tensor:
+    """The sum of the tasks' leading triplets, their directions made orthogonal.
+
+    Args:
+        vectors: task matrices [T, m, n].
+        rounding: theirs, as `task_matrices` has it.
+
+    Returns:
+        [m, n].
+    """
     tasks, *shape = vectors.shape
-    left, values, right = triplets(vectors, max(1, min(shape) // tasks))
-    # Side by side: [m, T k], [T k] and [T k, n].
-    return polar_factor(torch.cat([*left], dim=1)) * values.flatten() @ polar_factor(torch.cat([*right], dim=0))
+    rounding = rounding or Rounding.unknown(vectors)
+    left, values, right = triplets(vectors, max(1, min(shape) // tasks), rounding)
+    turned = rounding.of_vectors(values)
+    # Side by side: [m, T k], [T k] and [n, T k].
+    lefts, rights = torch.cat([*left], dim=1), torch.cat([*right]).T
+    return polar_factor(lefts, turned) * values.flatten() @ polar_factor(rights, turned).T
 
 
 @merge_method(
@@ -23,7 +34,7 @@ def decorrelated_sum(vectors: Tensor) -> Tensor:
     needs=Needs(base=True),
     year=2024,
     fidelity="paper",
-    cost="2 T + 4 tensors at a time; T + 2 SVDs a matrix; no passes",
+    cost="7 T + 4 tensors at a time; T + 2 SVDs in float64 a matrix, and T of a part of it; no passes",
     ranges={"scaling": (0.1, 2.0)},
 )
 def tsv_m(pool: ModelPool, *, scaling: NonNegativeFloat = 1.0) -> StateDict:
@@ -33,8 +44,9 @@ def tsv_m(pool: ModelPool, *, scaling: NonNegativeFloat = 1.0) -> StateDict:
         U = [U_1 ... U_T], V likewise;   delta = polar(U) diag(S_1 ... S_T) polar(V)^T
 
     polar(X) is the matrix with orthonormal columns nearest to X. Parameters that are no matrix: the mean task vector;
-    s scales all of them. Triplets whose singular value is zero are left out (in the released code the directions that
-    a decomposition makes up for them disturb those of the other tasks).
+    s scales all of them. Triplets whose singular value is zero, or in experts of low rank no more than what storing
+    them rounded, are left out (in the released code the directions that a decomposition makes up for them disturb
+    those of the other tasks); what a cut would part of equal singular values is in as a whole.
     Source: Gargiulo et al., "Task singular vectors: reducing task interference in model merging", section 4.
 
     Args:

@@ -46,7 +46,7 @@ class _Notes(logging.Handler):
         sentence = record.getMessage()
         if sentence not in self._told:
             self._told.add(sentence)
-            print(f"mergebench: note: {sentence}", file=sys.stderr, flush=True)
+            print(f"mergebench: note: {on_one_line(sentence, LONGEST)}", file=sys.stderr, flush=True)
 
 
 def in_plain_words(message: str, options: Sequence[str]) -> str:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: ArgumentParser) -> None:
     """What `describe` takes."""
     parser.add_argument(
-        "name", type=str, help="a method (or FILE.py:FUNCTION), suite, study or zoo (or FILE.yaml), task or corruption"
+        "name",
+        type=str,
+        help="a method (or FILE.py:FUNCTION), suite, study, zoo or described task (FILE.yaml), task or corruption",
     )
 
 
@@ -33,6 +35,7 @@ def execute(config: Namespace) -> int:
     """
     from mergebench.catalogue import registry
     from mergebench.catalogue.yaml_files import kind_of
+    from mergebench.cli.description import describes_a_task
 
     name = config.name
     makers = {
@@ -44,7 +47,8 @@ def execute(config: Namespace) -> int:
         **dict.fromkeys(registry.corruptions(), _corruption),
     }
     if name.endswith((".yaml", ".yml")):
-        makers[name] = {"suites": _suite, "studies": _study, "zoos": _zoo}[kind_of(name)]
+        kinds = {"suites": _suite, "studies": _study, "zoos": _zoo}
+        makers[name] = _described if describes_a_task(name) else kinds[kind_of(name)]
     elif ".py" in name:
         makers[name] = _method
     if name not in makers:
@@ -169,6 +173,20 @@ def _zoo(name: str) -> list[str]:
     ]
 
 
+def _described(name: str) -> list[str]:
+    """What the data of a description (`finetune --describe`) come to; nothing is fetched for it."""
+    from pathlib import Path
+
+    from mergebench.catalogue.yaml_files import checked
+    from mergebench.cli.description import of_file
+    from mergebench.configuration import TaskConfig
+    from mergebench.data.described import make_task
+    from mergebench.data.task import Place
+
+    fields = checked(TaskConfig, of_file(name))
+    return [make_task(Path(name).stem, fields, Path()).at(Place(1, download=False)).told]
+
+
 def _data(task: str, fields: "TaskConfig", zoo: str) -> str:
     """What a described task's data come to, or why nobody can tell; nothing is fetched for it."""
 
@@ -179,7 +197,7 @@ def _data(task: str, fields: "TaskConfig", zoo: str) -> str:
     folder = registry.config_file("zoos", zoo).absolute().parent
     try:
         # Of whatever size they are: classes and splits are the same.
-        return make_task(task, fields, folder).at(Place(1, download=False, allow_duplicates=True)).told
+        return make_task(task, fields, folder).at(Place(1, download=False)).told
     except MergebenchError as error:
         return str(error)
 

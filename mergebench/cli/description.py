@@ -1,5 +1,6 @@
 """What a command line says of a task of one's own: the fields of a described task, as options or in a file."""
 
+from contextlib import suppress
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -48,7 +49,7 @@ def description(config: Namespace) -> dict[str, Any]:
     Raises:
         MergebenchError: a file that cannot be read, or describes a zoo; an item without `=`.
     """
-    given = _of_file(config.describe) if config.describe else {}
+    given = of_file(config.describe) if config.describe else {}
     given |= {name: config[name] for name in (*_TEXTS, "white") if config[name] is not None}
     given |= {name: list(config[name]) for name in _LISTS if config[name]}
     for name in ("splits", "counts"):
@@ -61,7 +62,22 @@ def description(config: Namespace) -> dict[str, Any]:
     return given
 
 
-def _of_file(path: str) -> dict[str, Any]:
+def describes_a_task(path: str) -> bool:
+    """Whether a YAML file holds a task's fields, and is no suite, study or zoo."""
+    from pathlib import Path
+
+    from mergebench.catalogue.yaml_files import read_yaml
+
+    content = read_yaml(Path(path)) if Path(path).is_file() else None
+    return isinstance(content, dict) and "data" in content and not {"tasks", "zoo", "suite"} & content.keys()
+
+
+def of_file(path: str) -> dict[str, Any]:
+    """The fields of a described task in a YAML file; paths in it are relative to the file.
+
+    Raises:
+        MergebenchError: it cannot be read, or describes a zoo.
+    """
     from pathlib import Path
 
     from mergebench.catalogue.yaml_files import read_yaml
@@ -71,6 +87,7 @@ def _of_file(path: str) -> dict[str, Any]:
         raise MergebenchError(f"{path} describes no task: write its fields alone, as data: FOLDER (docs/models.md)")
     for field in ("data", "head"):
         beside = Path(path).parent / str(content.get(field, ""))
-        if content.get(field) and beside.exists():
-            content[field] = str(beside)
+        with suppress(OSError, ValueError):  # what is no path is told where it is looked for
+            if content.get(field) and beside.exists():
+                content[field] = str(beside)
     return content

@@ -8,8 +8,10 @@ from jsonargparse import ArgumentParser, Namespace
 from mergebench.cli.options import (
     DEFAULT_SUITE,
     add_device_options,
+    add_encoder_options,
     add_evaluation_options,
     add_suite_options,
+    named_encoder,
     one_variant,
 )
 from mergebench.cli.saying import say
@@ -19,6 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """What `evaluate` takes."""
     parser.add_argument("checkpoint", type=str, help="the encoder's weights (.safetensors)")
     add_suite_options(parser)
+    add_encoder_options(parser)
     parser.add_argument("--json", type=str | None, default=None, help="also write the counts to this file")
     add_device_options(parser)
     add_evaluation_options(parser)
@@ -36,9 +39,15 @@ def execute(config: Namespace) -> int:
     if config.json:
         check_writable(config.json)
     set_threads(config.threads)
-    bench = Bench(config.suite or DEFAULT_SUITE, config.zoo, config.zoo_root, allow_duplicates=config.allow_duplicates)
+    bench = Bench(
+        config.suite or DEFAULT_SUITE,
+        config.zoo,
+        config.zoo_root,
+        allow_duplicates=config.allow_duplicates,
+        encoder=named_encoder(config),
+    )
     who = f"the checkpoint ({config.checkpoint})"
-    state = formats.as_timm(formats.open_weights(Path(config.checkpoint)), who)
+    state = formats.as_timm(formats.open_weights(Path(config.checkpoint)), who, bench.zoo.encoder.names)
     bench.zoo.check(state, who)
     variant = one_variant(bench, config.only)
     check_set_aside(who, state, variant.evaluate, bench.zoo.task)

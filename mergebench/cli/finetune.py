@@ -1,15 +1,15 @@
 """`mergebench finetune`: an expert of one task, or one model of several, from a base, behind frozen heads."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mergebench.cli.description import add_description_options, description
-from mergebench.cli.options import add_device_options, check_output
+from mergebench.cli.options import add_device_options, add_encoder_options, check_output, named_encoder
 from mergebench.cli.saying import say
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +35,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--data", type=str | None, default=None, help="images of a task of one's own: a folder of one folder per class"
     )
     parser.add_argument("--base", type=str | None, default=None, help="with --data: a checkpoint, or a registered zoo")
-    parser.add_argument("--encoder", type=str | None, default=None, help="with --base, if its files do not say it")
+    add_encoder_options(parser)
     parser.add_argument("--head", type=str | None, default=None, help="with --data: the task's classifier")
+    parser.add_argument(
+        "--probe",
+        type=Literal["logistic", "cosine"] | None,
+        default=None,
+        help="where a head is fitted: by cosines, as strong as held-out folds ask for (the default), or a logistic "
+        "regression",
+    )
     add_description_options(parser)
     parser.add_argument("--steps", type=PositiveInt, default=1000, help="optimiser steps")
     parser.add_argument("--batch-size", type=PositiveInt, default=64, help="images per step, of all tasks together")
@@ -68,7 +75,8 @@ def execute(config: Namespace) -> int:
     from mergebench.measuring.trainer import placement, quiet_lightning, training_precision
     from mergebench.training.batches import TrainingSet
     from mergebench.training.finetuning import check_settings, finetune
-    from mergebench.training.own import own_head
+    from mergebench.training.head_fit import head_fit
+    from mergebench.training.own import FITTED, own_head
     from mergebench.weights.states import check_finite, digest, save_state
     from mergebench.zoo.set_aside import check_set_aside, inherited
 
@@ -93,21 +101,23 @@ def execute(config: Namespace) -> int:
     splits = {task: load_split(zoo.task(task), "train") for task in tasks}
     recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": zoo.encoder.recipe}
     recipe |= inherited([zoo.base], map(zoo.task, tasks))
-    if config.data or config.describe:
-        (task,) = tasks
-        head, kind = own_head(zoo, task, splits[task], device, checkpoints)
-        card = zoo.task(task).card
-        recipe |= {
-            "head": kind,
-            "classes": list(card.classes),
-            "images": dict(card.splits),
-            "data": zoo.config.described[task].data,
-        }
-        heads = {task: head}
-    else:
-        heads = {task: zoo.head(task) for task in tasks}
+    heads, noted = {}, {}
+    for task in tasks:
+        heads[task], kind = own_head(zoo, task, splits[task], device, checkpoints, config.probe)
+        if config.data or config.describe or kind in FITTED:
+            card = zoo.task(task).card
+            noted[task] = {"head": kind, "classes": list(card.classes), "images": dict(card.splits)}
+            noted[task]["data"] = zoo.config.described[task].data
+    recipe |= noted[tasks[0]] if len(tasks) == 1 and noted else {}
     for task, head in heads.items():
         check_set_aside(f"the head of task {task!r}", head, [task], zoo.task, own=task)
+    scales = {"mean": zoo.mean, "std": zoo.std, "device": device}
+    validation = {task: load_split(zoo.task(task), "validation") for task in tasks}
+    for task in (task for task in noted if noted[task]["head"] != "prompts"):
+        fit = head_fit(zoo.make_encoder(), heads[task], splits[task], validation[task], **scales)
+        say(f"head of {task}: {fit}")
+        if fit.warning:
+            tell(f"{task}: {fit.warning}")
     shared = zoo.duplicates(tasks)
     recipe |= {"duplicates": shared} if shared else {}
     with Steps("finetune") as steps:
@@ -127,14 +137,14 @@ def execute(config: Namespace) -> int:
     state = {name: tensor.to(zoo.base[name].dtype) for name, tensor in state.items()}
     check_finite(state, "the expert in the base's number format", "lower --learning-rate")
     save_state(state, output, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
-    if recipe.get("head") == "linear":
-        beside = output.with_suffix(".head.safetensors")
-        names = ("tasks", "base", "encoder", "classes", "images", "data", "learnt", "held_out")
-        told = {name: recipe[name] for name in names}
+    for task, about in noted.items():
+        if about["head"] not in FITTED:
+            continue
+        beside = output.with_suffix(f"{f'.{task}' * (len(tasks) > 1)}.head.safetensors")
+        told = {"tasks": [task], "base": recipe["base"], "encoder": recipe["encoder"], **about}
+        told |= inherited([zoo.base], [zoo.task(task)])
         save_state(heads[task].state_dict(), beside, {"recipe": json.dumps(told, sort_keys=True)})
         say(f"wrote {beside}")
-    validation = {task: load_split(zoo.task(task), "validation") for task in tasks}
-    scales = {"mean": zoo.mean, "std": zoo.std, "device": device}
     for who, weights in (("base", dict(zoo.base)), ("expert" if len(tasks) == 1 else "joint", state)):
         scores = evaluate(zoo.make_empty_encoder(), weights, heads, validation, **scales).scores
         for task, score in scores.items():
@@ -160,12 +170,19 @@ def _zoo(config: Namespace) -> "Zoo":
     from mergebench.zoo.zoo import Zoo
 
     described = description(config)
+    if config.describe and not (config.data or described.get("data")):
+        raise MergebenchError(f"--describe {config.describe}: it names no `data`; add it, or give --data")
     if config.data is None and "data" not in described:
-        own = next((option for option in ("base", "encoder", "head") if config[option]), None)
+        own = next((option for option in ("base", "head") if config[option]), None)
         if own or described:
             said = own or next(iter(described))
             raise MergebenchError(f"--{said} goes with --data, the images of a task of one's own")
-        return Zoo(config.zoo or "tiny", config.zoo_root, allow_duplicates=config.allow_duplicates)
+        return Zoo(
+            config.zoo or "tiny",
+            config.zoo_root,
+            allow_duplicates=config.allow_duplicates,
+            encoder=named_encoder(config),
+        )
     if config.base is None or config.zoo is not None or len(config.task) > 1:
         raise MergebenchError("--data: give one name as --task, and in place of --zoo what to start from as --base")
     return own_zoo(
@@ -173,7 +190,7 @@ def _zoo(config: Namespace) -> "Zoo":
         config.data or described["data"],
         config.base,
         head=config.head,
-        encoder=config.encoder,
+        encoder=named_encoder(config),
         described=described,
         root=config.zoo_root,
         allow_duplicates=config.allow_duplicates,

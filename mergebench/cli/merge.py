@@ -12,6 +12,7 @@ from mergebench.cli.merge_target import Target
 from mergebench.cli.options import (
     DEFAULT_SUITE,
     add_device_options,
+    add_encoder_options,
     add_suite_options,
     add_trust_option,
     check_output,
@@ -54,12 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--heads", nargs="+", type=str, default=[], help="[NAME=]FILE: classifiers, where the method needs them"
     )
-    parser.add_argument(
-        "--encoder", type=str | None, default=None, help="a name in timm, or MODULE:FUNCTION, if the files do not say"
-    )
-    parser.add_argument(
-        "--encoder-options", nargs="+", type=str, default=[], help="of a name in timm, as NAME=VALUE: img_size=84"
-    )
+    add_encoder_options(parser)
     parser.add_argument(
         "--format",
         type=FORMATS,
@@ -68,6 +64,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "it, and a CLIP that came in whole goes out whole",
     )
     add_suite_options(parser)
+    parser.add_argument(
+        "--recentre",
+        action="store_true",
+        help="move the merged model's mean feature to the base's, by the final norm's bias, on calibration images",
+    )
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as NAME=VALUE")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of everything random")
     add_trust_option(parser)
@@ -174,7 +175,7 @@ def _own(
     )
     formats.check_format(models.base_state, config.format)  # before the work, not after it
     target.prepare(models.encoder, models.base_state)
-    made = merge_own(card, models, given, config.seed, device, progress)
+    made = merge_own(card, models, given, config.seed, device, progress, config.recentre)
     return made.state, made.recipe, made.told
 
 
@@ -192,7 +193,9 @@ def _of_suite(
     from mergebench.catalogue.trust import check_methods
     from mergebench.merging import hyperparameters
     from mergebench.merging.contract import PerTask
+    from mergebench.merging.recentre import RECENTRING, SAMPLES, moving_bias, recentre
     from mergebench.running.execution import Executor, Recipe
+    from mergebench.running.failure import told_in_words
     from mergebench.running.plan import merged_settings
     from mergebench.suites.bench import Bench
     from mergebench.weights import formats
@@ -223,9 +226,20 @@ def _of_suite(
     if needs.heads:
         bench.check_heads(variant)
     noted = bench.noted(variant, needs)
-    outcome = Executor(bench, device, tell=progress).merge(Recipe(card, function, resolved, config.seed), variant)
+    if config.recentre:  # before the work, not after it
+        moving_bias(bench.zoo.make_empty_encoder())
+        if variant.previous:
+            raise MergebenchError("--recentre: a step of a sequence starts from the step before; leave it out")
+    with told_in_words(card):
+        outcome = Executor(bench, device, tell=progress).merge(Recipe(card, function, resolved, config.seed), variant)
     if isinstance(outcome.states, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
+    state, drawn, told = outcome.states, outcome.drawn, ()
+    if config.recentre:
+        pool, sources = bench.pool(card, RECENTRING, config.seed, device, variant, tell=progress)
+        moved = recentre(pool, state, min(SAMPLES, *map(len, sources.values())))
+        state, told, noted = moved.state, (str(moved),), noted | {"recentred": moved.noted}
+        drawn = {name: source.fingerprint for name, source in sources.items()} | drawn
     recipe = {
         "method": card.name,
         "hyperparameters": resolved,
@@ -235,9 +249,9 @@ def _of_suite(
         "experts": {t: digest(bench.expert(t)) for t in variant.merged},
         "suite": bench.name,
         "conditions": variant.merge_identity | {"zoo": bench.zoo.identity},
-        "drawn": outcome.drawn,
+        "drawn": drawn,
         "images": {},
     }
-    for split in sorted({name.rpartition("/")[2] for name in outcome.drawn}):
+    for split in sorted({name.rpartition("/")[2] for name in drawn}):
         recipe["images"] |= bench.given(variant, split)
-    return outcome.states, recipe | noted, ()  # as `run` measures it
+    return state, recipe | noted, told  # without --recentre as `run` measures it

@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING, Any
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
 from mergebench.errors import MergebenchError
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mergebench.suites.bench import Bench
     from mergebench.suites.variant import Variant
+    from mergebench.weights.encoders import Encoder
 
 
 DEFAULT_SUITE = "tiny-8"
@@ -65,6 +66,24 @@ def one_variant(bench: "Bench", items: list[str]) -> "Variant":
     from mergebench.suites.variant import select_one
 
     return select_one(bench.variants, wanted_variants(items), bench.name)
+
+
+def add_encoder_options(parser: ArgumentParser) -> None:
+    """What makes the empty encoder."""
+    parser.add_argument(
+        "--encoder", type=str | None, default=None, help="a name in timm, or MODULE:FUNCTION, if the files do not say"
+    )
+    parser.add_argument(
+        "--encoder-options", nargs="+", type=str, default=[], help="of a name in timm, as NAME=VALUE: img_size=84"
+    )
+
+
+def named_encoder(config: Namespace) -> "Encoder | None":
+    """What `--encoder` and `--encoder-options` name; None if they are not given."""
+    from mergebench.weights.encoders import Encoder
+
+    options = encoder_options(config.encoder, config.encoder_options)
+    return Encoder(config.encoder, options) if config.encoder else None
 
 
 def encoder_options(encoder: str | None, items: list[str]) -> "dict[str, Any]":

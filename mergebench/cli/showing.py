@@ -30,6 +30,8 @@ def show_leaderboard(store: ResultStore, only: Collection[str] = ()) -> None:
     def made(some: Sequence[Result]) -> tuple[list, list]:
         series = make_series(some)
         for one in series:
+            if not one.axes:
+                raise ValueError("it stands at no point of its study")
             markdown(one)  # what stands in its tables is computed only there
         return make_boards(r for r in some if not (r.point or r.study)), series
 

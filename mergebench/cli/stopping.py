@@ -1,11 +1,13 @@
 """SIGTERM, as Slurm, systemd and `timeout` send it: a verb is left as by an interrupt, with a status of its own."""
 
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 from mergebench.errors import Terminated
@@ -30,11 +32,13 @@ def terminable(farewell: str) -> Iterator[None]:
 
     def end() -> None:
         if not left.wait(GRACE):
+            _end_workers()
             # Not `print`: what the main thread is in the middle of may hold the stream's lock.
             os.write(sys.__stderr__.fileno(), f"{farewell}\n".encode())
             os._exit(STATUS)
 
     def stop(number: int, frame: FrameType | None) -> None:
+        _end_workers()
         threading.Thread(target=end, daemon=True).start()
         raise Terminated
 
@@ -44,3 +48,20 @@ def terminable(farewell: str) -> Iterator[None]:
     finally:
         left.set()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end_workers() -> None:
+    """End the processes that share a verb's work (`--devices`): one that is just being started would complain aloud."""
+    for pid in _workers():
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _workers() -> list[int]:
+    """The processes that multiprocessing started from this one; where there is no /proc, those that it knows by now."""
+    found = [child.pid for child in multiprocessing.active_children()]
+    for children in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError, ValueError):
+            pids = map(int, children.read_text().split())
+            found += [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return found

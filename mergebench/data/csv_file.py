@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mergebench.data import splits
-from mergebench.data.labels import check_number, normal
+from mergebench.data.labels import check_number, check_seen, normal
 from mergebench.data.source import Found, Part, Source, identity_of, open_image
 from mergebench.errors import MergebenchError
 
 SUFFIXES = (".csv", ".tsv")
 SPLIT = "split"  # the column that says which split an image is in; without it, all are train
 
+_NUMBER = re.compile(r"-?\d+(\.0*)?")  # whole, as tables write it: "7", or "7.0" where some were missing once
+_MISSING = ("nan", "na", "n/a", "<na>", "none", "null")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
@@ -36,11 +38,13 @@ def find(path: Path, image: str, label: str, split: str | None = None) -> Found:
     place = _split_column(path, columns, lines, (image, label), split)
     pictures, spellings = columns.index(image.strip()), columns.index(label.strip())
     rows: dict[str, list[tuple[Path, str]]] = {}
+    unsaid = 0
     for line, cells in lines:
         bare = not all(len(cells) > p and cells[p].strip() for p in (pictures, spellings))
         if bare:
             raise MergebenchError(f"{path}, line {line}: an image and a label are needed")
         name = cells[place].strip() if place is not None and len(cells) > place else ""
+        unsaid += place is not None and not name
         rows.setdefault(name or "train", []).append((_image(path, line, cells[pictures]), normal(cells[spellings])))
     if not rows:
         raise MergebenchError(f"{path} names no images")
@@ -74,34 +78,41 @@ def find(path: Path, image: str, label: str, split: str | None = None) -> Found:
         {image, label} <= set(written)
         and place == taken
         and all(cells[spellings].strip() == normal(cells[spellings]) for _, cells in lines)
+        and (names is not None or not any("." in label for label in spelt))
     )
     identity = identity_of(path.parent, files) + ("" if same else "|2")
-    told = (f"columns {', '.join(map(repr, unused))}",) if unused else ()
-    return Found(identity, read, splits=tuple(rows), passed_over=told)
+    told = [f"columns {', '.join(map(repr, unused))}"] * bool(unused)
+    told += [f"no split in {unsaid:,} rows: they are taken for train"] * bool(unsaid)
+    return Found(identity, read, splits=tuple(rows), passed_over=tuple(told))
 
 
 def _read(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """A file's header, and its lines of cells with their numbers."""
+    if len({column.strip() for column in wanted}) < len(wanted):
+        raise MergebenchError(f"{path}: `image`, `label` and `split` name one column twice ({', '.join(wanted)})")
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise MergebenchError(f"cannot read {path}: it is no file; name one")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
+            first = next((line for line in file if line.strip()), "")
             file.seek(0)
             separator = _separator(path, first, wanted)
             reader = csv.reader(file, strict=True, delimiter=separator)
-            written = next(reader, [])
+            written = next((cells for cells in reader if any(map(str.strip, cells))), [])
             header = [name.strip() for name in written]
-            lines = [(reader.line_num, cells) for cells in reader if cells]
+            lines = [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
     except UnicodeDecodeError as error:
         raise MergebenchError(
             f"cannot read {path}: it is not UTF-8 (byte {error.object[error.start]:#x}); save it as UTF-8"
         ) from None
-    except (OSError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:  # of values: no name of a file
         raise MergebenchError(f"cannot read {path}: {error}") from None
     lacking = next((column for column in wanted if column.strip() not in header), None)
     if lacking is not None:
-        raise MergebenchError(
-            f"{path} has no column {lacking!r}; there are: {', '.join(header)} (see `image`, `label`)"
-        )
+        see = "`split`" if lacking not in wanted[:2] else "`image`, `label`"
+        there = f"there are: {', '.join(header)}" if header else "it is empty"
+        there += ", for cells are separated by commas, semicolons or tabs" if len(header) == 1 else ""
+        raise MergebenchError(f"{path} has no column {lacking!r}; {there} (see {see})")
     twice = next((column.strip() for column in (*wanted, SPLIT) if header.count(column.strip()) > 1), None)
     if twice is not None:
         raise MergebenchError(f"{path} has two columns {twice!r}; remove or rename one")
@@ -143,11 +154,13 @@ def _split_column(
         return named[0]
     for place in others:
         values = {cells[place].strip() for _, cells in lines if len(cells) > place} - {""}
-        if splits.look_like(values) or (splits.looks_like(columns[place]) and len(values) > 1):
+        named_so = splits.speaks_of_splits(columns[place]) and 1 < len(values) <= splits.FEW
+        if splits.look_like(values) or named_so:
             told = ", ".join(sorted(values)[:3])
+            name_it = f"name it (`split: {columns[place]}`)" if columns[place] else "give it a name, `split`"
             raise MergebenchError(
-                f"{path}: column {columns[place]!r} looks like a split ({told}); name it (`split: {columns[place]}`), "
-                "or say that none does (`split: ''`)"
+                f"{path}: column {columns[place]!r} looks like a split ({told}); {name_it}, or say that none does "
+                "(`split: ''`)"
             )
     return None
 
@@ -158,17 +171,25 @@ def _image(path: Path, line: int, cell: str) -> Path:
         for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
             if (path.parent / form).is_file():
                 return path.parent / form
-    raise MergebenchError(f"{path}, line {line}: no image at {path.parent / cell}")
+    there = path.parent / cell.strip().replace("\\", "/")
+    hint = "write its path with /" if there.is_file() else "paths are relative to the file's folder"
+    raise MergebenchError(f"{path}, line {line}: no image at {path.parent / cell}; {hint}")
 
 
 def _ids(path: Path, spelt: Sequence[str]) -> tuple[dict[str, int], tuple[str, ...] | None]:
     """The id of each label, and the labels' names: labels that are all whole numbers are ids, not names."""
-    if not all(re.fullmatch(r"-?\d+", label) for label in spelt):
-        values: dict[float, str] = {}
-        for label in spelt:
-            if re.fullmatch(r"-?\d+(\.0*)?", label) and (other := values.setdefault(float(label), label)) != label:
-                raise MergebenchError(f"{path}: labels {other!r} and {label!r} are one number; write it in one way")
+    check_seen(spelt, str(path))
+    numbers = [label for label in spelt if _NUMBER.fullmatch(label)]
+    values: dict[int, str] = {}
+    for label in numbers:
+        check_number(int(label.partition(".")[0][:20]))
+        if (other := values.setdefault(int(label.partition(".")[0]), label)) != label:
+            raise MergebenchError(f"{path}: labels {other!r} and {label!r} are one number; write it in one way")
+    strange = [label for label in spelt if label not in numbers]
+    if numbers and len(strange) == 1 and strange[0].lower() in _MISSING:
+        raise MergebenchError(
+            f"{path}: label {strange[0]!r} beside numbers is no class; remove its rows, or write names"
+        )
+    if strange:
         return {label: place for place, label in enumerate(spelt)}, tuple(spelt)
-    for label in spelt:
-        check_number(int(label[:20]))
-    return {label: int(label) for label in spelt}, None
+    return {label: number for number, label in values.items()}, None

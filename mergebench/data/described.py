@@ -95,7 +95,8 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
         carved = "test" not in (stated or opened().counts)
         _check_passed_over(config, found, asked, stated=stated is not None, carved=carved)
         renumbered = opened().renumbered if look else labels.numbered(config.classes, config.labels)
-        deep = look and preprocessing.DEPTH in opened().doubts()
+        doubts = opened().doubts() if look else set()
+        deep = preprocessing.DEPTH in doubts
     # The labels' map and the splits are functions of these, so they need not be read for it.
     identity = {
         "versions": [preprocessing.VERSION, splits.VERSION, labels.VERSION],
@@ -111,10 +112,19 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
     added |= {"white": None if config.white == preprocessing.CLIPPED else config.white}
     identity |= {name: value for name, value in added.items() if value or (name == "split" and value is not None)}
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    allowed = place.allow_duplicates or config.allow_duplicates
+    # The splits of what others publish are theirs: numbers of other people's rest on them, so that it is told alone.
+    allowed = "allowed" if place.allow_duplicates or config.allow_duplicates else "" if local else "as published"
     with _named(card.name):
-        shared = _shared(fingerprint, opened, place, allowed) if local else ""
+        shared = _shared(fingerprint, opened, place, bool(allowed)) if look else ""
     told = (*found.passed_over, *(opened().passed_over if look else ()))
+    for field, value, doubt in (
+        ("white", config.white, preprocessing.DEPTH),
+        ("alpha", config.alpha, preprocessing.CLEAR),
+    ):
+        if look and value and doubt not in doubts:
+            told = (*told, f"`{field}`, for no image that was looked at has {doubt}")
+    if preprocessing.FRAMES in doubts:
+        told = (*told, f"{preprocessing.FRAMES}: the first is taken")
     if deep:
         white = preprocessing.DEEP if config.white is None else config.white
         told = (*told, f"what 8 bits cannot hold, as images have more ({white:g} is white: see `white`)")
@@ -132,7 +142,7 @@ def _placed(card: TaskCard, config: TaskConfig, folder: Path, place: Place) -> T
         origin=found.origin,
         carved=carved,
         passed_over=told,
-        duplicates=shared and f"allowed: {shared}",
+        duplicates=shared and f"{allowed}: {shared}",
     )
 
 
@@ -231,6 +241,8 @@ class _Images:
             if doubt:
                 part.table(1, self._config.alpha, self._config.white).image(row)
                 found.add(doubt)
+            if preprocessing.several(image):
+                found.add(preprocessing.FRAMES)
         return found
 
     def part(self, split: str) -> "Part":

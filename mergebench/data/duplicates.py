@@ -71,12 +71,14 @@ def _digests(parts: Mapping[str, Part]) -> list[tuple[str, int, bytes]]:
                 found.append((split, number, hashlib.blake2b(content, digest_size=16).digest()))
     sizes: dict[int, list[Path]] = {}
     for file in files:
-        sizes.setdefault(file.stat().st_size, []).append(file)
+        with suppress(OSError):
+            sizes.setdefault(file.stat().st_size, []).append(file)
     for alike in sizes.values():
         if len(alike) == 1 and len(files[alike[0]]) == 1:
             continue
         for file in alike:
-            digest = hashlib.blake2b(file.read_bytes(), digest_size=16).digest()
-            found += [(split, number, digest) for split, number in files[file]]
+            with suppress(OSError), file.open("rb") as opened:  # told when it is to be decoded
+                digest = hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).digest()
+                found += [(split, number, digest) for split, number in files[file]]
     order = {split: place for place, split in enumerate(parts)}
     return sorted(found, key=lambda entry: (order[entry[0]], entry[1]))

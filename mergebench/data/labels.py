@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, is_unseen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +68,16 @@ def check_number(label: int) -> None:
         raise MergebenchError(
             f"label {str(label)[:20]}: labels that are numbers stay below {MOST:,}; count from 0, or write names"
         )
+
+
+def check_seen(names: Sequence[str], where: str) -> None:
+    """Refuses, by a MergebenchError, names that nobody can tell apart by looking, and control characters in one."""
+    seen: dict[str, str] = {}
+    for name in names:
+        shown = "".join(c for c in name if not is_unseen(c))
+        if seen.setdefault(shown, name) != name or any(unicodedata.category(c) == "Cc" for c in name):
+            told = " and ".join(dict.fromkeys(map(ascii, (seen[shown], name))))
+            raise MergebenchError(f"{where}: {told}: characters that are not seen tell no classes apart; remove them")
 
 
 def normal(name: str) -> str:

@@ -1,5 +1,6 @@
 """CLIP's look at an image, before it is scaled and normalised: RGB, resized, and cut to a square."""
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from mergebench.errors import MergebenchError
@@ -9,7 +10,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LONGEST = 256  # how many times as long as wide an image may be and be resized as a whole
+CLEAR = "transparency"
 DEPTH = "more than 8 bits a channel"
+FRAMES = "further pictures of files that hold several"
+STRIP = 1 << 20  # pixels
 DEEP = 65535  # white of 16 bits
 CLIPPED = 255  # white of 8 bits; PIL takes larger values for it
 VERSION = 2  # raise it whenever `square` would give other pixels
@@ -61,11 +65,19 @@ def _middle(image: "Image.Image", resized: tuple[int, int], corner: tuple[int, i
     return near.resize((size, size), Image.Resampling.BICUBIC, box=(box[0][0], box[1][0], box[0][1], box[1][1]))
 
 
+def several(image: "Image.Image") -> bool:
+    """Whether a file holds pictures one behind the other (GIF, TIFF, WebP); only the first is looked at."""
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # noqa: BLE001 (of a file in disorder; the first may be whole all the same)
+        return False
+
+
 def in_doubt(image: "Image.Image") -> str:
     """Why an image is not simply 8-bit RGB, or grey, as its file's header says; empty if it is."""
     if image.mode[0] in "IF":
         return DEPTH
-    return "transparency" if image.has_transparency_data else ""
+    return CLEAR if image.has_transparency_data else ""
 
 
 def rgb(image: "Image.Image", alpha: str = "", white: float | None = None) -> "Image.Image":
@@ -91,19 +103,44 @@ def rgb(image: "Image.Image", alpha: str = "", white: float | None = None) -> "I
             raise MergebenchError(
                 f"it is {kind}; say which value is white (`white: 1`, or 65535, or 255), or save it with 8 bits"
             )
-        scaled = np.nan_to_num(np.asarray(_upright(image), dtype=np.float64)) * CLIPPED / white
-        return Image.fromarray(np.rint(scaled.clip(0, CLIPPED)).astype(np.uint8))
+
+        def scaled(part: "Image.Image") -> "Image.Image":
+            values = np.nan_to_num(np.asarray(part, dtype=np.float64)) * CLIPPED / white
+            return Image.fromarray(np.rint(values.clip(0, CLIPPED)).astype(np.uint8))
+
+        return _by_rows(_upright(image), "L", scaled)
     if alpha == "dropped" or not image.has_transparency_data:
         return image
-    whole = _upright(image).convert("RGBA")
-    if whole.getchannel("A").getextrema()[0] == CLIPPED:
+    whole = _upright(image)
+    if all(part.convert("RGBA").getchannel("A").getextrema()[0] == CLIPPED for _, part in _rows(whole)):
         return image
     if not alpha:
         raise MergebenchError(
             "it is transparent in places; say what is seen there (`alpha: white`, black, or dropped: the colours that "
             "are hidden), or save it without"
         )
-    return Image.alpha_composite(Image.new("RGBA", whole.size, alpha), whole).convert("RGB")
+
+    def seen(part: "Image.Image") -> "Image.Image":
+        return Image.alpha_composite(Image.new("RGBA", part.size, alpha), part.convert("RGBA")).convert("RGB")
+
+    return _by_rows(whole, "RGB", seen)
+
+
+def _rows(image: "Image.Image") -> "Iterator[tuple[int, Image.Image]]":
+    """An image in strips, with the first row of each: what is made on the way takes little memory."""
+    step = max(1, STRIP // image.width)
+    for top in range(0, image.height, step):
+        yield top, image.crop((0, top, image.width, min(image.height, top + step)))
+
+
+def _by_rows(image: "Image.Image", mode: str, change: "Callable[[Image.Image], Image.Image]") -> "Image.Image":
+    """An image of which every pixel is changed by itself, strip by strip."""
+    from PIL import Image
+
+    made = Image.new(mode, image.size)
+    for top, part in _rows(image):
+        made.paste(change(part), (0, top))
+    return made
 
 
 def _upright(image: "Image.Image") -> "Image.Image":

@@ -20,6 +20,8 @@ from mergebench.weights.states import AGAIN
 
 BATCH, HELD = 64, 8  # rows that are read at a time, and how many such batches are kept: what threads may lag behind
 
+_SAYING = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean)  # columns that may
+
 
 @dataclass(frozen=True)
 class _Piece:
@@ -78,17 +80,28 @@ class Table:
         """What the columns of all files are called, each once."""
         return list(dict.fromkeys(name for schema in self._schemas for name in schema.names))
 
-    def names_of(self, column: str) -> set[str]:
-        """The different texts, or names of classes, in a column; nothing where it holds something else."""
+    def said_in(self, column: str, first: bool = False) -> set[str]:
+        """The different texts, names of classes, whole numbers or truths in a column; nothing where it holds others.
+
+        Args:
+            column: which.
+            first: only those of the first rows.
+        """
         schemas = [schema for schema in self._schemas if column in schema.names]
         kinds = {schema.field(column).type for schema in schemas}
         named = _names(schemas[0], column)
-        if len(schemas) < len(self._schemas) or len(kinds) > 1:
+        if len(schemas) < len(self._schemas) or len(kinds) > 1 or not any(is_(next(iter(kinds))) for is_ in _SAYING):
             return set()
-        if not (pa.types.is_string(kind := kinds.pop()) or (named and pa.types.is_integer(kind))):
-            return set()
-        values = {value for value in self.values(column) if value is not None}
-        return {value if isinstance(value, str) else named[value] for value in values}
+        values = self._first(column) if first else self.values(column)
+        there = {value for value in values if value is not None}
+        return {named[v] if named and isinstance(v, int) and 0 <= v < len(named) else str(v) for v in there}
+
+    def _first(self, column: str) -> list[Any]:
+        for piece in self._pieces:
+            with _reading(piece.file):
+                for batch in piece.read(column):
+                    return batch[:BATCH].to_pylist()
+        return []
 
     def names(self, column: str) -> set[tuple[str, ...] | None]:
         """What the files call the labels 0, 1, ... of a column, as `datasets` writes it into them; None: nothing."""

@@ -2,9 +2,13 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 from mergebench.data import preprocessing
@@ -22,6 +26,8 @@ KINDS = {
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
     **dict.fromkeys((".ppm", ".pgm", ".pbm"), "PPM"),
 }
+LARGE = 16_000_000  # pixels, above which one image is decoded at a time
+_LARGE = Lock()
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,10 @@ class Part:
         """Its images as squares of one size, in pixels; `alpha` and `white` as `preprocessing.rgb` has them."""
 
         def decode(index: int) -> "np.ndarray":
-            return preprocessing.square(preprocessing.rgb(self.image(index), alpha, white), size)
+            image = self.image(index)
+            # Several gigabytes, were each of many threads at one.
+            with _LARGE if image.width * image.height > LARGE else nullcontext():
+                return preprocessing.square(preprocessing.rgb(image, alpha, white), size)
 
         return ImageTable(self.labels, decode, self.told)
 
@@ -129,8 +138,9 @@ def below(root: Path, *, whole: bool = True) -> list[Path]:
                     walk(folder / entry.name, (*above, this))
                 elif entry.is_file():
                     found.append(folder / entry.name)
-                elif whole and entry.is_symlink():
-                    raise MergebenchError(f"{folder / entry.name} is a link that leads nowhere; mend or remove it")
+                elif whole:
+                    what = "a link that leads nowhere; mend" if entry.is_symlink() else "neither file nor folder; move"
+                    raise MergebenchError(f"{folder / entry.name} is {what} or remove it")
 
     walk(root, ())
     return sorted(found)
@@ -144,6 +154,7 @@ def open_image(file: "Path | BinaryIO") -> "Image.Image":
     """
     from PIL import Image, UnidentifiedImageError
 
+    _without_warnings()
     try:
         # PIL knows kinds that run programs (PostScript), and takes a file for what it holds.
         return Image.open(file, formats=sorted(set(KINDS.values())))
@@ -153,3 +164,11 @@ def open_image(file: "Path | BinaryIO") -> "Image.Image":
         ) from None
     except UnidentifiedImageError:  # which would tell where in memory the bytes are
         raise MergebenchError("it is empty, damaged or no image; replace it") from None
+
+
+@cache
+def _without_warnings() -> None:
+    """PIL warns of images half as large as those that it refuses."""
+    from PIL import Image
+
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)

@@ -21,8 +21,11 @@ VERSION = 1  # raise it whenever another image would go into a split
 
 VALIDATION, CALIBRATION = 2000, 2048  # at most
 # What speaks of a split, in whatever company.
-_WORDS = ("test", "tests", "testing", "val", "valid", "validation", "dev", "training", "trainset", "testset", "train")
+_TRAIN = ("train", "training", "trainset", "trn", "trainval")
+_TEST = ("test", "tests", "testing", "testset", "tst", "eval", "evaluation", "holdout")
+_WORDS = (*_TRAIN, *_TEST, "val", "valid", "validation", "dev")
 _COLUMNS = ("split", "splits", "set", "subset", "usage", "partition", "phase", "fold", "mode")
+FEW = 20  # different values that a column of splits may have, which nothing but its name speaks for
 # What sources call their splits.
 USUAL = {"train": ("train",), "test": ("test",), "validation": ("validation", "valid", "val")}
 
@@ -51,9 +54,20 @@ def looks_like(name: str) -> bool:
     return any(word.lower() in _WORDS for word in words)
 
 
+def kept_back(name: str) -> bool:
+    """Whether a name says, and no more, that images are kept back from training: no thing is called so."""
+    return name.lower() in (*_TEST, "val", "valid", "validation")
+
+
+def role_of(name: str) -> str:
+    """Which of train, test and validation a name that speaks of a split speaks of."""
+    words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+    return "train" if words & set(_TRAIN) else "test" if words & set(_TEST) else "validation"
+
+
 def look_like(names: Collection[str]) -> bool:
     """Whether these, all that a column says, tell one split from another, or name another than train."""
-    return bool(names) and all(map(looks_like, names)) and not all(n.lower() in ("train", "training") for n in names)
+    return bool(names) and all(map(looks_like, names)) and not all(n.lower() in _TRAIN for n in names)
 
 
 def speaks_of_splits(column: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergebench.data import splits
-from mergebench.data.labels import normal
+from mergebench.data.labels import check_seen, normal
 from mergebench.data.source import Found, Part, Source, below, identity_of, open_image
 from mergebench.errors import MergebenchError
 
@@ -37,7 +37,9 @@ def patterns(wanted: Collection[str], subset: str) -> list[str]:
     return [*NOTES, *(name + suffix for name in names for suffix in SUFFIXES)]
 
 
-def find(root: Path, wanted: set[str], subset: str, image: str, label: str, identity: str = "") -> Found:
+def find(
+    root: Path, wanted: set[str], subset: str, image: str, label: str, identity: str = "", *, unsplit: bool = False
+) -> Found:
     """A folder of tables.
 
     Args:
@@ -46,6 +48,7 @@ def find(root: Path, wanted: set[str], subset: str, image: str, label: str, iden
         subset: the configuration that is meant, where the folder has several.
         image, label: names of the columns.
         identity: what its content is known by; that of its files, and of those that cells name, if empty.
+        unsplit: whether somebody has said that no column says the split.
 
     Raises:
         MergebenchError: no tables of these splits, or several configurations; without an identity, also tables that
@@ -60,13 +63,14 @@ def find(root: Path, wanted: set[str], subset: str, image: str, label: str, iden
         return Table(files[split])
 
     def read(asked: set[str]) -> Source:
-        return _source({split: table(split) for split in files if split in asked}, root, subset, image, label)
+        there = {split: table(split) for split in files if split in asked}
+        return _source(there, root, subset, image, label, unsplit=unsplit)
 
     told = ()
     if not identity:
         unused = {column for split in files for column in table(split).columns()} - {image, label}
         told = (f"columns {', '.join(map(repr, sorted(unused)))}",) if unused else ()
-        for split in files:
+        for split in [] if unsplit else files:
             _check_columns(table(split), split, (image, label), root)
         every = {file for paths in files.values() for file in paths}
         every |= {root / path for split in files for path in table(split).paths(image)}
@@ -103,14 +107,14 @@ def _by_split(root: Path, wanted: set[str], subset: str) -> tuple[dict[str, list
         told = f" of subset {subset!r}" if subset else ""
         names = ", ".join(str(file.relative_to(root)) for file in tables[:3]) or "none"
         raise MergebenchError(
-            f"{root} has no parquet or arrow files{told} for {', '.join(sorted(wanted))}; there are: {names}"
+            f"{root} has no parquet or arrow files{told} for {', '.join(sorted(wanted))}; there are: {names} (a split "
+            "is named by its files: rename them, or name it under `splits:`)"
         )
     for split, files in found.items():
         folders = {_without(file.relative_to(root), split) for file in files}
         if len(folders) > 1:
-            raise MergebenchError(
-                f"{root} holds several data sets: {', '.join(sorted(folders))}; choose one by `subset`"
-            )
+            told = ", ".join(sorted(folders)[:3]) + ", ..." * (len(folders) > 3)
+            raise MergebenchError(f"{root} holds several data sets: {told}; choose one by `subset`")
         _check_whole(files, root, split)
     return found, others
 
@@ -155,13 +159,14 @@ def _without(path: Path, split: str) -> str:
     return "/".join(word for word in words if word.lower() not in (split.lower(), "data", "")) or "."
 
 
-def _source(tables: "dict[str, Table]", root: Path, subset: str, image: str, label: str) -> Source:
+def _source(tables: "dict[str, Table]", root: Path, subset: str, image: str, label: str, *, unsplit: bool) -> Source:
     import numpy as np
     import pyarrow as pa
 
     for split, table in tables.items():
         kind = table.type_of(image)
-        _check_columns(table, split, (image, label), root)
+        if not unsplit:
+            _check_columns(table, split, (image, label), root)
         if not _encoded(kind):
             raise MergebenchError(f"{root}: column {image!r} is {kind}, not the bytes of image files")
     features = set().union(*(table.names(label) for table in tables.values()))
@@ -175,6 +180,7 @@ def _source(tables: "dict[str, Table]", root: Path, subset: str, image: str, lab
     if names is None and kinds == {"U"}:
         columns = {split: np.asarray([normal(str(name)) for name in column]) for split, column in columns.items()}
         names = tuple(sorted({str(name) for column in columns.values() for name in column}))
+        check_seen(names, f"{root}: column {label!r}")
         columns = {split: np.searchsorted(names, column) for split, column in columns.items()}
     elif not kinds <= set("iub"):
         raise MergebenchError(f"{root}: column {label!r} holds neither whole numbers nor names in every row")
@@ -184,13 +190,17 @@ def _source(tables: "dict[str, Table]", root: Path, subset: str, image: str, lab
 def _check_columns(table: "Table", split: str, known: Collection[str], root: Path) -> None:
     """Refuses a column that says of some rows that they are of another split than their file."""
     for column in table.columns():
-        if column in known or not splits.speaks_of_splits(column):
+        if column in known:
             continue
-        values = table.names_of(column)
-        if any(splits.meant(value, (split,)) is None for value in values) and splits.look_like(values):
+        speaks = splits.speaks_of_splits(column)
+        if not speaks and not splits.look_like(table.said_in(column, first=True)):
+            continue
+        values = table.said_in(column)
+        others = any(splits.meant(value, (split,)) is None for value in values)
+        if others and (splits.look_like(values) or (speaks and 1 < len(values) <= splits.FEW)):
             raise MergebenchError(
                 f"{root}: column {column!r} looks like a split ({', '.join(sorted(values)[:3])}), and all its rows are "
-                f"in files of {split!r}; write a file for each split, or remove the column"
+                f"in files of {split!r}; write a file for each split, or say that none does (`split: ''`)"
             )
 
 

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mergebench.errors import MergebenchError, in_words
+from mergebench.errors import MergebenchError, in_words, on_one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
 
+LONGEST = 80  # characters of a class's name that are told
 SPLITS = ("train", "calibration", "validation", "test")
 
 
@@ -66,7 +67,8 @@ class ImageTable:
         try:
             return self.decode(index)
         except Exception as error:  # decoders raise whatever they like
-            raise MergebenchError(f"{self.told(index)} cannot be decoded: {in_words(error)}") from error
+            remedy = "" if isinstance(error, MergebenchError) else "; it is damaged: replace it, or remove it"
+            raise MergebenchError(f"{self.told(index)} cannot be decoded: {in_words(error)}{remedy}") from error
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ class Task:
         """What its data came to, in one line: classes, images of each split, and what was passed over."""
         card = self.card
         more = ", ..." if len(card.classes) > 3 else ""
-        told = f"task {card.name}: {len(card.classes)} classes ({', '.join(card.classes[:3])}{more}); images: "
+        first = ", ".join(on_one_line(name, LONGEST) for name in card.classes[:3])
+        told = f"task {card.name}: {len(card.classes)} classes ({first}{more}); images: "
         told += ", ".join(f"{split} {count:,}" for split, count in card.splits.items())
         extra = [f"passed over: {'; '.join(self.passed_over)}"] * bool(self.passed_over)
         return "; ".join([told, *extra, *([self.duplicates] if self.duplicates else [])])

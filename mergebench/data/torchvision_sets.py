@@ -1,7 +1,7 @@
 """Data sets whose canonical source is torchvision."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -53,7 +53,7 @@ def find(name: str, subset: str, place: Place) -> Found:
         sets = {split: _opened(name, split, subset, root, download) for split in sorted(asked)}
         there = {split: images for split, images in sets.items() if images is not None}
         names, ids = _joined({split: _class_names(images) for split, images in there.items()}, name)
-        parts = {split: _part(images, name, split) for split, images in there.items()}
+        parts = {split: _part(images, name, split, root) for split, images in there.items()}
         for split, moved in ids.items():
             parts[split] = replace(parts[split], labels=moved[parts[split].labels])
         return Source(parts, names)
@@ -131,10 +131,27 @@ def _unread(
     return MergebenchError(f"torchvision:{name}: split {split!r} cannot be read: {told}; {remedy}")
 
 
-def _part(images: Any, name: str, split: str) -> Part:
+def _part(images: Any, name: str, split: str, root: Path) -> Part:
     # EMNIST's files hold every image mirrored along its diagonal, and torchvision leaves them so; so does this.
     labels = _labels(images, name, split)
-    return Part(labels, lambda index: images[index][0], lambda index: f"image {index} of {name}'s {split!r}")
+    told = lambda index: f"image {index} of {name}'s {split!r}"  # noqa: E731
+    return Part(labels, lambda index: images[index][0], told, _content(images, root))
+
+
+def _content(images: Any, root: Path) -> Callable[[int], Path | bytes] | None:
+    """What tells a set's images apart without decoding them: its pixels or files, wherever it keeps these."""
+    import numpy as np
+
+    data = getattr(images, "data", None)
+    if hasattr(data, "__getitem__") and hasattr(data, "shape") and len(data) == len(images):
+        return lambda index: np.asarray(data[index]).tobytes()
+    for kept in ("imgs", "_image_files", "_samples", "samples", "_images", "images"):
+        files = getattr(images, kept, None)
+        if isinstance(files, (list, tuple)) and len(files) == len(images) > 0:
+            paths = [file[0] if isinstance(file, (list, tuple)) else file for file in files]
+            if all(isinstance(path, (str, Path)) and (root / path).is_file() for path in (paths[0], paths[-1])):
+                return lambda index: root / paths[index]
+    return None
 
 
 def _labels(images: Any, name: str, split: str) -> Any:

@@ -78,6 +78,8 @@ def recounted(path: Path, totals: Mapping[str, int]) -> dict[str, Count]:
         Unproven: it is missing, not whole, or lacks a task.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe, or a device, would be waited for
+            raise Unproven(f"({path.name}) are no file")
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
             return {

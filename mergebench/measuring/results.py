@@ -248,7 +248,7 @@ class ResultStore:
         """
         path = self.path(key)
         if self.look(key)[1]:
-            self._set_aside(path)
+            self.set_aside(path)
         if predictions:
             write_predictions(path.with_suffix(".npz"), predictions, labels or {})
         return self._put(path, result.model_copy(update={"cell": key.digest, "checksum": "-"}))
@@ -270,7 +270,12 @@ class ResultStore:
             temporary.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return path
 
-    def _set_aside(self, path: Path) -> None:
+    def set_aside(self, path: Path) -> None:
+        """Move a file that does not prove what it says, with its side file, to `set-aside/`, beside what is there.
+
+        Raises:
+            MergebenchError: the folder cannot be written.
+        """
         place = self.out / ASIDE / path.parent.name / path.name
         check_writable(place)
         number = 0

@@ -1,7 +1,7 @@
 """Merging checkpoints of one's own: a base, experts and folders of images, without a zoo or a suite."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,6 +23,8 @@ from mergebench.merging import hyperparameters
 from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.method import MethodCard
 from mergebench.merging.pool import ModelPool, Tell
+from mergebench.merging.recentre import RECENTRING, SAMPLES, moving_bias, recentre
+from mergebench.running.failure import told_in_words
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder, check_base
 from mergebench.weights.hub import Hub
@@ -97,15 +99,15 @@ class OwnModels:
         config = partial(optional_beside, self.base, Path(), self._hub, CONFIG)
         return encoder_of(notes, named, self.base, config, self._own_base, exact=bool(self.calibration))
 
-    def _own_base(self) -> Mapping[str, Tensor]:
-        return formats.as_timm(self._files[self.base], f"the base ({self.base})")
+    def _own_base(self, own: Collection[str] = ()) -> Mapping[str, Tensor]:
+        return formats.as_timm(self._files[self.base], f"the base ({self.base})", own)
 
     @cached_property
     def base_state(self) -> Mapping[str, Tensor]:
         """The base under timm's names, checked."""
         if self._zoo is not None:
             return self._zoo.base
-        state = self._own_base()
+        state = self._own_base(self.encoder.names)
         check_base(state, self.encoder, f"the base ({self.base})")
         return state
 
@@ -115,7 +117,7 @@ class OwnModels:
         states = {}
         for name, place in self.experts.items():
             who = f"expert {name!r} ({place})"
-            states[name] = formats.as_timm(self._files[place], who)
+            states[name] = formats.as_timm(self._files[place], who, self.base_state)
             check_state(states[name], self.base_state, who)
         return states
 
@@ -226,6 +228,7 @@ def merge_own(
     seed: int = 0,
     device: str = "cpu",
     progress: Tell | None = None,
+    recentred: bool = False,
 ) -> OwnMerge:
     """Merge files of one's own.
 
@@ -237,6 +240,7 @@ def merge_own(
         seed: of everything random.
         device: where to compute.
         progress: told how far the merge is.
+        recentred: whether the merged model's mean feature is moved to the base's (`merging.recentre`).
 
     Raises:
         MergebenchError: files that do not fit together, a method that needs more than was given, or whose result breaks
@@ -245,7 +249,9 @@ def merge_own(
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, given)
     needs = registry.needs_of(card, resolved)
-    wants_images = needs.calibration or needs.test_inputs
+    wants_images = needs.calibration or needs.test_inputs or recentred
+    if recentred and not models.calibration:
+        raise MergebenchError("--recentre needs images: give --calibration, a folder for every expert")
     if wants_images and not models.calibration:
         raise MergebenchError(f"method {card.name!r} needs images: give --calibration, a folder for every expert")
     if needs.heads and not models.heads:
@@ -265,12 +271,11 @@ def merge_own(
             "gives the same for both, and what it writes will not say so either; --encoder does"
         )
     noted = inherited([models.base_state, *models.expert_states.values()])
-    pool = ModelPool(
-        card.name,
-        needs,
-        _as_fine_as(models.encoder.make(), models.base_state),
-        models.base_state,
-        models.expert_states,
+    pool = partial(
+        ModelPool,
+        architecture=_as_fine_as(models.encoder.make(), models.base_state),
+        base=models.base_state,
+        experts=models.expert_states,
         calibration=sources,
         test_inputs=sources,
         heads={name: models.head(name) for name in models.heads} if needs.heads else {},
@@ -278,9 +283,15 @@ def merge_own(
         device=device,
         tell=progress,
     )
-    state = run_method(function, pool, resolved, ready)
+    if recentred:
+        moving_bias(models.encoder.make())  # before the work, not after it
+    with told_in_words(card):
+        state = run_method(function, pool(card.name, needs), resolved, ready)
     if isinstance(state, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
+    if recentred:
+        moved = recentre(pool("recentre", RECENTRING), state, min(SAMPLES, fewest))
+        state, told, noted = moved.state, (*told, str(moved)), noted | {"recentred": moved.noted}
     recipe = {
         "method": card.name,
         "hyperparameters": resolved,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from mergebench.errors import MergebenchError, in_words, writable
@@ -15,6 +14,7 @@ from mergebench.measuring.measure import environment
 from mergebench.measuring.results import Cost, Result, ResultStore, TaskScore
 from mergebench.merging.time_limit import check_limit
 from mergebench.running.execution import Executor, Merged, Recipe
+from mergebench.running.failure import line_of
 from mergebench.running.plan import Cell, Plan
 from mergebench.suites.bench import Bench
 from mergebench.weights.states import check_writable
@@ -188,9 +188,7 @@ def run_cell(
 def _way_to(error: BaseException, path: str) -> dict[str, str]:
     """The way to an error: the whole traceback, and the line of the method's own file, unless the error says it all."""
     told = writable("".join(traceback.format_exception(error)))
-    own = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
-    where = f"{Path(path).name}:{own[-1]}" if own and not isinstance(error, MergebenchError) else ""
-    return {"traceback": told[-LONGEST:], "where": where}
+    return {"traceback": told[-LONGEST:], "where": line_of(error, path)}
 
 
 def _storable(result: Result) -> Result:

@@ -22,6 +22,7 @@ from mergebench.merging.pool import Earlier, ModelPool, Tell
 from mergebench.merging.restriction import region
 from mergebench.suites.variant import Variant, study_variants, suite_variants
 from mergebench.weights import formats
+from mergebench.weights.encoders import Encoder
 from mergebench.weights.states import SafetensorsState, StateDict, digest
 from mergebench.zoo.expert_signs import odd_experts
 from mergebench.zoo.heads import check_own_head, joint_head
@@ -53,6 +54,7 @@ class Bench:
         study: a registered study or a YAML file: the suite's variants at each of its points.
         download: whether weights and images on the hub that are not here yet may be downloaded.
         allow_duplicates: whether one and the same image may be in several splits of a task.
+        encoder: what makes the zoo's empty encoder, where the zoo does not name it.
 
     Raises:
         MergebenchError: an unknown suite, study, zoo, task or corruption, or values that do not fit.
@@ -68,6 +70,7 @@ class Bench:
         study: str | None = None,
         download: bool = True,
         allow_duplicates: bool = False,
+        encoder: Encoder | None = None,
     ) -> None:
         self.study = read_study(study) if study else None
         self.study_name = short_name(study) if study else ""
@@ -75,7 +78,12 @@ class Bench:
         self.suite: SuiteConfig = read_suite(suite)
         self.name = short_name(suite)
         self.zoo = Zoo(
-            zoo or beside(self.suite.zoo, suite), zoo_root, base, download, allow_duplicates=allow_duplicates
+            zoo or beside(self.suite.zoo, suite),
+            zoo_root,
+            base,
+            download,
+            allow_duplicates=allow_duplicates,
+            encoder=encoder,
         )
         self._files = experts
         self._experts: dict[str, Mapping] = {}
@@ -131,7 +139,7 @@ class Bench:
             return self.zoo.expert(task)
         if task not in self._experts:
             state = formats.open_weights(Path(self._files[task]))
-            state = formats.as_timm(state, f"expert {task!r} ({self._files[task]})")
+            state = formats.as_timm(state, f"expert {task!r} ({self._files[task]})", self.zoo.encoder.names)
             self._experts[task] = self.zoo.check_expert(task, state)
         return self._experts[task]
 

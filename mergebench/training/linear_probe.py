@@ -1,9 +1,11 @@
-"""A linear head for a task of one's own: logistic regression on the frozen base's features.
+"""A head for a task of one's own, fitted to the frozen base's features: by cosines, or a logistic regression.
 
 The encoder is then fine-tuned behind it: a head that fits from the start leaves the features where they are good, after
 Kumar et al., "Fine-tuning can distort pretrained features and underperform out-of-distribution", arXiv:2202.10054 (who
 go on training the head; here it stays, as every head does).
 """
+
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,7 +13,20 @@ from torch import Tensor, nn
 
 from mergebench.data.images import normalise
 from mergebench.errors import MergebenchError
-from mergebench.zoo.heads import LinearHead
+from mergebench.training.cosine_probe import cosine_regression
+from mergebench.zoo.heads import Head, LinearHead
+
+Probe = Literal["logistic", "cosine"]
+
+
+def usual_probe(labels: np.ndarray, classes: int) -> Probe:
+    """How a head is fitted unless told otherwise: by cosines, but where a class has no two images to part.
+
+    Args:
+        labels: integers [N].
+        classes: how many there are.
+    """
+    return "logistic" if np.bincount(labels, minlength=classes).min() == 1 else "cosine"
 
 
 def fit_linear_head(
@@ -23,7 +38,8 @@ def fit_linear_head(
     std: tuple[float, ...],
     device: str = "cpu",
     batch_size: int = 256,
-) -> LinearHead:
+    probe: Probe = "cosine",
+) -> Head:
     """Fits a head; nothing in it is random.
 
     Args:
@@ -34,9 +50,10 @@ def fit_linear_head(
         mean, std: per channel, of images scaled to [0, 1].
         device: where to compute.
         batch_size: images at once.
+        probe: how: `logistic_regression`, or `cosine_regression`.
 
     Raises:
-        MergebenchError: a class has no image.
+        MergebenchError: a class has no image, or too few.
     """
     missing = np.setdiff1d(np.arange(classes), labels)
     if len(missing):
@@ -46,7 +63,8 @@ def fit_linear_head(
     batches = (torch.tensor(images[start : start + batch_size]).to(device) for start in starts)
     with torch.no_grad():
         features = torch.cat([encoder(normalise(batch, mean, std)) for batch in batches])
-    return logistic_regression(features, torch.tensor(labels).long().to(device), classes)
+    fit = cosine_regression if probe == "cosine" else logistic_regression
+    return fit(features, torch.tensor(labels).long().to(device), classes)
 
 
 def logistic_regression(features: Tensor, labels: Tensor, classes: int) -> LinearHead:

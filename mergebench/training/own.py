@@ -9,11 +9,15 @@ from typing import Any
 from mergebench.catalogue.yaml_files import checked
 from mergebench.configuration import ZooConfig, names_a_file
 from mergebench.data.image_cache import Split
-from mergebench.errors import MergebenchError
-from mergebench.training.linear_probe import fit_linear_head
-from mergebench.weights.states import SafetensorsState, digest, save_state
-from mergebench.zoo.heads import Head, load_head
+from mergebench.errors import MergebenchError, tell
+from mergebench.training.linear_probe import Probe, fit_linear_head, usual_probe
+from mergebench.weights.encoders import Encoder
+from mergebench.weights.states import digest
+from mergebench.zoo.heads import Head
+from mergebench.zoo.kept_heads import keep, kept
 from mergebench.zoo.zoo import Zoo
+
+FITTED = ("linear", "cosine")  # how a head came about that `own_head` fitted
 
 
 def own_zoo(
@@ -22,7 +26,7 @@ def own_zoo(
     base: str,
     *,
     head: str | None = None,
-    encoder: str | None = None,
+    encoder: Encoder | None = None,
     described: Mapping[str, Any] | None = None,
     root: str | None = None,
     allow_duplicates: bool = False,
@@ -52,8 +56,8 @@ def own_zoo(
             f"--task {task}: a task of one's own names its files, so it holds no / and no . in front, and is printable"
         )
     described |= {"data": data} | ({"head": head} if head else {})
-    fields = {"title": task, "encoder": encoder, "base": base, "experts": "{task}", "tasks": {task: described}}
-    zoo = Zoo(task, root, config=checked(ZooConfig, fields), allow_duplicates=allow_duplicates)
+    fields = {"title": task, "base": base, "experts": "{task}", "tasks": {task: described}}
+    zoo = Zoo(task, root, config=checked(ZooConfig, fields), allow_duplicates=allow_duplicates, encoder=encoder)
     if templates and not zoo.files.has_text:
         raise MergebenchError(
             f"--templates: {base} has no text tower, and no head is made from prompts; leave them out (a linear head "
@@ -62,26 +66,47 @@ def own_zoo(
     return zoo
 
 
-def own_head(zoo: Zoo, task: str, train: Split, device: str, folder: Path | None = None) -> tuple[Head, str]:
-    """A task's classifier, and how it came about: "given", "prompts", or "linear" where the base has no text tower.
+def own_head(
+    zoo: Zoo, task: str, train: Split, device: str, folder: Path | None = None, probe: Probe | None = None
+) -> tuple[Head, str]:
+    """A task's classifier, and how it came about: "given", "prompts"; where the base has no text tower it is fitted.
+
+    A fitted one is "linear" (a logistic regression) or "cosine".
 
     Args:
-        zoo: of `own_zoo`.
-        task: its task.
+        zoo: of `own_zoo`, or any other.
+        task: one of its tasks.
         train: its training images.
         device: where to compute.
         folder: where a fitted head is kept: fitted again, after a break, it might differ in its last bits.
+        probe: how it is fitted; `usual_probe`, if nothing is said.
+
+    Raises:
+        MergebenchError: how is said, but none is fitted; or it cannot be.
     """
-    if zoo.config.described[task].head:
+    described = zoo.config.described.get(task)
+    given = described is None or described.head or zoo.config.weights  # a head of a registered task is the zoo's
+    if probe and (given or zoo.files.has_text):
+        whence = "given" if given else "made from prompts by the base's text tower"
+        raise MergebenchError(f"--probe {probe}: the head of {task!r} is {whence}, and none is fitted; leave it out")
+    if given:
         return zoo.head(task), "given"
     if zoo.files.has_text:
         return zoo.head(task), "prompts"
     classes = len(zoo.task(task).card.classes)
-    fitted_on = json.dumps([digest(zoo.base), zoo.identity, train.digest, classes], sort_keys=True)
-    kept = folder and folder / f"head-{hashlib.sha256(fitted_on.encode()).hexdigest()[:16]}.safetensors"
-    if kept and kept.is_file():
-        return load_head(SafetensorsState(kept), zoo.encoder.width, classes, f"the head kept in {kept}"), "linear"
-    head = fit_linear_head(zoo.make_encoder(), train.images, train.labels, classes, zoo.mean, zoo.std, device)
-    if kept:
-        save_state(head.state_dict(), kept)
-    return head, "linear"
+    how = probe or usual_probe(train.labels, classes)
+    if not probe and how == "logistic":
+        tell(f"task {task!r}: a class has one training image, and none to hold out; its head is a logistic regression")
+    kind = "cosine" if how == "cosine" else "linear"
+    what = [digest(zoo.base), zoo.identity, train.digest, classes, *(["cosine"] if kind == "cosine" else [])]
+    fitted_on = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+    path = folder and folder / f"head-{fitted_on}.safetensors"
+    found = kept(path, zoo.encoder.width, classes) if path else None
+    if found is not None:
+        return found, kind
+    head = fit_linear_head(
+        zoo.make_encoder(), train.images, train.labels, classes, zoo.mean, zoo.std, device, probe=how
+    )
+    if path:
+        keep(head, path)
+    return head, kind

@@ -5,21 +5,20 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.trust import check_methods
 from mergebench.data.image_cache import Split
 from mergebench.errors import MergebenchError, in_words
 from mergebench.measuring.measure import resolve_device
-from mergebench.measuring.results import CellKey, Cost, ResultStore, TaskScore
+from mergebench.measuring.proof import Unproven
+from mergebench.measuring.results import CellKey, ResultStore
 from mergebench.merging import hyperparameters
 from mergebench.merging.method import MethodCard
 from mergebench.merging.time_limit import check_limit
@@ -30,7 +29,10 @@ from mergebench.running.runner import Observer, Summary, run
 from mergebench.suites.bench import Bench
 from mergebench.suites.variant import Variant, select_one
 from mergebench.tuning.space import Choices, Interval, Space, make_space
-from mergebench.weights.states import check_writable, writing
+from mergebench.tuning.trials import Trial
+from mergebench.tuning.trials import read as read_trials
+from mergebench.tuning.trials import write as write_trials
+from mergebench.weights.states import check_writable
 
 SAMPLER = "TPE"
 
@@ -69,45 +71,6 @@ class TuneRequest:
     allow_duplicates: bool = False
 
 
-class Trial(BaseModel):
-    """One setting and what it gave on the validation split.
-
-    Args:
-        number: its place in the search; 0 is the default setting.
-        settings: the values of what is searched.
-        tasks: counts on the validation split; none, if it failed.
-        error: why it failed, if it did.
-        merge, evaluation: what they cost; None where the trial failed or repeats another.
-        repeats: the number of the earlier trial with the same settings, whose outcome this is.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    number: int
-    settings: dict[str, Any]
-    tasks: dict[str, TaskScore] = {}
-    error: str | None = None
-    merge: Cost | None = None
-    evaluation: Cost | None = None
-    repeats: int | None = None
-
-    @property
-    def value(self) -> float | None:
-        """Mean accuracy over tasks: what is sought to be high; None if it failed."""
-        return fmean(t.accuracy for t in self.tasks.values()) if self.tasks else None
-
-    @property
-    def seconds(self) -> float:
-        """What it took."""
-        return sum(cost.seconds for cost in (self.merge, self.evaluation) if cost)
-
-
-class _History(BaseModel):
-    """A search's file: its identity, for readers, and its trials."""
-
-    search: dict[str, Any]
-    trials: list[Trial]
-
-
 class ValidationBench(Bench):
     """A bench on which the validation split takes the test split's place: no search can see the latter.
 
@@ -134,6 +97,8 @@ class Search:
         path: the file that keeps the trials.
         key: all that decides what they give.
         trials: those done, in order.
+        told: what is to be known of the file that kept them, a sentence.
+        aside: moves that file away before another is written in its place; None: it stays.
     """
 
     card: MethodCard
@@ -149,6 +114,15 @@ class Search:
     path: Path
     key: CellKey
     trials: list[Trial] = field(default_factory=list)
+    told: str = ""
+    aside: Callable[[Path], None] | None = None
+
+    def asks(self, trial: Trial) -> bool:
+        """Whether a trial's settings are of this search."""
+        space, settings = self.space, trial.settings
+        return settings.keys() == space.keys() and all(
+            value in space[name] or value == self.default[name] for name, value in settings.items()
+        )
 
     def hyperparameters(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """What is to be given to the method, so that it has these settings."""
@@ -271,22 +245,15 @@ def make_search(request: TuneRequest, store: ResultStore) -> Search:
     )
     path = store.out / "tuning" / store.path(key).relative_to(store.out / "cells")
     check_writable(path)
-    facts = (space, given, tuple(request.fixed), default, request.seed, path, key, _stored(path, space, default))
-    return Search(card, function, bench, variant, device, *facts)
-
-
-def _stored(path: Path, space: Space, default: Mapping[str, Any]) -> list[Trial]:
-    """The trials in a search's file; none where it is missing or damaged, or tells of settings outside the search."""
+    facts = (space, given, tuple(request.fixed), default, request.seed, path, key)
+    search = Search(card, function, bench, variant, device, *facts)
     try:
-        trials = _History.model_validate_json(path.read_text(encoding="utf-8")).trials
-    except (OSError, UnicodeDecodeError, ValidationError):
-        return []
-    # A setting may name a method to start from, and with it code.
-    asked = (
-        t.settings.keys() == space.keys() and all(v in space[n] or v == default[n] for n, v in t.settings.items())
-        for t in trials
-    )
-    return trials if all(asked) else []
+        search.trials, proven = read_trials(path, vars(key), variant.evaluate, search.asks)
+        if not proven:
+            search.told = f"{path} is from before records of searches held proof of what they say; it is believed"
+    except Unproven as reason:
+        search.told, search.aside = f"{path} is set aside: {reason}; the search begins anew", store.set_aside
+    return search
 
 
 def run_search(
@@ -301,6 +268,10 @@ def run_search(
         timeout: seconds that one merge may take.
     """
     observer = observer or SearchObserver()
+    if search.told:
+        observer.tell(search.told)
+    if search.aside is not None:
+        search.aside(search.path)
     observer.search(search, trials)
     for trial in search.trials[:trials]:
         observer.trial(search, trial, stored=True)
@@ -309,9 +280,7 @@ def run_search(
         trial = _try(search, executor, propose(search))
         search.trials.append(trial)
         executor.forget_scores()
-        history = _History(search=vars(search.key), trials=search.trials)
-        with writing(search.path) as temporary:
-            temporary.write_text(history.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_trials(search.path, vars(search.key), search.trials)
         observer.trial(search, trial, stored=False)
 
 

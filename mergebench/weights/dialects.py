@@ -1,73 +1,6 @@
-"""How timm, Hugging Face and open_clip name the tensors of a CLIP vision transformer: tables, read both ways."""
+"""How timm, Hugging Face and open_clip name the tensors of vision transformers: tables, read both ways."""
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A tensor of timm's, and where another library keeps it.
-
-    Args:
-        timm: its name there; `{}` stands for the number of a block.
-        theirs: its name, or the names of the parts that stand one below the other in timm's.
-        leading: dimensions of length one that timm has in front.
-    """
-
-    timm: str
-    theirs: tuple[str, ...]
-    leading: int = 0
-
-    def numbered(self, block: int, prefix: str) -> "Rule":
-        """The rule of one block, with what stands before their names."""
-        return replace(self, timm=self.timm.format(block), theirs=tuple(prefix + n.format(block) for n in self.theirs))
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """One library's names.
-
-    Args:
-        name: as options say it.
-        title: as messages say it.
-        prefixes: what may stand before the names of the encoder; the first is what we write.
-        rules: the encoder's tensors.
-        inside: tensors below the prefix that are no part of the encoder; all below a name that ends in a dot.
-        beside: the same, of a whole model, beside the encoder's prefix.
-        complete: whether an encoder has these tensors and no others.
-    """
-
-    name: str
-    title: str
-    prefixes: tuple[str, ...]
-    rules: tuple[Rule, ...]
-    inside: tuple[str, ...]
-    beside: tuple[str, ...]
-    complete: bool = True
-
-    def of_depth(self, depth: int, prefix: str) -> tuple[Rule, ...]:
-        """The rules of an encoder of so many blocks."""
-        once = [rule.numbered(0, prefix) for rule in self.rules if "{}" not in rule.timm]
-        blocks = [rule for rule in self.rules if "{}" in rule.timm]
-        return (*once, *(rule.numbered(block, prefix) for block in range(depth) for rule in blocks))
-
-    def depth(self, names: Iterable[str], prefix: str) -> int:
-        """How many blocks these names are of, at least one."""
-        stems = (rule.theirs[0].partition("{}")[0] for rule in self.rules if "{}" in rule.timm)
-        stem = prefix + next(stems)
-        numbers = {n.removeprefix(stem).partition(".")[0] for n in names if n.startswith(stem)}
-        return max(1, sum(re.fullmatch("0|[1-9][0-9]*", n) is not None for n in numbers))
-
-    def is_other(self, name: str, prefix: str, wrapper: str) -> bool:
-        """Whether a name is one of another part of the model, known to be none of the encoder's."""
-        if name.startswith(prefix):
-            return _listed(name.removeprefix(prefix), self.inside)
-        return name.startswith(wrapper) and _listed(name.removeprefix(wrapper), self.beside)
-
-
-def _listed(name: str, known: tuple[str, ...]) -> bool:
-    return any(name.startswith(k) if k.endswith(".") else name == k for k in known)
+from mergebench.weights.rules import Dialect, Rule
 
 
 def _both(timm: str, *theirs: str) -> tuple[Rule, Rule]:
@@ -75,6 +8,16 @@ def _both(timm: str, *theirs: str) -> tuple[Rule, Rule]:
     weight, bias = (Rule(f"{timm}.{p}", tuple(f"{name}.{p}" for name in theirs)) for p in ("weight", "bias"))
     return weight, bias
 
+
+# A block as Hugging Face's CLIP and SigLIP have it.
+_BLOCK = (
+    *_both("blocks.{}.norm1", "encoder.layers.{}.layer_norm1"),
+    *_both("blocks.{}.attn.qkv", *(f"encoder.layers.{{}}.self_attn.{part}_proj" for part in "qkv")),
+    *_both("blocks.{}.attn.proj", "encoder.layers.{}.self_attn.out_proj"),
+    *_both("blocks.{}.norm2", "encoder.layers.{}.layer_norm2"),
+    *_both("blocks.{}.mlp.fc1", "encoder.layers.{}.mlp.fc1"),
+    *_both("blocks.{}.mlp.fc2", "encoder.layers.{}.mlp.fc2"),
+)
 
 HUGGING_FACE = Dialect(
     name="hf",
@@ -85,12 +28,7 @@ HUGGING_FACE = Dialect(
         Rule("pos_embed", ("embeddings.position_embedding.weight",), leading=1),
         Rule("patch_embed.proj.weight", ("embeddings.patch_embedding.weight",)),
         *_both("norm_pre", "pre_layrnorm"),  # sic
-        *_both("blocks.{}.norm1", "encoder.layers.{}.layer_norm1"),
-        *_both("blocks.{}.attn.qkv", *(f"encoder.layers.{{}}.self_attn.{part}_proj" for part in "qkv")),
-        *_both("blocks.{}.attn.proj", "encoder.layers.{}.self_attn.out_proj"),
-        *_both("blocks.{}.norm2", "encoder.layers.{}.layer_norm2"),
-        *_both("blocks.{}.mlp.fc1", "encoder.layers.{}.mlp.fc1"),
-        *_both("blocks.{}.mlp.fc2", "encoder.layers.{}.mlp.fc2"),
+        *_BLOCK,
         *_both("norm", "post_layernorm"),
     ),
     inside=("embeddings.position_ids",),
@@ -122,6 +60,7 @@ OPEN_CLIP = Dialect(
     ),
     inside=("proj",),
     beside=_TEXT_TOWER,
+    parts=("attn_pool",),
 )
 
 TIMM = Dialect(
@@ -129,12 +68,104 @@ TIMM = Dialect(
     title="timm VisionTransformer",
     prefixes=("", "visual.trunk."),  # the latter in open_clip's models whose vision tower is timm's
     rules=tuple(Rule(rule.timm, (rule.timm,)) for rule in HUGGING_FACE.rules),
-    inside=("head.",),
     beside=("visual.head.", *_TEXT_TOWER),
+    heads=("head.", "mask_token"),  # the latter stands for hidden patches while DINOv2 is trained
+    parts=("reg_token", "dist_token", "norm_pre", "fc_norm", "attn_pool"),
     complete=False,  # there are many; the architecture says what each must have
 )
 
-DIALECTS = {dialect.name: dialect for dialect in (TIMM, HUGGING_FACE, OPEN_CLIP)}
+# What Hugging Face's ViT and DINOv2 have in common.
+_EMBEDDINGS = (
+    Rule("cls_token", ("embeddings.cls_token",)),
+    Rule("pos_embed", ("embeddings.position_embeddings",)),
+    *_both("patch_embed.proj", "embeddings.patch_embeddings.projection"),
+    *_both("norm", "layernorm"),
+)
 
-# What training code leaves before every name: nothing, or the attribute that held the model.
-WRAPPERS = ("", "module.", "model.")
+
+def _attention(block: str, q: str, k: str, v: str, out: str) -> tuple[Rule, ...]:
+    """Attention in blocks of theirs, with the names of its layers."""
+    parts = (f"{block}.attention.{part}" for part in (q, k, v))
+    return *_both("blocks.{}.attn.qkv", *parts), *_both("blocks.{}.attn.proj", f"{block}.attention.{out}")
+
+
+# In files, and in the memory of transformers since version 5.
+_OLD = ("attention.query", "attention.key", "attention.value", "output.dense")
+_NEW = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+def _vit(block: str, attention: tuple[str, ...], fc1: str, fc2: str) -> Dialect:
+    return Dialect(
+        name="hf",
+        title="Hugging Face ViT",
+        prefixes=("", "vit."),
+        rules=(
+            *_EMBEDDINGS,
+            *_both("blocks.{}.norm1", f"{block}.layernorm_before"),
+            *_attention(block, *attention),
+            *_both("blocks.{}.norm2", f"{block}.layernorm_after"),
+            *_both("blocks.{}.mlp.fc1", f"{block}.{fc1}"),
+            *_both("blocks.{}.mlp.fc2", f"{block}.{fc2}"),
+        ),
+        heads=("pooler.", "embeddings.mask_token"),
+    )
+
+
+def _dinov2(attention: tuple[str, ...], fc1: tuple[str, ...], fc2: str) -> Dialect:
+    block = "encoder.layer.{}"
+    return Dialect(
+        name="hf",
+        title="Hugging Face DINOv2",
+        prefixes=("", "dinov2."),
+        rules=(
+            *_EMBEDDINGS,
+            *_both("blocks.{}.norm1", f"{block}.norm1"),
+            *_attention(block, *attention),
+            Rule("blocks.{}.ls1.gamma", (f"{block}.layer_scale1.lambda1",)),
+            *_both("blocks.{}.norm2", f"{block}.norm2"),
+            *_both("blocks.{}.mlp.fc1", *(f"{block}.mlp.{name}" for name in fc1)),
+            *_both("blocks.{}.mlp.fc2", f"{block}.mlp.{fc2}"),
+            Rule("blocks.{}.ls2.gamma", (f"{block}.layer_scale2.lambda1",)),
+        ),
+        heads=("embeddings.mask_token",),
+    )
+
+
+VIT = _vit("encoder.layer.{}", _OLD, "intermediate.dense", "output.dense")
+DINOV2 = _dinov2(_OLD, ("fc1",), "fc2")
+DINOV2_GATED = _dinov2(_OLD, ("weights_in",), "weights_out")  # its largest has gates in its blocks
+
+SIGLIP = Dialect(
+    name="hf",
+    title="Hugging Face SigLIP vision model",
+    prefixes=("vision_model.", ""),
+    rules=(
+        Rule("pos_embed", ("embeddings.position_embedding.weight",), leading=1),
+        *_both("patch_embed.proj", "embeddings.patch_embedding"),
+        *_BLOCK,
+        *_both("norm", "post_layernorm"),
+        Rule("attn_pool.latent", ("head.probe",)),
+        *(
+            Rule(f"attn_pool.{timm}.{part}", (f"head.attention.in_proj_{part}",), thirds=thirds)
+            for timm, thirds in (("q", (0, 1)), ("kv", (1, 3)))
+            for part in ("weight", "bias")
+        ),
+        *_both("attn_pool.proj", "head.attention.out_proj"),
+        *_both("attn_pool.norm", "head.layernorm"),
+        *_both("attn_pool.mlp.fc1", "head.mlp.fc1"),
+        *_both("attn_pool.mlp.fc2", "head.mlp.fc2"),
+    ),
+    inside=("embeddings.position_ids",),
+    beside=("text_model.", "logit_scale", "logit_bias"),
+)
+
+# By the names that options have for them: what is written, the first of a name that can hold an encoder.
+DIALECTS = {dialect.name: dialect for dialect in (TIMM, HUGGING_FACE, OPEN_CLIP)}
+WRITTEN = (TIMM, HUGGING_FACE, OPEN_CLIP, VIT, DINOV2, DINOV2_GATED, SIGLIP)
+# What is read besides: names that are in memory alone.
+READ = (
+    *WRITTEN,
+    _vit("layers.{}", _NEW, "mlp.fc1", "mlp.fc2"),
+    _dinov2(_NEW, ("fc1",), "fc2"),
+    _dinov2(_NEW, ("gate_proj", "up_proj"), "down_proj"),
+)

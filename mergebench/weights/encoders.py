@@ -2,9 +2,7 @@
 
 import difflib
 import importlib
-import math
 import mmap
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,26 +13,19 @@ import timm
 import torch
 from timm.layers import QuickGELU
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
-from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
-from mergebench.weights.states import check_state, shape_of
+from mergebench.errors import MergebenchError, UnknownNameError
+from mergebench.weights.states import check_state
 
-# What timm's CLIP vision transformers of a size are: width, depth, heads, hidden width.
-SIZES = {
-    "base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096), "huge": (1280, 32, 16, 5120),
-    "giant": (1408, 40, 16, 6144), "gigantic": (1664, 48, 16, 8192),
-}  # fmt: skip
-HEADS = {width: heads for width, _, heads, _ in SIZES.values()}
-
-# A Hugging Face configuration leaves out what is as in the original ViT-B/32.
-CONFIG = {
-    "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
-    "image_size": 224, "patch_size": 32, "num_channels": 3, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5,
-}  # fmt: skip
-
+REMEDY = (
+    "name the encoder and options that it is of (--encoder NAME --encoder-options img_size=...; in a zoo's file "
+    "encoder:, options:)"
+)
 # What timm takes and a model is not made of: weights are read here alone.
 FOREIGN = ("checkpoint_path", "cache_dir")
+# An option that timm does not have: what its layers' norms add to variances.
+NORM_EPS = "norm_eps"
 # Files say these numbers, and making a model takes as long, and as much memory, as they say.
 LARGEST = 100_000
 DEEPEST = 200
@@ -47,7 +38,8 @@ class Encoder:
 
     Args:
         name: "module:function" of one's own, or a name in timm's registry.
-        options: of a name in timm, as `timm.create_model` takes them (`img_size`, `depth`, ...).
+        options: of a name in timm, as `timm.create_model` takes them (`img_size`, `depth`, ...), and `norm_eps`, where
+            the layers' norms have another epsilon than that model's.
         scales: mean and std of its images, where they are not the architecture's own.
         alternative: the name that is as likely, where it is known by its shapes alone: they do not tell activations.
     """
@@ -74,7 +66,7 @@ class Encoder:
     def _own(self) -> VisionTransformer:
         if self.options:  # a file of settings must not call any function with any arguments
             raise MergebenchError(f"encoder {self.name!r} takes no options; those are for names in timm")
-        return self._called(getattr(*self.home))
+        return self._called(getattr(*self.home), options={})
 
     @property
     def home(self) -> tuple[ModuleType, str] | None:
@@ -126,11 +118,24 @@ class Encoder:
             check_size(name, value, f"encoder {self.name!r}")
 
     def _created(self) -> VisionTransformer:
-        return self._called(timm.create_model, self.name, pretrained=False, num_classes=0)
+        options = dict(self.options)
+        epsilon = options.pop(NORM_EPS, None)
+        encoder = self._called(timm.create_model, self.name, options=options, pretrained=False, num_classes=0)
+        if epsilon is not None:
+            if type(epsilon) is not float or not 0 < epsilon < 1:
+                raise MergebenchError(
+                    f"encoder {self.name!r}: {NORM_EPS} is {epsilon!r}, not a number in (0, 1): 1.0e-6"
+                )
+            for module in encoder.modules():
+                if isinstance(module, nn.LayerNorm):
+                    module.eps = epsilon
+        return encoder
 
-    def _called(self, function: Callable[..., VisionTransformer], *names: str, **fixed: Any) -> VisionTransformer:
+    def _called(
+        self, function: Callable[..., VisionTransformer], *names: str, options: Mapping[str, Any], **fixed: Any
+    ) -> VisionTransformer:
         try:
-            return function(*names, **fixed, **self.options)
+            return function(*names, **fixed, **options)
         except Exception as error:  # arguments that do not fit end in errors of every kind
             told = (str(error) or type(error).__name__).splitlines()[0]
             raise MergebenchError(f"encoder {self.name!r} cannot be made with {dict(self.options)}: {told}") from None
@@ -138,6 +143,11 @@ class Encoder:
     @cached_property
     def _made(self) -> VisionTransformer:
         return self.make()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of its tensors."""
+        return tuple(self._made.state_dict())
 
     @cached_property
     def width(self) -> int:
@@ -199,123 +209,20 @@ def check_size(name: str, value: Any, who: str) -> None:
 def check_base(state: Mapping[str, Tensor], encoder: Encoder, who: str) -> None:
     """Hold a base's weights to the encoder that they are to be loaded into; raises as `check_state` does."""
     expected = encoder.make().state_dict()
-    check_state(state, expected, who, f"encoder {encoder.name!r}", "name the encoder and options that it is of")
+    check_state(state, expected, who, f"encoder {encoder.name!r}", REMEDY)
+
+
+def structure(encoder: Encoder) -> list[Any]:
+    """All that is plain in an encoder's modules (sizes, numbers of heads, kinds of activations), to be compared."""
+    made, plain = encoder.make(), (bool, int, float, str, tuple, type(None))
+    modules = [
+        (name, type(module), {n: v for n, v in vars(module).items() if isinstance(v, plain)})
+        for name, module in made.named_modules()
+    ]
+    return [modules, {name: tensor.shape for name, tensor in made.state_dict().items()}]
 
 
 def _zeros(like: Tensor) -> Tensor:
     """Zeros that take no memory before they are written to, which torch's own do."""
     pages = mmap.mmap(-1, max(like.nbytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return torch.frombuffer(pages, dtype=torch.uint8)[: like.nbytes].view(like.dtype).view(like.shape)
-
-
-def encoder_of_config(config: Mapping[str, Any], who: str = "config.json") -> Encoder:
-    """The timm encoder that a config.json describes.
-
-    Args:
-        config: timm's, or Hugging Face's of a CLIP model or of its vision model.
-        who: what it is, for messages.
-
-    Raises:
-        MergebenchError: it is of another model, or describes what timm's CLIP vision transformers cannot be.
-    """
-    if not isinstance(config, Mapping):
-        raise MergebenchError(f"{who} describes no model; name the encoder")
-    if "architecture" in config:
-        return _of_timm(config, who)
-    vision = config.get("vision_config", config)
-    if config.get("model_type") not in ("clip", "clip_vision_model") or not isinstance(vision, Mapping):
-        raise MergebenchError(f"{who} is of a {config.get('model_type')!r} model, not of a CLIP vision model")
-    told = CONFIG | {name: vision[name] for name in CONFIG if name in vision}
-    for name, only in (("num_channels", (3,)), ("layer_norm_eps", (1e-5,)), ("hidden_act", ("quick_gelu", "gelu"))):
-        if told[name] not in only:
-            raise MergebenchError(f"{who}: {name} is {told[name]!r}; only {' or '.join(map(str, only))} can be made")
-    for name, value in told.items():
-        if isinstance(CONFIG[name], int) and (type(value) is not int or value < 1):
-            raise MergebenchError(f"{who}: {name} is {value!r}, not a whole number above zero")
-        check_size(name, value, who)
-    width, heads = told["hidden_size"], told["num_attention_heads"]
-    if width % heads:
-        raise MergebenchError(f"{who}: hidden_size {width} cannot be divided among {heads} heads")
-    return _registered(
-        {
-            "embed_dim": width, "depth": told["num_hidden_layers"], "num_heads": heads,
-            "mlp_ratio": _ratio(told["intermediate_size"], width),
-            "patch_size": told["patch_size"], "img_size": told["image_size"],
-        },
-        told["hidden_act"],
-    )  # fmt: skip
-
-
-def _of_timm(config: Mapping[str, Any], who: str) -> Encoder:
-    """What a config.json of timm's says: whatever else a model's name leaves open stands there too."""
-    told = config.get("pretrained_cfg") or {}
-    try:
-        scales = (tuple(told["mean"]), tuple(told["std"])) if "mean" in told and "std" in told else None
-        return Encoder(str(config["architecture"]), dict(config.get("model_args") or {}), scales)
-    except (TypeError, ValueError):
-        raise MergebenchError(f"{who} cannot be read as timm's; name the encoder") from None
-
-
-def infer_encoder(
-    state: Mapping[str, Tensor], hidden_act: str = "quick_gelu", heads: int | None = None, who: str = "it"
-) -> Encoder:
-    """The CLIP vision transformer that these weights are of, from their names and shapes alone.
-
-    Args:
-        state: timm's names; nothing is read.
-        hidden_act: "quick_gelu" (OpenAI's models and their fine-tuned ones) or "gelu"; no shape tells.
-        heads: of attention; if not given, those of CLIP's model of that width, or one for every 64 of it.
-        who: what the state is, for messages.
-
-    Raises:
-        CheckpointError: a tensor that CLIP's vision transformers do not have, or lack.
-    """
-    remedy = "as in no CLIP vision transformer; name its timm model"
-    needed = ("pos_embed", "patch_embed.proj.weight", "norm_pre.weight", "blocks.0.mlp.fc1.weight")
-    lacking = next((name for name in needed if name not in state), None)
-    if lacking is not None:
-        raise CheckpointError(f"{who} has no {lacking!r}, {remedy}")
-    shapes = {name: shape_of(state, name) for name in state}
-    odd = next((name for name, dims in zip(needed, (3, 4, 1, 2), strict=True) if len(shapes[name]) != dims), None)
-    if odd is not None:
-        raise CheckpointError(f"{who}: {odd!r} is {shapes[odd]}, {remedy}")
-    (_, tokens, width), hidden = shapes["pos_embed"], shapes["blocks.0.mlp.fc1.weight"][0]
-    grid = math.isqrt(tokens - 1)
-    if grid**2 != tokens - 1:
-        raise CheckpointError(f"{who}: 'pos_embed' is {shapes['pos_embed']}, {remedy}")
-    if heads is None and width % 64:
-        raise CheckpointError(f"{who} is {width} wide, {remedy}, or its number of heads")
-    patch = shapes["patch_embed.proj.weight"][-1]
-    encoder = _registered(
-        {
-            "embed_dim": width, "depth": len({n.split(".")[1] for n in state if n.startswith("blocks.")}),
-            "num_heads": heads or HEADS.get(width, width // 64), "mlp_ratio": _ratio(hidden, width),
-            "patch_size": patch, "img_size": grid * patch,
-        },
-        hidden_act,
-    )  # fmt: skip
-    expected = {name: tuple(tensor.shape) for name, tensor in encoder.make().state_dict().items()}
-    odd = next((name for name in (*shapes, *expected) if shapes.get(name) != expected.get(name)), None)
-    if odd is not None:
-        has = f": {odd!r} is {shapes[odd]}" if odd in shapes else f" has no {odd!r}"
-        raise CheckpointError(f"{who}{has}, {remedy}")
-    return encoder
-
-
-def _registered(wanted: Mapping[str, Any], hidden_act: str) -> Encoder:
-    """The registered CLIP encoder nearest to what is wanted, with options for what differs."""
-    near = []
-    for name in timm.list_models("vit_*_patch*_clip_*"):
-        found = re.fullmatch(r"vit_([a-z]+)_patch(\d+)_clip_(quickgelu_)?(\d+)", name)
-        if found and found[1] in SIZES and bool(found[3]) == (hidden_act == "quick_gelu"):
-            width, depth, heads, hidden = SIZES[found[1]]
-            given = {"embed_dim": width, "depth": depth, "num_heads": heads, "mlp_ratio": _ratio(hidden, width)}
-            given |= {"patch_size": int(found[2]), "img_size": int(found[4])}
-            near.append(Encoder(name, {option: v for option, v in wanted.items() if v != given[option]}))
-    return min(near, key=lambda encoder: len(encoder.options))
-
-
-def _ratio(hidden: int, width: int) -> float:
-    """The ratio that timm multiplies the width by, and rounds down, to have the hidden width."""
-    ratio = hidden / width
-    return ratio if int(width * ratio) == hidden else (hidden + 0.5) / width

@@ -65,7 +65,7 @@ class PickledState(LazyState):
 
     def __getitem__(self, name: str) -> Tensor:
         tensor = self._tensors[name]
-        self._touched += tensor.nbytes
+        self._touched += tensor.nbytes if tensor.layout == torch.strided else 0
         # Pages that were read stay in memory as long as the map; a new one has none.
         if self._mapped and self._touched > MAPPED:
             self._map()
@@ -101,10 +101,7 @@ class PickledState(LazyState):
         if not isinstance(read, Mapping):
             raise CheckpointError(f"{self.path} holds something of type {type(read).__name__}, not a state dict")
         read, told = state_dict_in(read, str(self.path))
-        odd = next((name for name, value in read.items() if not isinstance(value, Tensor)), None)
-        if odd is not None:
-            raise CheckpointError(f"{self.path}: {odd!r} is of type {type(read[odd]).__name__}, not a tensor")
-        self._tensors = {str(name): tensor.detach() for name, tensor in read.items()}
+        self._tensors = {name: tensor.detach() for name, tensor in read.items()}
         return told
 
     def _broken(self) -> str:

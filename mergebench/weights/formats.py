@@ -1,6 +1,8 @@
 """Names and shapes under which other libraries keep the same encoder, and how they become timm's and back."""
 
 from mergebench.weights.files import PICKLES, open_weights, shards_of
-from mergebench.weights.translation import TranslatedState, as_timm, check_format, from_timm
+from mergebench.weights.translation import TranslatedState, Unwrapped, as_timm, check_format, from_timm
 
-__all__ = ["PICKLES", "TranslatedState", "as_timm", "check_format", "from_timm", "open_weights", "shards_of"]
+__all__ = [
+    "PICKLES", "TranslatedState", "Unwrapped", "as_timm", "check_format", "from_timm", "open_weights", "shards_of",
+]  # fmt: skip

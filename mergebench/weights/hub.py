@@ -156,15 +156,7 @@ class Hub:
             return HubError(f"{location!r} has not been fetched, and HF_HUB_OFFLINE forbids to do so now; unset it")
         answer = getattr(error and error.__cause__, "response", None)
         if answer is not None:  # it can be reached, and says no
-            told = f"cannot fetch {location!r}: the hub answered {answer.status_code}"
-            if answer.status_code == 429:
-                return HubError(f"{told}: too much is asked of it from here; wait, or log in with `hf auth login`")
-            if answer.status_code >= 500:
-                return HubError(f"{told}: try again later; what was fetched is kept")
-            if answer.status_code == 401:
-                told += ": it knows you not"
-                return MergebenchError(f"{told}; log in with `hf auth login` (renew or unset HF_TOKEN if it is stale)")
-            return MergebenchError(f"{told}: it is closed to you, or was taken down")
+            return _refused(location, answer.status_code)
         return HubError(
             f"{location!r} has not been fetched, and the hub cannot be reached; check the network, name a mirror "
             "(HF_ENDPOINT), or give a folder that holds it (--zoo-root); what was fetched is kept"
@@ -190,12 +182,27 @@ class Hub:
             raise self._unreachable(location) from None
         except errors.HFValidationError as error:
             reason = str(error).splitlines()[0]
+        except errors.HfHubHTTPError as error:
+            raise _refused(location, error.response.status_code) from None
         except Exception as error:  # libraries below raise many kinds of errors of a network that fails
             first = (str(error).splitlines() or [type(error).__name__])[0]
             reason = f"{first}; what was fetched is kept: try again"
         finally:
             logging.set_verbosity(told)
         raise MergebenchError(f"cannot fetch {location!r}: {reason}")
+
+
+def _refused(location: str, status: int) -> MergebenchError:
+    """What the hub's answer means, and what helps."""
+    told = f"cannot fetch {location!r}: the hub answered {status}"
+    if status == 429:
+        return HubError(f"{told}: too much is asked of it from here; wait, or log in with `hf auth login`")
+    if status >= 500:
+        return HubError(f"{told}: try again later; what was fetched is kept")
+    if status == 401:
+        told += ": it knows you not"
+        return MergebenchError(f"{told}; log in with `hf auth login` (renew or unset HF_TOKEN if it is stale)")
+    return MergebenchError(f"{told}: it is closed to you, or was taken down")
 
 
 def _parts(location: str) -> tuple[str, str | None]:

@@ -8,24 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from timm.layers import QuickGELU
-from torch import Tensor, nn
+from torch import Tensor
 
 from mergebench.errors import MergebenchError
-from mergebench.weights.encoders import Encoder
+from mergebench.weights.dialects import HUGGING_FACE, OPEN_CLIP, VIT
+from mergebench.weights.encoders import NORM_EPS, Encoder
+from mergebench.weights.hugging_face_configs import activation, vision_config
 from mergebench.weights.states import StateDict, shape_of
-from mergebench.weights.translation import TranslatedState
+from mergebench.weights.translation import TranslatedState, dialect_for
 
 # What the weights are called in each library's folder.
 WEIGHTS = {"timm": "model.safetensors", "hf": "model.safetensors", "open_clip": "open_clip_model.safetensors"}
 
-# Parts of a whole CLIP beside its image encoder, under each library's names.
+# Parts of a whole model beside its image encoder, under each library's names.
 PARTS = {
-    "hf": re.compile(r"text_model\..+|(text|visual)_projection\.weight|logit_scale"),
-    "open_clip": re.compile(
+    HUGGING_FACE: re.compile(r"text_model\..+|(text|visual)_projection\.weight|logit_scale"),
+    OPEN_CLIP: re.compile(
         r"visual\.proj|token_embedding\.weight|positional_embedding|text_projection|logit_(scale|bias)|"
         r"(transformer|ln_final)\..+"
     ),
+    VIT: re.compile(r"pooler\.dense\.(weight|bias)"),
 }
 TEXT = {"hf": "text_model.embeddings.token_embedding.weight", "open_clip": "token_embedding.weight"}
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json")
@@ -74,40 +76,36 @@ def _parts(base: Mapping[str, Tensor], format: str) -> tuple[StateDict, tuple[st
     """The base's other parts under the names that a whole model has, and what is to be told of them."""
     if not isinstance(base, TranslatedState):
         return {}, ()
-    kept = PARTS.get(base.dialect.name)
+    kept = PARTS.get(base.dialect)
     wrapper = base.wrapper
     names = {name.removeprefix(wrapper): name for name in base.others}
     names = {own: name for own, name in names.items() if kept and kept.fullmatch(own)}
     if not names:
-        return {}, ()
+        left = any(base.dialect.is_known(name, base.prefix) for name in base.others if not name.startswith(base.prefix))
+        return {}, ("the encoder alone is written, without the base's other parts",) * left
     if base.dialect.name != format:
         return {}, (
             f"the encoder alone is written: the base's other parts have {base.dialect.title}'s names; "
             f"--format {base.dialect.name} writes the whole model",
         )
-    what = "text tower and projections are" if TEXT[format] in names else f"{', '.join(map(repr, names))} is"
+    what = f"{', '.join(map(repr, names))} is"
+    if TEXT.get(format) in names:
+        what = "text tower and projections are"
     return {own: base.source[name] for own, name in names.items()}, (f"{what} the base's",)
 
 
 def _hugging_face(encoder: Encoder, base: Mapping[str, Tensor], others: StateDict) -> dict[str, Any]:
-    made = encoder.make()
-    block = made.blocks[0]
-    vision = {
-        "hidden_size": made.embed_dim, "intermediate_size": block.mlp.fc1.out_features,
-        "num_hidden_layers": len(made.blocks), "num_attention_heads": block.attn.num_heads,
-        "image_size": encoder.image_size, "patch_size": made.patch_embed.patch_size[0], "num_channels": 3,
-        "hidden_act": _activation(encoder, block.mlp.act), "layer_norm_eps": made.norm.eps,
-    }  # fmt: skip
+    config = vision_config(encoder, dialect_for(encoder.make().state_dict(), "hf"))
     projection = others.get("visual_projection.weight")
     size = {} if projection is None else {"projection_dim": len(projection)}
     beside = _beside(base, "config.json")
     if TEXT["hf"] in others:
-        text = _beside_part(beside, "text_config") or _text_config(others, vision["hidden_act"])
+        text = _beside_part(beside, "text_config") or _text_config(others, config["hidden_act"])
+        vision = {name: value for name, value in config.items() if name not in ("architectures", "model_type")}
         config = {"architectures": ["CLIPModel"], "model_type": "clip", **size}
         config |= {"text_config": text | size, "vision_config": vision | size}
-    else:
-        architecture = "CLIPVisionModel" if projection is None else "CLIPVisionModelWithProjection"
-        config = {"architectures": [architecture], "model_type": "clip_vision_model", **vision, **size}
+    elif projection is not None:
+        config |= {"architectures": ["CLIPVisionModelWithProjection"], **size}
     config["dtype"] = _main_dtype(base)
     side = encoder.image_size
     preprocessor = {
@@ -155,7 +153,7 @@ def _open_clip(encoder: Encoder, base: Mapping[str, Tensor], others: StateDict) 
     text |= _beside_part(beside, "text_cfg")
     model = {
         "embed_dim": others["visual.proj"].shape[1],
-        "quick_gelu": _activation(encoder, block.mlp.act) == "quick_gelu",
+        "quick_gelu": activation(encoder, block.mlp.act) == "quick_gelu",
         "vision_cfg": vision,
         "text_cfg": text,
     }
@@ -167,18 +165,15 @@ def _open_clip(encoder: Encoder, base: Mapping[str, Tensor], others: StateDict) 
 def _timm(encoder: Encoder, base: Mapping[str, Tensor], others: StateDict) -> dict[str, Any]:
     if ":" in encoder.name:  # which timm cannot make
         return {}
+    if NORM_EPS in encoder.options:
+        raise MergebenchError(
+            f"--format timm: timm's config.json cannot say that norms have epsilon {encoder.options[NORM_EPS]}; write "
+            "a folder with --format hf, or name a file (.safetensors)"
+        )
     side = encoder.image_size
     told = {"mean": list(encoder.mean), "std": list(encoder.std), "input_size": [3, side, side], "num_classes": 0}
     config = {"architecture": encoder.name, "num_classes": 0, "model_args": dict(encoder.options)}
     return {"config.json": config | {"pretrained_cfg": told}}
-
-
-def _activation(encoder: Encoder, made: nn.Module) -> str:
-    if isinstance(made, QuickGELU):
-        return "quick_gelu"
-    if isinstance(made, nn.GELU):
-        return "gelu"
-    raise MergebenchError(f"encoder {encoder.name!r} has activations {type(made).__name__}, which a CLIP cannot have")
 
 
 def _main_dtype(base: Mapping[str, Tensor]) -> str:

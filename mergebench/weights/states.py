@@ -185,6 +185,8 @@ def check_state(
 
 def _check_kind(name: str, tensor: Tensor, who: str, floating: bool) -> None:
     """Refuses, by a CheckpointError, a tensor that is no plain one of numbers that can be merged."""
+    if tensor.is_meta:
+        raise CheckpointError(f"{who}: {name!r} has a shape and no values (as on the device meta); save it with them")
     integer = not (floating or tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized)
     if tensor.layout != torch.strided or not (integer or tensor.dtype in FLOATING):
         kind = str(tensor.dtype if tensor.layout == torch.strided else tensor.layout).removeprefix("torch.")
@@ -358,8 +360,12 @@ class writing:  # noqa: N801 (reads as a phrase: `with writing(path) as temporar
             # mkstemp makes files private; results are for everyone whom the umask admits.
             umask = os.umask(0)
             os.umask(umask)
-            self.temporary.chmod(0o666 & ~umask)
-            os.replace(self.temporary, self.path)
+            try:
+                self.temporary.chmod(0o666 & ~umask)
+                os.replace(self.temporary, self.path)
+            except OSError as worse:  # something else is called so, or the folder has gone meanwhile
+                self.temporary.unlink(missing_ok=True)
+                raise MergebenchError(f"cannot write {self.path}: {worse.strerror}; move what is there away") from None
         else:
             self.temporary.unlink(missing_ok=True)
             if isinstance(error, OSError):

@@ -1,13 +1,20 @@
 """A state dict of another library, read as timm's tensor by tensor, and written back."""
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
 
-from mergebench.errors import CheckpointError, UnknownNameError
-from mergebench.weights.dialects import DIALECTS, WRAPPERS, Dialect, Rule
+from mergebench.errors import CheckpointError, UnknownNameError, tell
+from mergebench.weights.dialects import DIALECTS, WRITTEN
+from mergebench.weights.rules import Dialect, Rule
 from mergebench.weights.states import LazyState, StateDict, shape_of
+from mergebench.weights.towers import find_tower, freed
+
+# A hidden layer's matrix has as many rows as the next one has columns, or twice as many where half of them are gates.
+GATES = ("blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc2.weight")
 
 
 class TranslatedState(LazyState):
@@ -16,19 +23,26 @@ class TranslatedState(LazyState):
     Args:
         source: the weights under a library's own names.
         dialect: that library's names.
-        prefix: what stands before the names of the encoder, wrapper included.
-        wrapper: what stands before every name.
+        prefix: what stands before the names of the encoder.
         who: what the state is, for messages.
+        own: timm's names of the encoder's tensors, where they are known.
 
     Raises:
         CheckpointError: a tensor is missing, or of no known part; the parts of one tensor do not fit each other.
     """
 
     def __init__(
-        self, source: Mapping[str, Tensor], dialect: Dialect, prefix: str = "", wrapper: str = "", who: str = "it"
+        self,
+        source: Mapping[str, Tensor],
+        dialect: Dialect,
+        prefix: str = "",
+        who: str = "it",
+        own: Collection[str] = (),
     ) -> None:
-        self.source, self.dialect, self.prefix, self.wrapper, self.who = source, dialect, prefix, wrapper, who
-        self.others = tuple(name for name in source if dialect.is_other(name, prefix, wrapper))
+        self.source, self.dialect, self.prefix, self.who = source, dialect, prefix, who
+        self.wrapper = dialect.wrapper(prefix)
+        own = () if dialect.complete else own
+        self.others = tuple(name for name in source if dialect.is_other(name, prefix, own, _is_number(source, name)))
         own = dict.fromkeys(source)
         for name in self.others:
             del own[name]
@@ -51,9 +65,13 @@ class TranslatedState(LazyState):
         for part, tensor in zip(rule.theirs, parts, strict=True):
             if tensor.dtype != parts[0].dtype:
                 raise CheckpointError(
-                    f"{self.who}: {part!r} is {tensor.dtype}, but {rule.theirs[0]!r} {parts[0].dtype}"
+                    f"{self.who}: {part!r} is {tensor.dtype}, but {rule.theirs[0]!r} {parts[0].dtype}; "
+                    "save both in one number format"
                 )
         whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+        if rule.thirds:
+            first, last = (len(whole) * third // 3 for third in rule.thirds)
+            whole = whole[first:last]
         return whole[(None,) * rule.leading]
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -62,32 +80,98 @@ class TranslatedState(LazyState):
         shape = shape_of(self.source, rule.theirs[0])
         if len(rule.theirs) > 1:
             shape = (len(rule.theirs) * shape[0], *shape[1:])
+        if rule.thirds:
+            first, last = (shape[0] * third // 3 for third in rule.thirds)
+            shape = (last - first, *shape[1:])
         return (1,) * rule.leading + shape
 
+    @property
+    def told(self) -> str:
+        """What was decided on the way, for people; empty where the file is as its library writes it."""
+        strange = [name for name in self.others if not self.dialect.is_known(name, self.prefix)]
+        alone = {self.prefix + name for name in self.dialect.heads}
+        counts = Counter(name if name in alone else _part(name, self.wrapper) for name in strange)
+        parts = [
+            f"{part!r}" + f" ({count} tensor{'s' * (count > 1)})" * part.endswith(".") for part, count in counts.items()
+        ]
+        more = f" and {len(parts) - 5} more" if len(parts) > 5 else ""
+        sentences = [f"its encoder is what stands behind {self.prefix!r}"] * bool(self.wrapper)
+        sentences += [f"{', '.join(parts[:5])}{more} beside it, left aside"] * bool(parts)
+        return "; ".join(sentences)
 
-def as_timm(state: Mapping[str, Tensor], who: str) -> Mapping[str, Tensor]:
+
+class _Freed(LazyState):
+    """A state dict without what wraps modules inside its encoder."""
+
+    def __init__(self, source: Mapping[str, Tensor], names: Mapping[str, str]) -> None:
+        self._source, self._there = source, names
+        super().__init__(names, getattr(source, "path", None), getattr(source, "metadata", {}))
+
+    @classmethod
+    def of(cls, state: Mapping[str, Tensor], who: str) -> Mapping[str, Tensor]:
+        """The state itself, where there is nothing of the kind in it."""
+        names = freed(state)
+        if list(names) == list(state):
+            return state
+        parts = {part: None for name in names.values() for part in name.split(".") if part.startswith("_")}
+        tell(f"{who}: its names are read without {', '.join(repr(f'{part}.') for part in parts)}")
+        return cls(state, names)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._source[self._there[name]]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape."""
+        return shape_of(self._source, self._there[name])
+
+
+class Unwrapped(LazyState):
+    """A whole model's state dict under its library's own names.
+
+    Args:
+        source: the weights, with or without what training code puts before every name.
+        who: what the state is, for messages.
+
+    Raises:
+        CheckpointError: it holds no encoder of images, or several.
+    """
+
+    def __init__(self, source: Mapping[str, Tensor], who: str) -> None:
+        source = _Freed.of(source, who)
+        self._source, self._wrapper = source, find_tower(source, who).wrapper
+        own = [name.removeprefix(self._wrapper) for name in source if name.startswith(self._wrapper)]
+        super().__init__(own, getattr(source, "path", None), getattr(source, "metadata", {}))
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._source[self._wrapper + name]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape."""
+        return shape_of(self._source, self._wrapper + name)
+
+
+def as_timm(state: Mapping[str, Tensor], who: str, own: Collection[str] = ()) -> Mapping[str, Tensor]:
     """The encoder in a state dict of timm, Hugging Face or open_clip, under timm's names.
 
     Args:
         state: the weights; only names are read now, and shapes of what is joined.
         who: what the state is, for messages ("expert 'mnist' (path)").
+        own: timm's names of the encoder's tensors, where they are known: one's own may have more than timm's.
 
     Returns:
-        The state itself if it holds timm's names and nothing else, else a `TranslatedState`. Known other parts of a
-        whole model (text tower, projections) are left aside, and named in its `others`.
+        The state itself if it holds timm's names and nothing else, else a `TranslatedState`. Other parts of a whole
+        model are left aside, and named in its `others`; those that are not known are told, as is a prefix of no
+        library's.
 
     Raises:
-        CheckpointError: names of no known format, a tensor missing, or one that belongs to no known part.
+        CheckpointError: names of no known format, several encoders, a tensor missing, or one that belongs to no part.
     """
-    for wrapper in WRAPPERS:
-        for dialect in DIALECTS.values():
-            for prefix in dialect.prefixes:
-                if any(name in state for rule in dialect.of_depth(1, wrapper + prefix) for name in rule.theirs):
-                    translated = TranslatedState(state, dialect, wrapper + prefix, wrapper, who)
-                    return state if list(translated) == list(state) else translated
-    names = ", ".join(repr(name) for name in list(state)[:3]) or "nothing"
-    known = ", ".join(dialect.title for dialect in DIALECTS.values())
-    raise CheckpointError(f"{who} holds {names} ..., the names of no known encoder; known: {known}")
+    state = _Freed.of(state, who)
+    tower = find_tower(state, who, own)
+    translated = TranslatedState(state, tower.dialect, tower.prefix, who, own)
+    if translated.told:
+        tell(f"{who}: {translated.told}")
+    return state if list(translated) == list(state) else translated
 
 
 def from_timm(
@@ -110,14 +194,18 @@ def from_timm(
     """
     if format not in DIALECTS:
         raise UnknownNameError("format", format, DIALECTS)
-    dialect = DIALECTS[format]
+    dialect = dialect_for(state, format)
     prefix = dialect.prefixes[0] if prefix is None else prefix
     if dialect.complete:
         rules = dialect.of_depth(DIALECTS["timm"].depth(state, ""), prefix)
         _account(state, [rule.timm for rule in rules], dialect, f"cannot be written as {format}: the encoder")
     else:
         rules = [Rule(name, (prefix + name,)) for name in state]
-    written = {name: part for rule in rules for name, part in _parts(rule, state[rule.timm]).items()}
+    pieces: dict[str, list[Tensor]] = {}
+    for rule in rules:
+        for name, part in _parts(rule, state[rule.timm]).items():
+            pieces.setdefault(name, []).append(part)
+    written = {name: parts[0] if len(parts) == 1 else torch.cat(parts) for name, parts in pieces.items()}
     both = next((name for name in others or {} if name in written), None)
     if both is not None:
         raise CheckpointError(f"cannot be written as {format}: {both!r} is the encoder's and another part's")
@@ -127,6 +215,27 @@ def from_timm(
 def check_format(state: Mapping[str, Tensor], format: str) -> None:
     """Refuses, as `from_timm` would, a format that cannot hold an encoder; only names and shapes are looked at."""
     from_timm({name: torch.empty(shape_of(state, name), device="meta") for name in state}, format)
+
+
+def dialect_for(state: Mapping[str, Tensor], format: str) -> Dialect:
+    """The dialect of a library ("timm", "hf", "open_clip") that can hold an encoder; the first, if none can."""
+    names, depth = set(state), DIALECTS["timm"].depth(state, "")
+    kinds = [dialect for dialect in WRITTEN if dialect.name == format]
+    fits = [dialect for dialect in kinds if {rule.timm for rule in dialect.of_depth(depth, "")} == names] or kinds[:1]
+    # What has the same names with gates in its blocks comes after what has none.
+    gated = len(fits) > 1 and shape_of(state, GATES[0])[0] != shape_of(state, GATES[1])[1]
+    return fits[-1] if gated else fits[0]
+
+
+def _is_number(state: Mapping[str, Tensor], name: str) -> bool:
+    return "." not in name and math.prod(shape_of(state, name)) == 1
+
+
+def _part(name: str, wrapper: str) -> str:
+    """The part of a model that a name is of, for people."""
+    within = name.removeprefix(wrapper)
+    first, dot, _ = within.partition(".")
+    return name[: len(name) - len(within)] + first + dot
 
 
 def _parts(rule: Rule, tensor: Tensor) -> StateDict:

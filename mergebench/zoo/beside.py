@@ -10,12 +10,12 @@ from torch import Tensor
 
 from mergebench.catalogue.trust import check_encoder
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.weights.encoders import Encoder, encoder_of_config
+from mergebench.weights.descriptions import FAMILIES, encoder_of_config
+from mergebench.weights.encoders import Encoder
 from mergebench.zoo.encoder_notes import REMEDY, noted_encoder
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
-KNOWN = ("clip", "clip_vision_model")  # model types of Hugging Face's whose config.json is understood
 
 Scales = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -83,7 +83,7 @@ def _described(path: Path, strict: bool) -> Encoder | None:
     told = _read(path)
     if "architecture" not in told and "model_type" not in told:
         return None
-    if not strict and "architecture" not in told and told["model_type"] not in KNOWN:
+    if not strict and "architecture" not in told and told["model_type"] not in FAMILIES:
         return None
     try:
         found = encoder_of_config(told, str(path))

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mergebench.catalogue.trust import check_encoder
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.weights.encoders import Encoder, encoder_of_config, infer_encoder
+from mergebench.weights.descriptions import encoder_of_config, infer_encoder
+from mergebench.weights.encoders import Encoder, structure
 from mergebench.weights.states import recipe_of
 
 # Of images in [0, 1]: a quarter of a grey level. Scales that differ by less differ in how they were rounded.
@@ -73,8 +74,10 @@ def _found(
     likely = [infer_encoder(state, activation, who=base) for activation in ("quick_gelu", "gelu")]
     if not exact:
         return replace(likely[0], alternative=likely[1].name)
+    options = [f"{name}={value}" for name, value in likely[0].options.items()]
+    sizes = f"of the sizes --encoder-options {' '.join(options)}, " * bool(options)
     raise MergebenchError(
-        f"{base} does not say what encoder it is of, and no config.json beside it does; by its shapes it is "
+        f"{base} does not say what encoder it is of, and no config.json beside it does; {sizes}by its shapes it is "
         f"{likely[0].name} (as OpenAI's CLIPs) or {likely[1].name}: {REMEDY}"
     )
 
@@ -156,19 +159,9 @@ def _alike(one: Encoder, other: Encoder) -> bool:
     if ":" in one.name or ":" in other.name:
         return False
     try:
-        return _structure(one) == _structure(other)
+        return structure(one) == structure(other)
     except MergebenchError:  # a note of what this version of timm cannot make
         return False
-
-
-def _structure(encoder: Encoder) -> list[Any]:
-    """All that is plain in an encoder's modules: sizes, numbers of heads, kinds of activations."""
-    made, plain = encoder.make(), (bool, int, float, str, tuple, type(None))
-    modules = [
-        (name, type(module), {n: v for n, v in vars(module).items() if isinstance(v, plain)})
-        for name, module in made.named_modules()
-    ]
-    return [modules, {name: tensor.shape for name, tensor in made.state_dict().items()}]
 
 
 def _channels(values: Any) -> tuple[float, float, float]:

@@ -3,8 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from torch import Tensor, nn
 from mergebench.data.content import looked_at
 from mergebench.data.image_cache import cache_root
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.weights.states import SafetensorsState, StateDict, digest, save_state
-from mergebench.zoo.heads import ZeroShotHead, average_prompts, load_head
+from mergebench.weights.states import StateDict, digest
+from mergebench.zoo.heads import ZeroShotHead, average_prompts
+from mergebench.zoo.kept_heads import keep, kept
 
 VERSION = 2  # raise it whenever the same tower and prompts would give another head
 PROMPTS = 256  # embedded at a time
@@ -40,6 +40,8 @@ _HF_SUBLAYERS = {
 }
 _HF_LAYER = re.compile(r"text_model\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
 _OWN = re.compile(r"(?:text\.)?(token_embedding\.weight|positional_embedding|ln_final\..+|transformer\.resblocks\..+)")
+
+PROJECTIONS = ("visual_projection.weight", "visual.proj", "visual.head.proj.weight")  # of images
 
 
 class TextTower:
@@ -69,13 +71,14 @@ class TextTower:
         """
         asked = json.dumps([VERSION, self._identity, list(classes), list(templates)])
         path = cache_root() / "heads" / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.safetensors"
-        with suppress(CheckpointError):  # not there yet, or damaged: it is made
-            return load_head(SafetensorsState(path), self._projection.shape[1], len(classes), str(path))
+        found = kept(path, self._projection.shape[1], len(classes))
+        if found is not None:
+            return found
         prompts = self._embed([template.replace("{}", name) for name in classes for template in templates])
         features = (average_prompts(prompts.split(len(templates))) / GRID).round() * GRID
         head = ZeroShotHead(self._projection, features, self._scale).eval()
         if looked_at() is None:
-            save_state(head.state_dict(), path)
+            keep(head, path)
         return head
 
     @cached_property
@@ -100,7 +103,7 @@ class TextTower:
     @property
     def _projection(self) -> Tensor:
         """Of images [embed, width]."""
-        name, tensor = self._one_of("visual_projection.weight", "visual.proj", "visual.head.proj.weight")
+        name, tensor = self._one_of(*PROJECTIONS)
         return tensor.T.contiguous() if name == "visual.proj" else tensor
 
     @property
@@ -164,6 +167,14 @@ class TextTower:
         tower.attn_mask = torch.full([tokens.shape[1]] * 2, float("-inf"), dtype=torch.float64).triu(1)
         with torch.no_grad():
             return torch.cat([tower(batch) for batch in tokens.split(PROMPTS)])
+
+
+def is_whole_clip(names: Collection[str]) -> bool:
+    """Whether heads can be made from prompts by what has these names: a text tower, and a projection of images.
+
+    (A SigLIP has the former alone: its towers' outputs are compared as they are.)
+    """
+    return any(name.endswith("token_embedding.weight") for name in names) and any(n in names for n in PROJECTIONS)
 
 
 def text_activation(path: Path) -> str | None:

@@ -37,9 +37,10 @@ class Zoo:
         download: whether what is on the hub and not here yet may be downloaded.
         config: the fields of a zoo that no file describes; paths in it are relative to the current folder.
         allow_duplicates: whether one and the same image may be in several splits of a task.
+        encoder: what makes the empty backbone, where the zoo does not name it.
 
     Raises:
-        MergebenchError: unknown zoo, or no such folder.
+        MergebenchError: unknown zoo, no such folder, or another encoder than the zoo names.
     """
 
     def __init__(
@@ -50,9 +51,12 @@ class Zoo:
         download: bool = True,
         config: ZooConfig | None = None,
         allow_duplicates: bool = False,
+        encoder: Encoder | None = None,
     ) -> None:
         self.config = config or read_zoo(name)
         self.name = short_name(name)
+        if encoder is not None:
+            self.config = self._of(encoder)
         self._folder = Path() if config else registry.config_file("zoos", name).absolute().parent
         self._root = Path(root) if root else None
         self._download, self._allow_duplicates = download, allow_duplicates
@@ -68,6 +72,17 @@ class Zoo:
         self._base = str(base) if base else None
         self._parent: Zoo | None = None  # the registered zoo whose base this one's is
         self.files: WeightFiles = self._files()
+
+    def _of(self, encoder: Encoder) -> ZooConfig:
+        """The configuration with the encoder that somebody else names."""
+        own = Encoder(self.config.encoder, self.config.options) if self.config.encoder else encoder
+        if (own.name, own.options) != (encoder.name, encoder.options or own.options):
+            options = f" with {dict(own.options)}" * bool(own.options)
+            raise MergebenchError(
+                f"--encoder {encoder.name}: zoo {self.name!r} names {own.name}{options} itself; leave --encoder out, "
+                "or correct the zoo's file"
+            )
+        return self.config.model_copy(update={"encoder": own.name, "options": dict(own.options)})
 
     def _files(self) -> WeightFiles:
         config = self.config
@@ -127,7 +142,7 @@ class Zoo:
         """
         if self._base:
             file = find_checkpoint(self._base, Path(), self._hub)
-            state = formats.as_timm(formats.open_weights(file), f"the base ({self._base})")
+            state = formats.as_timm(formats.open_weights(file), f"the base ({self._base})", self.encoder.names)
         else:
             state = self.files.base()
         who = f"the base ({state.path})"

@@ -16,10 +16,11 @@ from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder
 from mergebench.weights.hub import Hub, is_location
 from mergebench.weights.states import SafetensorsState, recipe_of
+from mergebench.weights.towers import adapter_refused
 from mergebench.zoo.beside import CONFIG, PREPROCESSOR, told_encoder
 from mergebench.zoo.encoder_notes import encoder_of
 from mergebench.zoo.heads import Head, load_head
-from mergebench.zoo.text_heads import TextTower, text_activation
+from mergebench.zoo.text_heads import TextTower, is_whole_clip, text_activation
 
 # What a checkpoint is called in a folder of the hub, the safest format first.
 CHECKPOINTS = (
@@ -121,14 +122,18 @@ class ListedFiles:
         asked = not named or (self._folder / base).exists()
         notes = {base: told_encoder(self._raw_base, named, of_base=True)} if asked else {}
         config = partial(optional_beside, base, self._folder, self._hub, CONFIG)
-        return encoder_of(notes, named, base, config, self.base)
+        return encoder_of(notes, named, base, config, self._shapes)
 
     @property
     def has_text(self) -> bool:
         """See WeightFiles."""
         if self._parent is not None and not self._config.text:
             return self._parent.has_text
-        return bool(self._config.text) or any(name.endswith("token_embedding.weight") for name in self._raw_base)
+        return bool(self._config.text) or is_whole_clip(self._whole_base)
+
+    @cached_property
+    def _whole_base(self) -> Mapping[str, Tensor]:
+        return formats.Unwrapped(self._raw_base, f"the base ({self._config.base})")
 
     @cached_property
     def _raw_base(self) -> Mapping[str, Tensor]:
@@ -138,13 +143,17 @@ class ListedFiles:
         """See WeightFiles."""
         if self._parent is not None:
             return self._parent.base()
+        return formats.as_timm(self._raw_base, f"the base ({self._config.base})", self.encoder.names)
+
+    def _shapes(self) -> Mapping[str, Tensor]:
+        """The base where nothing says yet what encoder it is of."""
         return formats.as_timm(self._raw_base, f"the base ({self._config.base})")
 
     def expert(self, task: str) -> Mapping[str, Tensor]:
         """See WeightFiles."""
         place = self._config.expert_of(task)
         state = formats.open_weights(self._find(place))
-        return formats.as_timm(state, f"expert {task!r} ({place})")
+        return formats.as_timm(state, f"expert {task!r} ({place})", self.encoder.names)
 
     def head(self, card: TaskCard) -> Head:
         """See WeightFiles."""
@@ -170,11 +179,12 @@ class ListedFiles:
     def _text(self) -> TextTower:
         place = self._config.text
         if not place:
-            return TextTower(self._raw_base, self._config.base, quick_gelu=self.encoder.quick_gelu)
+            return TextTower(self._whole_base, self._config.base, quick_gelu=self.encoder.quick_gelu)
         described = optional_beside(place, self._folder, self._hub, CONFIG)
         activation = text_activation(described) if described else None
         quick = activation == "quick_gelu" if activation else self.encoder.quick_gelu
-        return TextTower(formats.open_weights(self._find(place)), place, quick_gelu=quick)
+        whole = formats.Unwrapped(formats.open_weights(self._find(place)), f"text ({place})")
+        return TextTower(whole, place, quick_gelu=quick)
 
     def joint(self) -> list[SafetensorsState]:
         """See WeightFiles."""
@@ -208,13 +218,13 @@ def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
     path = folder / place
     if path.is_file():
         if path.name in ADAPTER:
-            raise _adapter_refused(path, "")
+            raise adapter_refused(str(path))
         return path
     if path.is_dir():
         adapter = next((path / name for name in ADAPTER if (path / name).is_file()), None)
         if adapter is not None:
             whole = next((path / name for name in CHECKPOINTS if (path / name).is_file()), None)
-            raise _adapter_refused(adapter, f"; without it, name {whole}" if whole else "")
+            raise adapter_refused(str(adapter), f"; without it, name {whole}" if whole else "")
         found = next((path / name for name in CHECKPOINTS if (path / name).is_file()), None)
         if found is None:
             raise CheckpointError(f"{path} holds no {' or '.join(CHECKPOINTS)}")
@@ -223,20 +233,13 @@ def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
         raise CheckpointError(f"no such checkpoint: {path}; give a file, a folder, or owner/name on the hub")
     adapter = hub.known_file(place, ADAPTER[:1])
     if adapter is not None:
-        raise _adapter_refused(f"{place}/{adapter.name}", "")
+        raise adapter_refused(f"{place}/{adapter.name}")
     found = hub.file(place, CHECKPOINTS)
     for shard in formats.shards_of(found):  # which come to lie beside the index
         hub.file(place, (shard,))
     for name in (CONFIG, PREPROCESSOR):  # what describes it comes to lie beside it
         hub.known_file(place, (name,))
     return found
-
-
-def _adapter_refused(what: Path | str, way: str) -> CheckpointError:
-    return CheckpointError(
-        f"{what} is of a LoRA adapter, a difference from its base and no whole encoder: add it to the base with peft "
-        f"(merge_and_unload, then save_pretrained) and name what that writes{way}"
-    )
 
 
 def optional_beside(place: str, folder: Path, hub: Hub, name: str) -> Path | None:

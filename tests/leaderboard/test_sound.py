@@ -67,6 +67,21 @@ def test_an_odd_file_takes_no_other_row_down(folder, change, capsys):
     assert "origins" in change or f"{path} is set aside" in out
 
 
+def test_a_study_s_result_at_no_point_costs_its_own_row(folder, capsys):
+    path = folder / "cells" / "two" / "mine-s0-0.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"study": "x"}))
+    show_leaderboard(ResultStore(folder))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "no table can show it (ValueError: it stands at no point of its study)" in out and "Other" in out
+
+
+def test_a_page_that_cannot_be_written_is_told_below_the_tables(folder, capsys):
+    (folder / "leaderboard.html").mkdir()
+    show_leaderboard(ResultStore(folder))
+    out = capsys.readouterr().out
+    assert "Other" in out and "not written: cannot write" in " ".join(out.split())
+
+
 def test_what_looks_like_a_formula_stands_in_pictures_as_it_is(at):
     lines = [at("mine", (50, 60), {FORMULA: value}, title=FORMULA) for value in (FORMULA, "plain")]
     matrix = [at("mine", (50, 60), {"expert": FORMULA}, title=FORMULA)]

@@ -64,6 +64,24 @@ def test_describe_tells_what_the_data_of_a_zoo_came_to(command, tmp_path):
     assert "task 'gone': no data at" in done.out
 
 
+def test_describe_tells_what_a_description_came_to_or_why_it_is_refused(command, refused, tmp_path):
+    folder(tmp_path / "images", a=8, b=8)
+    file = tmp_path / "mine.yaml"
+    file.write_text("data: images\nclasses: [b, a]\n")
+    done = command("describe", file)
+    assert done.status == 0 and "task mine: 2 classes (b, a); images: train" in done.out
+    file.write_text("data: images\nclasses: [b, c]\n")
+    assert "task 'mine': the card has no class 'a'; the data have no class 'c'" in refused("describe", file)
+    file.write_text("data: images\nfolder: x\n")
+    assert "folder: there is no such field; there are: title, data" in refused("describe", file)
+
+
+def test_a_description_without_data_is_told_as_one(refused, tmp_path):
+    (tmp_path / "mine.yaml").write_text("classes: [b, a]\n")
+    line = refused("finetune", "--task", "n", "--base", "tiny", "--describe", tmp_path / "mine.yaml")
+    assert "mine.yaml: it names no `data`; add it, or give --data" in line
+
+
 def test_a_head_without_names_is_not_taken_at_its_word_where_classes_have_two_orders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder(tmp_path / "images", **dict.fromkeys(map(str, range(1, 12)), 2))

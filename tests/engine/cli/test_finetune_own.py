@@ -53,7 +53,7 @@ def test_without_a_text_tower_a_probe_comes_first(command, flowers, tmp_path, mo
     assert percent(done, "expert") >= percent(done, "base") > 80
     told, base = header(expert), Zoo("tiny").base
     assert told["classes"] == list(CLASSES) == header(head)["classes"]
-    assert (told["head"], told["base"], told["tasks"]) == ("linear", digest(base), ["my-flowers"])
+    assert (told["head"], told["base"], told["tasks"]) == ("cosine", digest(base), ["my-flowers"])
     scales = {"mean": [0.45, 0.43, 0.42], "std": [0.29, 0.28, 0.28]}
     assert told["encoder"] == {"name": TINY, "options": {}} | scales and sum(told["images"].values()) == 78
     assert set(load_file(expert)) == set(base)
@@ -93,7 +93,7 @@ def test_a_probe_is_fitted_once_and_kept_with_the_progress(command, flowers, tmp
     assert command("finetune", *arguments, "--output", tmp_path / "a.safetensors").status == 0
     # On another machine, the last bits would be others.
     other = LinearHead(torch.randn(3, 160), torch.zeros(3))
-    monkeypatch.setattr("mergebench.training.own.fit_linear_head", lambda *_: other)
+    monkeypatch.setattr("mergebench.training.own.fit_linear_head", lambda *_, **__: other)
     done = command("finetune", *arguments, "--output", tmp_path / "b.safetensors")
     assert done.status == 0, done.err
     first, second = (load_file(tmp_path / f"{name}.head.safetensors") for name in "ab")
@@ -219,3 +219,57 @@ def test_a_name_that_no_file_can_have_is_refused(refused, flowers, tmp_path, mon
     line = refused("finetune", "--task", "my/flowers", "--data", flowers, "--base", "tiny", "--output", "x.safetensors")
     assert "--task my/flowers" in line
     assert "--output" in refused("finetune", "--task", "digits", "signs")
+
+
+def test_a_class_of_one_training_image_gets_a_logistic_head_and_it_is_told(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for split, counts in (("train", {"a": 30, "b": 3}), ("test", {"a": 2, "b": 2})):
+        for name, number in counts.items():
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for n in range(number):
+                pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "data" / split / name / f"{n}.png")
+    done = command("finetune", "--task", "f", "--data", "data", "--base", "tiny", *QUICK)
+    assert done.status == 0, done.err
+    assert ("a class has one training image" in done.err) == (header("f.safetensors")["head"] == "linear")
+
+
+def test_a_cosine_head_is_fitted_kept_and_written_like_any_other(command, flowers, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--task", "f", "--data", flowers, "--base", "tiny", "--checkpoints", "kept", *QUICK)
+    done = command("finetune", *arguments)
+    assert done.status == 0, done.err
+    head = load_file("f.head.safetensors")
+    assert header("f.safetensors")["head"] == "cosine" and set(head) == {"projection", "text_features", "logit_scale"}
+    torch.testing.assert_close(head["text_features"].norm(dim=1), torch.ones(3))
+    # The progress is that of a training behind this head; behind another one it is another training.
+    other = command("finetune", *arguments, "--probe", "logistic")
+    assert other.status == 2 and "another training" in other.err
+    assert len(list((tmp_path / "kept").glob("head-*"))) == 2
+
+
+def test_what_the_head_scores_is_told_before_training_and_a_gap_is_warned_of(command, flowers, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--task", "f", "--base", "tiny", *QUICK)
+    done = command("finetune", *arguments, "--data", flowers)
+    lines = done.out.splitlines()
+    told = next(n for n, line in enumerate(lines) if line.startswith("head ") and "training images" in line)
+    assert "validation images" in lines[told] and told < next(n for n, x in enumerate(lines) if x.startswith("base"))
+    assert "fitted to its training images" not in done.err
+    rng = np.random.default_rng(0)  # nothing is to be learnt of these but by heart
+    for name in "ab":
+        (tmp_path / "noise" / name).mkdir(parents=True)
+        for number in range(60):
+            pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "noise" / name / f"{number}.png")
+    done = command("finetune", *arguments, "--data", "noise", "--probe", "logistic")
+    assert done.status == 0 and "fitted to its training images" in done.err and "--probe cosine" in done.err
+
+
+def test_a_probe_where_no_head_is_fitted_is_refused(refused, flowers, clip, tmp_path):
+    line = refused("finetune", "--task", "digits", "--probe", "cosine", "--output", tmp_path / "x.safetensors")
+    assert "--probe cosine: the head of 'digits' is given" in line
+    arguments = ("--task", "f", "--data", flowers, "--output", tmp_path / "x.safetensors", "--device", "cpu")
+    line = refused("finetune", *arguments, "--base", clip / "model.safetensors", "--probe", "cosine")
+    assert "made from prompts by the base's text tower" in line

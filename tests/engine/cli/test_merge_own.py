@@ -320,3 +320,37 @@ def test_a_path_may_hold_an_equals_sign(files, command, tmp_path):
     expert = shutil.copy(files[0] / "birds.safetensors", tmp_path / "lr=1" / "birds.safetensors")
     base, output = files[0] / "base" / "model.safetensors", tmp_path / "merged.safetensors"
     assert command("merge", "--method", "average", "--base", base, "--experts", expert, "--output", output).status == 0
+
+
+def test_experts_that_look_odd_are_told_and_merged(files, command, tmp_path):
+    folder, _, _ = files
+    shutil.copy(folder / "birds.safetensors", tmp_path / "again.safetensors")
+    experts = (folder / "birds.safetensors", tmp_path / "again.safetensors")
+    done = command(
+        "merge",
+        "--method",
+        "average",
+        "--base",
+        folder / "base",
+        "--experts",
+        *experts,
+        "--output",
+        tmp_path / "m.safetensors",
+    )
+    assert done.status == 0 and "birds" in done.err and "again" in done.err, done
+
+
+def test_recentring_moves_the_mean_feature_to_the_base_s_and_tells_it(merge, files):
+    plain, *_ = merge("average", calibration=False)
+    merged, recipe, told = merge("average", "--recentre")
+    assert [n for n, t in merged.items() if not torch.equal(t, plain[n])] == ["norm.bias"]
+    assert recipe["recentred"] == {"bias": "norm.bias", "samples": 4} and set(recipe["drawn"]) == set(files[2])
+    line = next(line for line in told.splitlines() if line.startswith("recentred by norm.bias on 4 images a task"))
+    assert "now 0.00" in line and all(f"{name} " in line for name in files[2])
+
+
+def test_recentring_without_images_is_refused(refused, files, tmp_path):
+    experts = [files[0] / f"{n}.safetensors" for n in ("birds", "cars")]
+    arguments = ("--base", files[0] / "base" / "model.safetensors", "--experts", *experts, "--recentre")
+    line = refused("merge", "--method", "average", *arguments, "--output", tmp_path / "m.safetensors")
+    assert "--recentre needs images: give --calibration" in line

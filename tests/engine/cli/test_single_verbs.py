@@ -142,3 +142,13 @@ def test_any_verb_names_that_remedy_in_one_line(refused, monkeypatch):
 
     monkeypatch.setattr(mergebench.cli.evaluate, "execute", broken)
     assert "pip install torch torchvision in one command" in refused("evaluate", "any.safetensors")
+
+
+def test_a_suite_s_merge_is_recentred_on_its_calibration_images(command, mini_suite, tmp_path):
+    files = [tmp_path / f"{name}.safetensors" for name in ("plain", "moved")]
+    for file, more in zip(files, ([], ["--recentre"]), strict=True):
+        done = command("merge", "--method", "average", "--suite", mini_suite, "--output", file, *more)
+        assert done.status == 0, done.err
+    assert "recentred by norm.bias" in done.out
+    plain, moved = map(load_file, files)
+    assert [n for n, t in plain.items() if not torch.equal(t, moved[n])] == ["norm.bias"]

@@ -90,3 +90,36 @@ def test_what_lets_nothing_out_is_ended_all_the_same():
     """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stderr) == (143, "told\n")
+
+
+WORKERS = """
+import multiprocessing, os, signal, sys, threading, time
+from mergebench.cli import stopping
+from mergebench.errors import Terminated
+
+
+def work(content):
+    time.sleep(60)
+
+
+if __name__ == "__main__":
+    try:
+        with stopping.terminable("told"):
+            threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            for size in (0, 10**8) if sys.argv[1] == "starting" else (0,):  # more than a pipe takes before it is read
+                multiprocessing.get_context("spawn").Process(target=work, args=(bytes(size),)).start()
+            time.sleep(60)
+    except Terminated:
+        for child in multiprocessing.active_children():
+            child.join(20)
+        print("left", len(stopping._workers()))
+"""
+
+
+@pytest.mark.parametrize("when", ["starting", "working"])
+def test_processes_that_share_the_work_end_with_it_and_say_nothing(tmp_path, when):
+    (tmp_path / "workers.py").write_text(WORKERS)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "workers.py", when], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "left 0\n", "")

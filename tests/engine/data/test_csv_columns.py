@@ -1,5 +1,6 @@
 """Headers, cells and encodings of CSV files as people have them: what is not used is refused or told."""
 
+import os
 import unicodedata
 
 import pytest
@@ -93,3 +94,65 @@ def test_the_key_of_what_the_first_version_read_alike_stays(table):
     keys = [csv_file.find(table([header, "#,a,train", "#,b,test"]), "image", "label").identity for header in
             ("image,label,split", "image,label,Split")]  # fmt: skip
     assert not keys[0].endswith("|2") and keys[1].endswith("|2")
+
+
+@pytest.mark.parametrize("column", ["fold", "set", "Usage", "partition"])
+def test_a_column_that_speaks_of_splits_by_its_name_alone_is_refused_too(table, column):
+    path = table([f"image,label,{column}", *(f"#,{'ab'[i % 2]},{i % 2}" for i in range(4))])
+    with pytest.raises(MergebenchError, match=rf"column '{column}' looks like a split \(0, 1\).*`split: ''`"):
+        csv_file.find(path, "image", "label")
+    assert counts(path, split="") == {"train": 4}
+    same = table([f"image,label,{column}", "#,a,0", "#,b,0"])
+    assert csv_file.find(same, "image", "label").passed_over == (f"columns '{column}'",)
+
+
+def test_rows_whose_split_is_empty_are_told(table):
+    path = table(["image,label,split", "#,a,train", "#,b,", "#,a,test"])
+    assert csv_file.find(path, "image", "label").passed_over == ("no split in 1 rows: they are taken for train",)
+
+
+def test_empty_lines_are_none(table):
+    path = table(["\n ,\nimage,label", "#,a", ",", "#,b"])
+    assert csv_file.find(path, "image", "label").read(ALL).parts["train"].labels.tolist() == [0, 1]
+
+
+def test_whole_numbers_with_a_point_are_numbers(table, placed):
+    path = table(["image,label", "#,10.0", "#,2.0", "#,1.0"])
+    source = csv_file.find(path, "image", "label").read(ALL)
+    assert source.names is None and source.parts["train"].labels.tolist() == [10, 2, 1]
+    assert csv_file.find(path, "image", "label").identity.endswith("|2")  # the first version had them in text's order
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (["image,label", "#,1.0", "#,nan"], "label 'nan' beside numbers is no class; remove its rows, or write names"),
+        (["image,label", "#,a", "#,a\u200b"], r"'a' and 'a\u200b': characters that are not seen tell no classes apart"),
+        (["image,label", "#,a\0", "#,b"], r"'a\x00': characters that are not seen"),
+        (["image|label", "#|a"], "there are: image|label, for cells are separated by commas, semicolons or tabs"),
+        (["image,label", "pictures\\shots\\000.png,a"], "write its path with /"),
+        (["image,label", "elsewhere.png,a"], "paths are relative to the file's folder"),
+    ],
+)
+def test_cells_that_mean_nothing_are_told_with_the_remedy(table, text, told):
+    with pytest.raises(MergebenchError) as caught:
+        csv_file.find(table(text), "image", "label")
+    assert told in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+def test_a_column_that_is_not_there_is_told_by_its_field(table):
+    with pytest.raises(MergebenchError, match=r"no column 'fold'; there are: image, label \(see `split`\)"):
+        csv_file.find(table(["image,label", "#,a"]), "image", "label", "fold")
+
+
+def test_one_column_cannot_be_two(table):
+    path = table(["image,label", "#,a", "#,b"])
+    for label, split in (("image", None), ("label", "label")):
+        with pytest.raises(MergebenchError, match="name one column twice"):
+            csv_file.find(path, "image", label, split)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "mine.csv")
+    with pytest.raises(MergebenchError, match="mine.csv: it is no file"):
+        csv_file.find(tmp_path / "mine.csv", "image", "label")

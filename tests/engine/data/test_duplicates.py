@@ -1,7 +1,9 @@
 """One and the same image in two splits or under two labels is refused, by content, unless that is allowed."""
 
 import shutil
+import struct
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -81,3 +83,37 @@ def test_what_was_found_is_remembered_and_nothing_is_written_where_that_is_not_w
     task.at(Place(16))
     monkeypatch.setattr(duplicates, "shared", lambda parts: pytest.fail("asked again"))
     task.at(Place(16))
+
+
+def test_what_others_publish_is_told_and_not_refused(tmp_path, encoded, placed):
+    folder = tmp_path / "hub/datasets/owner/doubles"
+    folder.mkdir(parents=True)
+    for split, numbers in {"train": range(12), "test": [0, 30]}.items():
+        table = pa.table({"image": [encoded(n) for n in numbers], "label": [n % 2 for n in range(len(numbers))]})
+        pq.write_table(table, folder / f"{split}.parquet")
+    task = placed(data="owner/doubles", root=tmp_path / "hub")
+    assert task.duplicates.startswith("as published: 1 image is in several splits, as row 0 of 'train'")
+    assert task.duplicates in task.told
+
+
+def test_torchvision_s_sets_are_told_of_by_their_pixels_or_files(tmp_path, placed, picture):
+    root = tmp_path / "hub"
+    raw = root / "torchvision/KMNIST/KMNIST/raw"
+    raw.mkdir(parents=True)
+    for split, count in (("train", 30), ("t10k", 10)):  # the first ten of train
+        pixels = np.random.default_rng(0).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        for kind, array in (("images-idx3", pixels), ("labels-idx1", np.resize(np.arange(10, dtype=np.uint8), count))):
+            header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+            (raw / f"{split}-{kind}-ubyte").write_bytes(header + array.tobytes())
+    task = placed(data="torchvision:KMNIST", root=root)
+    assert task.duplicates.startswith("as published: 10 images are in several splits, as image ")
+    for split in ("train", "valid", "test"):
+        for number, name in enumerate(("AF", "BR")):
+            folder = root / f"torchvision/Country211/country211/{split}/{name}"
+            folder.mkdir(parents=True)
+            for n in range(4):
+                picture(100 * number + 10 * ("train", "valid", "test").index(split) + n).save(folder / f"{n}.png")
+    assert not placed(data="torchvision:Country211", root=root).duplicates
+    shutil.copy(folder / "1.png", root / "torchvision/Country211/country211/train/BR/9.png")
+    task = placed(data="torchvision:Country211", root=root)
+    assert task.duplicates.startswith("as published: 1 image is in several splits")

@@ -1,5 +1,6 @@
 """Folders that may be classes or hold them, folders that speak of splits, links, and both forms of a name."""
 
+import os
 import shutil
 import unicodedata
 
@@ -66,3 +67,93 @@ def test_both_forms_of_a_folders_name_are_one_class(image_folder, tmp_path):
 def test_images_beside_the_classes_are_told(image_folder):
     root = image_folder(rose=[1], oak=[2], **{".": [7, 8]})
     assert folders.find(root, WANTED).passed_over == ("2 images beside the folders of classes",)
+
+
+def test_a_folder_that_may_be_a_class_or_a_split_is_refused_until_it_is_named(image_folder):
+    root = image_folder(cat=[1], dog=[2], test=[3])
+    with pytest.raises(MergebenchError, match="is 'test' a class, or a split.*name them under `classes:`"):
+        folders.find(root, WANTED)
+    assert folders.find(root, WANTED, ["cat", "dog", "test"]).read(WANTED).names == ("cat", "dog", "test")
+    root = image_folder("vehicles", bus=[1], train=[2])
+    assert folders.find(root, WANTED).read(WANTED).names == ("bus", "train")
+
+
+def test_folders_that_are_all_named_as_classes_are_no_splits(image_folder):
+    root = image_folder(train=[1], test=[2])
+    with pytest.raises(MergebenchError, match="test is a split by its name"):
+        folders.find(root, WANTED)
+    assert folders.find(root, WANTED, ["train", "test"]).read(WANTED).names == ("test", "train")
+
+
+def test_the_remedy_for_splits_of_other_names_names_a_training_split_too(image_folder):
+    root = image_folder(dev__a=[1], dev__b=[2], eval__a=[3], eval__b=[4])
+    with pytest.raises(MergebenchError, match=r"`splits:` \(validation: dev, test: eval, train: ...\)"):
+        folders.find(root, WANTED)
+
+
+@pytest.mark.parametrize("names", [("resisc45-train.txt", "resisc45-test.txt"), ("Testing_01.txt",), ("val.json",)])
+def test_lists_of_splits_beside_the_folders_are_refused_until_somebody_says_that_they_do_not_count(
+    image_folder, placed, names
+):
+    root = image_folder(rose=range(6), oak=range(6, 12))
+    for name in names:
+        (root / name).write_text("rose_001.jpg\n")
+    with pytest.raises(MergebenchError, match=f"has lists of splits .*{names[-1]}.*a .csv file .*`split: ''`"):
+        placed(data="pictures")
+    assert f"files '{sorted(names)[0]}'" in placed(data="pictures", split="").told
+
+
+def test_other_files_beside_the_classes_are_told_but_for_notes(image_folder):
+    root = image_folder(rose=[1], oak=[2])
+    for name in ("README.md", "labels.csv", ".hidden", "Thumbs.db"):
+        (root / name).write_text("x")
+    assert folders.find(root, WANTED).passed_over == ("files 'labels.csv'",)
+
+
+def test_a_class_that_is_a_link_to_nowhere_is_refused(image_folder):
+    root = image_folder(rose=[1], oak=[2])
+    (root / "elm").symlink_to(root / "nowhere")
+    with pytest.raises(MergebenchError, match="elm is a link that leads nowhere; mend or remove it"):
+        folders.find(root, WANTED)
+
+
+def test_folders_that_nobody_can_tell_apart_are_refused(image_folder):
+    root = image_folder(rose=[1], **{"rose\u200b": [2]})
+    with pytest.raises(MergebenchError, match=r"'rose' and 'rose\\u200b': characters that are not seen"):
+        folders.find(root, WANTED)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("list.txt", "is no .csv or .tsv file: write what it says into one, of image, label and split"),
+        ("pictures.zip", "is an archive: unpack it, and give the folder"),
+        ("train.parquet", "is one file of a table: give its folder, .*, with a file for each split in it"),
+        ("one.png", "is one image: give a folder of one folder per class"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_as_one(placed, tmp_path, name, told):
+    (tmp_path / name).write_text("x")
+    with pytest.raises(MergebenchError, match=f"{name} {told}"):
+        placed(data=name)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("x" * 5000, "is no path: File name too long; shorten it"),
+        ("a\0b.csv", "cannot read .*null"),
+        ("a\0b", "no data"),
+    ],
+)
+def test_what_no_file_can_be_called_is_told_in_one_line(placed, data, told):
+    with pytest.raises(MergebenchError, match=told) as caught:
+        placed(data=data)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_pipe_among_images_is_refused(image_folder):
+    root = image_folder(rose=[1], oak=[2])
+    os.mkfifo(root / "rose/pipe.png")
+    with pytest.raises(MergebenchError, match="pipe.png is neither file nor folder; move or remove it"):
+        folders.find(root, WANTED)

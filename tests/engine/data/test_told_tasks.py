@@ -62,3 +62,18 @@ def test_only_keys_of_what_is_read_otherwise_have_changed(image_folder, placed):
     assert placed(data="pictures", classes=["b", "a"]).fingerprint == expected
     assert placed(data="pictures", classes=["b", "a"], alpha="dropped", white=255).fingerprint == expected
     assert placed(data="pictures", classes=["b", "a"], alpha="white").fingerprint != expected
+
+
+def test_a_class_s_long_name_is_cut_where_it_is_told(image_folder, placed, tmp_path):
+    image_folder(a=range(5), b=range(5, 10))
+    rows = "".join(f"pictures/{'ab'[n // 5]}/{n:03}.png,{'ab'[n // 5] * 5000}\n" for n in range(10))
+    (tmp_path / "mine.csv").write_text("image,label\n" + rows)
+    task = placed(data="mine.csv")
+    assert len(task.told) < 400 and len(task.card.classes[0]) == 5000
+
+
+def test_fields_for_images_that_are_not_there_are_told(image_folder, placed):
+    image_folder(a=range(5), b=range(5, 10))
+    told = placed(data="pictures", white=1, alpha="white").told
+    assert "`white`, for no image that was looked at has more than 8 bits a channel" in told
+    assert "`alpha`, for no image that was looked at has transparency" in told

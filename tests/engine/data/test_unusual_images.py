@@ -1,12 +1,14 @@
 """Images that are not simply 8-bit RGB: 16 bits keep their differences, what can be seen in two ways is refused."""
 
 import io
+import threading
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mergebench.data import preprocessing
+from mergebench.data import preprocessing, source
 from mergebench.data.image_cache import load_split
 from mergebench.data.preprocessing import rgb, square
 from mergebench.data.source import open_image
@@ -89,3 +91,58 @@ def test_a_task_is_refused_at_once_and_its_key_knows_what_is_seen(tmp_path, plac
     assert len({task.fingerprint for task in tasks}) == len(tasks)
     assert "65535 is white: see `white`" in tasks[0].told
     assert [int(load_split(task, "test").images[0, 0, 0, 0]) for task in tasks] == [78, 255, 255, 128]
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".tif", ".webp", ".png"])
+def test_pictures_behind_the_first_are_told(image_folder, picture, placed, suffix):
+    root = image_folder(a=range(6), b=range(6, 12))
+    for name in ("a", "b"):
+        frames = [picture(n).resize((20, 20)) for n in (ord(name), 50, 60)]
+        frames[0].save(root / name / f"000{suffix}", save_all=True, append_images=frames[1:])
+    assert "further pictures of files that hold several: the first is taken" in placed(data="pictures").told
+
+
+def test_a_damaged_image_is_told_with_the_remedy(image_folder, placed):
+    root = image_folder(a=range(6), b=range(6, 12))
+    whole = (root / "a/000.png").read_bytes()
+    for number in range(6):
+        (root / f"a/{number:03}.png").write_bytes(whole[: 100 + number])
+    with pytest.raises(MergebenchError, match=r"a/00\d.png cannot be decoded: .*; it is damaged: replace it, or rem"):
+        load_split(placed(data="pictures"), "train")
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F", "RGBA", "LA", "P"])
+def test_strips_give_what_the_whole_image_gives(monkeypatch, mode):
+    rng = np.random.default_rng(0)
+    made = {
+        "I;16": lambda: Image.fromarray(rng.integers(0, 65536, (23, 31)).astype(np.uint16)),
+        "F": lambda: Image.fromarray(rng.random((23, 31)).astype(np.float32)),
+        "P": lambda: Image.fromarray(rng.integers(0, 256, (23, 31, 3), dtype=np.uint8)).quantize(9),
+    }.get(mode, lambda: Image.fromarray(rng.integers(0, 256, (23, 31, len(mode)), dtype=np.uint8), mode))()
+    if mode == "P":
+        made.info["transparency"] = 3
+    whole = np.asarray(rgb(made, "black", 0.7 if mode == "F" else None))
+    monkeypatch.setattr(preprocessing, "STRIP", 70)
+    assert np.array_equal(np.asarray(rgb(made, "black", 0.7 if mode == "F" else None)), whole)
+    assert len(list(preprocessing._rows(made))) == 12
+
+
+def test_large_images_are_decoded_one_at_a_time(image_folder, placed, monkeypatch):
+    image_folder(a=range(12), b=range(12, 24))
+    at_once, seen, lock = [0], [], threading.Lock()
+    whole = preprocessing.square
+
+    def counted(image, size):
+        with lock:
+            at_once[0] += 1
+            seen.append(at_once[0])
+        time.sleep(0.01)
+        made = whole(image, size)
+        with lock:
+            at_once[0] -= 1
+        return made
+
+    monkeypatch.setattr(preprocessing, "square", counted)
+    monkeypatch.setattr(source, "LARGE", 100)
+    load_split(placed(data="pictures"), "train")
+    assert len(seen) > 8 and max(seen) == 1

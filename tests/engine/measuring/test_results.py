@@ -1,6 +1,7 @@
 """Stored results prove what they say: what was changed, swapped or damaged is told, kept, and no result."""
 
 import json
+import os
 import zipfile
 
 import numpy as np
@@ -105,6 +106,8 @@ SIDE = {
     "cut short": lambda path, other: path.write_bytes(path.read_bytes()[:-30]),
     "rubbish": lambda path, other: path.write_bytes(b"x" * 500),
     "empty": lambda path, other: path.write_bytes(b""),
+    "a device": lambda path, other: (path.unlink(), path.symlink_to("/dev/zero")),
+    "a pipe": lambda path, other: (path.unlink(), os.mkfifo(path)),
     "flipped": lambda path, other: flipped(path),
     "another's": lambda path, other: path.write_bytes(other.read_bytes()),
     "without labels": lambda path, other: without_labels(path),

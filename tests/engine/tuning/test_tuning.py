@@ -12,6 +12,7 @@ import mergebench.running.execution
 import mergebench.suites.bench
 from mergebench.data.image_cache import load_split
 from mergebench.errors import HyperparameterError, MergebenchError
+from mergebench.measuring.proof import checksum
 from mergebench.measuring.results import ResultStore, TaskScore
 from mergebench.running.plan import RunRequest, make_plan
 from mergebench.running.runner import run
@@ -234,11 +235,61 @@ def test_another_seed_space_fixed_value_or_code_is_another_search(evaluated, req
     assert first.trials[1].settings != other.trials[1].settings
 
 
-def test_a_damaged_file_of_trials_is_begun_again(evaluated, request_of, store):
-    search = searched(request_of(trials=3), store)
-    before = told(search)
-    search.path.write_text(search.path.read_text()[:100])
-    assert told(searched(request_of(trials=3), store)) == before
+class Listener(SearchObserver):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def tell(self, sentence):
+        self.told.append(sentence)
+
+
+def again(request, store, path, content):
+    """A search whose file holds something else now: what is told, and whether all is kept and found anew."""
+    before = told(SimpleNamespace(path=path))
+    path.write_text(content)
+    listener = Listener()
+    assert make_search(request, store).trials == []
+    assert path.read_text() == content, "what only looks moves nothing"
+    search = searched(request, store, listener)
+    assert told(search) == before
+    assert (store.out / "set-aside" / path.parent.name / path.name).read_text() == content
+    (sentence,) = listener.told
+    assert sentence.startswith(f"{path} is set aside: ") and sentence.endswith("; the search begins anew")
+    return sentence
+
+
+def test_a_damaged_file_of_trials_is_told_kept_and_begun_again(evaluated, request_of, store):
+    request = request_of(trials=3)
+    path = searched(request, store).path
+    assert "it is no record of a search" in again(request, store, path, path.read_text()[:100])
+
+
+def test_a_file_of_trials_that_was_changed_is_told_kept_and_begun_again(evaluated, request_of, store):
+    request = request_of(trials=3)
+    path = searched(request, store).path
+    history = json.loads(path.read_text())
+    next(iter(history["trials"][0]["tasks"].values()))["correct"] = 1000
+    assert "its checksum is another's" in again(request, store, path, json.dumps(history))
+
+
+def test_another_search_s_file_of_trials_is_told_kept_and_begun_again(evaluated, request_of, store):
+    request = request_of(trials=3)
+    other = searched(request_of(trials=3, seed=5), store).path.read_text()
+    assert "it is another search's record" in again(request, store, searched(request, store).path, other)
+
+
+def test_trials_from_before_there_was_a_checksum_are_used_and_said_to_be(evaluated, request_of, store):
+    request = request_of(trials=3)
+    path = searched(request, store).path
+    history = json.loads(path.read_text())
+    del history["checksum"]
+    path.write_text(json.dumps(history))
+    listener = Listener()
+    search = searched(replace(request, trials=4), store, listener)
+    assert len(search.trials) == 4 and "from before records of searches held proof" in listener.told[0]
+    assert json.loads(path.read_text())["checksum"] and not make_search(request, store).told
 
 
 @pytest.mark.parametrize("settings", [{"turn": 9.0}, {"turn": "./evil.py:f"}, {"turn": 0.5, "mode": "odd"}, {}])
@@ -247,6 +298,7 @@ def test_a_file_of_trials_with_settings_that_were_not_asked_for_is_begun_again(e
     search = searched(request, store)
     before, history = told(search), json.loads(search.path.read_text())
     history["trials"][2] |= {"settings": settings, "tasks": history["trials"][1]["tasks"]}
+    history["checksum"] = checksum(history)
     search.path.write_text(json.dumps(history))
     assert make_search(request, store).trials == []
     assert told(searched(request, store)) == before

@@ -5,6 +5,7 @@ import torch
 
 from mergebench.errors import CheckpointError
 from mergebench.weights.files import open_weights
+from mergebench.weights.states import check_state
 
 RAW, EMA = {"a": torch.zeros(2)}, {"a": torch.ones(2)}
 
@@ -31,3 +32,56 @@ def test_where_none_is_known_to_be_meant_both_are_named(tmp_path, keys):
     with pytest.raises(CheckpointError, match="holds weights under .* and under .*: save the ones that are meant") as e:
         open_weights(tmp_path / "e.pt")
     assert all(repr(key) in str(e.value) for key in keys)
+
+
+@pytest.fixture(scope="module")
+def encoders(mini):
+    """Two encoders."""
+    return [dict(mini.encoder(seed).state_dict()) for seed in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    "path", [("model",), ("module",), ("whatever",), ("state", "model"), ("model", "state_dict"), ("a", "b", "c")]
+)
+def test_an_encoder_is_found_wherever_it_is(tmp_path, caplog, encoders, path):
+    inner = encoders[0] | {"fc.weight": torch.zeros(2)}
+    for key in reversed(path):
+        inner = {"epoch": 3, "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}}, "best": {"acc": torch.ones(())},
+                 key: inner}  # fmt: skip
+    torch.save(inner, tmp_path / "e.pth")
+    assert torch.equal(open_weights(tmp_path / "e.pth")["norm.bias"], encoders[0]["norm.bias"]) and not caplog.records
+
+
+@pytest.mark.parametrize("keys", [("encoder", "target_encoder"), ("net", "averaged"), ("model", "state_dict")])
+def test_two_encoders_of_which_none_is_known_to_be_meant_are_refused_with_both(tmp_path, encoders, keys):
+    torch.save(dict(zip(keys, encoders, strict=True)) | {"predictor": {"w": torch.ones(2)}}, tmp_path / "e.pth")
+    with pytest.raises(CheckpointError, match=f"under '{keys[0]}' and under '{keys[1]}': save the ones that are meant"):
+        open_weights(tmp_path / "e.pth")
+
+
+def test_numbers_and_texts_among_tensors_are_left_aside_and_told(tmp_path, caplog, encoders):
+    odd = {"epoch": 3, "arch": "vit", "lr": 0.1, "optimizer": {"state": {}}, "nothing": None}
+    torch.save(odd | encoders[0], tmp_path / "e.pth")
+    assert dict(open_weights(tmp_path / "e.pth")).keys() == encoders[0].keys()
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert "'epoch', 'arch', 'lr' and 2 more among the tensors, no tensor, left aside" in told
+
+
+def test_one_state_dict_under_two_keys_is_read_once(tmp_path, caplog, encoders):
+    copy = {name: tensor.clone() for name, tensor in encoders[0].items()}
+    torch.save({"model": encoders[0], "ema": copy, "third": encoders[0]}, tmp_path / "e.pth")
+    assert dict(open_weights(tmp_path / "e.pth")).keys() == encoders[0].keys() and not caplog.records
+
+
+def test_a_wrapped_module_in_a_container_of_another_name_is_found(tmp_path, encoders):
+    wrapped = {n.replace("blocks.", "blocks._fsdp_wrapped_module."): t for n, t in encoders[0].items()}
+    torch.save({"any": wrapped, "other": {"w": torch.ones(2)}}, tmp_path / "e.pth")
+    assert dict(open_weights(tmp_path / "e.pth")).keys() == wrapped.keys()
+
+
+def test_what_has_no_values_and_what_is_sparse_is_refused_when_it_is_checked(tmp_path, encoders):
+    for odd, told in ((torch.zeros(32, device="meta"), "has a shape and no values"),
+                      (torch.zeros(32).to_sparse(), "is sparse_coo, which cannot be merged")):  # fmt: skip
+        torch.save(encoders[0] | {"norm.weight": odd}, tmp_path / "e.pth")
+        with pytest.raises(CheckpointError, match=f"'norm.weight' {told}"):
+            check_state(open_weights(tmp_path / "e.pth"), encoders[0], "it")

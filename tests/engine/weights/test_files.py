@@ -149,7 +149,8 @@ def test_a_pickle_that_may_not_be_read_is_not_called_broken(tmp_path, monkeypatc
     [
         (torch.zeros(3), "holds something of type Tensor, not a state dict"),
         ([1, 2], "holds something of type list, not a state dict"),
-        ({"a": torch.zeros(2), "epoch": 3}, "'epoch' is of type int, not a tensor"),
+        ({"a": torch.zeros(2), "epoch": torch.nn.Parameter}, "'epoch' is of type _ParameterMeta, not a tensor"),
+        ({"epoch": 3}, "'epoch' is of type int, not a tensor"),
         ({"state_dict": {"a": {"b": torch.zeros(2)}}}, "'a' is of type dict, not a tensor"),
     ],
 )

@@ -190,7 +190,13 @@ def test_weights_in_several_files_are_fetched_whole(ask):
 
 @pytest.mark.parametrize("asked", [("file", "openai/clip", "config.json"), ("folder", "some/digits", "*")])
 @pytest.mark.parametrize(
-    ("status", "remedy"), [(429, "wait, or log in with `hf auth login`"), (503, "try again later"), (403, "taken down")]
+    ("status", "remedy"),
+    [
+        (429, "wait, or log in with `hf auth login`"),
+        (503, "try again later"),
+        (403, "taken down"),
+        (401, "log in with `hf auth login` (renew or unset HF_TOKEN if it is stale)"),
+    ],
 )
 def test_a_hub_that_lets_nobody_in_is_not_taken_for_one_out_of_reach(ask, mirror, asked, status, remedy):
     mirror.busy = status

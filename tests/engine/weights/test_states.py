@@ -330,3 +330,11 @@ def test_tensors_that_share_memory_are_written_each_by_itself(tmp_path):
     save_state(shared, tmp_path / "s.safetensors")
     read = SafetensorsState(tmp_path / "s.safetensors")
     assert list(sorted(read)) == list("abcde") and all(torch.equal(read[n], t) for n, t in shared.items())
+
+
+def test_what_cannot_take_its_place_is_told_and_leaves_nothing(tmp_path):
+    (tmp_path / "page.html").mkdir()
+    told = "cannot write .*page.html: Is a directory; move what is there away"
+    with pytest.raises(MergebenchError, match=told), writing(tmp_path / "page.html") as temporary:
+        temporary.write_text("x")
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]

@@ -204,15 +204,13 @@ def test_every_missing_tensor_is_named_as_the_source_names_it(hf_whole, open_cli
 @pytest.mark.parametrize(
     "extra",
     [
-        "vision_model.encoder.layers.0.self_attn.q_proj.lora_A",
         "vision_model.encoder.layers.00.layer_norm1.weight",
         "vision_model.embeddings.patch_embedding.bias",
-        "classifier.weight",
-        "visual.proj",
-        "cls",
+        "vision_model.head.weight",
+        "vision_model.cls",
     ],
 )
-def test_an_extra_tensor_is_named(hf_whole, extra):
+def test_an_extra_tensor_in_the_encoder_is_named(hf_whole, extra):
     state = hf_whole.state_dict() | {extra: torch.zeros(3)}
     with pytest.raises(CheckpointError, match=r"^expert 'x' (has|lacks) ") as caught:
         as_timm(state, "expert 'x'")
@@ -245,7 +243,9 @@ def test_parts_that_do_not_fit_are_named(hf_vision):
 
 @pytest.mark.parametrize("state", [{}, {"weight": torch.zeros(2)}, nn.Linear(2, 2).state_dict()])
 def test_names_of_no_known_encoder_are_refused_with_what_is_known(state):
-    with pytest.raises(CheckpointError, match="^it holds .*, the names of no known encoder; known: timm.*open_clip"):
+    with pytest.raises(
+        CheckpointError, match="^it holds .*, the names of no known encoder; known: timm.*open_clip.*SigLIP"
+    ):
         as_timm(state, "it")
 
 
@@ -267,8 +267,11 @@ def test_another_backbone_or_patch_size_is_told_by_names_and_shapes(hf_vision):
 
 def test_other_vision_transformers_cannot_be_written_as_a_clip(mini, open_clip_whole):
     plain = mini.encoder(pre_norm=False).state_dict()
+    with pytest.raises(CheckpointError, match="cannot be written as open_clip: the encoder lacks 'norm_pre.weight'"):
+        from_timm(plain, "open_clip")
+    pooled = {n.replace("norm.", "fc_norm.") if n.startswith("norm.") else n: t for n, t in plain.items()}
     with pytest.raises(CheckpointError, match="cannot be written as hf: the encoder lacks 'norm_pre.weight'"):
-        from_timm(plain, "hf")
+        from_timm(pooled, "hf")
     scaled = VisionTransformer(img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2, num_classes=0,
                                pre_norm=True, init_values=0.1).state_dict()  # fmt: skip
     with pytest.raises(CheckpointError, match="the encoder has 'blocks.0.ls1.gamma', which no open_clip"):

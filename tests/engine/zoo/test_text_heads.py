@@ -90,13 +90,17 @@ def test_prompts_are_embedded_once(model, cache, monkeypatch):
     assert len(list(cache.iterdir())) == 1
 
 
-@pytest.mark.parametrize("left", ["nothing", "half", "another tensor", "other classes"])
-def test_a_kept_head_that_is_damaged_is_made_again(model, cache, left):
+@pytest.mark.parametrize("left", ["nothing", "half", "another tensor", "other classes", "another value"])
+def test_a_kept_head_that_is_damaged_is_made_again(model, cache, caplog, left):
     tower = TextTower(model.state_dict(), "mini", quick_gelu=True)
     first = tower.head(CLASSES, TEMPLATES)
     (file,) = cache.iterdir()
     whole = file.read_bytes()
-    if left in ("nothing", "half"):
+    if left == "another value":  # still a head, with the header that was written
+        changed = bytearray(whole)
+        changed[-3] ^= 1
+        file.write_bytes(changed)
+    elif left in ("nothing", "half"):
         file.write_bytes(whole[: len(whole) // 2 if left == "half" else 0])
     else:
         fewer = first.state_dict() | {"text_features": first.text_features[:2]}
@@ -104,6 +108,7 @@ def test_a_kept_head_that_is_damaged_is_made_again(model, cache, left):
     again = tower.head(CLASSES, TEMPLATES)
     assert all(torch.equal(a, b) for a, b in zip(first.buffers(), again.buffers(), strict=True))
     assert file.read_bytes() == whole
+    assert left in ("another tensor", "other classes") or f"{file} is damaged, or was changed" in caplog.text
 
 
 @pytest.mark.parametrize("what", ["classes", "order", "templates", "activation", "weights", "version"])
