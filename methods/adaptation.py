@@ -1,18 +1,40 @@
 """What methods that adapt to unlabelled images share: they lower the entropy of the merged model's predictions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.func import functional_call
 
 from mergebench import ModelPool, StateDict
+
+# Bytes of activations that are held at once: one pass over several small batches takes half as long as one over each.
+ACTIVATIONS = 2**28
+HELD = 20  # what a block keeps for its backward pass, in numbers for each of its input: 19 was measured
 
 
 def mean_entropy(logits: Tensor) -> Tensor:
     """Mean Shannon entropy (nats) of the predictions behind logits [B, C]; a scalar."""
     log_p = logits.log_softmax(-1)
     return -(log_p.exp() * log_p).sum(-1).mean()
+
+
+def held_by_image(encoder: VisionTransformer) -> int:
+    """About how many bytes of activations an image's backward pass needs."""
+    tokens = encoder.patch_embed.num_patches + encoder.num_prefix_tokens
+    return tokens * encoder.embed_dim * len(encoder.blocks) * HELD * next(encoder.parameters()).element_size()
+
+
+def in_groups(tasks: Sequence[str], held: int) -> list[Sequence[str]]:
+    """Tasks whose images go through the encoder together: as many as `ACTIVATIONS` holds, and no fewer than one.
+
+    Args:
+        tasks: names.
+        held: bytes of activations of one task's images.
+    """
+    together = max(1, ACTIVATIONS // held)
+    return [tasks[start : start + together] for start in range(0, len(tasks), together)]
 
 
 def lower_entropy(
@@ -46,15 +68,18 @@ def lower_entropy(
     split = "test_inputs" if adapt_on == "test" else "calibration"
     streams = {t: pool.stream(split, t, batch_size) for t in pool.tasks}
     optimizer = torch.optim.Adam(learnt, lr=lr)
+    groups = in_groups(pool.tasks, held_by_image(encoder) * batch_size)
     for step in range(steps):
         pool.tell("steps", step, steps)
         merged = dict(weights())
-        # Task by task down to the merged weights, and once from there to what is learnt: the activations of one task
-        # alone are held, however many there are.
+        # Group by group down to the merged weights, and once from there to what is learnt: the activations of one group
+        # alone are held, however many tasks there are.
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in merged.items()}
         total = 0.0
-        for task in pool.tasks:
-            loss = mean_entropy(heads[task](functional_call(encoder, leaves, (next(streams[task]),))))
+        for group in groups:
+            batches = [next(streams[task]) for task in group]
+            features = functional_call(encoder, leaves, (torch.cat(batches),)).split([len(b) for b in batches])
+            loss = sum(mean_entropy(heads[task](part)) for task, part in zip(group, features, strict=True))
             loss.backward()
             total += loss.item()
         reached = [name for name, leaf in leaves.items() if leaf.grad is not None and merged[name].requires_grad]

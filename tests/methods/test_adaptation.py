@@ -10,7 +10,7 @@ from scipy.stats import entropy
 from mergebench.data.images import ExplicitBatches
 from mergebench.merging.method import Needs
 from mergebench.merging.pool import ModelPool
-from mergebench.methods.adaptation import learn_coefficients, lower_entropy
+from mergebench.methods.adaptation import ACTIVATIONS, in_groups, learn_coefficients, lower_entropy
 
 SIZES = {"birds": (5, 3), "cars": (6,), "digits": (4, 4, 2)}
 
@@ -119,7 +119,38 @@ def test_coefficients_are_those_of_a_plain_loop(case, mini, granularity, clamp):
         torch.testing.assert_close(state[name], expected, rtol=1e-7, atol=1e-9)
 
 
-def test_the_activations_of_one_task_alone_are_held_at_a_time(case):
+def test_tasks_go_through_the_encoder_together_as_far_as_there_is_room():
+    assert in_groups("abcde", ACTIVATIONS // 5) == ["abcde"]
+    assert in_groups("abcde", ACTIVATIONS // 2) == ["ab", "cd", "e"]
+    assert in_groups("abc", 3 * ACTIVATIONS) == ["a", "b", "c"]
+
+
+def test_groups_change_no_result(case, monkeypatch):
+    _, pool, _, _ = case
+
+    def learnt():
+        weight = pool.base["norm.bias"].clone().requires_grad_()
+        value = lower_entropy(
+            pool,
+            pool.base,
+            lambda: {"norm.bias": weight * 1.0},
+            [weight],
+            steps=3,
+            lr=0.1,
+            batch_size=4,
+            adapt_on="test",
+        )
+        return value, weight.detach()
+
+    together = learnt()
+    monkeypatch.setattr("mergebench.methods.adaptation.ACTIVATIONS", 1)
+    alone = learnt()
+    assert alone[0] == pytest.approx(together[0], rel=1e-9)
+    torch.testing.assert_close(alone[1], together[1], rtol=1e-7, atol=1e-9)
+
+
+def test_the_activations_of_one_group_alone_are_held_at_a_time(case, monkeypatch):
+    monkeypatch.setattr("mergebench.methods.adaptation.ACTIVATIONS", 1)
     base, _, images, heads = case
     held, most = 0, 0
 
