@@ -45,9 +45,9 @@ class HeadFit:
             return ""
         return (
             f"the head is fitted to its training images ({100 * seen:.1f} %) more than to the task "
-            f"({100 * unseen:.1f} % of validation images): behind it less loss is left to learn from than there is, and "
-            "training may move features more than improve them, which averages badly; give more images, or another head "
-            "(--head; --probe cosine or logistic)"
+            f"({100 * unseen:.1f} % of validation images): behind it less loss is left to learn from than there is, "
+            "and training may move features more than improve them, which averages badly; give more images, or another "
+            "head (--head; --probe cosine or logistic)"
         )
 
 
