@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mergebench.errors import CheckpointError, tell
 from mergebench.weights.containers import state_dict_in
+from mergebench.weights.harmless import HARMLESS
 from mergebench.weights.states import AGAIN, LazyState, SafetensorsState
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pt.tar", ".pth.tar")
@@ -91,7 +92,8 @@ class PickledState(LazyState):
                 "torch.jit.load(path).state_dict() with safetensors.torch.save_file, and use that file"
             )
         try:
-            read = torch.load(self.path, map_location="cpu", weights_only=True, mmap=self._mapped)
+            with torch.serialization.safe_globals(HARMLESS):
+                read = torch.load(self.path, map_location="cpu", weights_only=True, mmap=self._mapped)
         except pickle.UnpicklingError as error:
             raise CheckpointError(self._refusal(str(error))) from None
         except OSError as error:

@@ -1,11 +1,15 @@
 """Weights in files: read lazily, or refused in one line; a pickle's code is never run."""
 
 import argparse
+import fractions
 import json
+import pathlib
 import re
+import types
 import warnings
 from collections import OrderedDict
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -99,7 +103,7 @@ class Trap:
 def test_a_pickle_that_needs_code_is_refused_and_none_is_run(tmp_path, zipped):
     for value, named in [
         ({"a": torch.zeros(3), "trap": Trap(tmp_path / "sprung")}, r"io\.open|_io\.open|builtins\.open"),
-        ({"state_dict": STATE, "args": argparse.Namespace(lr=1)}, r"argparse\.Namespace"),
+        ({"state_dict": STATE, "args": fractions.Fraction(1, 2)}, r"fractions\.Fraction"),
         (nn.Linear(2, 2), r"torch\.nn\.modules\.linear\.Linear"),
     ]:
         torch.save(value, tmp_path / "e.pt", _use_new_zipfile_serialization=zipped)
@@ -109,6 +113,21 @@ def test_a_pickle_that_needs_code_is_refused_and_none_is_run(tmp_path, zipped):
         assert "\n" not in told and "a pickle's code is never run: convert its state dict" in told
         assert re.search(rf"e\.pt needs ({named}) to be read", told)
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_training_loops_write_beside_the_weights_needs_no_code(tmp_path, zipped):
+    beside = {
+        "args": argparse.Namespace(lr=1, out=pathlib.Path("out")),
+        "options": types.SimpleNamespace(seed=np.int64(3)),
+        "best": np.float64(0.5),
+        "metric": np.float32(1),
+        "epoch": 3,
+    }
+    torch.save({"state_dict": STATE} | beside, tmp_path / "e.pth.tar", _use_new_zipfile_serialization=zipped)
+    state = open_weights(tmp_path / "e.pth.tar")
+    assert all(torch.equal(state[name], tensor) for name, tensor in STATE.items()) and len(state) == len(STATE)
+    assert argparse.Namespace not in torch.serialization.get_safe_globals()  # others of the process are asked as before
 
 
 def test_torchscript_is_refused_with_what_to_do(tmp_path):
