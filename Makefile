@@ -9,8 +9,9 @@ OUT ?= runs
 run: $(VENV)/.installed
 	$(BIN)/mergebench run --methods all --suite tiny-8 --out $(OUT)
 
+# Files of tests are dealt out among processes of one thread each: two threads of one process help small matrices little.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 	$(BIN)/ruff check .
 
 benchmark: $(VENV)/.installed

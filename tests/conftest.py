@@ -222,3 +222,22 @@ class OwnTask:
 def own(tmp_path: Path, write: Callable[..., str]) -> OwnTask:
     """A task of one's own, its zoo and suite."""
     return OwnTask(tmp_path, write)
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> str:
+    """The place of a method that raises what its hyper-parameter `kind` names, in line 12 of its file."""
+    (tmp_path / "odd.py").write_text('''
+from mergebench import merge_method
+
+
+class Odd(BaseException):
+    """Of its own."""
+
+
+@merge_method("odd", title="Odd")
+def odd(pool, *, kind: str = "Odd"):
+    """Raises what it is asked for."""
+    raise eval(kind)("two\\nlines")
+''')
+    return f"{tmp_path / 'odd.py'}:odd"

@@ -1,7 +1,7 @@
 """`mergebench finetune`: an expert of one task, or one model of several, from a base, behind frozen heads."""
 
 import json
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -12,8 +12,11 @@ from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError, tell
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from mergebench.data.image_cache import Split
+    from mergebench.zoo.heads import Head
     from mergebench.zoo.zoo import Zoo
 
 
@@ -76,7 +79,7 @@ def execute(config: Namespace) -> int:
     from mergebench.training.batches import TrainingSet
     from mergebench.training.finetuning import check_settings, finetune
     from mergebench.training.head_fit import head_fit
-    from mergebench.training.own import FITTED, own_head
+    from mergebench.training.own import FITTED
     from mergebench.weights.states import check_finite, digest, save_state
     from mergebench.zoo.set_aside import check_set_aside, inherited
 
@@ -101,16 +104,8 @@ def execute(config: Namespace) -> int:
     splits = {task: load_split(zoo.task(task), "train") for task in tasks}
     recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": zoo.encoder.recipe}
     recipe |= inherited([zoo.base], map(zoo.task, tasks))
-    heads, noted = {}, {}
-    for task in tasks:
-        heads[task], kind = own_head(zoo, task, splits[task], device, checkpoints, config.probe)
-        if config.data or config.describe or kind in FITTED:
-            card = zoo.task(task).card
-            noted[task] = {"head": kind, "classes": list(card.classes), "images": dict(card.splits)}
-            noted[task]["data"] = zoo.config.described[task].data
+    heads, noted = _heads(config, zoo, splits, device, checkpoints)
     recipe |= noted[tasks[0]] if len(tasks) == 1 and noted else {}
-    for task, head in heads.items():
-        check_set_aside(f"the head of task {task!r}", head, [task], zoo.task, own=task)
     scales = {"mean": zoo.mean, "std": zoo.std, "device": device}
     validation = {task: load_split(zoo.task(task), "validation") for task in tasks}
     for task in (task for task in noted if noted[task]["head"] != "prompts"):
@@ -137,11 +132,9 @@ def execute(config: Namespace) -> int:
     state = {name: tensor.to(zoo.base[name].dtype) for name, tensor in state.items()}
     check_finite(state, "the expert in the base's number format", "lower --learning-rate")
     save_state(state, output, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
-    for task, about in noted.items():
-        if about["head"] not in FITTED:
-            continue
+    for task in (task for task in noted if noted[task]["head"] in FITTED):
         beside = output.with_suffix(f"{f'.{task}' * (len(tasks) > 1)}.head.safetensors")
-        told = {"tasks": [task], "base": recipe["base"], "encoder": recipe["encoder"], **about}
+        told = {"tasks": [task], "base": recipe["base"], "encoder": recipe["encoder"], **noted[task]}
         told |= inherited([zoo.base], [zoo.task(task)])
         save_state(heads[task].state_dict(), beside, {"recipe": json.dumps(told, sort_keys=True)})
         say(f"wrote {beside}")
@@ -151,6 +144,24 @@ def execute(config: Namespace) -> int:
             say(f"{who:<7} {100 * score.accuracy:5.1f} % of {score.total} validation images of {task}")
     say(f"wrote {output}")
     return 0
+
+
+def _heads(
+    config: Namespace, zoo: "Zoo", splits: "Mapping[str, Split]", device: str, checkpoints: "Path | None"
+) -> "tuple[dict[str, Head], dict[str, dict[str, Any]]]":
+    """The tasks' heads, and of tasks of one's own what there is to be noted: the head's kind, classes, images."""
+    from mergebench.training.own import FITTED, own_head
+    from mergebench.zoo.set_aside import check_set_aside
+
+    heads, noted = {}, {}
+    for task, train in splits.items():
+        heads[task], kind = own_head(zoo, task, train, device, checkpoints, config.probe)
+        check_set_aside(f"the head of task {task!r}", heads[task], [task], zoo.task, own=task)
+        if config.data or config.describe or kind in FITTED:
+            card = zoo.task(task).card
+            noted[task] = {"head": kind, "classes": list(card.classes), "images": dict(card.splits)}
+            noted[task]["data"] = zoo.config.described[task].data
+    return heads, noted
 
 
 def _output(config: Namespace) -> "Path":

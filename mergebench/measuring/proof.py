@@ -7,12 +7,15 @@ import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, unprefixed
 from mergebench.weights.states import writing
+
+Stored = TypeVar("Stored", bound=BaseModel)
 
 LABELS = "labels/"  # before a task's name: the labels that its predictions are held against
 HEADER = 4096  # bytes, more than any array's header takes
@@ -34,6 +37,33 @@ def checksum(content: Mapping[str, Any]) -> str:
     """SHA-256 (16 hex digits) of a JSON object without its own `checksum`, however it is laid out in the file."""
     told = {name: value for name, value in content.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def read_stored(path: Path, kind: type[Stored], what: str) -> Stored:
+    """A JSON file's content, held to its `checksum`, if it has one.
+
+    Args:
+        path: the file.
+        kind: its schema, which has a `checksum`, empty where a file was written before there were any.
+        what: what it is to be, for messages ("result").
+
+    Raises:
+        Unproven: it is none, or was changed.
+    """
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            raise Unproven("it is no file")
+        text = path.read_text(encoding="utf-8")
+        stored, content = kind.model_validate_json(text), json.loads(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        raise Unproven(f"it is no {what} ({place}: {unprefixed(first['msg'])})") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise Unproven(f"it is no {what} ({error})") from None
+    if stored.checksum and stored.checksum != checksum(content):
+        raise Unproven("it was changed after it was stored: its checksum is another's")
+    return stored
 
 
 def count(predicted: np.ndarray, labels: np.ndarray | None) -> Count:

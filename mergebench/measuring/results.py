@@ -13,16 +13,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     PrivateAttr,
-    ValidationError,
     computed_field,
     field_validator,
     model_validator,
 )
 
 from mergebench.configuration import file_name
-from mergebench.errors import unprefixed
 from mergebench.measuring.facts import Cost, Environment, TaskScore, Tuned, Value
-from mergebench.measuring.proof import Unproven, checksum, recounted, write_predictions
+from mergebench.measuring.proof import Unproven, checksum, read_stored, recounted, write_predictions
 from mergebench.weights.states import check_writable, writing
 
 SCHEMA_VERSION = 1
@@ -307,19 +305,7 @@ def read_result(path: Path) -> Result:
     Raises:
         Unproven: it is no result, or says what does not follow from its predictions.
     """
-    try:
-        if not path.is_file():  # a pipe would be waited for
-            raise Unproven("it is no file")
-        text = path.read_text(encoding="utf-8")
-        result, content = Result.model_validate_json(text), json.loads(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "it"
-        raise Unproven(f"it is no result ({place}: {unprefixed(first['msg'])})") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise Unproven(f"it is no result ({error})") from None
-    if result.checksum and result.checksum != checksum(content):
-        raise Unproven("it was changed after it was stored: its checksum is another's")
+    result = read_stored(path, Result, "result")
     if result.checksum and not path.stem.endswith(f"-{result.cell}"):
         raise Unproven(f"it is another cell's result, {result.cell}'s")
     result._proven = bool(result.checksum)

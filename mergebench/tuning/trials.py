@@ -1,16 +1,16 @@
 """The trials of a search and the file that keeps them, which proves what it says as a stored result does."""
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from mergebench.errors import unprefixed
 from mergebench.measuring.facts import Cost, TaskScore
-from mergebench.measuring.proof import Unproven, checksum
+from mergebench.measuring.proof import Unproven, checksum, read_stored
 from mergebench.weights.states import writing
 
 
@@ -88,19 +88,9 @@ def read(
     Raises:
         Unproven: it is damaged, was changed, or is another search's.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        history, content = _History.model_validate_json(text), json.loads(text)
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return [], True
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "it"
-        raise Unproven(f"it is no record of a search ({place}: {unprefixed(first['msg'])})") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise Unproven(f"it is no record of a search ({error})") from None
-    if history.checksum and history.checksum != checksum(content):
-        raise Unproven("it was changed after it was stored: its checksum is another's")
+    history = read_stored(path, _History, "record of a search")
     plain = json.loads(_History(search=dict(search), trials=[]).model_dump_json())["search"]
     if history.search != plain:
         raise Unproven("it is another search's record")

@@ -2,26 +2,6 @@
 
 import pytest
 
-FILE = '''
-from mergebench import merge_method
-
-
-class Odd(BaseException):
-    """Of its own."""
-
-
-@merge_method("odd", title="Odd")
-def odd(pool, *, kind: str = "Odd"):
-    """Raises what it is asked for."""
-    raise eval(kind)("two\\nlines")
-'''
-
-
-@pytest.fixture
-def odd(tmp_path):
-    (tmp_path / "odd.py").write_text(FILE)
-    return f"{tmp_path / 'odd.py'}:odd"
-
 
 @pytest.mark.parametrize("kind", ["Odd", "SystemExit", "GeneratorExit", "ValueError", "MemoryError"])
 def test_a_merge_of_a_suite_that_raises_is_one_line_and_writes_nothing(odd, refused, mini_suite, tmp_path, kind):

@@ -6,26 +6,6 @@ from mergebench.catalogue import registry
 from mergebench.errors import MergebenchError
 from mergebench.running.failure import told_in_words
 
-FILE = '''
-from mergebench import merge_method
-
-
-class Odd(BaseException):
-    """Of its own."""
-
-
-@merge_method("odd", title="Odd")
-def odd(pool, *, kind: str = "Odd"):
-    """Raises what it is asked for."""
-    raise eval(kind)("two\\nlines")
-'''
-
-
-@pytest.fixture
-def odd(tmp_path):
-    (tmp_path / "odd.py").write_text(FILE)
-    return f"{tmp_path / 'odd.py'}:odd"
-
 
 @pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, BaseException, ValueError])
 def test_whatever_is_raised_is_one_line(odd, kind):
