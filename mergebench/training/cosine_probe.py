@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from scipy.linalg import solve
 from scipy.optimize import minimize_scalar
+from scipy.sparse import csr_matrix
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
@@ -20,7 +21,8 @@ LARGEST_SCALE = 1000.0
 
 def unit(rows: np.ndarray) -> np.ndarray:
     """The same rows [N, d] with length one, in place; zero rows stay."""
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(rows.dtype).tiny)
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))  # which makes no other array of their size, as a norm does
+    rows /= np.maximum(lengths, np.finfo(rows.dtype).tiny)[:, None]
     return rows
 
 
@@ -38,7 +40,8 @@ class Moments(NamedTuple):
     @classmethod
     def of(cls, inputs: np.ndarray, truth: np.ndarray, classes: int) -> "Moments":
         """Those of unit features [N, d] and labels [N]."""
-        return cls(inputs.T @ inputs, np.stack([inputs[truth == label].sum(0) for label in range(classes)], axis=1))
+        places = (np.ones(len(truth)), (truth, np.arange(len(truth))))
+        return cls(inputs.T @ inputs, (csr_matrix(places, shape=(classes, len(truth))) @ inputs).T)
 
     def directions(self, strength: float) -> np.ndarray:
         """The classes' unit rows [classes, d] of the ridge regression (X^T X + a I)^-1 X^T Y."""
