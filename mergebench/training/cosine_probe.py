@@ -54,7 +54,8 @@ def cosine_regression(features: Tensor, labels: Tensor, classes: int) -> ZeroSho
         logits = s <x / |x|, w_k / |w_k|>,   W = argmin sum_i |W z_i - onehot(y_i)|^2 + a |W|^2,   z = x / |x|
 
     a is the strength with the best accuracy on held-out folds (the larger of equal ones), s the scale with the least
-    cross-entropy there: what is fitted to its own images looks more certain than it is.
+    cross-entropy there, with labels smoothed by 1 / (N + 2): what is fitted to its own images looks more certain than
+    it is, and classes that lie apart would have no least one.
 
     Args:
         features: [N, width]; computed with in float64.
@@ -84,9 +85,13 @@ def cosine_regression(features: Tensor, labels: Tensor, classes: int) -> ZeroSho
 
     best = max(STRENGTHS, key=lambda strength: ((held_out(strength).argmax(1) == truth).mean(), strength))
     cosines, right = torch.from_numpy(held_out(best)), torch.from_numpy(truth).long()
-    loss = torch.nn.functional.cross_entropy
+    # What no image contradicts may yet be wrong once in two images more (Laplace's rule of succession): without that
+    # the best scale of classes that lie apart is infinite, and no loss is left to train on.
+    loss, unseen = torch.nn.functional.cross_entropy, 1 / (len(truth) + 2)
     found = minimize_scalar(
-        lambda power: loss(cosines * np.exp(power), right).item(), bounds=(0, np.log(LARGEST_SCALE)), method="bounded"
+        lambda power: loss(cosines * np.exp(power), right, label_smoothing=unseen).item(),
+        bounds=(0, np.log(LARGEST_SCALE)),
+        method="bounded",
     )
     directions = torch.from_numpy(whole.directions(best))
     return ZeroShotHead(torch.eye(inputs.shape[1]), directions, torch.tensor(float(np.exp(found.x)))).eval()

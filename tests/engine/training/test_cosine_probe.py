@@ -58,6 +58,14 @@ def test_it_is_no_surer_than_images_that_it_never_saw_let_it_be():
     assert loss(cosine, features) > 3 * loss(logistic, features)
 
 
+def test_classes_that_lie_apart_leave_some_loss_to_train_on():
+    features, _, labels = noisy(noise=0.1)
+    head = cosine_regression(features, labels, 3).double()
+    assert (head(features).argmax(1) == labels).all()
+    loss = torch.nn.functional.cross_entropy(head(features), labels).item()
+    assert 1 / len(labels) < 10 * loss < 1  # as sure as so many images let it be
+
+
 @pytest.mark.parametrize("classes", [2, 7])
 def test_it_is_read_back_as_any_head_is(classes):
     features, _, labels = noisy(classes=classes)
