@@ -75,18 +75,18 @@ def lower_entropy(
         # Group by group down to the merged weights, and once from there to what is learnt: the activations of one group
         # alone are held, however many tasks there are.
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in merged.items()}
-        total = 0.0
+        total = 0
         for group in groups:
             batches = [next(streams[task]) for task in group]
             features = functional_call(encoder, leaves, (torch.cat(batches),)).split([len(b) for b in batches])
             loss = sum(mean_entropy(heads[task](part)) for task, part in zip(group, features, strict=True))
             loss.backward()
-            total += loss.item()
+            total = total + loss.detach()
         reached = [name for name, leaf in leaves.items() if leaf.grad is not None and merged[name].requires_grad]
         optimizer.zero_grad()
         torch.autograd.backward([merged[name] for name in reached], [leaves[name].grad for name in reached])
         optimizer.step()
-    return total
+    return total.item()  # not at every step, where it would wait for the device
 
 
 def combine(base: Mapping[str, Tensor], vectors: Mapping[str, Tensor], coefficients: Mapping[str, Tensor]) -> StateDict:

@@ -11,6 +11,7 @@ from mergebench.errors import MergebenchError, UnknownNameError, on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from pydantic import BaseModel
 
@@ -168,7 +169,7 @@ def _zoo(name: str) -> list[str]:
         f"  encoder  {zoo.encoder or 'as the base says'}{run}",
         *(f"  {field:<8} {value}" for field in ("weights", "base", "experts", "text") if (value := _place(zoo, field))),
         f"  tasks    {' '.join(zoo.tasks)}",
-        *(f"  {_data(task, fields, name)}" for task, fields in zoo.described.items()),
+        *(f"  {_data_or_why_not(task, fields, name)}" for task, fields in zoo.described.items()),
         *(f"  {fact:<8} {text}" for fact, text in _code(zoo).items()),
     ]
 
@@ -180,24 +181,25 @@ def _described(name: str) -> list[str]:
     from mergebench.catalogue.yaml_files import checked
     from mergebench.cli.description import of_file
     from mergebench.configuration import TaskConfig
+
+    return [_data(Path(name).stem, checked(TaskConfig, of_file(name)), Path())]
+
+
+def _data(task: str, fields: "TaskConfig", folder: "Path") -> str:
+    """What a described task's data come to; nothing is fetched for it."""
     from mergebench.data.described import make_task
     from mergebench.data.task import Place
 
-    fields = checked(TaskConfig, of_file(name))
-    return [make_task(Path(name).stem, fields, Path()).at(Place(1, download=False)).told]
+    # Of whatever size they are: classes and splits are the same.
+    return make_task(task, fields, folder).at(Place(1, download=False)).told
 
 
-def _data(task: str, fields: "TaskConfig", zoo: str) -> str:
-    """What a described task's data come to, or why nobody can tell; nothing is fetched for it."""
-
+def _data_or_why_not(task: str, fields: "TaskConfig", zoo: str) -> str:
+    """The same of a zoo's task, of which one that cannot be read leaves the others to be told."""
     from mergebench.catalogue import registry
-    from mergebench.data.described import make_task
-    from mergebench.data.task import Place
 
-    folder = registry.config_file("zoos", zoo).absolute().parent
     try:
-        # Of whatever size they are: classes and splits are the same.
-        return make_task(task, fields, folder).at(Place(1, download=False)).told
+        return _data(task, fields, registry.config_file("zoos", zoo).absolute().parent)
     except MergebenchError as error:
         return str(error)
 
