@@ -47,7 +47,7 @@ def average(pool: ModelPool, *, weights: dict[str, float] | list[float] | None =
             `weights={mnist: 2, svhn: 1}` on a command line.
     """
     if weights is None:
-        return pool.map_experts(lambda experts: experts.mean(0))
+        return pool.average()
     parts = shares(weights, pool.tasks)
 
     def mixed(experts: torch.Tensor) -> torch.Tensor:

@@ -143,7 +143,7 @@ def featcal(
     layout = pool.layout
     begun = start_from(pool, start, start_settings)
     # Outside the region a parameter is the average, and so it must be for those that are solved behind it.
-    average = pool.map_experts(lambda experts: experts.mean(0))
+    average = pool.average()
     state = {n: begun[n] if pool.inside(n) else average[n] for n in layout.shapes}
     student, expert = pool.encoder(), pool.encoder()
     own, theirs = embed_tasks(pool, [(student, state), (expert, None)], samples)

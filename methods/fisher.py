@@ -129,6 +129,6 @@ def fisher(
             weights[name] = weights.get(name, 0) + weight
             weighted[name] = weighted.get(name, 0) + weight * expert[name]
     # Buffers have no gradient: they are averaged.
-    merged = pool.map_experts(lambda experts: experts.mean(0))
+    merged = pool.average()
     merged.update({n: weighted[n] / weights[n] for n in weighted})
     return pool.finish(merged)

@@ -17,9 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from mergebench.merging.layout import Block, embed_images, load_part
-from mergebench.merging.least_squares import GramSum, LayerRegression
+from mergebench.merging.least_squares import GramSum, LayerRegression, precision_of
 from mergebench.merging.pool import ModelPool
 from mergebench.weights.states import StateDict
+
+# Tokens that go through a block together, about: what its layers make of them then stays in the processor's cache.
+TOKENS_AT_ONCE = 1024
 
 
 class _LastInputSeen(Exception):
@@ -37,7 +40,7 @@ def walk_blocks(
     Args:
         pool: needs `calibration`.
         source: "expert" or "merged"; see above.
-        alpha: factor on the Grams' off-diagonal entries.
+        alpha: factor on the Grams' off-diagonal entries; it decides what they are summed in, see `precision_of`.
         samples: calibration images per task.
         ridge: pull towards the average; see `LayerRegression`.
         granularity: "block" or "linear"; see above.
@@ -46,31 +49,40 @@ def walk_blocks(
         The merged state. The pool's report gains `condition`: layer -> condition number of its summed Gram.
     """
     layout = pool.layout
-    merged = pool.map_experts(lambda experts: experts.mean(0))
+    merged = pool.average()
     runner = pool.encoder()
     (streams,) = embed_tasks(pool, [(runner, merged if source == "merged" else None)], samples)
+    rows = min(sum(tokens.shape[0] * tokens.shape[1] for tokens in stream) for stream in streams.values())
     conditions: dict[str, float] = {}
     for index, block in enumerate(layout.blocks):
         pool.tell("blocks", index, len(layout.blocks))
         module = runner.blocks[index]
+        last = index + 1 == len(layout.blocks)
         parameters = tuple(n for n in layout.shapes if n.startswith(block.name + "."))
         # Outside the region a layer stays the average, so that the merged prefix is what the result will really hold.
         solved = tuple(n for n in block.linears if pool.inside(f"{n}.weight"))
         groups = [solved] if granularity == "block" else [(name,) for name in solved]
+        # Each expert's own block gives the tokens behind it in the pass that its Grams are taken in.
+        onward = source == "expert" and granularity == "block" and bool(solved) and not last
         for group in filter(None, groups):
             # A linear layer's average is what its merged weight deviates from, so it is read before it is overwritten.
-            regressions = {n: LayerRegression(merged[f"{n}.weight"].to(pool.device), alpha, ridge) for n in group}
+            averages = {n: merged[f"{n}.weight"].to(pool.device) for n in group}
+            widths = {n: average.shape[1] for n, average in averages.items()}
+            dtypes = {n: torch.promote_types(precision_of(alpha, rows, d), pool.dtype) for n, d in widths.items()}
+            regressions = {n: LayerRegression(averages[n], alpha, ridge, dtypes[n]) for n in group}
+            grams = {n: GramSum(widths[n], pool.device, dtypes[n]) for n in group}
             for task in pool.tasks:
                 expert = pool.experts[task]
                 load_part(runner, expert if granularity == "block" else merged, parameters)
-                grams = _grams(module, block, group, streams[task])
-                for name in group:
-                    regressions[name].add(grams[name].mean(), expert[f"{name}.weight"])
+                _add_grams(module, block, grams, streams[task], onward=onward)
+                for name, gram in grams.items():
+                    regressions[name].add(gram.total(), expert[f"{name}.weight"], gram.rows)
+                    gram.clear()
             for name, regression in regressions.items():
                 solution = regression.solve()
                 merged[f"{name}.weight"] = solution.weight.to("cpu", layout.dtypes[f"{name}.weight"])
                 conditions[name] = solution.condition
-        if index + 1 < len(layout.blocks):
+        if not last and not onward:
             advance(pool, runner, index, parameters, merged if source == "merged" else None, streams)
     pool.report(condition=conditions)
     return merged
@@ -90,11 +102,13 @@ def embed_tasks(
         For each of `through`: task -> batches [B, N, D].
     """
     streams: list[dict[str, list[Tensor]]] = [{task: [] for task in pool.tasks} for _ in through]
+    encoder = through[0][0]
+    at_once = max(1, TOKENS_AT_ONCE // (encoder.patch_embed.num_patches + encoder.num_prefix_tokens))
     for task in pool.tasks:
         for runner, merged in through:
             load_part(runner, merged or pool.experts[task], pool.layout.embedding)
         with torch.no_grad():
-            for images in pool.calibration(task, samples):
+            for images in pool.calibration(task, samples, pieces=at_once):
                 for stream, (runner, _) in zip(streams, through, strict=True):
                     stream[task].append(embed_images(runner, images))
     return streams
@@ -116,26 +130,36 @@ def advance(
                 tokens[i] = runner.blocks[index](batch)
 
 
-def _grams(module: nn.Module, block: Block, group: tuple[str, ...], stream: list[Tensor]) -> dict[str, GramSum]:
-    """Grams of the inputs of the layers in `group`, over all batches of a stream."""
-    layers = {name: module.get_submodule(name.removeprefix(block.name + ".")) for name in group}
-    grams = {n: GramSum(layer.in_features, layer.weight.device) for n, layer in layers.items()}
+def _add_grams(
+    module: nn.Module, block: Block, grams: Mapping[str, GramSum], stream: list[Tensor], *, onward: bool
+) -> None:
+    """Add what layers are fed by all batches of a stream to their Grams.
+
+    Args:
+        module: the block.
+        block: its names.
+        grams: of layers, in the order of the forward pass.
+        stream: batches [B, N, D]; with `onward` each becomes what the block makes of it.
+        onward: whether the pass goes on behind the last layer's input.
+    """
+    layers = {name: module.get_submodule(name.removeprefix(block.name + ".")) for name in grams}
+    last = [*grams][-1]
 
     def observe(name: str) -> Callable:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             grams[name].add(inputs[0])
-            if name == group[-1]:
+            if name == last and not onward:
                 raise _LastInputSeen
 
         return hook
 
     with _hooks(layers, observe), torch.no_grad():
-        for batch in stream:
+        for i, batch in enumerate(stream):
             try:
-                module(batch)
+                passed = module(batch)
             except _LastInputSeen:
                 continue
-    return grams
+            stream[i] = passed
 
 
 @contextmanager

@@ -94,5 +94,5 @@ def _outside_averaged(state: StateDict, pool: ModelPool) -> StateDict:
     """The state with the experts' average outside the pool's region."""
     if all(map(pool.inside, state)):
         return state
-    average = pool.map_experts(lambda experts: experts.mean(0))
+    average = pool.average()
     return {n: tensor if pool.inside(n) else average[n] for n, tensor in state.items()}

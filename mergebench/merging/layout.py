@@ -8,6 +8,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from mergebench.errors import MergebenchError
+from mergebench.merging.views import ReadOnlyState
 
 
 @dataclass(frozen=True)
@@ -102,4 +103,7 @@ def load_part(encoder: nn.Module, state: Mapping[str, Tensor], names: tuple[str,
     own = dict(encoder.named_parameters()) | dict(encoder.named_buffers())
     with torch.no_grad():
         for name in names:
-            own[name].copy_(state[name])
+            if isinstance(state, ReadOnlyState):  # which would hand out a copy to be copied
+                state.read_into(name, own[name])
+            else:
+                own[name].copy_(state[name])

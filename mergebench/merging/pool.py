@@ -13,6 +13,7 @@ from mergebench.data.images import Batch, ImageSource
 from mergebench.errors import MergebenchError, MethodError, NeedsError
 from mergebench.merging.layout import Layout
 from mergebench.merging.method import Needs
+from mergebench.merging.views import FinishedState, ReadOnlyState
 from mergebench.weights.states import StateDict
 
 # Gradients and activations of one batch must fit beside the models.
@@ -38,39 +39,6 @@ class Earlier:
     name: str
     tasks: int
     report: Mapping[str, Any]
-
-
-class ReadOnlyState(Mapping[str, Tensor]):
-    """A view of weights that hands out copies in computing precision, so that no method can change its inputs."""
-
-    def __init__(self, state: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> None:
-        self._state, self._device, self._dtype = state, device, dtype
-
-    def __getitem__(self, name: str) -> Tensor:
-        tensor = self._state[name].detach()
-        return tensor.to(self._device, self._dtype if tensor.is_floating_point() else tensor.dtype, copy=True)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._state)
-
-    def __len__(self) -> int:
-        return len(self._state)
-
-
-class FinishedState(Mapping[str, Tensor]):
-    """A view of weights as a result has them: in the base's dtypes, on the CPU, a copy of each when it is asked for."""
-
-    def __init__(self, state: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype]) -> None:
-        self._state, self._dtypes = state, dtypes
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._state[name].detach().to("cpu", self._dtypes[name], copy=True)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._dtypes)
-
-    def __len__(self) -> int:
-        return len(self._dtypes)
 
 
 class ModelPool:
@@ -200,14 +168,23 @@ class ModelPool:
             head.eval().requires_grad_(False)
         return heads
 
-    def calibration(self, task: str, samples: int, batch_size: int = PASS_SIZE) -> Iterator[Tensor]:
+    def calibration(
+        self, task: str, samples: int, batch_size: int = PASS_SIZE, pieces: int | None = None
+    ) -> Iterator[Tensor]:
         """Normalised calibration images [B, 3, H, W] of a task, `samples` in all; needs `calibration`.
 
         Batches that a caller handed in explicitly are all used, in the order given, whatever `samples` says.
+
+        Args:
+            task: whose images.
+            samples: how many.
+            batch_size: images a batch, where the caller handed in none.
+            pieces: every batch comes in pieces of no more images than this.
         """
         self._require("calibration")
         for images, _ in self._counted(task, samples, batch_size):
-            yield images.to(self.device, self.dtype, copy=True)
+            for piece in images.chunk(-(-len(images) // pieces) if pieces else 1):
+                yield piece.to(self.device, self.dtype, copy=True)
 
     def labelled_calibration(
         self, task: str, samples: int, batch_size: int = PASS_SIZE
@@ -305,6 +282,18 @@ class ModelPool:
             merge: experts' tensors stacked [T, *shape] -> merged [*shape]. Integer buffers are taken from one expert.
         """
         return self.map_names(lambda name: merge(self._stacked(name)))
+
+    def average(self) -> StateDict:
+        """The mean of the experts, tensor by tensor; two tensors are held at a time."""
+
+        def mean(name: str) -> Tensor:
+            first, *rest = self._experts.values()
+            total = first[name]
+            for expert in rest:
+                total += expert[name]
+            return total / len(self._experts)
+
+        return self.map_names(mean)
 
     def map_tensors(self, merge: Callable[[Tensor, Tensor], Tensor]) -> StateDict:
         """As `map_experts`, with the base's tensor: merge(base [*shape], experts [T, *shape]); needs `base`."""

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mergebench.merging.least_squares import GramSum, LayerRegression, shrink_off_diagonal, solve_positive
+from mergebench.merging.least_squares import UNDIVIDED, GramSum, LayerRegression, solve_positive
 
 CPU = torch.device("cpu")
 COUNTS = (40, 90, 25)
@@ -31,7 +31,7 @@ def regress(inputs, weights, alpha):
     for x, w in zip(inputs, weights, strict=True):
         gram = GramSum(x.shape[-1], CPU)
         gram.add(x)
-        regression.add(gram.mean(), w)
+        regression.add(gram.total(), w, gram.rows)
     return regression.solve()
 
 
@@ -45,28 +45,45 @@ def least_squares(inputs, weights, rcond=None):
     return average + np.linalg.lstsq(left, right, rcond=rcond)[0].T
 
 
-def test_shrinking_keeps_the_diagonal_and_its_argument():
-    gram = torch.tensor([[2.0, 4.0], [4.0, 10.0]])
-    assert shrink_off_diagonal(gram, 0.5).tolist() == [[2.0, 2.0], [2.0, 10.0]]
-    assert gram.tolist() == [[2.0, 4.0], [4.0, 10.0]]
-
-
-def test_gram_is_x_transposed_x_per_row_over_all_batches():
+def test_gram_is_x_transposed_x_over_all_batches():
     batches = [normal(0, 2, 5, 4), normal(1, 3, 4), normal(2, 1, 7, 2, 4)]
     gram = GramSum(4, CPU)
     for batch in batches:
         gram.add(batch)
     rows = np.concatenate([b.numpy().reshape(-1, 4) for b in batches])
     assert gram.rows == len(rows) == 27
-    np.testing.assert_allclose(gram.mean().numpy(), rows.T @ rows / 27, rtol=1e-12)
-    total = gram.total()
-    np.testing.assert_allclose(total.numpy(), rows.T @ rows, rtol=1e-12)
-    gram.add(batches[0])
-    np.testing.assert_allclose(total.numpy(), rows.T @ rows, rtol=1e-12)
+    np.testing.assert_allclose(gram.total().numpy(), rows.T @ rows, rtol=1e-12)
 
 
-def test_gram_of_nothing_is_zero():
-    assert GramSum(3, CPU).mean().tolist() == [[0.0] * 3] * 3
+@pytest.mark.parametrize("width", [1, UNDIVIDED - 1, UNDIVIDED, UNDIVIDED + 1, 2 * UNDIVIDED + 1, 700])
+def test_the_half_that_is_computed_makes_the_whole(width):
+    batches = [normal(width, 30, width), normal(width + 1, 1, width)]
+    gram = GramSum(width, CPU)
+    for batch in batches:
+        gram.add(batch)
+        gram.total()  # a look at it in between does no harm
+    rows = torch.cat(batches).numpy()
+    np.testing.assert_allclose(gram.total().numpy(), rows.T @ rows, rtol=1e-12, atol=1e-12)
+
+
+def test_a_cleared_gram_begins_anew():
+    gram = GramSum(400, CPU)
+    gram.add(normal(0, 9, 400))
+    gram.total()
+    gram.clear()
+    assert gram.rows == 0
+    assert not gram.total().any()
+    gram.add(normal(1, 5, 400))
+    np.testing.assert_allclose(gram.total().numpy(), (normal(1, 5, 400).T @ normal(1, 5, 400)).numpy(), atol=1e-12)
+
+
+def test_gram_of_nothing_is_zero_and_so_is_its_weight():
+    gram = GramSum(3, CPU)
+    assert gram.total().tolist() == [[0.0] * 3] * 3
+    inputs, weights = problem(width=3)
+    regression = LayerRegression(sum(weights) / 3, 0.5)
+    regression.add(gram.total(), weights[0], gram.rows)
+    torch.testing.assert_close(regression.solve().weight, sum(weights) / 3)
 
 
 def test_sums_over_many_single_precision_batches_do_not_lose_digits():
@@ -75,7 +92,7 @@ def test_sums_over_many_single_precision_batches_do_not_lose_digits():
     for _ in range(20_000):
         gram.add(batch)
     exact = float(np.float64(np.float32(0.1)) ** 2)
-    assert gram.mean().item() == pytest.approx(exact, rel=1e-7)
+    assert gram.total().item() / gram.rows == pytest.approx(exact, rel=1e-7)
 
 
 @pytest.mark.parametrize("seed", range(5))
