@@ -86,7 +86,7 @@ def shifted_vectors(
         common = shift(vectors, weights, bases, steps=steps, lr=lr)[:, None]
         # An entry that a task left alone stays so, even if fewer than `density` of all were changed.
         kept = (vectors.abs() >= thresholds) & (vectors != 0)
-        shifted = torch.where(kept, vectors + common, 0)
+        shifted = vectors.add_(common).masked_fill_(~kept, 0)
         parts = [matrix_shape(layout, name)[0] for name in group]
         return list(zip(shifted.split(parts), weights.split(parts), strict=True))
 
@@ -100,7 +100,8 @@ def shifted_vectors(
     needs=Needs(base=True),
     year=2025,
     fidelity="released code",
-    cost="2 T + 8 tensors at a time, or one expert's linear layers; an SVD a task and matrix; no passes",
+    cost="3 T + 8 tensors at a time (small ones together), or one expert's linear layers; "
+    "an SVD a task and matrix; no passes",
     ranges={"eta": (0.02, 0.2), "density": (0.1, 0.9), "subspace": (2, 16), "lr": (1e-5, 1e-3)},
 )
 def doge_ta(

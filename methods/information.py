@@ -33,7 +33,7 @@ def score_roots(logits: Tensor) -> Tensor:
 
 def condensed(slopes: Tensor) -> Tensor:
     """Gradients [K, B, ...] as no more than there are numbers, with the same sum over K of their outer products."""
-    width = slopes[0, 0].numel()
+    width = slopes.shape[2:].numel()
     if len(slopes) <= width:
         return slopes
     factor = torch.linalg.qr(slopes.double().flatten(2).transpose(0, 1), mode="r").R
@@ -60,7 +60,7 @@ def per_sample_fisher(
         F, named and shaped as the model's parameters.
     """
     chain, images_seen, steps = Chain(model), 0, list[Step]()
-    totals = {n: torch.zeros_like(p) for n, p in model.named_parameters()}
+    totals = {n: p.new_zeros(p.shape) for n, p in model.named_parameters()}
     for batch in batches:
         values = batch[:1]
         for run in runs if not steps else ():
@@ -76,8 +76,8 @@ def per_sample_fisher(
 def images_at_once(steps: Sequence[Step], size: int) -> int:
     """How many images go through the steps together, their numbers being of so many bytes."""
     classes = steps[-1].gives
-    # Values kept for a step's backward pass are a few times those that go through it.
-    held = size * max(8 * (step.inside + step.gives) + classes * step.gives for step in steps)
+    # Values kept for a step's backward pass are a few times those that go through it; gradients come in and go out.
+    held = size * max(8 * (step.inside + step.gives) + 2 * classes * step.gives for step in steps)
     return min(max(BYTES_AT_ONCE // 2 // held, 1), IMAGES_AT_ONCE)
 
 

@@ -5,8 +5,8 @@ from torch import Tensor
 
 # Entries of products that are squared together: few enough for a processor's cache.
 PRODUCT = 600_000
-# Rows whose pairs with all others are taken together.
-PAIRED = 16
+# Rows whose pairs with all others are taken together: fewer leave out more of what is there twice, but cost more calls.
+PAIRED = 24
 
 
 class Squares:

@@ -98,6 +98,15 @@ def test_one_image_and_any_other_cut_of_them(monkeypatch):
         torch.testing.assert_close(one[name], value, rtol=1e-7, atol=1e-9 * value.max().item() + 1e-18)
 
 
+def test_a_task_of_one_class_says_nothing_and_weights_may_lie_channels_last():
+    model, images = encoder(embed_layer=ConvStem), draw(2, 3, 32, 32)
+    assert not any(v.any() for v in per_sample_fisher(model, forward_steps(model, zero_shot(1)), [images]).values())
+    expected = plain(model, zero_shot(4), images)
+    model = model.to(memory_format=torch.channels_last)
+    for name, value in per_sample_fisher(model, forward_steps(model, zero_shot(4)), [images]).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-7, atol=1e-7 * expected[name].max().item() + 1e-18)
+
+
 class Odd(nn.Module):
     """A layer called twice, one whose weight alone is read, one never used, and a grouped convolution."""
 
