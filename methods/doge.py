@@ -6,11 +6,17 @@ from typing import Literal
 import torch
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.methods.adaptation import learn_coefficients
+from mergebench.methods.alike import by_group, groups_alike, matrix_shape
+from mergebench.methods.shifting import shift
 from mergebench.methods.sparsify import magnitude_thresholds
 from mergebench.methods.spectral import TIE, Rounding, directions, task_matrices, triplets
+
+# Matrices of one shape are shifted together as long as they have no more entries than this.
+TOGETHER = 300_000
 
 
 def task_weights(vectors: Tensor, eta: float) -> Tensor:
@@ -41,34 +47,6 @@ def shared_subspace(vectors: Tensor, rank: int, rounding: Rounding | None = None
     return basis[:, weights >= weights[rank - 1] - torch.maximum(TIE * weights[0], off[rank - 1])]
 
 
-def shift(vectors: Tensor, weights: Tensor, subspace: Tensor, *, steps: int, lr: float) -> Tensor:
-    """The shift that brings the merged matrix's rows near each task's, by Adam on gradients outside a subspace.
-
-        min_D  sum_t sum_rows <tau_t, tau_t - sum_i lambda_i (tau_i + D)>^2
-
-    Args:
-        vectors: task matrices [T, m, n].
-        weights: lambda [T].
-        subspace: orthonormal columns [m, k], which the gradients are freed of.
-        steps, lr: of Adam.
-
-    Returns:
-        D [m, n].
-    """
-    total = float(weights.sum())
-    rows = vectors.transpose(0, 1).contiguous()  # [m, T, n]
-    gaps = (vectors * (vectors - torch.tensordot(weights, vectors, dims=1))).sum(2).T[:, None]  # [m, 1, T]
-    moved = torch.zeros_like(vectors[0], requires_grad=True)
-    optimizer = torch.optim.Adam([moved], lr=lr)
-    with torch.no_grad():
-        for _ in range(steps):
-            remaining = torch.baddbmm(gaps, moved[:, None], rows.transpose(1, 2), alpha=-total)
-            gradient = -2 * total * (remaining @ rows)[:, 0]
-            moved.grad = gradient - subspace @ (subspace.T @ gradient)
-            optimizer.step()
-    return moved.detach()
-
-
 def shifted_vectors(
     pool: ModelPool, *, eta: float, density: float, subspace: int, steps: int, lr: float
 ) -> Callable[[str], tuple[Tensor, Tensor]]:
@@ -82,24 +60,37 @@ def shifted_vectors(
         Name of a linear layer's weight -> task matrices [P, T, m, n], and weights lambda [P, T]; P = 3 for a fused
         query, key and value, each of which is shifted by itself.
     """
-    names = pool.layout.linear_weights
+    layout, names = pool.layout, pool.layout.linear_weights
     thresholds = magnitude_thresholds(pool.vector, pool.tasks, names, density)[:, None, None]
 
-    def of(name: str) -> tuple[Tensor, Tensor]:
+    def spanned(name: str) -> tuple[list[Tensor], list[Tensor]]:
+        """The task matrices [T, m, n] of a layer, and their subspaces [m, k]."""
         states = (pool.base[name], *(expert[name] for expert in pool.experts.values()))
-        shifted, weights = [], []
-        for base, *experts in zip(*(pool.layout.matrices(name, state) for state in states), strict=True):
+        matrices, subspaces = [], []
+        for base, *experts in zip(*(layout.matrices(name, state) for state in states), strict=True):
             exact, rounding = task_matrices(base, torch.stack(experts))
             rank = min(base.shape) // (subspace or len(pool.tasks))
-            basis, vectors = shared_subspace(exact, rank, rounding).to(base), exact.to(base)
-            weights.append(task_weights(vectors, eta))
-            common = shift(vectors, weights[-1], basis, steps=steps, lr=lr)
-            # An entry that a task left alone stays so, even if fewer than `density` of all were changed.
-            kept = (vectors.abs() >= thresholds) & (vectors != 0)
-            shifted.append(torch.where(kept, vectors + common, 0))
-        return torch.stack(shifted), torch.stack(weights)
+            subspaces.append(shared_subspace(exact, rank, rounding).to(base))
+            matrices.append(exact.to(base))
+        return matrices, subspaces
 
-    return of
+    def compute(group: list[str]) -> list[tuple[Tensor, Tensor]]:
+        matrices, subspaces = [], []
+        for name in group:
+            for every, found in zip((matrices, subspaces), spanned(name), strict=True):
+                every += found
+        vectors = torch.stack(matrices)
+        matrices.clear()
+        weights = torch.stack([task_weights(of_one, eta) for of_one in vectors])
+        bases = pad_sequence([basis.T for basis in subspaces], batch_first=True).mT
+        common = shift(vectors, weights, bases, steps=steps, lr=lr)[:, None]
+        # An entry that a task left alone stays so, even if fewer than `density` of all were changed.
+        kept = (vectors.abs() >= thresholds) & (vectors != 0)
+        shifted = vectors.add_(common).masked_fill_(~kept, 0)
+        parts = [matrix_shape(layout, name)[0] for name in group]
+        return list(zip(shifted.split(parts), weights.split(parts), strict=True))
+
+    return by_group(groups_alike(layout, names, TOGETHER), compute)
 
 
 @merge_method(
@@ -109,7 +100,8 @@ def shifted_vectors(
     needs=Needs(base=True),
     year=2025,
     fidelity="released code",
-    cost="2 T + 8 tensors at a time, or one expert's linear layers; an SVD a task and matrix; no passes",
+    cost="3 T + 8 tensors at a time (small ones together), or one expert's linear layers; "
+    "an SVD a task and matrix; no passes",
     ranges={"eta": (0.02, 0.2), "density": (0.1, 0.9), "subspace": (2, 16), "lr": (1e-5, 1e-3)},
 )
 def doge_ta(

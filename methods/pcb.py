@@ -1,6 +1,7 @@
 """PCB-Merging: entries compete for their place, within each task vector and between task vectors."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -8,7 +9,7 @@ from jsonargparse.typing import ClosedUnitInterval
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.methods.sparsify import entries, per_task
+from mergebench.methods.sparsify import entries, per_task, ranked, side_by_side
 
 # The released code pulls in this fraction of the smallest magnitudes, and of the largest.
 EXTREMES = 0.01
@@ -16,15 +17,9 @@ EXTREMES = 0.01
 FLOOR = 1e-12
 
 
-def ranked(values: Tensor, below: int) -> Tensor:
-    """The entry of a vector [n] that has so many entries below it; the largest, if there are no more."""
-    return values.kthvalue(min(below, len(values) - 1) + 1).values
-
-
-def magnitude_bounds(pool: ModelPool, task: str) -> Tensor:
-    """Between which magnitudes the released code keeps a task vector: (low, high)."""
-    vectors = [pool.experts[task][name] - pool.base[name] for name in pool.layout.floating]
-    magnitudes = torch.cat([vector.abs().flatten() for vector in vectors])
+def magnitude_bounds(pool: ModelPool, task: str, sizes: Mapping[str, int]) -> Tensor:
+    """Between which magnitudes the released code keeps a task vector: (low, high); sizes: entries by parameter."""
+    magnitudes = side_by_side(lambda name: pool.vector(task, name).abs(), sizes)
     places = entries(EXTREMES, len(magnitudes)), max(0, entries(1 - EXTREMES, len(magnitudes)) - 1)
     return torch.stack([ranked(magnitudes, place) for place in places])
 
@@ -40,16 +35,35 @@ def bounded(vectors: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return vectors.sign() * vectors.abs().clamp(per_task(low, vectors), per_task(high, vectors))
 
 
-def released_scores(vectors: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """The score of every entry of the task vectors [T, *shape] in the released code; low, high: as `bounded`."""
+def sizes_of(vectors: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """How large each entry of the task vectors [T, *shape] is, from 0 to 1; low, high: as `bounded`."""
     magnitudes = vectors.abs().clamp(per_task(low, vectors), per_task(high, vectors))
-    size = unit_range(magnitudes, low, high)
+    return unit_range(magnitudes, low, high)
+
+
+def signed_sum(vectors: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """What the tasks together want of an entry [*shape]: its sizes in all of them, with their signs."""
+    return (vectors.sign() * sizes_of(vectors, low, high)).sum(0)
+
+
+def released_scores(vectors: Tensor, together: Tensor, tasks: int, low: Tensor, high: Tensor) -> Tensor:
+    """The score of every entry of some task vectors in the released code.
+
+    Args:
+        vectors: [K, *shape], of K of the tasks.
+        together: the `signed_sum` of all tasks.
+        tasks: how many they are.
+        low, high: as `bounded`, of the K.
+
+    Returns:
+        [K, *shape].
+    """
     # The code leaves the -1 out, which makes one factor for all of a task's scores, and no room for many tasks.
-    within = torch.exp(len(vectors) * (size**2 - 1))
-    return within * torch.tanh(vectors * (vectors.sign() * size).sum(0))
+    within = torch.exp(tasks * (sizes_of(vectors, low, high) ** 2 - 1))
+    return within * torch.tanh(vectors * together)
 
 
-def paper_scores(vectors: Callable[[str], Tensor], names: Iterable[str], tasks: int) -> dict[str, Tensor]:
+def paper_scores(vectors: Callable[[str], Tensor], names: Sequence[str], tasks: int) -> dict[str, Tensor]:
     """The score of every entry in the paper, up to one factor that is common to all.
 
     Args:
@@ -66,8 +80,7 @@ def paper_scores(vectors: Callable[[str], Tensor], names: Iterable[str], tasks: 
         low = torch.stack([p.flatten(1).amin(1) for p in products.values()]).amin(0)
         high = torch.stack([p.flatten(1).amax(1) for p in products.values()]).amax(0)
         # Less 1, which no softmax can tell: from 1/e to 1, whose T-th power stays finite.
-        powers = {name: (unit_range(p, low, high) - 1).exp_() for name, p in products.items()}
-        del products
+        powers = {name: (unit_range(products.pop(name), low, high) - 1).exp_() for name in names}
         within = sum((p[task] ** tasks).sum() for p in powers.values())
         between = sum(p.flatten(1).sum(1) for p in powers.values())
         # Means instead of sums below the line: a softmax over all parameters is too small for single precision.
@@ -85,7 +98,7 @@ def paper_scores(vectors: Callable[[str], Tensor], names: Iterable[str], tasks: 
     needs=Needs(base=True),
     year=2024,
     fidelity="released code",
-    cost="T + 2 models (as in the paper: 2 T + 2); no passes",
+    cost="4 models, and 6 T tensors at a time (as in the paper: 2 T + 3 models); no passes",
     ranges={"scaling": (0.6, 2.2), "ratio": (0.02, 0.4)},
 )
 def pcb(
@@ -112,25 +125,35 @@ def pcb(
         ratio: r; 0.05 is the released code's value.
         formula: whose formula.
     """
-    names = pool.layout.floating
+    names, tasks = pool.layout.floating, len(pool.tasks)
+    sizes = {name: math.prod(pool.layout.shapes[name]) for name in names}
     if formula == "paper":
-        values = pool.vectors
-        scores = paper_scores(pool.vectors, names, len(pool.tasks))
+        values, held = pool.vectors, paper_scores(pool.vectors, names, tasks)
+
+        def scores(name: str, some: slice) -> Tensor:
+            return held[name][some]
     else:
-        low, high = torch.stack([magnitude_bounds(pool, task) for task in pool.tasks], dim=1)
+        low, high = torch.stack([magnitude_bounds(pool, task, sizes) for task in pool.tasks], dim=1)
+        together = {name: signed_sum(pool.vectors(name), low, high) for name in names}
 
         def values(name: str) -> Tensor:
             return bounded(pool.vectors(name), low, high)
 
-        scores = {name: released_scores(pool.vectors(name), low, high) for name in names}
+        def scores(name: str, some: slice) -> Tensor:
+            vectors = torch.stack([pool.vector(task, name) for task in pool.tasks[some]])
+            return released_scores(vectors, together[name], tasks, low[some], high[some])
+
     ends = []
-    for i in range(len(pool.tasks)):
-        flat = torch.cat([scores[name][i].flatten() for name in names])
-        ends.append(torch.stack([ranked(flat, entries(1 - ratio, len(flat))), flat.max()]))
+    for i in range(tasks):
+        flat = side_by_side(lambda name, i=i: scores(name, slice(i, i + 1)), sizes)
+        place = min(entries(1 - ratio, len(flat)), len(flat) - 1)
+        ends.append(torch.stack([ranked(flat, place), flat.max()]))
+        del flat
     least, most = torch.stack(ends, dim=1)
 
     def merged(name: str) -> Tensor:
-        score, bar = scores[name], per_task(least, scores[name])
+        score = scores(name, slice(None))
+        bar = per_task(least, score)
         if formula == "paper":
             share = torch.where(score >= bar, score, 0)
         else:

@@ -1,7 +1,7 @@
 """Thinning task vectors: by magnitude, at random, and between the largest magnitudes and the small ones."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -27,13 +27,33 @@ def _threshold(magnitudes: Tensor, density: float) -> Tensor:
     """As `magnitude_threshold`, of magnitudes [n], whose order may change."""
     if density == 0:
         return magnitudes.new_tensor(math.inf)
-    rank = magnitudes.numel() - max(1, entries(density, magnitudes.numel()))
-    if magnitudes.device.type == "cpu":
+    return ranked(magnitudes, magnitudes.numel() - max(1, entries(density, magnitudes.numel())))
+
+
+def ranked(values: Tensor, below: int) -> Tensor:
+    """The entry of a vector [n] that has so many entries below it; the vector's order may change."""
+    if values.device.type == "cpu":
         # In place: kthvalue holds a copy and an index of eight bytes for every entry, three models more of a whole one.
-        array = magnitudes.numpy()
-        array.partition(rank)
-        return magnitudes[rank].clone()
-    return magnitudes.kthvalue(rank + 1).values
+        values.numpy().partition(below)
+        return values[below].clone()
+    return values.kthvalue(below + 1).values
+
+
+def side_by_side(part: Callable[[str], Tensor], sizes: Mapping[str, int]) -> Tensor:
+    """All entries of a state [n], of which one parameter is made at a time.
+
+    Args:
+        part: parameter's name -> its value.
+        sizes: how many entries each has.
+    """
+    joined: Tensor | None = None
+    start = 0
+    for name, size in sizes.items():
+        value = part(name).flatten()
+        joined = value.new_empty(sum(sizes.values())) if joined is None else joined
+        joined[start : start + size] = value
+        start += size
+    return joined
 
 
 def magnitude_thresholds(
@@ -46,15 +66,10 @@ def magnitude_thresholds(
         tasks, names: whose, and of which parameters.
         density: fraction of the entries to keep.
     """
-    sizes = [vector(tasks[0], name).numel() for name in names]
-
-    def magnitudes(task: str) -> Tensor:
-        joined = vector(task, names[0]).new_empty(sum(sizes))
-        for name, part in zip(names, joined.split(sizes), strict=True):
-            part.copy_(vector(task, name).abs().flatten())
-        return joined
-
-    return torch.stack([_threshold(magnitudes(task), density) for task in tasks])
+    sizes = {name: vector(tasks[0], name).numel() for name in names}
+    return torch.stack(
+        [_threshold(side_by_side(lambda name, task=task: vector(task, name).abs(), sizes), density) for task in tasks]
+    )
 
 
 def trim(vectors: Tensor, thresholds: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mergebench import ModelPool, StateDict
 from mergebench.merging.layout import Layout
+from mergebench.methods.decomposition import singular_triplets, singular_values
 
 # Singular values nearer to each other than this share of the largest are one value, whose vectors are any basis.
 TIE = 1e-10
@@ -106,7 +107,7 @@ def task_matrices(base: Tensor, experts: Tensor) -> tuple[Tensor, Rounding]:
         bound = unit_roundoff(expert) * longest
         half = min(vector.shape) // 2 + 1
         # No singular value of a part is larger than that of the whole: mostly a part shows a full rank, for much less.
-        if not all_above(vector[:half, : 2 * half], bound) and torch.linalg.svdvals(vector)[half - 1] <= bound:
+        if not all_above(vector[:half, : 2 * half], bound) and singular_values(vector)[half - 1] <= bound:
             noise[index] = bound
     return vectors, Rounding(eps, noise)
 
@@ -150,7 +151,7 @@ def triplets(
         [..., m, k], [..., k] and [..., k, n]; k = `count`, or more where values tie.
     """
     eps, noise = rounding or Rounding.unknown(matrix)
-    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    left, values, right = singular_triplets(matrix)
     first, noise = values[..., :1], noise[..., None]
     real = values > torch.maximum(uncertain(matrix, eps) * first, noise)
     if count is not None and count < values.shape[-1]:
@@ -177,7 +178,7 @@ def directions(columns: Tensor, rounding: Rounding | None = None) -> tuple[Tenso
     Returns:
         U [m, r], S [r], V^T [r, k], and by how much each of S is off [r].
     """
-    left, values, right = torch.linalg.svd(columns, full_matrices=False)
+    left, values, right = singular_triplets(columns)
     eps, turned = rounding or (torch.finfo(columns.dtype).eps, columns.new_zeros(columns.shape[1]))
     # To first order a value moves by p^T dX q, of which each column gives its own turn times its share in q.
     off = torch.maximum(uncertain(columns, eps) * values[:1], (right.square() @ turned.square()).sqrt())

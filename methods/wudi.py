@@ -7,37 +7,44 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.methods.spectral import by_matrix
+from mergebench.methods.alike import by_group, groups_alike, matrix_shape
+
+# Matrices of one shape are treated together as long as they have no more entries than this: few enough for a
+# processor's cache.
+TOGETHER = 300_000
 
 
 def unit(vector: Tensor) -> Tensor:
-    """A tensor divided by its norm; zero stays zero."""
-    return vector / torch.linalg.vector_norm(vector).clamp(min=torch.finfo(vector.dtype).tiny)
+    """Matrices [..., m, n], each divided by its norm; zero stays zero."""
+    return vector / torch.linalg.matrix_norm(vector, keepdim=True).clamp(min=torch.finfo(vector.dtype).tiny)
 
 
 def interference(merged: Tensor, vectors: Tensor) -> Tensor:
-    """sum_t ||(merged - tau_t) tau_t^T||^2 / ||tau_t||^2, of merged [m, n] and task matrices [T, m, n]; a scalar."""
-    return sum(((merged - vector) @ unit(vector).T).square().sum() for vector in vectors)
+    """sum_t ||(merged - tau_t) tau_t^T||^2 / ||tau_t||^2, of merged [..., m, n] and task matrices [T, ..., m, n]."""
+    return sum(((merged - vector) @ unit(vector).mT).square().sum() for vector in vectors)
 
 
 def least_interference(vectors: Tensor, steps: int, lr: float) -> Tensor:
-    """Adam on the interference, from the sum of the task matrices: [T, m, n] -> [m, n].
+    """Adam on the interference, from the sum of the task matrices: [T, ..., m, n] -> [..., m, n].
 
         gradient = 2 (merged G - B),   G = sum_t G_t,   B = sum_t tau_t G_t,   G_t = tau_t^T tau_t / ||tau_t||^2
 
     G and B are made once, so that a step costs one product, whatever the number of tasks.
     """
-    merged = vectors.sum(0)
-    gram, target = merged.new_zeros(merged.shape[1], merged.shape[1]), torch.zeros_like(merged)
+    merged = vectors.sum(0).reshape(-1, *vectors.shape[-2:])
+    gram, target = torch.zeros_like(merged.mT @ merged), torch.zeros_like(merged)
     for vector in vectors:
-        own = unit(vector).T @ unit(vector)
+        direction = unit(vector).reshape(merged.shape)
+        own = direction.mT @ direction
         gram += own
-        target += vector @ own
-    optimizer = torch.optim.Adam([merged], lr=lr)
+        target += vector.reshape(merged.shape) @ own
+    merged.grad = torch.empty_like(merged)
+    optimizer = torch.optim.Adam([merged], lr=lr, fused=True)
     for _ in range(steps):
-        merged.grad = 2 * (merged @ gram - target)
+        # Nothing is fused into the product: what is zero on paper must be, for Adam makes a step of any rounding.
+        torch.bmm(merged, gram, out=merged.grad).sub_(target).mul_(2)
         optimizer.step()
-    return merged.detach()
+    return merged.detach().view(vectors.shape[1:])
 
 
 @merge_method(
@@ -47,7 +54,7 @@ def least_interference(vectors: Tensor, steps: int, lr: float) -> Tensor:
     needs=Needs(base=True),
     year=2025,
     fidelity="released code",
-    cost="T + 8 tensors at a time; 400 products a matrix; no passes",
+    cost="T + 8 tensors at a time (small ones together); 400 products a matrix; no passes",
     ranges={"steps": (50, 1000), "lr": (1e-6, 1e-4)},
 )
 def wudi(
@@ -76,16 +83,22 @@ def wudi(
     layout, losses = pool.layout, torch.zeros(2, dtype=torch.float64)
     chosen = [n for n in layout.floating if layout.is_matrix(n)] if parameters == "all" else layout.linear_weights
 
-    def merge(vectors: Tensor) -> Tensor:
-        merged = least_interference(vectors, steps, lr)
-        losses.add_(torch.stack([interference(tau, vectors) for tau in (vectors.sum(0), merged)]).cpu())
-        return merged
+    def compute(names: list[str]) -> list[Tensor]:
+        sizes = [matrix_shape(layout, name) for name in names]
+        stacks = [pool.vectors(name).view(len(pool.tasks), *size) for name, size in zip(names, sizes, strict=True)]
+        vectors = torch.cat(stacks, dim=1) if len(stacks) > 1 else stacks[0]
+        del stacks
+        found = least_interference(vectors, steps, lr)
+        losses.add_(torch.stack([interference(tau, vectors) for tau in (vectors.sum(0), found)]).cpu())
+        parts = found.split([size[0] for size in sizes])
+        return [part.reshape(layout.shapes[name]) for name, part in zip(names, parts, strict=True)]
+
+    of_matrix = by_group(groups_alike(layout, chosen, TOGETHER), compute)
 
     def merged(name: str) -> Tensor:
-        base, vectors = pool.base[name], pool.vectors(name)
         if name in chosen:
-            return base + by_matrix(layout, name, vectors, merge)
-        return base + vectors.mean(0) if parameters == "all" else base
+            return pool.base[name] + of_matrix(name)
+        return pool.base[name] + pool.vectors(name).mean(0) if parameters == "all" else pool.base[name]
 
     state = pool.map_names(merged)
     pool.report(loss_before=losses[0], loss_after=losses[1])

@@ -200,3 +200,15 @@ def test_values_out_of_range_are_refused(mini, wrong):
     base = mini.encoder(depth=1)
     with pytest.raises(MergebenchError):
         mergebench.merge("doge_ta", base, mini.experts(base), **wrong)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_matrices_shifted_together_are_shifted_as_one_by_one(dtype):
+    vectors = random(3, 4, 6, 5, scale=1e-2).to(dtype)
+    vectors[1, 2], vectors[2, :, :, 1:] = 0, 0  # a task that changed nothing, and a matrix of rank one
+    weights = torch.stack([task_weights(of_one, 0.07) for of_one in vectors])
+    bases = [torch.linalg.qr(random(6, k, seed=k)).Q.to(dtype) for k in (2, 1, 3)]
+    padded = torch.stack([torch.nn.functional.pad(basis, (0, 3 - basis.shape[1])) for basis in bases])
+    together = shift(vectors, weights, padded, steps=20, lr=1e-4)
+    for found, *given in zip(together, vectors, weights, bases, strict=True):
+        torch.testing.assert_close(found, shift(*given, steps=20, lr=1e-4), rtol=1e-5, atol=1e-9)

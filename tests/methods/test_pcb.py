@@ -6,7 +6,7 @@ import torch
 from scipy.special import softmax
 
 import mergebench
-from mergebench.methods.pcb import paper_scores, released_scores
+from mergebench.methods.pcb import paper_scores, released_scores, signed_sum
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +117,9 @@ def test_what_no_expert_changed_stays_even_if_that_is_all(mini, formula):
 def test_the_scores_of_many_tasks_stay_within_single_precision():
     # e^120 would not.
     vectors = torch.randn(120, 60, generator=torch.Generator().manual_seed(0))
-    magnitudes = vectors.abs()
+    ends = vectors.abs().amin(1), vectors.abs().amax(1)
     for scores in (
-        released_scores(vectors, magnitudes.amin(1), magnitudes.amax(1)),
+        released_scores(vectors, signed_sum(vectors, *ends), 120, *ends),
         paper_scores(lambda name: vectors, ["all"], 120)["all"],
     ):
         assert torch.isfinite(scores).all()
@@ -130,3 +130,11 @@ def test_the_scores_of_many_tasks_stay_within_single_precision():
 def test_values_that_mean_nothing_are_refused(case, wrong):
     with pytest.raises(mergebench.errors.HyperparameterError, match=next(iter(wrong))):
         mergebench.merge("pcb", *case, **wrong)
+
+
+def test_a_tasks_scores_do_not_depend_on_whose_are_asked_for_with_them():
+    vectors = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(0))
+    low, high = vectors.abs().flatten(1).amin(1), vectors.abs().flatten(1).amax(1)
+    together = signed_sum(vectors, low, high)
+    alone = [released_scores(vectors[[i]], together, 4, low[[i]], high[[i]]) for i in range(4)]
+    assert torch.equal(torch.cat(alone), released_scores(vectors, together, 4, low, high))

@@ -118,3 +118,24 @@ def test_bad_values_are_refused(mini, wrong):
     base = mini.encoder()
     with pytest.raises(MergebenchError, match=next(iter(wrong))):
         mergebench.merge("wudi", base, mini.experts(base), **wrong)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_matrices_treated_together_come_out_as_one_by_one(dtype):
+    vectors = 0.01 * torch.stack([task_matrices(4, 6, 5, seed=seed) for seed in range(3)], dim=1).to(dtype)
+    vectors[1, 0], vectors[:, 2, :, 1:] = 0, 0  # a task that changed nothing, and a matrix of rank one
+    together = least_interference(vectors, 30, 1e-5)
+    alone = torch.stack([least_interference(one, 30, 1e-5) for one in vectors.unbind(1)])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-8)
+    losses = [interference(tau, one) for tau, one in zip(alone, vectors.unbind(1), strict=True)]
+    torch.testing.assert_close(interference(together, vectors), sum(losses))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_one_expert_alone_comes_back_from_any_format(mini, dtype):
+    """Its gradient is zero on paper, of which rounding leaves nothing that Adam could make a step of."""
+    base = mini.encoder(dtype=dtype)
+    expert = mini.expert(base, 0)
+    merged = mergebench.merge("wudi", base, {"birds": expert}, steps=50)
+    for name, value in expert.items():
+        torch.testing.assert_close(merged[name], value, rtol=torch.finfo(dtype).eps, atol=1e-7)
