@@ -16,7 +16,7 @@ from mergebench.data.content import KeptSplit, Split, hashed, looked_at, sound, 
 from mergebench.data.corruption import Corruption, corrupted
 from mergebench.data.task import SPLITS, ImageTable, Task
 from mergebench.errors import MergebenchError
-from mergebench.weights.states import writing
+from mergebench.weights.writing import writing
 
 
 def cache_root() -> Path:

@@ -17,7 +17,7 @@ from mergebench.running.execution import Executor, Merged, Recipe
 from mergebench.running.failure import line_of
 from mergebench.running.plan import Cell, Plan
 from mergebench.suites.bench import Bench
-from mergebench.weights.states import check_writable
+from mergebench.weights.writing import check_writable
 
 LONGEST = 20_000  # characters of a traceback that are kept, from its end
 

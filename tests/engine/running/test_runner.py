@@ -10,7 +10,7 @@ import torch
 import yaml
 
 import mergebench.running.execution
-import mergebench.weights.states
+import mergebench.weights.writing
 from mergebench import ModelPool, Needs, merge_method
 from mergebench.cli.showing import show_leaderboard
 from mergebench.errors import MergebenchError
@@ -234,7 +234,7 @@ def test_where_all_is_done_a_folder_that_may_only_be_read_is_no_failure(plan, tm
 
     store, observer = ResultStore(tmp_path / "out"), Told()
     run(plan, store, observer)
-    monkeypatch.setattr(mergebench.weights.states.tempfile, "mkstemp", refused)
+    monkeypatch.setattr(mergebench.weights.writing.tempfile, "mkstemp", refused)
     summary = run(plan, store, observer)
     assert summary.reused == 2 and not summary.failed
     assert len(observer.said) == 1 and "Permission denied" in observer.said[0]
