@@ -9,9 +9,9 @@ from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.trust import check_methods, is_installed
 from mergebench.catalogue.yaml_files import short_name
 from mergebench.errors import HyperparameterError, MergebenchError, UnknownNameError, nearest, tell
+from mergebench.measuring.devices import placement
 from mergebench.measuring.measure import resolve_device
 from mergebench.measuring.results import CellKey
-from mergebench.measuring.trainer import placement
 from mergebench.merging import hyperparameters
 from mergebench.merging.method import MethodCard, Needs
 from mergebench.running.identity import SourceReader

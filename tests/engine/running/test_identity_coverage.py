@@ -82,7 +82,7 @@ def test_all_code_that_a_cell_runs_is_part_of_its_identity(write, method, sequen
     cell = [c for c in plan.cells if c.card.name == method][-1]
     executor = Executor(plan.bench, "cpu")
     ran = watched(lambda: run_cell(executor, cell))
-    assert ("mergebench/measuring/evaluation.py", "MultiTaskClassifier.forward") in ran  # there was something to see
+    assert ("mergebench/measuring/classifier.py", "MultiTaskClassifier.forward") in ran  # there was something to see
     start = registry.start_of(card, cell.hyperparameters)
     known = covered(card, *([start] if start else []))
     # A default that is a lambda is named after its class, or after nothing; it is part of that whose default it is.
