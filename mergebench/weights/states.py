@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mergebench.errors import CheckpointError
+from mergebench.weights.footing import rests_on
 from mergebench.weights.writing import writing
 
 StateDict: TypeAlias = dict[str, Tensor]
@@ -80,6 +81,7 @@ class SafetensorsState(LazyState):
             raise CheckpointError(f"{path} is a folder; name a checkpoint in it")
         if not path.is_file():
             raise CheckpointError(f"no such checkpoint: {path}")
+        rests_on(path)
         try:
             with safe_open(str(path), framework="pt") as file:  # holds the header to the file's length
                 names, metadata = file.keys(), file.metadata() or {}
