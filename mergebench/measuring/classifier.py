@@ -12,6 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from mergebench.data.image_cache import Split
 from mergebench.data.images import normalise
+from mergebench.measuring.lanes import Lanes
 from mergebench.measuring.portable import Portable
 from mergebench.merging.contract import PerTask
 from mergebench.weights.states import StateDict
@@ -116,6 +117,18 @@ class MultiTaskClassifier(Portable, LightningModule):
         self._states, self._mean, self._std, self._precision = states, mean, std, precision
         self._on_task, self._folder = on_task, folder
         self._loaded: str | None = None
+        self._lanes: Lanes | None = None
+
+    def on_test_start(self) -> None:
+        """On a CPU, images go through the encoder in lanes."""
+        if self.device.type == "cpu":
+            self._lanes = Lanes(self.encoder, self._features)
+
+    def on_test_end(self) -> None:
+        """The lanes' threads end."""
+        if self._lanes is not None:
+            self._lanes.close()
+            self._lanes = None
 
     def _load(self, task: str) -> None:
         key = task if isinstance(self._states, PerTask) else ""
@@ -126,9 +139,13 @@ class MultiTaskClassifier(Portable, LightningModule):
     def forward(self, images: Tensor, index: int) -> Tensor:
         """uint8 images [B, H, W, 3] of the task at `index` -> logits [B, C]."""
         self._load(self.tasks[index])
+        features = self._features(self.encoder, images) if self._lanes is None else self._lanes(images)
+        return self.heads[index](features)
+
+    def _features(self, encoder: nn.Module, images: Tensor) -> Tensor:
+        """uint8 images [B, H, W, 3] -> features [B, width], float32."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
-            features = self.encoder(normalise(images, self._mean, self._std))
-        return self.heads[index](features.float())
+            return encoder(normalise(images, self._mean, self._std)).float()
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count one batch."""
