@@ -1,5 +1,6 @@
 """Evaluating encoders: one Trainer.test over the test loaders of all tasks, counts kept as integers."""
 
+import importlib
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,12 @@ class Evaluation:
     scores: dict[str, TaskScore]
     predictions: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
+
+
+def import_all() -> None:
+    """Import what evaluating takes, so that the first evaluation whose time is taken does not wait for it."""
+    importlib.import_module("mergebench.measuring.classifier")
+    importlib.import_module("mergebench.measuring.trainer")
 
 
 def evaluate(

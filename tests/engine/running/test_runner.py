@@ -39,6 +39,20 @@ def with_function(plan, method, function):
     return Plan(plan.bench, cells, plan.device)
 
 
+def test_imports_are_no_part_of_what_an_evaluation_takes(plan, tmp_path, monkeypatch):
+    steps, real = [], mergebench.running.execution.measure
+
+    def measured(device):
+        steps.append("measured")
+        return real(device)
+
+    monkeypatch.setattr(mergebench.running.execution, "measure", measured)
+    monkeypatch.setattr(mergebench.running.execution, "import_all", lambda: steps.append("imported"))
+    run(plan, ResultStore(tmp_path / "out"))
+    merge_and_evaluate = ["measured", "imported", "measured"]
+    assert steps == 2 * merge_and_evaluate
+
+
 def test_experts_that_failed_once_are_not_missed_for_ever(plan, tmp_path):
     def fails(pool):
         raise OSError("disk full")
