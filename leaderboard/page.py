@@ -14,7 +14,7 @@ from mergebench.leaderboard.plot import draw, inline_svg
 from mergebench.leaderboard.reported_numbers import agreements
 from mergebench.leaderboard.series import Series
 from mergebench.leaderboard.series_table import interval_note, tables
-from mergebench.weights.states import writing
+from mergebench.weights.writing import writing
 
 
 def write_page(boards: Sequence[Board], path: str | Path, series: Sequence[Series] = ()) -> Path:

@@ -11,7 +11,7 @@ from mergebench.errors import on_one_line
 from mergebench.leaderboard.matrix import draw_matrix, matrices
 from mergebench.leaderboard.series import Series, across, intervals_of, values_of
 from mergebench.leaderboard.series_table import labels
-from mergebench.weights.states import writing
+from mergebench.weights.writing import writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

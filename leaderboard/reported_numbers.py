@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
-from scipy.stats import kendalltau
-
 from mergebench.leaderboard.board import Board, Row
+from mergebench.leaderboard.statistics import rank_correlation
 
 FEWEST_SHARED = 4  # below that an order of methods says nothing
 
@@ -62,8 +61,7 @@ def rank_agreement(board: Board, reported: Reported) -> tuple[float | None, list
     shared = [m for m in measured if m in reported.averages]
     if len(shared) < FEWEST_SHARED:
         return None, shared
-    tau = kendalltau([measured[m] for m in shared], [reported.averages[m] for m in shared]).statistic
-    return float(tau), shared
+    return rank_correlation([measured[m] for m in shared], [reported.averages[m] for m in shared]), shared
 
 
 def agreements(board: Board) -> list[str]:

@@ -6,7 +6,7 @@ from mergebench.configuration import file_name
 from mergebench.leaderboard.plot import draw, write_png
 from mergebench.leaderboard.series import Series
 from mergebench.leaderboard.series_table import long_csv, markdown
-from mergebench.weights.states import writing
+from mergebench.weights.writing import writing
 
 
 def write_series(series: Series, folder: Path) -> list[Path]:

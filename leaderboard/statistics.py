@@ -3,17 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
+from types import ModuleType
 
 import numpy as np
-from scipy.stats import t as student
-from scipy.stats import ttest_1samp
-from statsmodels.stats.proportion import proportion_confint
 
 ROUNDING = 1e-12  # means of counts that are equal differ by no more
 
 
 def wilson_interval(correct: float, total: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion.
+    """Wilson's score interval of a proportion, (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
 
     Args:
         correct, total: counts (a mean over seeds may be fractional).
@@ -22,8 +21,11 @@ def wilson_interval(correct: float, total: int, level: float = 0.95) -> tuple[fl
     Returns:
         Lower and upper end, as fractions.
     """
-    low, high = proportion_confint(correct, total, alpha=1 - level, method="wilson")
-    return float(low), float(high)
+    # Here rather than from scipy.stats, whose import takes longer than all of a board; a test holds it to that.
+    p, z = correct / total, NormalDist().inv_cdf(0.5 + level / 2)
+    middle, half = p + z**2 / (2 * total), z * math.sqrt(p * (1 - p) / total + (z / total) ** 2 / 4)
+    low, high = ((middle + side) / (1 + z**2 / total) for side in (-half, half))
+    return max(low, 0.0), min(high, 1.0)
 
 
 def average_interval(correct: Sequence[float], total: Sequence[int], level: float = 0.95) -> tuple[float, float]:
@@ -87,10 +89,24 @@ def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) ->
     mean = float(np.mean(differences))
     if np.ptp(differences) <= ROUNDING:  # the t statistic would be 0/0 or infinite
         return Difference(mean, (mean, mean), 1.0 if abs(mean) <= ROUNDING else 0.0, len(differences))
-    p = float(ttest_1samp(differences, 0.0).pvalue)
+    p = float(_scipy_stats().ttest_1samp(differences, 0.0).pvalue)
     half = _half_width(differences, 0.95)
     return Difference(mean, (mean - half, mean + half), p, len(differences))
 
 
 def _half_width(values: Sequence[float], level: float) -> float:
-    return float(student.ppf(0.5 + level / 2, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
+    return float(
+        _scipy_stats().t.ppf(0.5 + level / 2, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+    )
+
+
+def rank_correlation(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Kendall's tau-b between two orders of the same things."""
+    return float(_scipy_stats().kendalltau(ours, theirs).statistic)
+
+
+def _scipy_stats() -> ModuleType:
+    """scipy.stats, whose import takes a second, which a board without seeds and published numbers need not wait for."""
+    import scipy.stats
+
+    return scipy.stats

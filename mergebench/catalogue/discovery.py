@@ -11,6 +11,7 @@ from typing import Any
 
 from mergebench.errors import MergebenchError
 from mergebench.merging.method import MethodCard, Needs, check_card, merge_method
+from mergebench.weights.footing import rests_on
 
 
 def scan_package(name: str) -> Iterator[MethodCard]:
@@ -40,6 +41,7 @@ def scan_file(path: Path, module: str | None = None) -> Iterator[MethodCard]:
     Raises:
         MergebenchError: the file is missing or is not Python.
     """
+    rests_on(path)
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mergebench.catalogue.syntax import imports_of, names_bound, only_defines, says_nothing
 from mergebench.errors import MergebenchError
+from mergebench.weights.footing import rests_on
 
 OURS = "mergebench"
 
@@ -27,6 +28,7 @@ class Module:
 
     def __init__(self, path: Path, name: str, home: Path | None = None, package: str = "") -> None:
         self.path, self.name, self.home, self.package = path, name, home, package
+        rests_on(path)
         try:
             self.tree = ast.parse(read_source(path), str(path))
         except SyntaxError as error:

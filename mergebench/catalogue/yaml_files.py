@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from mergebench.catalogue import registry
 from mergebench.configuration import MODELS, StudyConfig, SuiteConfig, ZooConfig
 from mergebench.errors import MergebenchError, nearest, unprefixed
+from mergebench.weights.footing import rests_on
 
 Section = TypeVar("Section", bound=BaseModel)
 
@@ -88,6 +89,7 @@ def read_yaml(path: Path) -> Any:
     Raises:
         MergebenchError: it cannot be read, or is not YAML; the message says where.
     """
+    rests_on(path, alone=True)  # it names what else is read
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
     except (OSError, UnicodeDecodeError) as error:

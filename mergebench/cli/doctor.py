@@ -63,7 +63,7 @@ def check_machine() -> str:
 def check_cache() -> str:
     """The image cache can be written and has room."""
     from mergebench.data.image_cache import cache_root
-    from mergebench.weights.states import check_writable
+    from mergebench.weights.writing import check_writable
 
     check_writable(cache_root() / "any")
     free = shutil.disk_usage(cache_root()).free

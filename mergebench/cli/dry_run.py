@@ -3,7 +3,7 @@
 from mergebench.cli.progress import headline
 from mergebench.cli.saying import say
 from mergebench.measuring.results import ResultStore
-from mergebench.running.plan import Cell, Plan
+from mergebench.running.planned import Cell, Plan
 
 
 def show_plan(plan: Plan, store: ResultStore) -> None:

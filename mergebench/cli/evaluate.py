@@ -33,7 +33,7 @@ def execute(config: Namespace) -> int:
     from mergebench.running.execution import Executor
     from mergebench.suites.bench import Bench
     from mergebench.weights import formats
-    from mergebench.weights.states import check_writable, writing
+    from mergebench.weights.writing import check_writable, writing
     from mergebench.zoo.set_aside import check_set_aside
 
     if config.json:

@@ -73,9 +73,10 @@ def execute(config: Namespace) -> int:
 
     from mergebench.cli.steps import Steps
     from mergebench.data.image_cache import load_split
+    from mergebench.measuring.devices import placement
     from mergebench.measuring.evaluation import evaluate
     from mergebench.measuring.measure import resolve_device, set_threads
-    from mergebench.measuring.trainer import placement, quiet_lightning, training_precision
+    from mergebench.measuring.trainer import quiet_lightning, training_precision
     from mergebench.training.batches import TrainingSet
     from mergebench.training.finetuning import check_settings, finetune
     from mergebench.training.head_fit import head_fit

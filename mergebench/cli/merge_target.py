@@ -68,7 +68,7 @@ class Target:
 
     def write_files(self) -> None:
         """Write what lies beside the weights."""
-        from mergebench.weights.states import writing
+        from mergebench.weights.writing import writing
 
         for name, content in self.companions.files.items():
             with writing(self.file.with_name(name)) as temporary:

@@ -111,7 +111,7 @@ def check_output(path: "str | Path", inputs: "Iterable[str | None]" = ()) -> Non
     """
     from pathlib import Path
 
-    from mergebench.weights.states import check_writable
+    from mergebench.weights.writing import check_writable
 
     if Path(path).suffix != ".safetensors":
         raise MergebenchError(f"--output {path}: weights are written as safetensors; give it a name in .safetensors")

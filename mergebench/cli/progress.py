@@ -16,7 +16,7 @@ from rich.progress import (
 from mergebench.cli.saying import tell
 from mergebench.cli.steps import Lines
 from mergebench.measuring.results import Result
-from mergebench.running.plan import Cell, Plan
+from mergebench.running.planned import Cell, Plan
 from mergebench.running.runner import Observer
 
 
@@ -106,8 +106,7 @@ class ProgressObserver(Observer):
 def headline(plan: Plan, todo: list[Cell]) -> str:
     """A plan in a line; the cells in `todo` are not done yet."""
     tasks = {t for c in plan.cells for t in c.variant.evaluate}
-    name = f"{plan.bench.study_name} on {plan.bench.name}" if plan.bench.study else plan.bench.name
-    return f"{name}: {len(plan.cells)} cells ({len(todo)} to compute), {len(tasks)} tasks, on {plan.device}"
+    return f"{plan.name}: {len(plan.cells)} cells ({len(todo)} to compute), {len(tasks)} tasks, on {plan.device}"
 
 
 def _steps(cell: Cell) -> int:

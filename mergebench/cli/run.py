@@ -1,7 +1,7 @@
 """`mergebench run`: plan, run what is not done, show and write the leaderboard."""
 
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveFloat
@@ -17,6 +17,9 @@ from mergebench.cli.options import (
 )
 from mergebench.cli.saying import say
 from mergebench.errors import HyperparameterError, MergebenchError
+
+if TYPE_CHECKING:
+    from mergebench.running.planned import Plan, RunRequest
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -64,43 +67,55 @@ def execute(config: Namespace) -> int:
     from mergebench.cli.showing import show_leaderboard
     from mergebench.data.content import nothing_kept
     from mergebench.leaderboard.notes import failure
-    from mergebench.measuring.measure import set_threads
     from mergebench.measuring.results import ResultStore
-    from mergebench.running.plan import RunRequest, make_plan
-    from mergebench.running.runner import run
+    from mergebench.running.planned import RunRequest
+    from mergebench.running.remembered import recalled
+    from mergebench.running.runner import look, run
 
     if not (config.methods or config.study):
         raise MergebenchError("--methods: say which, as --methods all; only a study brings its own")
     store = ResultStore(config.out)
-    set_threads(config.threads)
+    request = RunRequest(
+        methods=config.methods,
+        suite=config.suite or (None if config.study else DEFAULT_SUITE),
+        study=config.study,
+        only=wanted_variants(config.only),
+        seeds=config.seeds,
+        zoo=config.zoo,
+        zoo_root=config.zoo_root,
+        hyperparameters=hyperparameters(config),
+        device=config.device,
+        precision=config.precision,
+        devices=config.devices,
+        download=not config.dry_run,
+        allow_code=config.allow_code,
+        allow_duplicates=config.allow_duplicates,
+    )
     with ProgressObserver() as observer, nothing_kept() if config.dry_run else nullcontext():
-        plan = make_plan(
-            RunRequest(
-                methods=config.methods,
-                suite=config.suite or (None if config.study else DEFAULT_SUITE),
-                study=config.study,
-                only=wanted_variants(config.only),
-                seeds=config.seeds,
-                zoo=config.zoo,
-                zoo_root=config.zoo_root,
-                hyperparameters=hyperparameters(config),
-                device=config.device,
-                precision=config.precision,
-                devices=config.devices,
-                download=not config.dry_run,
-                allow_code=config.allow_code,
-                allow_duplicates=config.allow_duplicates,
-            )
-        )
-        for line in plan.bench.zoo.told({t for c in plan.cells for t in (*c.variant.merged, *c.variant.evaluate)}):
+        plan = recalled(request)
+        stored = look(plan, store) if plan else []
+        if plan is None or not (config.dry_run or all(result for result, _ in stored)):
+            plan, stored = _made(request, config), None
+        for line in plan.told:
             say(line)
         if config.dry_run:
             show_plan(plan, store)
             return 0
-        summary = run(plan, store, observer, config.timeout)
+        summary = run(plan, store, observer, config.timeout, stored)
     computed = len(summary.results) - summary.reused
     say(f"{computed} cells computed, {summary.reused} reused, in {summary.seconds:.1f} s")
     show_leaderboard(store, only={r.study or r.suite for r in summary.results})
     for result in summary.failed:
         say(failure(result))
     return 1 if summary.failed else 0
+
+
+def _made(request: "RunRequest", config: Namespace) -> "Plan":
+    """A plan that can be run; one that is only shown leaves nothing behind."""
+    # Where an earlier plan will do, torch and timm, which take seconds to import, are not needed.
+    from mergebench.measuring.measure import set_threads
+    from mergebench.running.plan import make_plan
+    from mergebench.running.remembered import remembering
+
+    set_threads(config.threads)
+    return make_plan(request) if config.dry_run else remembering(request, make_plan)

@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 
 from mergebench.errors import MergebenchError
-from mergebench.weights.states import writing
+from mergebench.weights.writing import writing
 
 PARTS = ("images.npy", "labels.npy", "json")  # the files of a split
 

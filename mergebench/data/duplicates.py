@@ -9,7 +9,7 @@ from pathlib import Path
 from mergebench.data.image_cache import cache_root
 from mergebench.data.source import Part
 from mergebench.errors import MergebenchError
-from mergebench.weights.states import writing
+from mergebench.weights.writing import writing
 
 VERSION = 1  # raise it whenever other images would be found
 

@@ -16,7 +16,8 @@ from mergebench.data.content import KeptSplit, Split, hashed, looked_at, sound, 
 from mergebench.data.corruption import Corruption, corrupted
 from mergebench.data.task import SPLITS, ImageTable, Task
 from mergebench.errors import MergebenchError
-from mergebench.weights.states import writing
+from mergebench.weights.footing import rests_on
+from mergebench.weights.writing import writing
 
 
 def cache_root() -> Path:
@@ -53,6 +54,8 @@ def load_split(task: Task, split: str, progress: Progress = progress_bar) -> Spl
         with builder(folder, split):
             if not _complete(paths):  # another process may just have made it
                 _build(task, split, paths, progress)
+    for path in paths:
+        rests_on(path, alone=True)
     digest = _digest_in(paths[2])
 
     def opened() -> tuple[np.ndarray, np.ndarray]:

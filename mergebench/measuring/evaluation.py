@@ -1,160 +1,23 @@
 """Evaluating encoders: one Trainer.test over the test loaders of all tasks, counts kept as integers."""
 
-import itertools
+import importlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from lightning import LightningDataModule, LightningModule
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
-from torchmetrics.classification import MulticlassAccuracy
 
 from mergebench.data.image_cache import Split
-from mergebench.data.images import normalise
 from mergebench.errors import MergebenchError
-from mergebench.measuring.portable import Portable
+from mergebench.measuring.devices import placement
 from mergebench.measuring.proof import count
 from mergebench.measuring.results import TaskScore
-from mergebench.measuring.trainer import interruptible, make_tester, placement
 from mergebench.merging.contract import PerTask
 from mergebench.precisions import PRECISIONS
 from mergebench.weights.states import StateDict
-
-
-class SplitDataset(Dataset):
-    """A split served by batches of indices: of a memory map, only a batch's images are read."""
-
-    def __init__(self, split: Split) -> None:
-        self._split = split
-
-    def __len__(self) -> int:
-        return len(self._split.labels)
-
-    def __getitem__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(self._split.images[indices]), torch.from_numpy(self._split.labels[indices])
-
-
-class SuiteDataModule(Portable, LightningDataModule):
-    """The test loaders of a suite, one per task.
-
-    Args:
-        splits: task -> its test split.
-        batch_size: images a batch.
-    """
-
-    def __init__(self, splits: Mapping[str, Split], batch_size: int = 256) -> None:
-        super().__init__()
-        self.splits, self.batch_size = dict(splits), batch_size
-        self.allow_zero_length_dataloader_with_multiple_devices = True
-
-    @property
-    def batches(self) -> dict[str, int]:
-        """Task -> how many batches its split makes."""
-        return {task: -(-len(split.labels) // self.batch_size) for task, split in self.splits.items()}
-
-    def test_dataloader(self) -> list[DataLoader]:
-        """uint8 batches [B, H, W, 3] with labels [B], in the order of the split; normalised on the device.
-
-        Several devices take the batches of all tasks by turns, so that a batch is the same whatever their number.
-        """
-        rank, world, turn = self.trainer.global_rank, self.trainer.world_size, 0
-        loaders = []
-        for split in self.splits.values():
-            dataset = SplitDataset(split)
-            batches = BatchSampler(SequentialSampler(dataset), self.batch_size, drop_last=False)
-            own = [batch for number, batch in enumerate(batches, turn) if number % world == rank]
-            # Images are decoded already, and memory-mapped: a worker process would cost more than it saves.
-            loaders.append(DataLoader(dataset, batch_size=None, sampler=own))
-            turn += len(batches)
-        return loaders
-
-    def in_order(self, shares: Sequence[Mapping[str, Sequence[Tensor]]]) -> dict[str, Tensor]:
-        """Puts together what the devices made of their batches.
-
-        Args:
-            shares: per device, task -> a tensor [B] per batch.
-
-        Returns:
-            Task -> [N], in the order of the split.
-        """
-        rest = [{task: iter(parts) for task, parts in share.items()} for share in shares]
-        turns = itertools.cycle(rest)
-        return {t: torch.cat([next(next(turns)[t]) for _ in range(n)]) for t, n in self.batches.items()}
-
-
-class MultiTaskClassifier(Portable, LightningModule):
-    """One encoder with a frozen head per task; a `PerTask` result has its weights swapped in task by task.
-
-    Args:
-        encoder: images [B, 3, H, W] -> features [B, width].
-        states: one state for all tasks, or one per task.
-        heads: task -> classifier.
-        mean, std: per channel, of images scaled to [0, 1].
-        precision: of the encoder: "float32", or "bfloat16" (autocast: its matrix products are, its norms and sums stay
-            float32); heads and decisions are always float32.
-        on_task: called with a task's name when its last batch is done.
-        folder: where to leave predictions and labels for the process that waits for this one.
-    """
-
-    def __init__(
-        self,
-        encoder: nn.Module,
-        states: StateDict | PerTask,
-        heads: Mapping[str, nn.Module],
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        precision: str = "float32",
-        on_task: Callable[[str], None] | None = None,
-        folder: Path | None = None,
-    ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.heads = nn.ModuleList(heads.values())
-        self.tasks = list(heads)
-        # Micro: the fraction of images classified correctly, as the field reports it (torchmetrics' default is macro).
-        self.accuracy = nn.ModuleDict(
-            {f"accuracy_{i}": MulticlassAccuracy(h.classes, average="micro") for i, h in enumerate(self.heads)}
-        )
-        self.predictions: dict[str, list[Tensor]] = {t: [] for t in self.tasks}
-        self.labels: dict[str, list[Tensor]] = {t: [] for t in self.tasks}
-        self._states, self._mean, self._std, self._precision = states, mean, std, precision
-        self._on_task, self._folder = on_task, folder
-        self._loaded: str | None = None
-
-    def _load(self, task: str) -> None:
-        key = task if isinstance(self._states, PerTask) else ""
-        if key != self._loaded:
-            self.encoder.load_state_dict(self._states[task] if key else self._states)
-            self._loaded = key
-
-    def forward(self, images: Tensor, index: int) -> Tensor:
-        """uint8 images [B, H, W, 3] of the task at `index` -> logits [B, C]."""
-        self._load(self.tasks[index])
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
-            features = self.encoder(normalise(images, self._mean, self._std))
-        return self.heads[index](features.float())
-
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Count one batch."""
-        images, labels = batch
-        task = self.tasks[dataloader_idx]
-        predicted = self(images, dataloader_idx).argmax(-1)
-        self.accuracy[f"accuracy_{dataloader_idx}"].update(predicted, labels)
-        self.predictions[task].append(predicted.cpu())
-        self.labels[task].append(labels.cpu())
-        if self._on_task and batch_idx + 1 == self.trainer.num_test_batches[dataloader_idx]:
-            self._on_task(task)
-
-    def on_test_epoch_end(self) -> None:
-        """Log every task's accuracy: here, as a device that had no batch of a task must join in its sum."""
-        for task, metric in zip(self.tasks, self.accuracy.values(), strict=True):
-            self.log(f"{task}/accuracy", metric.compute())
-        if self._folder:
-            torch.save((self.predictions, self.labels), self._folder / f"{self.global_rank}.pt")
 
 
 @dataclass(frozen=True)
@@ -170,6 +33,12 @@ class Evaluation:
     scores: dict[str, TaskScore]
     predictions: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
+
+
+def import_all() -> None:
+    """Import what evaluating takes, so that the first evaluation whose time is taken does not wait for it."""
+    importlib.import_module("mergebench.measuring.classifier")
+    importlib.import_module("mergebench.measuring.trainer")
 
 
 def evaluate(
@@ -203,6 +72,10 @@ def evaluate(
         MergebenchError: an unknown precision, too few devices, or the metric and the integer counts disagree (a fault
             of the evaluation itself).
     """
+    # Lightning and torchmetrics take longer to import than torch, and a merge or a plan asks for nothing of them.
+    from mergebench.measuring.classifier import MultiTaskClassifier, SuiteDataModule
+    from mergebench.measuring.trainer import interruptible, make_tester
+
     if precision not in PRECISIONS:
         raise MergebenchError(f"unknown precision {precision!r}; there are: {', '.join(PRECISIONS)}")
     placement(device, devices)

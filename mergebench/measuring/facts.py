@@ -1,5 +1,6 @@
 """The parts of a result: counts, costs, where it was measured; no number that a table or picture cannot hold."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -40,6 +41,14 @@ class TaskScore(BaseModel):
     def relative(self) -> float | None:
         """Accuracy as a fraction of the expert's; None without one."""
         return self.correct / self.expert_correct if self.expert_correct else None
+
+
+def beside(scores: Mapping[str, TaskScore], experts: Mapping[str, TaskScore]) -> dict[str, TaskScore]:
+    """The scores with the experts' counts beside them, where those are known."""
+    return {
+        task: score.model_copy(update={"expert_correct": experts[task].correct if task in experts else None})
+        for task, score in scores.items()
+    }
 
 
 class Cost(BaseModel):

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from mergebench.errors import MergebenchError, unprefixed
-from mergebench.weights.states import writing
+from mergebench.weights.writing import writing
 
 Stored = TypeVar("Stored", bound=BaseModel)
 

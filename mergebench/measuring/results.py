@@ -21,7 +21,7 @@ from pydantic import (
 from mergebench.configuration import file_name
 from mergebench.measuring.facts import Cost, Environment, TaskScore, Tuned, Value
 from mergebench.measuring.proof import Unproven, checksum, read_stored, recounted, write_predictions
-from mergebench.weights.states import check_writable, writing
+from mergebench.weights.writing import check_writable, writing
 
 SCHEMA_VERSION = 1
 # The axes of a suite's own variants; any other axis of a point is a study's.

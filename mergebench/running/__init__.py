@@ -1,4 +1,4 @@
-"""From a request to stored results: plan, execution, runner; and merges of files without a suite.
+"""From a request to stored results: plan and its memory, execution, runner; and merges of files without a suite.
 
 What a cell is and what makes it another one is decided here; what anything looks like on a terminal is not.
 """

@@ -10,7 +10,7 @@ import numpy as np
 
 from mergebench.catalogue import registry
 from mergebench.catalogue.ready import ready
-from mergebench.measuring.evaluation import Evaluation, evaluate
+from mergebench.measuring.evaluation import Evaluation, evaluate, import_all
 from mergebench.measuring.measure import measure
 from mergebench.measuring.results import Cost, TaskScore
 from mergebench.merging.contract import PerTask, run_method
@@ -165,6 +165,8 @@ class Executor:
         missing = [t for t in tasks if keys[t] not in self._scores]
         for task in set(tasks) - set(missing):
             on_task(task)
+        if missing:
+            import_all()
         with measure(self.device) as evaluation:
             if missing:
                 outcome = evaluate(

@@ -11,7 +11,7 @@ from mergebench.merging.method import MethodCard
 # What every cell runs, and from which the contract, the evaluation and all else is found by following names. Weights
 # and images are not among it: what was read of them is part of the key by its own hash, whatever code has read it.
 ENGINE = {
-    "mergebench.running.runner": ("_evaluate", "_validate"),
+    "mergebench.running.cell": ("_evaluate", "_validate"),
     "mergebench.running.execution": ("Executor.merge", "Executor._merge", "Executor.evaluate"),
     "mergebench.suites.bench": ("Bench.pool", "Bench._sources"),
     # Handed in, so that no name need lead to them.

@@ -1,7 +1,6 @@
 """Planning: from what was asked for to the list of cells."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any
 
@@ -9,97 +8,15 @@ from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.trust import check_methods, is_installed
 from mergebench.catalogue.yaml_files import short_name
 from mergebench.errors import HyperparameterError, MergebenchError, UnknownNameError, nearest, tell
+from mergebench.measuring.devices import placement
 from mergebench.measuring.measure import resolve_device
 from mergebench.measuring.results import CellKey
-from mergebench.measuring.trainer import placement
 from mergebench.merging import hyperparameters
-from mergebench.merging.method import MethodCard, Needs
+from mergebench.merging.method import MethodCard
 from mergebench.running.identity import SourceReader
+from mergebench.running.planned import Cell, Plan, RunRequest
 from mergebench.suites.bench import Bench
 from mergebench.suites.variant import Variant, select
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What the user asked for.
-
-    Args:
-        methods: patterns, see `registry.select_methods`; the study's, if not given.
-        suite: a registered suite or a YAML file; the study's, if not given.
-        seeds: one cell of every method for each; the study's (or 0), if not given.
-        zoo, zoo_root: in place of the suite's zoo, and of that zoo's folder of weights.
-        hyperparameters: method -> name -> value; they win over the suite's and the study's.
-        study: a registered study or a YAML file.
-        only: axis -> values (as text): only the variants that have one of them.
-        device: "auto", "cpu" or "cuda:N".
-        precision: what evaluation computes in; another one is another measurement.
-        devices: how many GPUs, from `device` on, share an evaluation; they change no count.
-        download: whether what is on the hub and not here yet may be downloaded.
-        allow_code: whether methods' files may be run that only a suite, a study or a zoo names.
-        allow_duplicates: whether one and the same image may be in several splits of a task.
-    """
-
-    methods: Sequence[str] = ()
-    suite: str | None = None
-    seeds: Sequence[int] = ()
-    zoo: str | None = None
-    zoo_root: str | None = None
-    hyperparameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    study: str | None = None
-    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    device: str = "auto"
-    precision: str = "float32"
-    devices: int = 1
-    download: bool = True
-    allow_code: bool = False
-    allow_duplicates: bool = False
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One unit of work.
-
-    Args:
-        card: the method's card.
-        function: the method.
-        hyperparameters: all of them, resolved.
-        needs: under these hyper-parameters.
-        seed: of everything random.
-        variant: what is merged and evaluated, and under which conditions.
-        key: the cell's identity.
-        engine: hash of the code that all methods share, as `Sources` has it.
-        tuned: how its hyper-parameters were chosen, where a search has chosen them.
-    """
-
-    card: MethodCard
-    function: Callable
-    hyperparameters: dict[str, Any]
-    needs: Needs
-    seed: int
-    variant: Variant
-    key: CellKey
-    engine: str
-    tuned: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All cells of a run on one bench, the ceiling first (the others' relative accuracies need it).
-
-    Args:
-        bench, cells, device: what is run, and where.
-        precision, devices: of the evaluation.
-        left_out: a sentence for every method that cannot be run on some of the variants, or gets fewer images.
-        code: a sentence for every file of code that the suite, the study or the zoo names.
-    """
-
-    bench: Bench
-    cells: list[Cell]
-    device: str
-    precision: str = "float32"
-    devices: int = 1
-    left_out: tuple[str, ...] = ()
-    code: tuple[str, ...] = ()
 
 
 def make_plan(request: RunRequest) -> Plan:
@@ -177,8 +94,29 @@ def make_plan(request: RunRequest) -> Plan:
                 data=bench.data(variant),
                 device=device.partition(":")[0],
             )
-            cells.append(Cell(card, functions[card.name], settings, needs, seed, variant, key, sources.engine))
-    return Plan(bench, cells, device, request.precision, request.devices, left_out, _code(bench, named))
+            place = _place(bench, variant, settings)
+            cells.append(Cell(card, functions[card.name], settings, needs, seed, variant, key, sources.engine, place))
+    return Plan(
+        bench,
+        cells,
+        device,
+        request.precision,
+        request.devices,
+        left_out,
+        _code(bench, named),
+        name=f"{bench.study_name} on {bench.name}" if study else bench.name,
+        told=tuple(bench.zoo.told({t for c in cells for t in (*c.variant.merged, *c.variant.evaluate)})),
+    )
+
+
+def _place(bench: Bench, variant: Variant, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a cell stands in its suite or study, which may grow or change around it while its result stays the same."""
+    return {
+        "point": dict(variant.point),
+        "position": bench.variants.index(variant) if variant in bench.variants else 0,
+        "varied": sorted({n for v in bench.variants for n in v.hyperparameters} & set(settings)),
+        "steps": variant.steps,
+    }
 
 
 def _code(bench: Bench, named: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ import lightning
 from torch import Tensor, nn
 
 from mergebench.errors import MergebenchError
-from mergebench.measuring.trainer import count_of, interruptible, strategy, training_precision
+from mergebench.measuring.devices import count_of, strategy
+from mergebench.measuring.trainer import interruptible, training_precision
 from mergebench.merging.pool import Tell
 from mergebench.training.augmentation import AUGMENTATIONS
 from mergebench.training.batches import Preparation, TrainingSet, make_streams

@@ -10,7 +10,7 @@ import torch
 from lightning import Trainer
 
 from mergebench.errors import MergebenchError
-from mergebench.weights.states import check_writable, writing
+from mergebench.weights.writing import check_writable, writing
 
 
 def progress_file(folder: Path) -> Path:

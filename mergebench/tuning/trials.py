@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mergebench.measuring.facts import Cost, TaskScore
 from mergebench.measuring.proof import Unproven, checksum, read_stored
-from mergebench.weights.states import writing
+from mergebench.weights.writing import writing
 
 
 class Trial(BaseModel):

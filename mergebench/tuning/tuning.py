@@ -32,7 +32,7 @@ from mergebench.tuning.space import Choices, Interval, Space, make_space
 from mergebench.tuning.trials import Trial
 from mergebench.tuning.trials import read as read_trials
 from mergebench.tuning.trials import write as write_trials
-from mergebench.weights.states import check_writable
+from mergebench.weights.writing import check_writable
 
 SAMPLER = "TPE"
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mergebench.errors import CheckpointError, tell
 from mergebench.weights.containers import state_dict_in
+from mergebench.weights.footing import rests_on
 from mergebench.weights.harmless import HARMLESS
 from mergebench.weights.states import AGAIN, LazyState, SafetensorsState
 
@@ -59,6 +60,7 @@ class PickledState(LazyState):
         self.path = Path(path)
         if not self.path.is_file():
             raise CheckpointError(f"no such checkpoint: {self.path}")
+        rests_on(self.path)
         self._version = self._stat()
         if told := self._map():
             tell(told)
@@ -144,6 +146,7 @@ class ShardedState(LazyState):
         path = Path(path)
         if not path.is_file():
             raise CheckpointError(f"no such checkpoint: {path}")
+        rests_on(path)
         named = _shard_of(path)
         shards = {file: open_weights(path.parent / file) for file in dict.fromkeys(named.values())}
         for file, shard in shards.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from mergebench.errors import MergebenchError
+from mergebench.weights.footing import rests_elsewhere
 
 Kind = Literal["model", "dataset"]
 Found = TypeVar("Found")
@@ -207,6 +208,7 @@ def _refused(location: str, status: int) -> MergebenchError:
 
 def _parts(location: str) -> tuple[str, str | None]:
     """`owner/name[@revision]` -> (owner/name, revision)."""
+    rests_elsewhere(f"{location} is looked for on the hub, or in a folder in its place")
     match = _LOCATION.fullmatch(location)
     if match is None:
         raise MergebenchError(f"{location!r} is no place on the hub; write owner/name or owner/name@revision")

@@ -12,6 +12,7 @@ from mergebench.catalogue.trust import check_encoder
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights.descriptions import FAMILIES, encoder_of_config
 from mergebench.weights.encoders import Encoder
+from mergebench.weights.footing import rests_on
 from mergebench.zoo.encoder_notes import REMEDY, noted_encoder
 
 CONFIG = "config.json"
@@ -93,6 +94,7 @@ def _described(path: Path, strict: bool) -> Encoder | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    rests_on(path)
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:

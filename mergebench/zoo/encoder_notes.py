@@ -13,6 +13,7 @@ from mergebench.catalogue.trust import check_encoder
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights.descriptions import encoder_of_config, infer_encoder
 from mergebench.weights.encoders import Encoder, structure
+from mergebench.weights.footing import rests_on
 from mergebench.weights.states import recipe_of
 
 # Of images in [0, 1]: a quarter of a grey level. Scales that differ by less differ in how they were rounded.
@@ -141,6 +142,7 @@ def _described_encoder(path: Path) -> Encoder:
     Raises:
         MergebenchError: it cannot be read, or describes another model.
     """
+    rests_on(path)
     try:
         config: Any = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:

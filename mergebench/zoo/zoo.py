@@ -17,6 +17,7 @@ from mergebench.data.task import Place, Task, TaskCard
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder, check_base
+from mergebench.weights.footing import rests_elsewhere
 from mergebench.weights.hub import Hub
 from mergebench.weights.states import SafetensorsState, check_state, recipe_of
 from mergebench.zoo.beside import told_encoder
@@ -224,6 +225,7 @@ class Zoo:
         if name not in self._tasks:
             task = self._unplaced(name)
             if task.at is not None:
+                rests_elsewhere(f"the images of task {name!r} are looked for anew")
                 task = task.at(Place(self.encoder.image_size, self._hub.root, self._download, self._allow_duplicates))
             self._tasks[name] = task
         return self._tasks[name]

@@ -14,6 +14,7 @@ from mergebench.data.task import TaskCard
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder
+from mergebench.weights.footing import rests_on
 from mergebench.weights.hub import Hub, is_location
 from mergebench.weights.states import SafetensorsState, recipe_of
 from mergebench.weights.towers import adapter_refused
@@ -91,6 +92,7 @@ class FolderFiles:
 
     def joint(self) -> list[SafetensorsState]:
         """See WeightFiles."""
+        rests_on(self.root / "joint")
         return [SafetensorsState(path) for path in sorted((self.root / "joint").glob("*.safetensors"))]
 
     def origins(self, tasks: Iterable[str]) -> dict[str, str]:

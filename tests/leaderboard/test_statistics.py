@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from mergebench.leaderboard.statistics import average_interval, wilson_interval
 
@@ -18,6 +19,12 @@ def test_wilson_ends_are_where_the_score_test_is_just_rejected(counts):
         if 1e-9 < end < 1 - 1e-9:
             z = abs(p - end) / math.sqrt(end * (1 - end) / total)
             assert z == pytest.approx(1.959964, rel=1e-4)
+
+
+@given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))
+def test_wilson_is_the_one_that_scipy_knows(counts, level):
+    expected = binomtest(*counts).proportion_ci(level, method="wilson")
+    assert wilson_interval(*counts, level) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_of_one_task_it_is_wilsons():

@@ -64,7 +64,7 @@ def corpus(folder: Path) -> Corpus:
     """Draws the corpus, or reads it if `folder` already holds it."""
     import numpy as np
 
-    from mergebench.weights.states import writing
+    from mergebench.weights.writing import writing
 
     path = folder / "corpus.npz"
     if not path.exists():

@@ -15,7 +15,7 @@ from mergebench.tasks.tiny import TASKS, model
 from mergebench.tasks.tiny.pretraining.captions import CONTEXT, OPENERS, Recipe, Vocabulary
 from mergebench.tasks.tiny.pretraining.corpus import FAMILIES, Corpus
 from mergebench.training.module import parameter_groups
-from mergebench.weights.states import writing
+from mergebench.weights.writing import writing
 from mergebench.zoo.heads import average_prompts
 
 EMBED = 128

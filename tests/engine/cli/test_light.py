@@ -1,11 +1,36 @@
 """Help and lists answer without the heavy libraries."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from mergebench import tasks
+
+WEIGHTS = Path(tasks.__file__).parent / "tiny" / "weights"
 HEAVY = ("torch", "lightning", "timm", "torchvision", "open_clip", "optuna")
+
+
+RUN = ["run", "--methods", "average", "task_arithmetic"]
+
+
+def imported(*arguments, kinds=HEAVY):
+    """Which of the heavy libraries a command that goes well imports."""
+    code = f"""
+import sys
+from mergebench.cli import main
+try:
+    status = main({[str(a) for a in arguments]!r})
+except SystemExit as leave:
+    status = leave.code
+assert status in (0, None), status
+print([m for m in {kinds!r} if m in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return ast.literal_eval(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize(
@@ -23,19 +48,27 @@ HEAVY = ("torch", "lightning", "timm", "torchvision", "open_clip", "optuna")
     ],
 )
 def test_nothing_heavy_is_imported(arguments):
-    code = f"""
-import sys
-from mergebench.cli import main
-try:
-    status = main({arguments!r})
-except SystemExit as leave:
-    status = leave.code
-assert status in (0, None), status
-loaded = [m for m in {HEAVY!r} if m in sys.modules]
-assert not loaded, loaded
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert imported(*arguments) == []
+
+
+def test_a_finished_run_is_known_and_shown_without_what_merges_and_evaluates(mini_suite, tmp_path):
+    run = [*RUN, "--suite", mini_suite, "--out", tmp_path / "out"]
+    assert {"torch", "lightning"} <= set(imported(*run))
+    assert imported(*run) == []
+    assert imported(*run, "--dry-run") == []
+    assert imported("leaderboard", "--out", tmp_path / "out", kinds=(*HEAVY, "scipy")) == []
+    # Nor is it where the run is finished in part: that is found out, and what is missing measured.
+    assert {"torch", "lightning"} <= set(imported(*run[:3], "pretrained", *run[4:]))
+
+
+def test_a_merge_without_evaluation_imports_nothing_that_evaluates(tmp_path, mini_suite):
+    evaluating = ("lightning", "torchmetrics", "optuna", "open_clip")
+    out = tmp_path / "merged.safetensors"
+    suite = ["merge", "--suite", mini_suite, "--method", "average", "--output", out]
+    files = ["--experts", *(str(WEIGHTS / f"experts/{task}.safetensors") for task in ("digits", "signs"))]
+    own = ["merge", "--base", "tiny", *files, "--method", "average", "--output", out]
+    for arguments in (suite, own, [*RUN, "--suite", mini_suite, "--out", tmp_path / "out", "--dry-run"]):
+        assert imported(*arguments, kinds=evaluating) == []
 
 
 def test_every_registered_thing_is_listed_and_described(command):

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pytest
 
-import mergebench.measuring.evaluation
+import mergebench.measuring.classifier
 import mergebench.training.finetuning
 from mergebench.measuring.results import ResultStore
 from mergebench.tasks.tiny import weights
@@ -60,7 +60,7 @@ def test_while_a_method_merges_run_keeps_the_finished_cells(suite, mortal, comma
 
 def test_inside_lightning_no_verb_goes_on_or_says_that_all_went_well(suite, command, tmp_path, monkeypatch):
     out, expert = tmp_path / "out", files(weights) / "experts" / "digits.safetensors"
-    monkeypatch.setattr(mergebench.measuring.evaluation.MultiTaskClassifier, "test_step", terminated)
+    monkeypatch.setattr(mergebench.measuring.classifier.MultiTaskClassifier, "test_step", terminated)
     monkeypatch.setattr(mergebench.training.finetuning.FineTuning, "training_step", terminated)
     told = {
         ("run", "--methods", "average", *suite, "--out", out): "finished cells are kept, run again to go on",

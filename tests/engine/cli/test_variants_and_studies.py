@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from safetensors.torch import load_file
 
-import mergebench.measuring.evaluation
+import mergebench.measuring.classifier
 import mergebench.training.finetuning
 from mergebench.catalogue import registry
 from mergebench.measuring.results import ResultStore
@@ -230,7 +230,7 @@ def test_an_interrupt_is_one_wherever_it_comes(command, write, tmp_path, monkeyp
         raise KeyboardInterrupt
 
     handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(mergebench.measuring.evaluation.MultiTaskClassifier, "test_step", interrupted)
+    monkeypatch.setattr(mergebench.measuring.classifier.MultiTaskClassifier, "test_step", interrupted)
     done = command("run", "--methods", "average", "--suite", write("mine", **SUITE), "--out", tmp_path / "out")
     assert done.status == 130 and done.err.endswith("finished cells are kept, run again to go on\n")
     monkeypatch.setattr(mergebench.training.finetuning.FineTuning, "training_step", interrupted)

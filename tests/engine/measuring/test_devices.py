@@ -10,8 +10,9 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from mergebench.data.image_cache import Split
 from mergebench.errors import MergebenchError
-from mergebench.measuring.evaluation import SuiteDataModule, evaluate
-from mergebench.measuring.trainer import strategy
+from mergebench.measuring.classifier import SuiteDataModule
+from mergebench.measuring.devices import strategy
+from mergebench.measuring.evaluation import evaluate
 from mergebench.merging.contract import PerTask
 from mergebench.training.batches import TrainingSet
 from mergebench.training.finetuning import finetune

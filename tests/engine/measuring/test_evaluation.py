@@ -6,7 +6,8 @@ import torch
 
 from mergebench.data.image_cache import Split
 from mergebench.errors import MergebenchError
-from mergebench.measuring.evaluation import MultiTaskClassifier, evaluate
+from mergebench.measuring.classifier import MultiTaskClassifier
+from mergebench.measuring.evaluation import evaluate
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mergebench.errors import MergebenchError
-from mergebench.measuring.trainer import placement, training_precision
+from mergebench.measuring.devices import placement
+from mergebench.measuring.trainer import training_precision
 
 
 @pytest.mark.parametrize(("has", "chosen"), [(True, "bf16-mixed"), (False, "32-true")])

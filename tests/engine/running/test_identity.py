@@ -87,7 +87,7 @@ def test_what_no_number_comes_from_is_not_even_read(edited):
 
 def test_a_change_of_a_constant_of_the_evaluation_or_the_contract_makes_every_cell_another(changed):
     for change in (
-        ("mergebench/measuring/evaluation.py", "batch_size: int = 256", "batch_size: int = 128"),
+        ("mergebench/measuring/classifier.py", "batch_size: int = 256", "batch_size: int = 128"),
         ("mergebench/measuring/proof.py", '.astype("<u2").tobytes', '.astype("<u4").tobytes'),
         ("mergebench/merging/contract.py", "experts.mean(0)", "experts.sum(0)"),
         ("mergebench/merging/pool.py", "PASS_SIZE = 64", "PASS_SIZE = 32"),

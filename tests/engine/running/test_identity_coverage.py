@@ -8,10 +8,10 @@ import pytest
 import mergebench
 from mergebench.catalogue import registry
 from mergebench.catalogue.code import Code
+from mergebench.running.cell import run_cell
 from mergebench.running.execution import Executor
 from mergebench.running.identity import ENGINE
 from mergebench.running.plan import RunRequest, make_plan
-from mergebench.running.runner import run_cell
 
 ROOT = Path(mergebench.__file__).parents[1]
 METHODS = registry.methods()
@@ -23,9 +23,10 @@ HANDED_OVER = {
     ("mergebench/merging/hyperparameters.py", ""): "finds a method's settings, which the key holds",
     ("mergebench/merging/method.py", "Needs MethodCard"): "says what may be read, and how many experts may be merged",
     ("mergebench/running/execution.py", "Recipe"): "says what may be read",
-    ("mergebench/running/runner.py", "run_cell _storable _beside"): "writes down what came out",
+    ("mergebench/running/cell.py", "run_cell _storable"): "writes down what came out",
     ("mergebench/measuring/measure.py", "environment _version _commit"): "writes down where it was measured",
     ("mergebench/measuring/results.py", "Result"): "writes down what came out",
+    ("mergebench/measuring/facts.py", "beside"): "writes down what came out",
     ("mergebench/data/content.py", ""): "hands out the images whose digest the key holds, held to it",
     ("mergebench/data/image_cache.py", "load_split _complete _build"): "makes the images whose digest the key holds",
     ("mergebench/suites/bench.py", "Bench.expert Bench.head Bench.split Bench.joint"): "hands out what the key hashes",
@@ -82,7 +83,7 @@ def test_all_code_that_a_cell_runs_is_part_of_its_identity(write, method, sequen
     cell = [c for c in plan.cells if c.card.name == method][-1]
     executor = Executor(plan.bench, "cpu")
     ran = watched(lambda: run_cell(executor, cell))
-    assert ("mergebench/measuring/evaluation.py", "MultiTaskClassifier.forward") in ran  # there was something to see
+    assert ("mergebench/measuring/classifier.py", "MultiTaskClassifier.forward") in ran  # there was something to see
     start = registry.start_of(card, cell.hyperparameters)
     known = covered(card, *([start] if start else []))
     # A default that is a lambda is named after its class, or after nothing; it is part of that whose default it is.

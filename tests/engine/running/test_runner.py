@@ -10,7 +10,7 @@ import torch
 import yaml
 
 import mergebench.running.execution
-import mergebench.weights.states
+import mergebench.weights.writing
 from mergebench import ModelPool, Needs, merge_method
 from mergebench.cli.showing import show_leaderboard
 from mergebench.errors import MergebenchError
@@ -37,6 +37,20 @@ def with_function(plan, method, function):
     """The plan with another function in place of a method's."""
     cells = [Cell(**vars(c) | {"function": function}) if c.card.name == method else c for c in plan.cells]
     return Plan(plan.bench, cells, plan.device)
+
+
+def test_imports_are_no_part_of_what_an_evaluation_takes(plan, tmp_path, monkeypatch):
+    steps, real = [], mergebench.running.execution.measure
+
+    def measured(device):
+        steps.append("measured")
+        return real(device)
+
+    monkeypatch.setattr(mergebench.running.execution, "measure", measured)
+    monkeypatch.setattr(mergebench.running.execution, "import_all", lambda: steps.append("imported"))
+    run(plan, ResultStore(tmp_path / "out"))
+    merge_and_evaluate = ["measured", "imported", "measured"]
+    assert steps == 2 * merge_and_evaluate
 
 
 def test_experts_that_failed_once_are_not_missed_for_ever(plan, tmp_path):
@@ -234,7 +248,7 @@ def test_where_all_is_done_a_folder_that_may_only_be_read_is_no_failure(plan, tm
 
     store, observer = ResultStore(tmp_path / "out"), Told()
     run(plan, store, observer)
-    monkeypatch.setattr(mergebench.weights.states.tempfile, "mkstemp", refused)
+    monkeypatch.setattr(mergebench.weights.writing.tempfile, "mkstemp", refused)
     summary = run(plan, store, observer)
     assert summary.reused == 2 and not summary.failed
     assert len(observer.said) == 1 and "Permission denied" in observer.said[0]

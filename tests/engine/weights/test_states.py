@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights import states
-from mergebench.weights.states import SafetensorsState, check_state, check_writable, digest, save_state, writing
+from mergebench.weights.states import SafetensorsState, check_state, digest, save_state
+from mergebench.weights.writing import check_writable, writing
 
 REFERENCE = {"a": torch.zeros(2, 3), "b": torch.zeros(4), "c": torch.zeros(1)}
 
