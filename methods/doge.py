@@ -11,6 +11,7 @@ from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.methods.adaptation import learn_coefficients
 from mergebench.methods.sparsify import magnitude_thresholds
 from mergebench.methods.spectral import TIE, Rounding, directions, task_matrices, triplets
+from mergebench.methods.vectors import Asked
 
 
 def task_weights(vectors: Tensor, eta: float) -> Tensor:
@@ -192,5 +193,5 @@ def doge_am(
         adapt_on: the split whose unlabelled images are used.
     """
     of = shifted_vectors(pool, eta=eta, density=density, subspace=subspace, steps=shift_steps, lr=shift_lr)
-    vectors = {n: of(n)[0].transpose(0, 1).flatten(1, 2) for n in pool.layout.linear_weights}
+    vectors = Asked(pool.layout.linear_weights, lambda n: of(n)[0].transpose(0, 1).flatten(1, 2))
     return learn_coefficients(pool, vectors, init=init, steps=steps, lr=lr, batch_size=batch_size, adapt_on=adapt_on)

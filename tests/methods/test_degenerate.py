@@ -11,7 +11,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 import mergebench
-from mergebench.methods.adarank import decompose, recombine
+from mergebench.methods.components import decompose, recombine
 from mergebench.methods.doge import shared_subspace
 from mergebench.methods.iso import common_and_specific, flattened_sum
 from mergebench.methods.opcm import without_merged_directions
