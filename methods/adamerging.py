@@ -10,16 +10,17 @@ from torch import Tensor
 from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.methods.adaptation import learn_coefficients
 from mergebench.methods.ties import Vectors, combine_agreeing, trimmed_and_majority
+from mergebench.methods.vectors import Asked
 
 
-def keep_agreeing(vector: Vectors, tasks: Sequence[str], names: Sequence[str], density: float) -> StateDict:
+def keep_agreeing(vector: Vectors, tasks: Sequence[str], names: Sequence[str], density: float) -> Asked:
     """The entries that TIES adds up, each still its own task's; all others are zero.
 
     Args:
         vector, tasks, names, density: as `trimmed_and_majority` has them.
 
     Returns:
-        name -> [T, *shape].
+        name -> [T, *shape], each made when it is asked for.
     """
     trimmed, majority = trimmed_and_majority(vector, tasks, names, density)
 
@@ -27,7 +28,7 @@ def keep_agreeing(vector: Vectors, tasks: Sequence[str], names: Sequence[str], d
         # What agrees adds up to the elected sign, and to zero only where nothing agrees.
         return torch.where(values * combine_agreeing(values, majority, "sum").sign() > 0, values, 0)
 
-    return {name: agreeing(trimmed(name)) for name in names}
+    return Asked(names, lambda name: agreeing(trimmed(name)))
 
 
 @merge_method(
@@ -72,7 +73,7 @@ def adamerging(
         adapt_on: the split whose unlabelled images are used.
     """
     return learn_coefficients(
-        pool, {n: pool.vectors(n) for n in pool.layout.floating}, granularity=granularity, init=init, clamp=clamp,
+        pool, Asked(pool.layout.floating, pool.vectors), granularity=granularity, init=init, clamp=clamp,
         steps=steps, lr=lr, batch_size=batch_size, adapt_on=adapt_on,
     )  # fmt: skip
 

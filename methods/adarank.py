@@ -1,55 +1,25 @@
 """AdaRank: which singular components of the task vectors are merged is learnt by lowering the prediction entropy."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.methods.adaptation import lower_entropy
-from mergebench.methods.spectral import TIE
+from mergebench.methods.adaptation import adapt
+from mergebench.methods.components import Components, decompose, recombine, shared_slopes, slopes_along
+from mergebench.methods.vectors import Asked, TaskVectors
 
 # Scores start this far on either side of zero; about a hundred of Adam's steps at its usual rate take one across.
 START = 0.1
 
 
-def straight_through(scores: Tensor, temperature: float) -> Tensor:
-    """1 where a score is positive, else 0; the gradient is that of sigmoid(score / temperature)."""
+def masks_slope(scores: Tensor, temperature: float) -> Tensor:
+    """The derivative of sigmoid(score / temperature), which stands in for that of the step that a mask is."""
     soft = (scores / temperature).sigmoid()
-    return (scores > 0).to(soft.dtype) + (soft - soft.detach())
-
-
-class Components(NamedTuple):
-    """Task matrices as singular triplets, side by side, so that their sum over tasks is one product.
-
-    Args:
-        left: [m, T r].
-        values: [T, r].
-        right: [T r, n].
-        first: [T, r], the first component with the same singular value; of equal ones any basis is a right one, so
-            they are in or out together, by its score.
-    """
-
-    left: Tensor
-    values: Tensor
-    right: Tensor
-    first: Tensor
-
-
-def decompose(vectors: Tensor) -> Components:
-    """Task matrices [T, m, n] as their components."""
-    left, values, right = torch.linalg.svd(vectors.double(), full_matrices=False)
-    alone = torch.ones_like(values, dtype=torch.bool)
-    alone[:, 1:] = -values.diff(dim=1) > TIE * values[:, :1]
-    first = (alone * torch.arange(values.shape[1], device=values.device)).cummax(1).values
-    left, values, right = (part.to(vectors.dtype) for part in (left, values, right))
-    return Components(left.transpose(0, 1).flatten(1), values, right.flatten(0, 1), first)
-
-
-def recombine(parts: Components, gates: Tensor) -> Tensor:
-    """sum_t U_t (g_t S_t) V_t^T, for gates g [T, r], of equal values the first one's: [m, n]."""
-    return (parts.left * (gates.gather(1, parts.first) * parts.values).flatten()) @ parts.right
+    return soft * (1 - soft) / temperature
 
 
 def first_scores(values: Tensor, share: float) -> Tensor:
@@ -57,6 +27,73 @@ def first_scores(values: Tensor, share: float) -> Tensor:
     scores = torch.full_like(values, -START)
     scores[:, : int(share * values.shape[1])] = START
     return scores
+
+
+class Gated:
+    """theta_c + sum_t lambda_t U_t (m_t S_t) V_t^T: a `Merging` with the masks' straight-through gradients by hand.
+
+    Args:
+        names: of all tensors, in the order of the coefficients' rows.
+        vectors: those without components.
+        centre: theta_c of the matrices.
+        parts: the matrices' components.
+        table: lambda [tensors, T], changed in place.
+        rank, temperature: as `adarank` has them.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        vectors: TaskVectors,
+        centre: Mapping[str, Tensor],
+        parts: Mapping[str, Components],
+        table: Tensor,
+        rank: float,
+        temperature: float,
+    ) -> None:
+        self.table, self._temperature = table, temperature
+        self._rows = {name: row for row, name in enumerate(names)}
+        self._vectors, self._centre, self._parts = vectors, centre, parts
+        # All scores are one tensor, of which each matrix has its columns.
+        first = [first_scores(part.values, rank) for part in parts.values()]
+        self._flat = torch.cat(first, dim=1) if first else table[:0].T
+        self.scores = dict(zip(parts, self._flat.split([part.shape[1] for part in first], dim=1), strict=True))
+        self.learnt = [self.table, self._flat]
+
+    def gates(self, name: str) -> Tensor:
+        """A matrix's masks [T, r]: 1 where a score is positive, else 0."""
+        return (self.scores[name] > 0).to(self.table.dtype)
+
+    def rank(self, name: str) -> Tensor:
+        """How many of a matrix's components are in, by task [T]."""
+        return self.gates(name).gather(1, self._parts[name].first).sum(1, dtype=torch.int64)
+
+    def write(self, into: Mapping[str, Tensor]) -> Sequence[str]:
+        """Merge at the coefficients and masks."""
+        for name, row in self._rows.items():
+            weights = self.table[row]
+            if name in self._parts:
+                change = recombine(self._parts[name], weights[:, None] * self.gates(name))
+                torch.add(self._centre[name], change, out=into[name])
+            else:
+                into[name].copy_(self._vectors.merged(name, weights).view(into[name].shape))
+        return tuple(self._rows)
+
+    def pull(self, slopes: Mapping[str, Tensor]) -> None:
+        """The gradients of coefficients and scores."""
+        self.table.grad, self._flat.grad = torch.zeros_like(self.table), torch.zeros_like(self._flat)
+        scores = dict(
+            zip(self.scores, self._flat.grad.split([s.shape[1] for s in self.scores.values()], 1), strict=True)
+        )
+        for name, slope in slopes.items():
+            row = self._rows[name]
+            if name in self._parts:
+                along = shared_slopes(self._parts[name], slopes_along(self._parts[name], slope))
+                self.table.grad[row] = (along * self.gates(name)).sum(1)
+                scores[name].copy_(along * self.table[row][:, None])
+            else:
+                self.table.grad[row] = self._vectors.along(name, slope)
+        self._flat.grad *= masks_slope(self._flat, self._temperature)
 
 
 @merge_method(
@@ -108,36 +145,33 @@ def adarank(
         batch_size: images per task and step.
         adapt_on: the split whose unlabelled images are used.
     """
-    experts = list(pool.experts.values())
-    names, matrices = pool.layout.floating, set(pool.layout.linear_weights)
-    start: StateDict = {n: experts[0][n] for n in pool.layout.dtypes if n not in names}
-    held: dict[str, Components | Tensor] = {}
-    for name in names:
-        stacked = torch.stack([expert[name] for expert in experts])
-        start[name] = stacked.mean(0) if centre == "average" else pool.base[name]
-        vectors = stacked - start[name]
-        held[name] = decompose(vectors) if name in matrices else vectors
-    table = torch.full((len(names), len(experts)), init, dtype=pool.dtype, device=pool.device).requires_grad_()
-    scores = {n: first_scores(held[n].values, rank).requires_grad_() for n in pool.layout.linear_weights}
+    names, matrices = pool.layout.floating, pool.layout.linear_weights
+    others = [name for name in names if name not in matrices]
 
-    def merged() -> StateDict:
-        state = {}
-        for name, row in zip(names, table, strict=True):
-            if name in scores:
-                change = recombine(held[name], row[:, None] * straight_through(scores[name], temperature))
-            else:
-                change = torch.tensordot(row, held[name], dims=1)
-            state[name] = start[name] + change
-        return state
+    def stacked(name: str) -> Tensor:
+        return torch.stack([expert[name] for expert in pool.experts.values()])
 
-    entropy = lower_entropy(
-        pool, start, merged, [table, *scores.values()], steps=steps, lr=lr, batch_size=batch_size, adapt_on=adapt_on
+    def centre_of(name: str) -> Tensor:
+        if centre == "average" and name in names:
+            return pool.mean(name)
+        return pool.base[name] if name in names else next(iter(pool.experts.values()))[name]
+
+    start = {name: centre_of(name) for name in pool.layout.dtypes}
+    merging = Gated(
+        names,
+        TaskVectors(start, Asked(others, lambda name: stacked(name) - start[name])),
+        start,
+        {name: decompose(stacked(name) - start[name]) for name in matrices},
+        torch.full((len(names), len(pool.tasks)), init, dtype=pool.dtype, device=pool.device),
+        rank,
+        temperature,
     )
-    with torch.no_grad():
-        ranks = {n: (s > 0).gather(1, held[n].first).sum(1) for n, s in scores.items()}
-        pool.report(
-            entropy=entropy,
-            coefficients={t: table[:, i] for i, t in enumerate(pool.tasks)},
-            ranks={t: {n: r[i] for n, r in ranks.items()} for i, t in enumerate(pool.tasks)},
-        )
-        return pool.finish(start | merged())
+    entropy, state = adapt(
+        pool, start, merging, steps=steps, lr=lr, batch_size=batch_size, adapt_on=adapt_on
+    )  # fmt: skip
+    pool.report(
+        entropy=entropy,
+        coefficients={t: merging.table[:, i] for i, t in enumerate(pool.tasks)},
+        ranks={t: {n: merging.rank(n)[i] for n in matrices} for i, t in enumerate(pool.tasks)},
+    )
+    return pool.finish(state)

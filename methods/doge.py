@@ -14,6 +14,7 @@ from mergebench.methods.alike import by_group, groups_alike, matrix_shape
 from mergebench.methods.shifting import shift
 from mergebench.methods.sparsify import magnitude_thresholds
 from mergebench.methods.spectral import TIE, Rounding, directions, task_matrices, triplets
+from mergebench.methods.vectors import Asked
 
 # Matrices of one shape are shifted together as long as they have no more entries than this.
 TOGETHER = 300_000
@@ -184,5 +185,5 @@ def doge_am(
         adapt_on: the split whose unlabelled images are used.
     """
     of = shifted_vectors(pool, eta=eta, density=density, subspace=subspace, steps=shift_steps, lr=shift_lr)
-    vectors = {n: of(n)[0].transpose(0, 1).flatten(1, 2) for n in pool.layout.linear_weights}
+    vectors = Asked(pool.layout.linear_weights, lambda n: of(n)[0].transpose(0, 1).flatten(1, 2))
     return learn_coefficients(pool, vectors, init=init, steps=steps, lr=lr, batch_size=batch_size, adapt_on=adapt_on)

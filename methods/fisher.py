@@ -109,7 +109,6 @@ def fisher(
     def merged(name: str) -> Tensor:
         if name in weights:
             return weighted.pop(name).div_(weights.pop(name))
-        # Buffers have no gradient: they are averaged.
-        return torch.stack([expert[name] for expert in pool.experts.values()]).mean(0)
+        return pool.mean(name)  # a buffer, which has no gradient
 
     return pool.map_names(merged)

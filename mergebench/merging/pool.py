@@ -283,17 +283,17 @@ class ModelPool:
         """
         return self.map_names(lambda name: merge(self._stacked(name)))
 
+    def mean(self, name: str) -> Tensor:
+        """One parameter's mean over the experts [*shape]; two tensors are held at a time."""
+        first, *rest = self._experts.values()
+        total = first[name]
+        for expert in rest:
+            total += expert[name]
+        return total / len(self._experts)
+
     def average(self) -> StateDict:
-        """The mean of the experts, tensor by tensor; two tensors are held at a time."""
-
-        def mean(name: str) -> Tensor:
-            first, *rest = self._experts.values()
-            total = first[name]
-            for expert in rest:
-                total += expert[name]
-            return total / len(self._experts)
-
-        return self.map_names(mean)
+        """The mean of the experts, tensor by tensor."""
+        return self.map_names(self.mean)
 
     def map_tensors(self, merge: Callable[[Tensor, Tensor], Tensor]) -> StateDict:
         """As `map_experts`, with the base's tensor: merge(base [*shape], experts [T, *shape]); needs `base`."""

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import entropy
 
 import mergebench
-from mergebench.methods.adaptation import combine, mean_entropy
+from mergebench.methods.adaptation import mean_entropy
 
 SIZES = {"birds": (5, 3), "cars": (6,), "digits": (4, 4, 2)}
 
@@ -26,12 +26,6 @@ def test_mean_entropy_is_scipys():
 def test_entropy_of_certain_and_of_clueless_predictions():
     assert mean_entropy(torch.tensor([[200.0, 0.0, 0.0]])).item() == pytest.approx(0, abs=1e-12)
     assert mean_entropy(torch.full((2, 8), 3.0, dtype=torch.float64)).item() == pytest.approx(np.log(8), rel=1e-12)
-
-
-def test_combine_is_the_base_plus_weighted_task_vectors():
-    base = {"a": torch.tensor([1.0, 2.0])}
-    vectors = {"a": torch.tensor([[1.0, 0.0], [0.0, -2.0]])}
-    assert combine(base, vectors, {"a": torch.tensor([0.5, 0.25])})["a"].tolist() == [1.5, 1.5]
 
 
 def task_vectors(base, experts):

@@ -6,19 +6,36 @@ import torch
 
 import mergebench
 from mergebench.errors import MergebenchError
-from mergebench.methods.adarank import decompose, first_scores, recombine, straight_through
+from mergebench.methods.adarank import first_scores, masks_slope
+from mergebench.methods.components import decompose, recombine, shared_slopes, slopes_along
 
 SIZES = {"birds": (5, 3), "cars": (6,), "digits": (4, 4, 2)}
 
 
-def test_masks_are_whole_and_their_gradient_is_the_sigmoids():
+def random(shape, seed, dtype=torch.float64):
+    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_slope_of_a_mask_is_the_sigmoids():
     scores = torch.tensor([-3.0, -0.1, 0.0, 0.1, 2.0], dtype=torch.float64, requires_grad=True)
-    masks = straight_through(scores, 10.0)
-    assert masks.tolist() == [0, 0, 0, 1, 1]
-    masks.backward(torch.arange(1.0, 6.0, dtype=torch.float64))
-    for i, score in enumerate(scores.tolist()):
-        p = 1 / (1 + np.exp(-score / 10))
-        assert scores.grad[i].item() == pytest.approx((i + 1) * p * (1 - p) / 10)
+    (scores / 10).sigmoid().sum().backward()
+    torch.testing.assert_close(masks_slope(scores.detach(), 10.0), scores.grad)
+
+
+@pytest.mark.parametrize("chunk", [7, 2**22])
+@pytest.mark.parametrize("shape", [(3, 4, 6), (2, 6, 4), (1, 5, 5)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_slopes_along_components_are_those_of_autograd(monkeypatch, shape, dtype, chunk):
+    monkeypatch.setattr("mergebench.methods.components.CHUNK", chunk)
+    vectors, slope = random(shape, 0, dtype), random(shape[1:], 1, dtype)
+    vectors[0] = torch.eye(*shape[1:])  # all singular values are one: their components share a score
+    parts = decompose(vectors)
+    gates = torch.ones(parts.values.shape, dtype=dtype, requires_grad=True)
+    weights = (gates.gather(1, parts.first) * parts.values).flatten()
+    ((parts.left.T * weights) @ parts.right * slope).sum().backward()
+    found = shared_slopes(parts, slopes_along(parts, slope))
+    torch.testing.assert_close(found, gates.grad, rtol=1e-5, atol=1e-5 * float(gates.grad.abs().max()))
+    assert found[0].count_nonzero() == 1
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 6), (2, 6, 4), (1, 5, 5)])

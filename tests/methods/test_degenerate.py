@@ -11,7 +11,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 import mergebench
-from mergebench.methods.adarank import decompose, recombine
+from mergebench.methods.components import decompose, recombine
 from mergebench.methods.doge import shared_subspace
 from mergebench.methods.iso import common_and_specific, flattened_sum
 from mergebench.methods.opcm import without_merged_directions
@@ -267,4 +267,5 @@ def test_the_methods_held_to_it_are_those_that_decompose():
     folder = Path(mergebench.__file__).parents[1] / "methods"
     users = {"svd", "triplets(", "directions(", "polar_factor(", "shared_subspace("}
     found = {p.stem for p in folder.glob("*.py") if any(word in p.read_text() for word in users)}
-    assert found - {"spectral", "decomposition"} == {"ace_merging", "adarank", "doge", "iso", "opcm", "svc", "tsv_m"}
+    # Components are adarank's.
+    assert found - {"spectral", "decomposition"} == {"ace_merging", "components", "doge", "iso", "opcm", "svc", "tsv_m"}

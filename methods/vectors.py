@@ -1,0 +1,107 @@
+"""Task vectors that many steps go over: sums of them, and inner products with them, with little kept and no graph."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from mergebench.methods.spectral import FORMATS
+
+# Entries from which a tensor's task vectors are kept in fewer bytes; of smaller ones operations cost more than memory.
+LARGE = 2**18
+CHUNK = 2**21  # numbers that are widened at a time
+
+
+class Asked(Mapping[str, Tensor]):
+    """Tensors by name, each made when it is asked for.
+
+    Args:
+        names: in order.
+        make: a name -> its tensor.
+    """
+
+    def __init__(self, names: Sequence[str], make: Callable[[str], Tensor]) -> None:
+        self._names, self._make = names, make
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._make(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def narrowed(centre: Tensor, vectors: Tensor) -> Tensor | None:
+    """Centre and centre + vectors in the coarsest format that gives both back to the last bit, [1 + T, size].
+
+    Task vectors are differences of experts that were stored in fewer bytes than is computed with, as the base was.
+
+    Args:
+        centre: [size].
+        vectors: [T, size].
+
+    Returns:
+        None where no format does.
+    """
+    for dtype in FORMATS:
+        held = torch.empty(1 + len(vectors), len(centre), dtype=dtype, device=centre.device)
+        held[0] = centre
+        if held.element_size() < centre.element_size() and torch.equal(held[0].to(centre.dtype), centre):
+            for kept, vector in zip(held[1:], vectors, strict=True):
+                kept.copy_(vector + centre)
+                if not torch.equal(kept.to(centre.dtype) - centre, vector):
+                    break
+            else:
+                return held
+    return None
+
+
+class TaskVectors:
+    """A centre and task vectors, tensor by tensor; those of large tensors in the experts' own format, if it is exact.
+
+    Args:
+        centre: name -> [*shape].
+        vectors: name -> task vectors [T, *shape]; each is asked for once.
+    """
+
+    def __init__(self, centre: Mapping[str, Tensor], vectors: Mapping[str, Tensor]) -> None:
+        # Either the centre [size] with the vectors [T, size], or, narrowed, with what the vectors lead to.
+        self._held: dict[str, Tensor] = {}
+        self._buffer: Tensor | None = None
+        for name, stack in vectors.items():
+            start, flat = centre[name].flatten(), stack.flatten(1)
+            held = narrowed(start, flat) if len(start) >= LARGE else None
+            self._held[name] = torch.cat([start[None], flat]) if held is None else held
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def merged(self, name: str, weights: Tensor) -> Tensor:
+        """centre + sum_t w_t tau_t, for weights [T]: [size]."""
+        held = self._held[name]
+        if held.dtype == weights.dtype:
+            return torch.mv(held.T, torch.cat([weights.new_ones(1), weights]))
+        total = held[0].to(weights.dtype)
+        for cut, vectors in self._widened(held, weights):
+            total[cut].addmv_(vectors.T, weights)
+        return total
+
+    def along(self, name: str, slope: Tensor) -> Tensor:
+        """<slope, tau_t> of every task, for a slope [*shape]: [T]."""
+        held, slope = self._held[name], slope.reshape(-1)
+        if held.dtype == slope.dtype:
+            return torch.mv(held[1:], slope)
+        return sum(torch.mv(vectors, slope[cut]) for cut, vectors in self._widened(held, slope))
+
+    def _widened(self, held: Tensor, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Cuts through a tensor's entries with their task vectors [T, k], which stand until the next ones are asked."""
+        tasks, size = len(held) - 1, held.shape[1]
+        length = max(1, CHUNK // tasks)
+        if self._buffer is None:
+            self._buffer = torch.empty(tasks, length, dtype=like.dtype, device=like.device)
+        for first in range(0, size, length):
+            cut = slice(first, min(first + length, size))
+            vectors = self._buffer[:, : cut.stop - first]
+            yield cut, vectors.copy_(held[1:, cut]).sub_(held[0, cut].to(like.dtype))
