@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs
 
-.PHONY: run test benchmark lint clean
+.PHONY: run test benchmark benchmark-peer lint clean
 
 run: $(VENV)/.installed
 	$(BIN)/mergebench run --methods all --suite tiny-8 --out $(OUT)
@@ -16,6 +16,10 @@ test: $(VENV)/.installed-dev
 
 benchmark: $(VENV)/.installed
 	$(BIN)/python benchmarks/run_cost.py
+
+# The same merges by FusionBench, which is installed beside this project's environment, in the cache folder.
+benchmark-peer: $(VENV)/.installed
+	$(BIN)/python benchmarks/peer/compare.py --json docs/benchmark-peer.json
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

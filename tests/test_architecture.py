@@ -117,7 +117,9 @@ def _may_be_lacking(statement):
 
 
 def test_tests_mirror_the_folders():
-    mirrored = {"engine": ENGINE} | {name: ROOT / name for name in ("configs", "leaderboard", "methods", "tasks")}
+    mirrored = {"engine": ENGINE} | {
+        name: ROOT / name for name in ("benchmarks", "configs", "leaderboard", "methods", "tasks")
+    }
     for path in (ROOT / "tests").glob("*/**/test_*.py"):
         top, *inner = path.relative_to(ROOT / "tests").parts[:-1]
         assert mirrored[top].joinpath(*inner).is_dir(), path

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from mergebench.errors import CheckpointError, MethodError, NeedsError
+from mergebench.merging.allocation import keep_freed_memory
 from mergebench.merging.pool import Find, ModelPool
 from mergebench.merging.surroundings import kept_as_they_are
 from mergebench.seeds import seeded
@@ -37,6 +38,7 @@ def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any],
     pool.start = (resolved[starts], resolved.get(f"{starts}_settings") or {}) if starts else None
     if function.card.lacks(len(pool.tasks)):
         raise MethodError(function.card.lacks(len(pool.tasks)))
+    keep_freed_memory()
     # Methods that draw from torch's global generator are reproducible too, and leave the caller's as it was.
     with kept_as_they_are(), seeded(pool.generator().initial_seed(), pool.device):
         result = function(pool, **resolved)

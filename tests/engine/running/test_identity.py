@@ -89,7 +89,7 @@ def test_a_change_of_a_constant_of_the_evaluation_or_the_contract_makes_every_ce
     for change in (
         ("mergebench/measuring/classifier.py", "batch_size: int = 256", "batch_size: int = 128"),
         ("mergebench/measuring/proof.py", '.astype("<u2").tobytes', '.astype("<u4").tobytes'),
-        ("mergebench/merging/contract.py", "experts.mean(0)", "experts.sum(0)"),
+        ("mergebench/merging/contract.py", "else average[n]", "else -average[n]"),
         ("mergebench/merging/pool.py", "PASS_SIZE = 64", "PASS_SIZE = 32"),
         ("mergebench/data/images.py", "torch.float32) / 255", "torch.float32) / 256"),
         ("mergebench/suites/bench.py", "default_rng([seed, len(tasks)])", "default_rng([seed])"),
@@ -102,7 +102,7 @@ WALKS = {"regmean", "regmean++"}
 SOLVES = WALKS | {"featcal", "lot_merging", "ace_merging"}
 TOUCHED = {
     ("mergebench/merging/least_squares.py", "SINGULAR = 1e13", "SINGULAR = 1e12"): SOLVES,
-    ("mergebench/merging/least_squares.py", "max(self.rows, 1)", "max(self.rows, 2)"): WALKS | {"lot_merging"},
+    ("mergebench/merging/least_squares.py", "max(rows, 1)", "max(rows, 2)"): WALKS | {"lot_merging"},
     ("mergebench/merging/blockwalk.py", "grams[name].add(inputs[0])", "grams[name].add(inputs[-1])"): WALKS,
     ("methods/pcb.py", "EXTREMES = 0.01", "EXTREMES = 0.02"): {"pcb"},
     ("methods/doge.py", "def task_weights(vectors: Tensor, eta: float)", "def task_weights(vectors, eta, more=1)"): {

@@ -81,8 +81,8 @@ def merge(bench, method, seed=0, **settings):
 def test_a_method_reads_exactly_as_many_images_as_it_asks_for(method, samples, calibration, make, monkeypatch):
     read, plain = Counter(), ModelPool.calibration
 
-    def counted(pool, task, *arguments):
-        for batch in plain(pool, task, *arguments):
+    def counted(pool, task, *arguments, **options):
+        for batch in plain(pool, task, *arguments, **options):
             read[task] += len(batch)
             yield batch
 

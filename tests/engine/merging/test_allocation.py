@@ -1,0 +1,36 @@
+"""Freed memory is kept: what comes and goes again is not new memory each time."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+# In a process of its own: what the C library has learnt lasts.
+SCRIPT = """
+import resource, sys
+import torch
+from mergebench.merging.allocation import keep_freed_memory
+torch.set_num_threads(1)
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def work():
+    blocks = [torch.ones(3 * 2**18) for _ in range(12)]  # of 3 MB each, 9,200 pages together
+work()
+before = faults()
+for _ in range(10):
+    work()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's")
+def test_blocks_that_come_and_go_are_not_new_memory_each_time():
+    kept, plain = (
+        int(subprocess.run([sys.executable, "-c", SCRIPT, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("kept", "plain")
+    )
+    assert plain > 20_000, "what it is for"
+    assert kept < plain / 4
