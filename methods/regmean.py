@@ -15,7 +15,7 @@ from mergebench.merging.blockwalk import walk_blocks
     needs=Needs(calibration=True),
     year=2022,
     fidelity="paper",
-    cost="2 models, one block's Grams, the tokens of all images; 2 passes over 256 images a task; a solve a layer",
+    cost="2 models, one block's Grams, the tokens of all images; 1 pass over 256 images a task; a solve a layer",
     idempotent=True,
     ranges={"alpha": (0.0, 1.0), "ridge": (0.0, 1.0)},
 )
