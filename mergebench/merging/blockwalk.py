@@ -102,8 +102,9 @@ def embed_tasks(
         For each of `through`: task -> batches [B, N, D].
     """
     streams: list[dict[str, list[Tensor]]] = [{task: [] for task in pool.tasks} for _ in through]
-    encoder = through[0][0]
-    at_once = max(1, TOKENS_AT_ONCE // (encoder.patch_embed.num_patches + encoder.num_prefix_tokens))
+    # An embedding of somebody's own need not tell how many patches it makes: then they are taken for a B/16's.
+    patches = getattr(through[0][0].patch_embed, "num_patches", None) or 196
+    at_once = max(1, TOKENS_AT_ONCE // patches)
     for task in pool.tasks:
         for runner, merged in through:
             load_part(runner, merged or pool.experts[task], pool.layout.embedding)
