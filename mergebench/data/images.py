@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mergebench.errors import MergebenchError
+from mergebench.weights.states import count_not_finite
 
 Batch = tuple[Tensor, Tensor | None]
 
@@ -51,7 +52,7 @@ class ExplicitBatches:
                 raise MergebenchError(f"a batch of task {task!r} is {shape}; expected images [B, 3, H, W]")
             if not len(images):
                 raise MergebenchError(f"a batch of task {task!r} is empty")
-            if images.is_floating_point() and not (images.sum().isfinite() or torch.isfinite(images).all()):
+            if count_not_finite(images):
                 raise MergebenchError(f"a batch of task {task!r} holds values that are NaN or infinite")
 
     def once(self, samples: int, batch_size: int) -> Iterator[Batch]:
