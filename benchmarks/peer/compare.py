@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,12 +31,13 @@ from watching import MARK
 from mergebench.data.image_cache import cache_root
 
 HERE = Path(__file__).parent
+REQUIREMENTS = (HERE / "requirements.txt").read_text()
 WITH_FLOOR = ("regmean", "regmean++")
 
 
 def environment(folder: Path) -> Path:
     """FusionBench's Python, installed if it is not there: with this project's torch, that the library be the same."""
-    needs = (HERE / "requirements.txt").read_text() + f"torch=={version('torch').partition('+')[0]}\n"
+    needs = REQUIREMENTS + f"torch=={version('torch').partition('+')[0]}\n"
     done = folder / "installed.txt"
     python = folder / "venv" / "bin" / "python"
     if not done.exists() or done.read_text() != needs:
@@ -133,7 +135,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=cache_root() / "peer")
     asked = parser.parse_args()
     python = environment(asked.folder)
-    told = {"machine": machine(), "fusion_bench": "0.2.33", "methods": {}}
+    told = {"machine": machine(), "fusion_bench": re.search(r"fusion-bench==(\S+)", REQUIREMENTS)[1], "methods": {}}
     print(told["machine"])
     print("| method | seconds | FusionBench | ratio | floor | of floor | peak GB | FusionBench | difference |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
