@@ -28,7 +28,7 @@ def precision_of(alpha: float, rows: int, width: int) -> torch.dtype:
     alpha C + (1 - alpha) I, no eigenvalue of which is below 1 - alpha. Rounding of relative size e in C and in the
     targets moves the solution's deviation from the average by some 3 e sqrt(d) / (1 - alpha) of its size, whatever the
     inputs' rank: that was measured where all inputs take one direction alone, which is the worst there is. At 0.95 and
-    d = 768 it is 1e-5 of weights that deviate by a tenth. Nearer to 1, directions that no input takes would be solved
+    d = 768 it is 1e-5 of weights that deviate by a tenth. Cholesky's rounding is a change of C of the same kind. Nearer to 1, directions that no input takes would be solved
     for on rounding alone. Fewer rows than features leave such directions for sure, and are few to sum in float64.
     """
     return torch.float32 if alpha <= SHRUNK_ENOUGH and rows >= width else torch.float64
@@ -92,7 +92,7 @@ class Solution:
     """A solved layer.
 
     Args:
-        weight: [out, d], float64.
+        weight: [out, d], in the precision of the sums.
         condition: 1-norm condition number of the summed Gram (LAPACK's estimate); infinite if it is singular.
     """
 
@@ -111,7 +111,7 @@ class LayerRegression:
         average: mean of the experts' weights [out, d]; or whatever else unseen directions are to fall back to.
         alpha: factor on each Gram's off-diagonal entries.
         ridge: weight of ||W - A||^2, relative to the mean of the summed Gram's diagonal.
-        dtype: of the sums; they are solved in float64.
+        dtype: of the sums and of what is solved.
     """
 
     def __init__(self, average: Tensor, alpha: float, ridge: float = 0.0, dtype: torch.dtype = torch.float64) -> None:
@@ -133,25 +133,25 @@ class LayerRegression:
 
     def solve(self) -> Solution:
         """The merged weight."""
-        diagonal = self._grams.diagonal().double()
+        diagonal = self._grams.diagonal().clone()
         if self._ridge:
-            diagonal = diagonal + self._ridge * diagonal.mean()
-        # In place on one copy: for wide layers memory that is new to the process costs as much as arithmetic.
-        grams = self._grams.to(torch.float64, copy=True).mul_(self._alpha)
+            diagonal += self._ridge * diagonal.mean()
+        grams = self._grams * self._alpha
         grams.diagonal().copy_(diagonal)
-        deviation, condition = solve_positive(grams, self._targets.double())
+        deviation, condition = solve_positive(grams, self._targets)
         return Solution(self._average + deviation.T, condition)
 
 
 def solve_positive(matrix: Tensor, right: Tensor) -> tuple[Tensor, float]:
     """Solve M X = R for a symmetric positive semi-definite M.
 
-    By Cholesky in float64; where M is singular to rounding (Cholesky may well go through by luck), by the
-    pseudo-inverse, which gives the smallest of the solutions.
+    By Cholesky; where M is singular to rounding (Cholesky may well go through by luck), by the pseudo-inverse in
+    float64, which gives the smallest of the solutions. What is given in float32 must be known to be far from singular
+    but for features of no power at all, as `precision_of` has it.
 
     Args:
-        matrix: [d, d], float64.
-        right: [d, k], float64.
+        matrix: [d, d].
+        right: [d, k].
 
     Returns:
         X [d, k], and the 1-norm condition number of M (LAPACK's estimate).
@@ -160,10 +160,13 @@ def solve_positive(matrix: Tensor, right: Tensor) -> tuple[Tensor, float]:
     condition = float("inf") if failed.item() else _condition(factor, matrix)
     if condition < SINGULAR:
         return torch.cholesky_solve(right, factor), condition
-    return torch.linalg.pinv(matrix, hermitian=True, rtol=1 / SINGULAR) @ right, condition
+    inverse = torch.linalg.pinv(matrix.double(), hermitian=True, rtol=1 / SINGULAR)
+    return (inverse @ right.double()).to(right.dtype), condition
 
 
 def _condition(factor: Tensor, matrix: Tensor) -> float:
     norm = torch.linalg.vector_norm(matrix, 1, dim=1).max().item()  # of rows, which are the columns too
-    reciprocal, _ = lapack.dpocon(factor.cpu().numpy(), norm, uplo="L")
+    factor = factor.cpu().numpy()
+    (estimate,) = lapack.get_lapack_funcs(("pocon",), (factor,))
+    reciprocal, _ = estimate(factor, norm, uplo="L")
     return 1 / reciprocal if reciprocal > 0 else float("inf")
