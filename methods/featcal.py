@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mergebench import ModelPool, Needs, StateDict, merge_method, start_from
 from mergebench.merging.blockwalk import advance, embed_tasks, recorded_inputs
 from mergebench.merging.layout import Block, load_part
+from mergebench.merging.streams import TokenStream
 from mergebench.methods.features import LinearCalibration, NormCalibration, Sums, channel_sums, multiplied, pair_sums
 
 # Rows of a layer that are solved together, and what the tokens weigh [N] in that.
@@ -53,7 +54,7 @@ def batch_sums(module: nn.Module, student: Tensor, expert: Tensor, weights: Tens
 
 
 def task_sums(
-    student: nn.Module, expert: nn.Module, own: list[Tensor], theirs: list[Tensor], parts: dict[str, list[Part]]
+    student: nn.Module, expert: nn.Module, own: TokenStream, theirs: TokenStream, parts: dict[str, list[Part]]
 ) -> list[Sums]:
     """The sums of every part over a task's batches; the expert's tokens go on through its block, in place.
 

@@ -6,6 +6,7 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveIn
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.merging.blockwalk import walk_blocks
+from mergebench.precisions import Precision
 
 
 @merge_method(
@@ -26,6 +27,7 @@ def regmean(
     samples: PositiveInt = 256,
     ridge: NonNegativeFloat = 0.0,
     granularity: Literal["block", "linear"] = "block",
+    precision: Precision = "float32",
 ) -> StateDict:
     """Each linear layer solved by least squares on every expert's own activations; other parameters averaged.
 
@@ -39,8 +41,10 @@ def regmean(
         samples: calibration images per task.
         ridge: pull towards the average, relative to the mean of the summed Gram's diagonal (not in the paper).
         granularity: "linear" feeds merged sub-layers inside each block (an ablation).
+        precision: of the forward passes; "bfloat16" is quicker where the machine has it, and its error is reported.
     """
-    return walk_blocks(pool, source="expert", alpha=alpha, samples=samples, ridge=ridge, granularity=granularity)
+    settings = {"alpha": alpha, "samples": samples, "ridge": ridge, "granularity": granularity, "precision": precision}
+    return walk_blocks(pool, source="expert", **settings)
 
 
 @merge_method(
@@ -62,6 +66,7 @@ def regmean_plus_plus(
     ridge: NonNegativeFloat = 0.0,
     final_norm: Literal["base", "average"] = "base",
     granularity: Literal["block", "linear"] = "block",
+    precision: Precision = "float32",
 ) -> StateDict:
     """RegMean whose activations come from the already merged blocks.
 
@@ -77,8 +82,10 @@ def regmean_plus_plus(
         ridge: pull towards the average, relative to the mean of the summed Gram's diagonal (not in the paper).
         final_norm: whether the last norm is the base's (released code) or the experts' average.
         granularity: "linear" also feeds merged sub-layers inside the block (an ablation).
+        precision: of the forward passes; "bfloat16" is quicker where the machine has it, and its error is reported.
     """
-    merged = walk_blocks(pool, source="merged", alpha=alpha, samples=samples, ridge=ridge, granularity=granularity)
+    settings = {"alpha": alpha, "samples": samples, "ridge": ridge, "granularity": granularity, "precision": precision}
+    merged = walk_blocks(pool, source="merged", **settings)
     if final_norm == "base":
         merged.update({name: pool.base[name] for name in pool.layout.final_norm})
     return pool.finish(merged)

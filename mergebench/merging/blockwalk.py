@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from mergebench.merging.layout import Block, embed_images, load_part
 from mergebench.merging.least_squares import GramSum, LayerRegression, precision_of
 from mergebench.merging.pool import ModelPool
+from mergebench.merging.streams import Shelf, TokenStream
+from mergebench.precisions import Precision
 from mergebench.weights.states import StateDict
 
 # Tokens that go through a block together, about: what its layers make of them then stays in the processor's cache.
@@ -30,12 +32,19 @@ class _LastInputSeen(Exception):
 
 
 def walk_blocks(
-    pool: ModelPool, *, source: str, alpha: float, samples: int, ridge: float = 0.0, granularity: str = "block"
+    pool: ModelPool,
+    *,
+    source: str,
+    alpha: float,
+    samples: int,
+    ridge: float = 0.0,
+    granularity: str = "block",
+    precision: Precision = "float32",
 ) -> StateDict:
     """Merge all linear layers of the blocks by regression on their inputs; all other parameters are averaged.
 
-    Memory does not grow with the number of experts but for the token streams: one regression per linear layer of one
-    block is held at a time.
+    Memory does not grow with the number of experts: one regression per linear layer of one block is held at a time,
+    and of the token streams no more than `streams.HELD`.
 
     Args:
         pool: needs `calibration`.
@@ -44,16 +53,19 @@ def walk_blocks(
         samples: calibration images per task.
         ridge: pull towards the average; see `LayerRegression`.
         granularity: "block" or "linear"; see above.
+        precision: of the forward passes: "float32" (or finer, as the pool's), or "bfloat16" for the matrix products.
 
     Returns:
-        The merged state. The pool's report gains `condition`: layer -> condition number of its summed Gram.
+        The merged state. The pool's report gains `condition`: layer -> condition number of its summed Gram; and in
+        bfloat16 `forward_error`: block -> relative error of what it adds to some of its tokens.
     """
     layout = pool.layout
     merged = pool.average()
     runner = pool.encoder()
-    (streams,) = embed_tasks(pool, [(runner, merged if source == "merged" else None)], samples)
-    rows = min(sum(tokens.shape[0] * tokens.shape[1] for tokens in stream) for stream in streams.values())
+    (streams,) = embed_tasks(pool, [(runner, merged if source == "merged" else None)], samples, precision)
+    rows = min(stream.rows for stream in streams.values())
     conditions: dict[str, float] = {}
+    errors: dict[str, float] = {}
     for index, block in enumerate(layout.blocks):
         pool.tell("blocks", index, len(layout.blocks))
         module = runner.blocks[index]
@@ -74,7 +86,9 @@ def walk_blocks(
             for task in pool.tasks:
                 expert = pool.experts[task]
                 load_part(runner, expert if granularity == "block" else merged, parameters)
-                _add_grams(module, block, grams, streams[task], onward=onward)
+                if precision != "float32" and block.name not in errors:
+                    errors[block.name] = _forward_error(module, streams[task][0], precision)
+                _add_grams(module, block, grams, streams[task], onward=onward, precision=precision)
                 for name, gram in grams.items():
                     regressions[name].add(gram.total(), expert[f"{name}.weight"], gram.rows)
                     gram.clear()
@@ -83,25 +97,30 @@ def walk_blocks(
                 merged[f"{name}.weight"] = solution.weight.to("cpu", layout.dtypes[f"{name}.weight"])
                 conditions[name] = solution.condition
         if not last and not onward:
-            advance(pool, runner, index, parameters, merged if source == "merged" else None, streams)
-    pool.report(condition=conditions)
+            advance(pool, runner, index, parameters, merged if source == "merged" else None, streams, precision)
+    pool.report(condition=conditions, **({"forward_error": errors} if errors else {}))
     return merged
 
 
 def embed_tasks(
-    pool: ModelPool, through: Sequence[tuple[nn.Module, StateDict | None]], samples: int
-) -> list[dict[str, list[Tensor]]]:
+    pool: ModelPool,
+    through: Sequence[tuple[nn.Module, StateDict | None]],
+    samples: int,
+    precision: Precision = "float32",
+) -> list[dict[str, TokenStream]]:
     """Tokens of every task's calibration images, which are read once.
 
     Args:
         pool: needs `calibration`.
         through: the models to send them through, each with the merged weights, or None for every expert's own.
         samples: images per task.
+        precision: of the pass.
 
     Returns:
         For each of `through`: task -> batches [B, N, D].
     """
-    streams: list[dict[str, list[Tensor]]] = [{task: [] for task in pool.tasks} for _ in through]
+    shelf = Shelf()
+    streams = [{task: shelf.stream() for task in pool.tasks} for _ in through]
     # An embedding of somebody's own need not tell how many patches it makes: then they are taken for a B/16's.
     patches = getattr(through[0][0].patch_embed, "num_patches", None) or 196
     at_once = max(1, TOKENS_AT_ONCE // patches)
@@ -111,7 +130,9 @@ def embed_tasks(
         with torch.no_grad():
             for images in pool.calibration(task, samples, pieces=at_once):
                 for stream, (runner, _) in zip(streams, through, strict=True):
-                    stream[task].append(embed_images(runner, images))
+                    with _computing(images, precision):
+                        tokens = embed_images(runner, images)
+                    stream[task].append(tokens.to(pool.dtype))
     return streams
 
 
@@ -121,18 +142,42 @@ def advance(
     index: int,
     parameters: tuple[str, ...],
     merged: StateDict | None,
-    streams: dict[str, list[Tensor]],
+    streams: Mapping[str, TokenStream],
+    precision: Precision = "float32",
 ) -> None:
     """Send every stream through block `index`: the merged one, or (None) each expert's own; in place."""
     for task, tokens in streams.items():
         load_part(runner, merged or pool.experts[task], parameters)
         with torch.no_grad():
             for i, batch in enumerate(tokens):
-                tokens[i] = runner.blocks[index](batch)
+                with _computing(batch, precision):
+                    passed = runner.blocks[index](batch)
+                tokens[i] = passed.to(batch.dtype)
+
+
+def _computing(tokens: Tensor, precision: Precision) -> torch.autocast:
+    """In which forward passes compute in a precision; their norms and the sums of what blocks add stay the tokens'."""
+    return torch.autocast(tokens.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def _forward_error(module: nn.Module, tokens: Tensor, precision: Precision) -> float:
+    """Relative error of what a block adds to tokens [B, N, D] in a precision, held to their own."""
+    with torch.no_grad():
+        exact = module(tokens)
+        with _computing(tokens, precision):
+            rounded = module(tokens)
+    added = torch.linalg.vector_norm(exact - tokens).clamp(min=torch.finfo(tokens.dtype).tiny)
+    return (torch.linalg.vector_norm(rounded - exact) / added).item()
 
 
 def _add_grams(
-    module: nn.Module, block: Block, grams: Mapping[str, GramSum], stream: list[Tensor], *, onward: bool
+    module: nn.Module,
+    block: Block,
+    grams: Mapping[str, GramSum],
+    stream: TokenStream,
+    *,
+    onward: bool,
+    precision: Precision,
 ) -> None:
     """Add what layers are fed by all batches of a stream to their Grams.
 
@@ -142,6 +187,7 @@ def _add_grams(
         grams: of layers, in the order of the forward pass.
         stream: batches [B, N, D]; with `onward` each becomes what the block makes of it.
         onward: whether the pass goes on behind the last layer's input.
+        precision: of the pass.
     """
     layers = {name: module.get_submodule(name.removeprefix(block.name + ".")) for name in grams}
     last = [*grams][-1]
@@ -157,10 +203,11 @@ def _add_grams(
     with _hooks(layers, observe), torch.no_grad():
         for i, batch in enumerate(stream):
             try:
-                passed = module(batch)
+                with _computing(batch, precision):
+                    passed = module(batch)
             except _LastInputSeen:
                 continue
-            stream[i] = passed
+            stream[i] = passed.to(batch.dtype)
 
 
 @contextmanager

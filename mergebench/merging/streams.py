@@ -1,0 +1,109 @@
+"""Token streams of calibration images: in memory up to a limit, which no number of experts exceeds, then on disk."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mergebench.errors import MergebenchError
+
+# Bytes of tokens that all streams of a merge hold in memory: those of 3,400 images of a ViT-B/32, 500 of a ViT-L/14.
+HELD = 2**29
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where tokens lie in the file, and what they are."""
+
+    offset: int
+    shape: torch.Size
+    dtype: torch.dtype
+    device: torch.device
+
+
+class Shelf:
+    """What the streams of a merge share: so many bytes of memory, and a file without a name for whatever is more.
+
+    Args:
+        limit: bytes in memory; `HELD`, if None.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._left = HELD if limit is None else limit
+        self._file = None
+        self._end = 0
+
+    def stream(self) -> "TokenStream":
+        """A new stream, without tokens yet."""
+        return TokenStream(self)
+
+    def put(self, tokens: Tensor) -> Tensor | Place:
+        """Tokens themselves, where memory is left for them; else the place in the file that they were written to."""
+        if tokens.nbytes <= self._left:
+            self._left -= tokens.nbytes
+            return tokens
+        place = Place(self._end, tokens.shape, tokens.dtype, tokens.device)
+        self._end += tokens.nbytes
+        self.write(place, tokens)
+        return place
+
+    def write(self, place: Place, tokens: Tensor) -> None:
+        """Put tokens of the same shape into a place.
+
+        Raises:
+            MergebenchError: there is no room on the disk.
+        """
+        try:
+            self._file = self._file or tempfile.TemporaryFile(buffering=0)
+            self._file.seek(place.offset)
+            rest = memoryview(tokens.cpu().contiguous().numpy()).cast("B")
+            while rest:  # a raw file may take less than it is given
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise MergebenchError(
+                f"tokens of calibration images do not fit into {tempfile.gettempdir()} ({self._end / 1e9:.1f} GB so "
+                f"far: {error.strerror}); name a folder with room in TMPDIR, or take fewer samples"
+            ) from error
+
+    def read(self, place: Place) -> Tensor:
+        """What was written there last."""
+        tokens = torch.empty(place.shape, dtype=place.dtype)
+        rest = memoryview(tokens.numpy()).cast("B")
+        self._file.seek(place.offset)
+        while rest:
+            rest = rest[self._file.readinto(rest) :]
+        return tokens.to(place.device)
+
+
+class TokenStream(Sequence):
+    """Batches of tokens [B, N, D] of one task's images, each of which may be replaced by others of its shape.
+
+    Args:
+        shelf: where they lie.
+    """
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._pieces: list[Tensor | Place] = []
+        self.rows = 0  # tokens of all batches
+
+    def append(self, tokens: Tensor) -> None:
+        """Add a batch [B, N, D]."""
+        self._pieces.append(self._shelf.put(tokens))
+        self.rows += tokens.shape[0] * tokens.shape[1]
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def __getitem__(self, index: int) -> Tensor:
+        piece = self._pieces[index]
+        return self._shelf.read(piece) if isinstance(piece, Place) else piece
+
+    def __setitem__(self, index: int, tokens: Tensor) -> None:
+        piece = self._pieces[index]
+        if isinstance(piece, Place):
+            self._shelf.write(piece, tokens)
+        else:
+            self._pieces[index] = tokens
