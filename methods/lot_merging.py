@@ -11,6 +11,7 @@ from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.merging.blockwalk import recorded_inputs
 from mergebench.merging.layout import Layout, embed_images, load_part
 from mergebench.merging.least_squares import GramSum, LayerRegression
+from mergebench.merging.streams import Shelf
 from mergebench.methods.features import multiplied
 
 Stage = tuple[tuple[str, ...], Callable[[Tensor], Tensor]]
@@ -34,7 +35,7 @@ def stages(encoder: VisionTransformer, layout: Layout) -> Iterator[Stage]:
     needs=Needs(base=True, calibration=True),
     year=2025,
     fidelity="re-derived",
-    cost="one model, one block's Grams, the tokens of all images; 1 pass over 64 images a task; a solve a layer",
+    cost="one model, one block's Grams, 0.5 GB of tokens at most; 1 pass over 64 images a task; a solve a layer",
 )
 def lot_merging(pool: ModelPool, *, samples: PositiveInt = 64) -> StateDict:
     """Layer by layer the task vector whose features are nearest to all experts', each on its own inputs.
@@ -57,7 +58,8 @@ def lot_merging(pool: ModelPool, *, samples: PositiveInt = 64) -> StateDict:
     layout, encoder = pool.layout, pool.encoder()
     layers = {n: m for n, m in encoder.named_modules() if isinstance(m, (nn.Linear, nn.LayerNorm))}
     merged = pool.map_tensors(lambda base, experts: base + (experts - base).mean(0))
-    streams = {task: pool.calibration(task, samples) for task in pool.tasks}
+    shelf = Shelf()
+    streams = {task: shelf.stream() for task in pool.tasks}
     conditions: dict[str, float] = {}
     for parameters, run in stages(encoder, layout):
         here = {n: m for n, m in layers.items() if f"{n}.weight" in parameters and pool.inside(f"{n}.weight")}
@@ -66,14 +68,12 @@ def lot_merging(pool: ModelPool, *, samples: PositiveInt = 64) -> StateDict:
             expert = pool.experts[task]
             load_part(encoder, expert, parameters)
             grams: dict[str, GramSum] = {}
-            passed = []
             with recorded_inputs(here) as seen, torch.no_grad():
-                for batch in streams[task]:
-                    passed.append(run(batch))
+                for i, batch in enumerate(streams[task] or pool.calibration(task, samples)):
+                    streams[task].keep(i, run(batch))
                     for name, inputs in seen.items():
                         gram = grams.setdefault(name, GramSum(inputs.shape[-1], pool.device))
                         gram.add(multiplied(here[name], inputs))
-            streams[task] = passed
             for name, gram in grams.items():
                 # Only the diagonal of its Gram acts on a scale, which multiplies every channel by itself.
                 alpha = 0.0 if isinstance(here[name], nn.LayerNorm) else 1.0

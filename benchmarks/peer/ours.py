@@ -9,6 +9,7 @@ from settings import COMPARISONS
 from watching import watched
 
 from mergebench import merge
+from mergebench.catalogue.ready import ready
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder
 from mergebench.zoo.heads import ZeroShotHead
@@ -29,6 +30,7 @@ def main(name: str, place: str, result: str) -> None:
     heads = {t: ZeroShotHead(given.heads["projection"], given.heads[t], scale) for t in size.names}
     batches = {t: list(images.split(64)) for t, images in given.images.items()}
     del given
+    ready(comparison.method, comparison.ours)  # as the peer's class is imported before it is watched
     with watched():
         merged = merge(comparison.method, encoder, experts, calibration=batches, heads=heads, **comparison.ours)
     save_file(formats.from_timm(merged, "hf"), result)

@@ -119,17 +119,18 @@ class LayerRegression:
         self._alpha, self._ridge = alpha, ridge
         width = average.shape[1]
         self._grams = torch.zeros(width, width, dtype=dtype, device=average.device)
-        self._targets = torch.zeros(width, average.shape[0], dtype=dtype, device=average.device)
+        # Transposed, which is how LAPACK wants right sides to lie: (sum G_i (W_i - A)^T)^T.
+        self._targets = torch.zeros(average.shape, dtype=dtype, device=average.device)
 
     def add(self, gram: Tensor, weight: Tensor, rows: int = 1) -> None:
         """Add an expert: its Gram [d, d], of how many rows it is where it counts per row, and its weight [out, d]."""
         share = 1 / max(rows, 1)
         gram = gram.to(self._grams.dtype)
-        deviation = (weight.to(self._average.dtype) - self._average).T
+        deviation = weight.to(self._average.dtype) - self._average
         self._grams.add_(gram, alpha=share)
         # The shrunk Gram's product, without a shrunk Gram.
-        self._targets.addmm_(gram, deviation, alpha=share * self._alpha)
-        self._targets.addcmul_(gram.diagonal()[:, None], deviation, value=share * (1 - self._alpha))
+        self._targets.addmm_(deviation, gram, alpha=share * self._alpha)
+        self._targets.addcmul_(deviation, gram.diagonal(), value=share * (1 - self._alpha))
 
     def solve(self) -> Solution:
         """The merged weight."""
@@ -138,7 +139,7 @@ class LayerRegression:
             diagonal += self._ridge * diagonal.mean()
         grams = self._grams * self._alpha
         grams.diagonal().copy_(diagonal)
-        deviation, condition = solve_positive(grams, self._targets)
+        deviation, condition = solve_positive(grams, self._targets.T)
         return Solution(self._average + deviation.T, condition)
 
 

@@ -50,7 +50,7 @@ class Shelf:
         return place
 
     def write(self, place: Place, tokens: Tensor) -> None:
-        """Put tokens of the same shape into a place.
+        """Put tokens into a place that has room for them.
 
         Raises:
             MergebenchError: there is no room on the disk.
@@ -78,7 +78,7 @@ class Shelf:
 
 
 class TokenStream(Sequence):
-    """Batches of tokens [B, N, D] of one task's images, each of which may be replaced by others of its shape.
+    """Batches of tokens [B, N, D] of one task's images, each of which may be replaced by as many others, or fewer.
 
     Args:
         shelf: where they lie.
@@ -104,6 +104,14 @@ class TokenStream(Sequence):
     def __setitem__(self, index: int, tokens: Tensor) -> None:
         piece = self._pieces[index]
         if isinstance(piece, Place):
-            self._shelf.write(piece, tokens)
+            self._pieces[index] = Place(piece.offset, tokens.shape, tokens.dtype, tokens.device)
+            self._shelf.write(self._pieces[index], tokens)
         else:
             self._pieces[index] = tokens
+
+    def keep(self, index: int, tokens: Tensor) -> None:
+        """Have tokens as batch `index`: in place of what it was, or behind the last one."""
+        if index == len(self):
+            self.append(tokens)
+        else:
+            self[index] = tokens

@@ -41,6 +41,17 @@ def test_tokens_that_do_not_lie_in_a_row_are_put_whole():
     assert torch.equal(stream[0], turned)
 
 
+@pytest.mark.parametrize("limit", [0, 10**6])
+def test_batches_may_become_smaller(limit):
+    stream = Shelf(limit).stream()
+    for number in range(3):
+        stream.keep(number, tokens(number))
+    stream.keep(1, tokens(9, 1))
+    assert torch.equal(stream[1], tokens(9, 1))
+    assert torch.equal(stream[2], tokens(2))
+    assert len(stream) == 3
+
+
 def test_memory_holds_no_more_than_the_limit():
     shelf = Shelf(100 * 4)
     kept = [shelf.put(tokens(i)) for i in range(9)]
@@ -68,7 +79,7 @@ def test_a_full_disk_is_told_with_what_to_do():
         shelf.stream().append(tokens(0))
 
 
-@pytest.mark.parametrize("method", ["regmean", "regmean++", "featcal"])
+@pytest.mark.parametrize("method", ["regmean", "regmean++", "featcal", "lot_merging"])
 def test_merges_are_the_same_bits_from_disk(mini, monkeypatch, method):
     def merged():
         base = mini.encoder()
