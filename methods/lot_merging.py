@@ -11,7 +11,7 @@ from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.merging.blockwalk import recorded_inputs
 from mergebench.merging.layout import Layout, embed_images, load_part
 from mergebench.merging.least_squares import GramSum, LayerRegression
-from mergebench.merging.streams import Shelf
+from mergebench.merging.streams import HELD, Shelf
 from mergebench.methods.features import multiplied
 
 Stage = tuple[tuple[str, ...], Callable[[Tensor], Tensor]]
@@ -58,7 +58,7 @@ def lot_merging(pool: ModelPool, *, samples: PositiveInt = 64) -> StateDict:
     layout, encoder = pool.layout, pool.encoder()
     layers = {n: m for n, m in encoder.named_modules() if isinstance(m, (nn.Linear, nn.LayerNorm))}
     merged = pool.map_tensors(lambda base, experts: base + (experts - base).mean(0))
-    shelf = Shelf()
+    shelf = Shelf(pool.room(HELD))
     streams = {task: shelf.stream() for task in pool.tasks}
     conditions: dict[str, float] = {}
     for parameters, run in stages(encoder, layout):

@@ -16,7 +16,8 @@ from mergebench.precisions import Precision
     needs=Needs(calibration=True),
     year=2022,
     fidelity="paper",
-    cost="2 models, one block's Grams, 0.5 GB of tokens at most; 1 pass over 256 images a task; a solve a layer",
+    holds="2 models, 40 tensors",
+    cost="one block's Grams; 0.5 GB of tokens at most, more on disk; 1 pass over 256 images a task; a solve a layer",
     idempotent=True,
     ranges={"alpha": (0.0, 1.0), "ridge": (0.0, 1.0)},
 )
@@ -55,7 +56,8 @@ def regmean(
     needs_when={("final_norm", "average"): Needs(calibration=True)},
     year=2025,
     fidelity="released code",
-    cost="2 models, one block's Grams, 0.5 GB of tokens at most; 2 passes over 256 images a task; a solve a layer",
+    holds="2 models, 40 tensors",
+    cost="one block's Grams; 0.5 GB of tokens at most, more on disk; 2 passes over 256 images a task; a solve a layer",
     ranges={"alpha": (0.0, 1.0), "ridge": (0.0, 1.0)},
 )
 def regmean_plus_plus(

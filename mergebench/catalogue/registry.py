@@ -214,6 +214,13 @@ def start_of(card: MethodCard, hyperparameters: Mapping[str, Any]) -> MethodCard
     return start
 
 
+def with_starts(card: MethodCard, hyperparameters: Mapping[str, Any]) -> list[MethodCard]:
+    """A method, the one from whose result it starts, and so on; raises as `needs_of` does."""
+    start = start_of(card, hyperparameters)
+    settings = hyperparameters.get(f"{card.starts}_settings") or {}
+    return [card, *(with_starts(start, settings) if start else [])]
+
+
 def _from_file(pattern: str, known: "MappingProxyType[str, MethodCard]") -> list[MethodCard]:
     path, _, wanted = pattern.rpartition(".py:") if ".py:" in pattern else (pattern.removesuffix(".py"), "", "")
     cards = list(scan_file(Path(path + ".py").resolve()))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 Resolve = Callable[[tuple[str, ...]], str | None]
 
 # What of a `@merge_method(...)` is for people, or for a search.
-CARD_WORDS = ("title", "paper", "year", "fidelity", "cost", "idempotent", "ranges")
+CARD_WORDS = ("title", "paper", "year", "fidelity", "holds", "cost", "idempotent", "ranges")
 LEFT_OUT = ("annotation", "returns", "type_comment", "type_params", "ctx", "kind")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)

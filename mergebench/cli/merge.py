@@ -13,10 +13,12 @@ from mergebench.cli.options import (
     DEFAULT_SUITE,
     add_device_options,
     add_encoder_options,
+    add_memory_option,
     add_suite_options,
     add_trust_option,
     check_output,
     encoder_options,
+    memory_of,
     one_variant,
 )
 from mergebench.cli.saying import say
@@ -73,6 +75,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of everything random")
     add_trust_option(parser)
     add_device_options(parser)
+    add_memory_option(parser)
 
 
 def named_files(items: list[str]) -> dict[str, str]:
@@ -175,7 +178,7 @@ def _own(
     )
     formats.check_format(models.base_state, config.format)  # before the work, not after it
     target.prepare(models.encoder, models.base_state)
-    made = merge_own(card, models, given, config.seed, device, progress, config.recentre)
+    made = merge_own(card, models, given, config.seed, device, progress, config.recentre, memory_of(config))
     return made.state, made.recipe, made.told
 
 
@@ -213,11 +216,14 @@ def _of_suite(
         config.base,
         experts or None,
         allow_duplicates=config.allow_duplicates,
+        memory=memory_of(config),
     )
     check_methods(bench.method_files(), config.allow_code)
     variant = one_variant(bench, config.only)
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])
+    if lack := bench.lacks(card, variant, resolved):
+        raise MergebenchError(lack)
     formats.check_format(bench.zoo.base, config.format)
     target.prepare(bench.zoo.encoder, bench.zoo.base)
     needs = registry.needs_of(card, resolved)

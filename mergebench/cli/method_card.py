@@ -45,6 +45,7 @@ def method_card(card: "MethodCard", name: str) -> list[str]:
         "starts": f"from the method that {card.starts!r} names, whose needs are added" if card.starts else "",
         "experts": f"exactly {card.experts}" if card.experts else "any number",
         "fidelity": f"{card.fidelity}: {FOLLOWS.get(card.fidelity, '')}" if card.fidelity else "",
+        "holds": card.holds,
         "cost": card.cost,
         "copies": "of one expert give that expert" if card.idempotent else "",
     }

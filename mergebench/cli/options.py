@@ -133,6 +133,25 @@ def add_device_options(parser: ArgumentParser) -> None:
     parser.add_argument("--threads", type=PositiveInt | None, default=None, help="CPU threads")
 
 
+def add_memory_option(parser: ArgumentParser) -> None:
+    """How much memory merges may take."""
+    parser.add_argument(
+        "--memory", type=str | None, default=None, help="what merges are to stay within, as 8GB: smaller batches, "
+        "tokens on disk; what cannot is refused"
+    )  # fmt: skip
+
+
+def memory_of(config: Namespace) -> int | None:
+    """Bytes that `--memory` names; None if it is not given.
+
+    Raises:
+        MergebenchError: it names none.
+    """
+    from mergebench.merging.budget import in_bytes
+
+    return in_bytes(config.memory) if config.memory is not None else None
+
+
 def add_evaluation_options(parser: ArgumentParser) -> None:
     """How to evaluate."""
     parser.add_argument(

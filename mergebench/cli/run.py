@@ -11,8 +11,10 @@ from mergebench.cli.options import (
     TIMEOUT_HELP,
     add_device_options,
     add_evaluation_options,
+    add_memory_option,
     add_suite_options,
     add_trust_option,
+    memory_of,
     wanted_variants,
 )
 from mergebench.cli.saying import say
@@ -40,6 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="check what is asked for, and tell what would be run")
     add_trust_option(parser)
     add_device_options(parser)
+    add_memory_option(parser)
     add_evaluation_options(parser)
 
 
@@ -90,6 +93,7 @@ def execute(config: Namespace) -> int:
         download=not config.dry_run,
         allow_code=config.allow_code,
         allow_duplicates=config.allow_duplicates,
+        memory=memory_of(config),
     )
     with ProgressObserver() as observer, nothing_kept() if config.dry_run else nullcontext():
         plan = recalled(request)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mergebench.merging.layout import Block, embed_images, load_part
 from mergebench.merging.least_squares import GramSum, LayerRegression, precision_of
 from mergebench.merging.pool import ModelPool
-from mergebench.merging.streams import Shelf, TokenStream
+from mergebench.merging.streams import HELD, Shelf, TokenStream
 from mergebench.precisions import Precision
 from mergebench.weights.states import StateDict
 
@@ -119,7 +119,7 @@ def embed_tasks(
     Returns:
         For each of `through`: task -> batches [B, N, D].
     """
-    shelf = Shelf()
+    shelf = Shelf(pool.room(HELD))
     streams = [{task: shelf.stream() for task in pool.tasks} for _ in through]
     # An embedding of somebody's own need not tell how many patches it makes: then they are taken for a B/16's.
     patches = getattr(through[0][0].patch_embed, "num_patches", None) or 196

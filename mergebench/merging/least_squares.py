@@ -24,12 +24,13 @@ def precision_of(alpha: float, rows: int, width: int) -> torch.dtype:
         rows: input rows of the expert that has fewest.
         width: input features d.
 
-    A Gram is a matrix of correlations C between scales that change nothing: D^1/2 C D^1/2. Shrinking leaves
-    alpha C + (1 - alpha) I, no eigenvalue of which is below 1 - alpha. Rounding of relative size e in C and in the
-    targets moves the solution's deviation from the average by some 3 e sqrt(d) / (1 - alpha) of its size, whatever the
-    inputs' rank: that was measured where all inputs take one direction alone, which is the worst there is. At 0.95 and
-    d = 768 it is 1e-5 of weights that deviate by a tenth. Cholesky's rounding is a change of C of the same kind. Nearer to 1, directions that no input takes would be solved
-    for on rounding alone. Fewer rows than features leave such directions for sure, and are few to sum in float64.
+    A Gram is a matrix of correlations C between scales that change nothing: D^1/2 C D^1/2. Shrinking leaves alpha C +
+    (1 - alpha) I, no eigenvalue of which is below 1 - alpha. Rounding of relative size e in C and in the targets moves
+    the solution's deviation from the average by some 3 e sqrt(d) / (1 - alpha) of its size, whatever the inputs' rank:
+    that was measured where all inputs take one direction alone, which is the worst there is. At 0.95 and d = 768 it is
+    1e-5 of weights that deviate by a tenth. Cholesky's rounding is a change of C of the same kind. Nearer to 1,
+    directions that no input takes would be solved for on rounding alone. Fewer rows than features leave such
+    directions for sure, and are few to sum in float64.
     """
     return torch.float32 if alpha <= SHRUNK_ENOUGH and rows >= width else torch.float64
 

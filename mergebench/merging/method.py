@@ -1,6 +1,7 @@
 """A merge method is one function: the decorator, the card it makes, and the needs it declares."""
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -62,7 +63,9 @@ class MethodCard:
         year: of the paper; 0 if there is none.
         fidelity: what formula and defaults follow: `paper`, `released code`, or `re-derived` from a stated objective
             where no formula is public.
-        cost: what a merge holds and does, in tensors (or models) and passes, for people.
+        holds: what a merge holds at once besides its result, in what it computes in: terms as `2 T + 6 models`,
+            `T + 1 tensors` or `0.5 GB`, with commas between them. T is the number of experts, a tensor the largest one.
+        cost: what a merge does, in passes and decompositions, for people.
         idempotent: whether copies of one expert give that expert, with the defaults.
         experts: the exact number of experts that it merges; None for any.
         ranges: hyper-parameter -> (lowest, highest) or the values that `tune` searches unless told otherwise.
@@ -83,6 +86,7 @@ class MethodCard:
     role: str = "method"
     year: int = 0
     fidelity: str = ""
+    holds: str = ""
     cost: str = ""
     idempotent: bool = False
     experts: int | None = None
@@ -113,6 +117,41 @@ class MethodCard:
         return "references" if self.role != "method" else self.needs.family
 
 
+@dataclass(frozen=True)
+class Term:
+    """One term of what a method holds: (each T + fixed) of a unit."""
+
+    each: int
+    fixed: float
+    unit: str
+
+
+def terms(holds: str) -> list[Term]:
+    """`2 T + 6 models, 0.5 GB` -> its terms, in models, tensors and GB.
+
+    Raises:
+        ValueError: something else.
+    """
+    found = []
+    for text in filter(None, holds.split(", ")):
+        match = re.fullmatch(r"(?:(\d+ )?(T)|)(?: \+ )?(\d+(?:\.\d+)?)? (models?|tensors?|GB)", text)
+        if not match or not (match[2] or match[3]):
+            raise ValueError(text)
+        unit = match[4] if match[4] == "GB" else match[4].rstrip("s") + "s"
+        found.append(Term(int(match[1] or 1) if match[2] else 0, float(match[3] or 0), unit))
+    return found
+
+
+def check_holds(name: str, holds: str) -> None:
+    """Refuses, by a MergebenchError, what a method is said to hold if it is not written as `MethodCard` has it."""
+    try:
+        terms(holds)
+    except ValueError as error:
+        raise MergebenchError(
+            f"method {name!r}: holds={holds!r}: {str(error)!r} is not as 2 T + 6 models, T + 1 tensors or 0.5 GB"
+        ) from None
+
+
 def check_card(name: str, role: str, fidelity: str, named: Iterable[str], hyperparameters: Collection[str]) -> None:
     """Refuses, by a MergebenchError, a role or fidelity that does not exist, or a name that is no hyper-parameter's."""
     if role not in ROLES:
@@ -139,6 +178,7 @@ def merge_method(
     role: str = "method",
     year: int = 0,
     fidelity: str = "",
+    holds: str = "",
     cost: str = "",
     idempotent: bool = False,
     experts: int | None = None,
@@ -151,18 +191,20 @@ def merge_method(
     listing methods imports none of them.
 
     Args:
-        name, title, paper, needs, needs_when, role, year, fidelity, cost, idempotent, experts, ranges, starts: see
+        name, title, paper, needs, needs_when, role, year, fidelity, holds, cost, idempotent, experts, ranges,
+            starts: see
             `MethodCard`.
 
     Returns:
         The decorator; it leaves the function as it is, with its card in `function.card`.
 
     Raises:
-        MergebenchError: a role or fidelity that does not exist, `ranges` or `starts` of no hyper-parameter, or a
-            hyper-parameter that is positional or has no type or default.
+        MergebenchError: a role or fidelity that does not exist, `holds` that is not as `MethodCard` has it, `ranges` or
+            `starts` of no hyper-parameter, or a hyper-parameter that is positional or has no type or default.
     """
 
     def decorate(function: Callable) -> Callable:
+        check_holds(name, holds)
         check_card(name, role, fidelity, [*(ranges or {}), *([starts] if starts else [])], _names(function))
         for parameter in list(inspect.signature(function).parameters.values())[1:]:
             unset = inspect.Parameter.empty in (parameter.annotation, parameter.default)
@@ -179,6 +221,7 @@ def merge_method(
             role=role,
             year=year,
             fidelity=fidelity,
+            holds=holds,
             cost=cost,
             idempotent=idempotent,
             experts=experts,

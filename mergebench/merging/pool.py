@@ -18,6 +18,8 @@ from mergebench.weights.states import StateDict
 
 # Gradients and activations of one batch must fit beside the models.
 PASS_SIZE = 64
+# Numbers that a forward pass holds at once, for each number of a token: queries, keys, values, an MLP's hidden layer.
+ACTIVATIONS = 12
 
 # What is counted ("tensors", "steps" ...), how many are done, how many there are -> somebody is told of it.
 Tell = Callable[[str, int, int], None]
@@ -60,6 +62,8 @@ class ModelPool:
         seed: of everything random.
         device: where tensors are handed out.
         tell: told how far the merge is.
+        memory: bytes that images, tokens and activations may take together, as far as a method can choose; None for as
+            many as are quickest.
 
     Raises:
         NeedsError: something declared was not given.
@@ -82,6 +86,7 @@ class ModelPool:
         seed: int = 0,
         device: str | torch.device = "cpu",
         tell: Tell | None = None,
+        memory: int | None = None,
     ) -> None:
         if not experts:
             raise MergebenchError("there are no experts to merge")
@@ -96,6 +101,7 @@ class ModelPool:
             self.dtype = torch.promote_types(self.dtype, expert[self.layout.floating[0]].dtype)
         self.diagnostics: dict[str, Any] = {}
         self.earlier = earlier
+        self._memory = memory
         # How another method is found, for one whose card says that it starts from another; whoever runs it knows.
         self.find: Find | None = None
         self.start: tuple[str, Mapping[str, Any]] | None = None  # that method, and what is set of it
@@ -169,7 +175,7 @@ class ModelPool:
         return heads
 
     def calibration(
-        self, task: str, samples: int, batch_size: int = PASS_SIZE, pieces: int | None = None
+        self, task: str, samples: int, batch_size: int | None = None, pieces: int | None = None
     ) -> Iterator[Tensor]:
         """Normalised calibration images [B, 3, H, W] of a task, `samples` in all; needs `calibration`.
 
@@ -178,7 +184,7 @@ class ModelPool:
         Args:
             task: whose images.
             samples: how many.
-            batch_size: images a batch, where the caller handed in none.
+            batch_size: images a batch, where the caller handed in none; as many as there is memory for, if None.
             pieces: every batch comes in pieces of no more images than this.
         """
         self._require("calibration")
@@ -187,7 +193,7 @@ class ModelPool:
                 yield piece.to(self.device, self.dtype, copy=True)
 
     def labelled_calibration(
-        self, task: str, samples: int, batch_size: int = PASS_SIZE
+        self, task: str, samples: int, batch_size: int | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """As `calibration`, with labels [B]; needs `calibration` and `labels`.
 
@@ -201,10 +207,21 @@ class ModelPool:
                 raise NeedsError(f"method {self._method!r} needs labels: give task {task!r} (images, labels) pairs")
             yield images.to(self.device, self.dtype, copy=True), labels.to(self.device, copy=True)
 
-    def _counted(self, task: str, samples: int, batch_size: int) -> Iterator[Batch]:
+    def room(self, wanted: int) -> int:
+        """Bytes that something may take that is quickest with so many: fewer, where the budget leaves fewer."""
+        # What goes through the encoder, and what waits for it, are held at once: half for each.
+        return wanted if self._memory is None else min(wanted, self._memory // 2)
+
+    def _pass_size(self) -> int:
+        """Images that go through the encoder together."""
+        patches = getattr(self._architecture.patch_embed, "num_patches", None) or 196
+        one = patches * self._architecture.embed_dim * ACTIVATIONS * self.dtype.itemsize
+        return max(1, self.room(PASS_SIZE * one) // one)
+
+    def _counted(self, task: str, samples: int, batch_size: int | None) -> Iterator[Batch]:
         """A task's calibration images once, while somebody is told how many of all tasks' are done."""
         done, tasks = self.tasks.index(task) * samples, len(self.tasks)
-        for batch in self._given["calibration"][task].once(samples, batch_size):
+        for batch in self._given["calibration"][task].once(samples, batch_size or self._pass_size()):
             yield batch
             done += len(batch[0])  # batches handed in explicitly may be more or fewer
             self.tell("images", done, max(done, tasks * samples))

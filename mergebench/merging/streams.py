@@ -27,11 +27,11 @@ class Shelf:
     """What the streams of a merge share: so many bytes of memory, and a file without a name for whatever is more.
 
     Args:
-        limit: bytes in memory; `HELD`, if None.
+        limit: bytes in memory.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
-        self._left = HELD if limit is None else limit
+    def __init__(self, limit: int = HELD) -> None:
+        self._left = limit
         self._file = None
         self._end = 0
 
@@ -56,7 +56,7 @@ class Shelf:
             MergebenchError: there is no room on the disk.
         """
         try:
-            self._file = self._file or tempfile.TemporaryFile(buffering=0)
+            self._file = self._file or tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the shelf)
             self._file.seek(place.offset)
             rest = memoryview(tokens.cpu().contiguous().numpy()).cast("B")
             while rest:  # a raw file may take less than it is given

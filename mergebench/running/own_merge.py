@@ -20,7 +20,9 @@ from mergebench.data.source import Part
 from mergebench.data.task import ImageTable
 from mergebench.errors import MergebenchError, tell
 from mergebench.merging import hyperparameters
+from mergebench.merging.budget import Budget, Sizes
 from mergebench.merging.contract import PerTask, run_method
+from mergebench.merging.layout import Layout
 from mergebench.merging.method import MethodCard
 from mergebench.merging.pool import ModelPool, Tell
 from mergebench.merging.recentre import RECENTRING, SAMPLES, moving_bias, recentre
@@ -229,6 +231,7 @@ def merge_own(
     device: str = "cpu",
     progress: Tell | None = None,
     recentred: bool = False,
+    memory: int | None = None,
 ) -> OwnMerge:
     """Merge files of one's own.
 
@@ -241,6 +244,7 @@ def merge_own(
         device: where to compute.
         progress: told how far the merge is.
         recentred: whether the merged model's mean feature is moved to the base's (`merging.recentre`).
+        memory: bytes that the whole process is to stay within; None for no limit.
 
     Raises:
         MergebenchError: files that do not fit together, a method that needs more than was given, or whose result breaks
@@ -249,6 +253,13 @@ def merge_own(
     function = discovery.load_function(card)
     resolved = hyperparameters.resolve(function, given)
     needs = registry.needs_of(card, resolved)
+    architecture = _as_fine_as(models.encoder.make(), models.base_state)
+    left = None
+    if memory:
+        budget, cards, sizes = Budget(memory), registry.with_starts(card, resolved), Sizes.of(Layout(architecture))
+        if lack := budget.lack(cards, len(models.experts), sizes):
+            raise MergebenchError(lack)
+        left = budget.left(cards, len(models.experts), sizes)
     wants_images = needs.calibration or needs.test_inputs or recentred
     if recentred and not models.calibration:
         raise MergebenchError("--recentre needs images: give --calibration, a folder for every expert")
@@ -273,7 +284,7 @@ def merge_own(
     noted = inherited([models.base_state, *models.expert_states.values()])
     pool = partial(
         ModelPool,
-        architecture=_as_fine_as(models.encoder.make(), models.base_state),
+        architecture=architecture,
         base=models.base_state,
         experts=models.expert_states,
         calibration=sources,
@@ -282,6 +293,7 @@ def merge_own(
         seed=seed,
         device=device,
         tell=progress,
+        memory=left,
     )
     if recentred:
         moving_bias(models.encoder.make())  # before the work, not after it

@@ -34,6 +34,7 @@ def make_plan(request: RunRequest) -> Plan:
         study=request.study,
         download=request.download,
         allow_duplicates=request.allow_duplicates,
+        memory=request.memory,
     )
     study = bench.study
     named = bench.method_files(("methods",) if request.methods else ())

@@ -30,6 +30,7 @@ class RunRequest:
         download: whether what is on the hub and not here yet may be downloaded.
         allow_code: whether methods' files may be run that only a suite, a study or a zoo names.
         allow_duplicates: whether one and the same image may be in several splits of a task.
+        memory: bytes that merges are to stay within; what does not is left out.
     """
 
     methods: Sequence[str] = ()
@@ -46,6 +47,7 @@ class RunRequest:
     download: bool = True
     allow_code: bool = False
     allow_duplicates: bool = False
+    memory: int | None = None
 
 
 @dataclass(frozen=True)

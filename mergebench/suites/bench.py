@@ -16,6 +16,7 @@ from mergebench.configuration import CalibrationConfig, SuiteConfig
 from mergebench.data.image_cache import Split, corrupted_digest, corrupted_split, load_split
 from mergebench.data.images import DrawnImages, ImageSource, JoinedImages, MixedImages
 from mergebench.errors import MergebenchError, UnknownNameError
+from mergebench.merging.budget import Budget, Sizes
 from mergebench.merging.layout import Layout
 from mergebench.merging.method import MethodCard, Needs
 from mergebench.merging.pool import Earlier, ModelPool, Tell
@@ -55,6 +56,7 @@ class Bench:
         download: whether weights and images on the hub that are not here yet may be downloaded.
         allow_duplicates: whether one and the same image may be in several splits of a task.
         encoder: what makes the zoo's empty encoder, where the zoo does not name it.
+        memory: bytes that merges are to stay within, the whole process counted; None for no limit.
 
     Raises:
         MergebenchError: an unknown suite, study, zoo, task or corruption, or values that do not fit.
@@ -71,7 +73,9 @@ class Bench:
         download: bool = True,
         allow_duplicates: bool = False,
         encoder: Encoder | None = None,
+        memory: int | None = None,
     ) -> None:
+        self._budget = Budget(memory) if memory else None
         self.study = read_study(study) if study else None
         self.study_name = short_name(study) if study else ""
         suite = suite or beside(self.study.suite, study)
@@ -163,7 +167,9 @@ class Bench:
         if card.role == "ceiling":
             return ""
         start = registry.start_of(card, settings)
-        reasons = [card.lacks(len(variant.merge) + bool(variant.previous))]
+        number = len(variant.merge) + bool(variant.previous)
+        reasons = [card.lacks(number)]
+        reasons += [self._budget.lack([card], number, Sizes.of(self.layout))] if self._budget else []
         reasons += [self.lacks(start, variant, settings.get(f"{card.starts}_settings") or {})] if start else []
         if variant.previous and card.role == "method":  # which continues that one's result
             reasons.append(self.lacks(card, variant.previous, settings))
@@ -343,6 +349,7 @@ class Bench:
             seed=seed,
             device=device,
             tell=tell,
+            memory=self._budget.left([card], len(experts), Sizes.of(self.layout)) if self._budget else None,
         )
         return pool, drawn
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import mergebench
 from mergebench.errors import MergebenchError
-from mergebench.merging import streams
+from mergebench.merging.pool import ModelPool
 from mergebench.merging.streams import Shelf
 
 
@@ -86,6 +86,6 @@ def test_merges_are_the_same_bits_from_disk(mini, monkeypatch, method):
         return mergebench.merge(method, base, mini.experts(base), calibration=mini.calibration())
 
     held = merged()
-    monkeypatch.setattr(streams, "HELD", 1000)
+    monkeypatch.setattr(ModelPool, "room", lambda self, wanted: 1000)
     spilled = merged()
     assert all(torch.equal(tensor, spilled[name]) for name, tensor in held.items())

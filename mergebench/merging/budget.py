@@ -1,0 +1,90 @@
+"""What a merge holds in memory, by its method's card, and a budget that it is held to before any of the work."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from mergebench.errors import MergebenchError
+from mergebench.merging.layout import Layout
+from mergebench.merging.method import MethodCard, terms
+
+UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def in_bytes(text: str) -> int:
+    """`8GB` -> 8_000_000_000.
+
+    Raises:
+        MergebenchError: no number of bytes.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(\w+)", text.strip())
+    if not found or found[2] not in UNITS or not float(found[1]):
+        raise MergebenchError(f"{text!r} is no amount of memory; write it as 8GB or 500MB ({', '.join(UNITS)})")
+    return int(float(found[1]) * UNITS[found[2]])
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of what a card counts in, as a merge computes in it.
+
+    Args:
+        models: all weights of one model.
+        tensors: its largest tensor.
+    """
+
+    models: int
+    tensors: int
+
+    @classmethod
+    def of(cls, layout: Layout) -> "Sizes":
+        """Of an encoder's layout: merges compute in float32, or in what its weights are finer in."""
+        itemsize = torch.promote_types(layout.precision, torch.float32).itemsize
+        numbers = [math.prod(shape) for shape in layout.shapes.values()]
+        return cls(itemsize * sum(numbers), itemsize * max(numbers))
+
+
+class Budget:
+    """Bytes of memory that the whole process is to stay within.
+
+    Args:
+        limit: bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._taken = psutil.Process().memory_info().rss
+
+    def estimate(self, cards: Sequence[MethodCard], experts: int, sizes: Sizes) -> int:
+        """Bytes that the process will take: what it has now, the merged model, and what the method holds besides.
+
+        Args:
+            cards: the method's, and that of the one it starts from; a card that does not say what it holds counts none.
+            experts: how many are merged.
+            sizes: of the models.
+        """
+        return self._taken + sizes.models + max((_held(card, experts, sizes) for card in cards), default=0)
+
+    def lack(self, cards: Sequence[MethodCard], experts: int, sizes: Sizes) -> str:
+        """Why a merge does not fit; empty if it does. The arguments are those of `estimate`."""
+        wanted = self.estimate(cards, experts, sizes)
+        if wanted <= self.limit:
+            return ""
+        holds = max(cards, key=lambda card: _held(card, experts, sizes)).holds or "the merged model"
+        return (
+            f"{cards[0].name} would take about {wanted / 1e9:.1f} GB for {experts} experts ({holds}; a model is "
+            f"{sizes.models / 1e9:.2f} GB, and {self._taken / 1e9:.1f} GB are taken), but --memory allows "
+            f"{self.limit / 1e9:.1f} GB"
+        )
+
+    def left(self, cards: Sequence[MethodCard], experts: int, sizes: Sizes) -> int:
+        """Bytes that are left for images, tokens and activations. The arguments are those of `estimate`."""
+        return max(self.limit - self.estimate(cards, experts, sizes), 0)
+
+
+def _held(card: MethodCard, experts: int, sizes: Sizes) -> int:
+    units = {"models": sizes.models, "tensors": sizes.tensors, "GB": 10**9}
+    return int(sum((term.each * experts + term.fixed) * units[term.unit] for term in terms(card.holds)))
