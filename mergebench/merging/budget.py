@@ -2,11 +2,12 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psutil
 import torch
+from torch import Tensor
 
 from mergebench.errors import MergebenchError
 from mergebench.merging.layout import Layout
@@ -33,18 +34,21 @@ class Sizes:
 
     Args:
         models: all weights of one model.
+        experts: the same as they are stored.
         tensors: its largest tensor.
     """
 
     models: int
+    experts: int
     tensors: int
 
     @classmethod
-    def of(cls, layout: Layout) -> "Sizes":
-        """Of an encoder's layout: merges compute in float32, or in what its weights are finer in."""
+    def of(cls, layout: Layout, expert: Mapping[str, Tensor]) -> "Sizes":
+        """Of models with an encoder's layout, one of which is this: merges compute in float32, or finer if they are."""
+        stored = expert[layout.floating[0]].dtype.itemsize
         itemsize = torch.promote_types(layout.precision, torch.float32).itemsize
         numbers = [math.prod(shape) for shape in layout.shapes.values()]
-        return cls(itemsize * sum(numbers), itemsize * max(numbers))
+        return cls(itemsize * sum(numbers), stored * sum(numbers), itemsize * max(numbers))
 
 
 class Budget:
@@ -86,5 +90,5 @@ class Budget:
 
 
 def _held(card: MethodCard, experts: int, sizes: Sizes) -> int:
-    units = {"models": sizes.models, "tensors": sizes.tensors, "GB": 10**9}
+    units = vars(sizes) | {"GB": 10**9}
     return int(sum((term.each * experts + term.fixed) * units[term.unit] for term in terms(card.holds)))

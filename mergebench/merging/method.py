@@ -64,7 +64,8 @@ class MethodCard:
         fidelity: what formula and defaults follow: `paper`, `released code`, or `re-derived` from a stated objective
             where no formula is public.
         holds: what a merge holds at once besides its result, in what it computes in: terms as `2 T + 6 models`,
-            `T + 1 tensors` or `0.5 GB`, with commas between them. T is the number of experts, a tensor the largest one.
+            `T + 1 tensors` or `0.5 GB`, with commas between them. T is the number of experts, a tensor the largest one;
+            an `expert` is a model as it is stored, which 16 bits make half of one.
         cost: what a merge does, in passes and decompositions, for people.
         idempotent: whether copies of one expert give that expert, with the defaults.
         experts: the exact number of experts that it merges; None for any.
@@ -121,24 +122,24 @@ class MethodCard:
 class Term:
     """One term of what a method holds: (each T + fixed) of a unit."""
 
-    each: int
+    each: float
     fixed: float
     unit: str
 
 
 def terms(holds: str) -> list[Term]:
-    """`2 T + 6 models, 0.5 GB` -> its terms, in models, tensors and GB.
+    """`2 T + 6 models, 0.5 GB` -> its terms, in models, experts, tensors and GB.
 
     Raises:
         ValueError: something else.
     """
     found = []
     for text in filter(None, holds.split(", ")):
-        match = re.fullmatch(r"(?:(\d+ )?(T)|)(?: \+ )?(\d+(?:\.\d+)?)? (models?|tensors?|GB)", text)
+        match = re.fullmatch(r"(?:(\d+(?:\.\d+)? )?(T)|)(?: \+ )?(\d+(?:\.\d+)?)? (models?|experts?|tensors?|GB)", text)
         if not match or not (match[2] or match[3]):
             raise ValueError(text)
         unit = match[4] if match[4] == "GB" else match[4].rstrip("s") + "s"
-        found.append(Term(int(match[1] or 1) if match[2] else 0, float(match[3] or 0), unit))
+        found.append(Term(float(match[1] or 1) if match[2] else 0, float(match[3] or 0), unit))
     return found
 
 

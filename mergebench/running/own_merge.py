@@ -254,12 +254,7 @@ def merge_own(
     resolved = hyperparameters.resolve(function, given)
     needs = registry.needs_of(card, resolved)
     architecture = _as_fine_as(models.encoder.make(), models.base_state)
-    left = None
-    if memory:
-        budget, cards, sizes = Budget(memory), registry.with_starts(card, resolved), Sizes.of(Layout(architecture))
-        if lack := budget.lack(cards, len(models.experts), sizes):
-            raise MergebenchError(lack)
-        left = budget.left(cards, len(models.experts), sizes)
+    left = _left_of(memory, registry.with_starts(card, resolved), models, Layout(architecture)) if memory else None
     wants_images = needs.calibration or needs.test_inputs or recentred
     if recentred and not models.calibration:
         raise MergebenchError("--recentre needs images: give --calibration, a folder for every expert")
@@ -316,6 +311,14 @@ def merge_own(
         "images": {name: models.decoded[name].digest for name in sources},
     }
     return OwnMerge(in_dtypes_of(state, models.base_state), recipe | noted, told)
+
+
+def _left_of(memory: int, cards: Sequence[MethodCard], models: OwnModels, layout: Layout) -> int:
+    """What a merge leaves of so many bytes; one that does not fit is refused."""
+    budget, sizes = Budget(memory), Sizes.of(layout, next(iter(models.expert_states.values())))
+    if lack := budget.lack(cards, len(models.experts), sizes):
+        raise MergebenchError(lack)
+    return budget.left(cards, len(models.experts), sizes)
 
 
 def _as_fine_as(encoder: nn.Module, base: Mapping[str, Tensor]) -> nn.Module:

@@ -124,6 +124,10 @@ class Bench:
         """The structure of the zoo's encoder."""
         return Layout(self.zoo.make_empty_encoder())
 
+    @cached_property
+    def _sizes(self) -> Sizes:
+        return Sizes.of(self.layout, self.zoo.base)
+
     def method_files(self, passed_over: Collection[str] = ()) -> dict[str, list[str]]:
         """The methods' files that the YAML of its suite, study and zoo name, by who does.
 
@@ -169,7 +173,7 @@ class Bench:
         start = registry.start_of(card, settings)
         number = len(variant.merge) + bool(variant.previous)
         reasons = [card.lacks(number)]
-        reasons += [self._budget.lack([card], number, Sizes.of(self.layout))] if self._budget else []
+        reasons += [self._budget.lack([card], number, self._sizes)] if self._budget else []
         reasons += [self.lacks(start, variant, settings.get(f"{card.starts}_settings") or {})] if start else []
         if variant.previous and card.role == "method":  # which continues that one's result
             reasons.append(self.lacks(card, variant.previous, settings))
@@ -349,7 +353,7 @@ class Bench:
             seed=seed,
             device=device,
             tell=tell,
-            memory=self._budget.left([card], len(experts), Sizes.of(self.layout)) if self._budget else None,
+            memory=self._budget.left([card], len(experts), self._sizes) if self._budget else None,
         )
         return pool, drawn
 

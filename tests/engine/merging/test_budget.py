@@ -10,7 +10,7 @@ from mergebench.merging.budget import Budget, Sizes, in_bytes
 from mergebench.merging.layout import Layout
 from mergebench.merging.method import MethodCard, Term, merge_method, terms
 
-SIZES = Sizes(models=10**9, tensors=10**7)
+SIZES = Sizes(models=10**9, experts=5 * 10**8, tensors=10**7)
 
 
 def card(holds):
@@ -71,8 +71,16 @@ def test_what_does_not_fit_is_told_with_the_estimate():
     assert budget.left([card("T + 5 models")], 8, SIZES) == 0
 
 
+def test_experts_count_as_they_are_stored():
+    budget = Budget(10**15)
+    found = budget.estimate([card("T experts, 1.5 T + 5 models")], 4, SIZES)
+    assert found - budget.estimate([card("")], 4, SIZES) == 4 * 5 * 10**8 + 11 * 10**9
+
+
 def test_sizes_are_those_that_are_computed_in(mini):
-    numbers = [p.numel() for p in mini.encoder().state_dict().values()]
-    assert Sizes.of(Layout(mini.encoder())) == Sizes(4 * sum(numbers), 4 * max(numbers))
-    assert Sizes.of(Layout(mini.encoder().half())) == Sizes(4 * sum(numbers), 4 * max(numbers))
-    assert Sizes.of(Layout(mini.encoder(dtype=torch.float64))) == Sizes(8 * sum(numbers), 8 * max(numbers))
+    half = mini.encoder().half()
+    numbers = [p.numel() for p in half.state_dict().values()]
+    total, largest = sum(numbers), max(numbers)
+    for base, stored, computed in ((mini.encoder(), 4, 4), (half, 2, 4), (mini.encoder(dtype=torch.float64), 8, 8)):
+        found = Sizes.of(Layout(base), base.state_dict())
+        assert found == Sizes(computed * total, stored * total, computed * largest)
