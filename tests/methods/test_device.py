@@ -8,10 +8,11 @@ import inspect
 import typing
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
-from fake_device import FakeDevice, fake_device
+from fake_device import fake_device
 
 from mergebench.catalogue import registry
 from mergebench.catalogue.ready import ready
@@ -92,58 +93,68 @@ def cases():
     for name, card in CARDS.items():
         function = Candidate(card)._function
         hints = typing.get_type_hints(function)
-        yield name, {}
+        yield name, ()
         for hyper, parameter in inspect.signature(function).parameters.items():
             choices = typing.get_args(hints[hyper]) if typing.get_origin(hints[hyper]) is typing.Literal else ()
-            yield from ((name, {hyper: choice}) for choice in choices if choice != parameter.default)
+            yield from ((name, ((hyper, choice),)) for choice in choices if choice != parameter.default)
 
 
 CASES = list(cases())
 
 
-def grown(few: FakeDevice, many: FakeDevice) -> Counter:
-    """What the host was handed more often in the longer run."""
-    return many.crossings - few.crossings
+@cache
+def on_device(name, choice, work=1):
+    """A method's run on a device of its own: what was seen there, its tensors, how many batches it asked for.
+
+    Args:
+        name: the method.
+        choice: of hyper-parameters, as pairs.
+        work: 2 for twice the batches and steps.
+    """
+    candidate, settings = Candidate(CARDS[name]), dict(choice)
+    inputs = candidate.inputs()
+    if work == 2:
+        inputs, settings = longer(candidate, inputs, settings)
+    with fake_device() as device:
+        return device, *merged(candidate, inputs, device.device, settings)
 
 
-@pytest.mark.parametrize(("name", "settings"), CASES, ids=["-".join([n, *map(str, s.values())]) for n, s in CASES])
-def test_on_a_device_a_method_gives_the_cpus_weights_and_the_host_is_handed_no_more_for_more_work(name, settings):
+def grown(name, choice) -> Counter:
+    """What the host was handed more often with twice the work."""
+    return on_device(name, choice, 2)[0].crossings - on_device(name, choice)[0].crossings
+
+
+@pytest.mark.parametrize(("name", "choice"), CASES, ids=["-".join([n, *(str(v) for _, v in c)]) for n, c in CASES])
+def test_on_a_device_a_method_gives_the_cpus_weights(name, choice):
     candidate = Candidate(CARDS[name])
-    expected, _ = merged(candidate, candidate.inputs(), "cpu", settings)
-    with fake_device() as few:
-        found, asked = merged(candidate, candidate.inputs(), few.device, settings)
+    expected, _ = merged(candidate, candidate.inputs(), "cpu", dict(choice))
+    device, found, _ = on_device(name, choice)
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert found[key].dtype == value.dtype and type(found[key]) is torch.Tensor
         worst = (found[key].double() - value.double()).abs().max()
         assert worst <= ROUNDING * value.abs().max().clamp(min=1), key
-    large = {place: size for place, size in few.doubles.items() if size > SMALL}
+    large = {place: size for place, size in device.doubles.items() if size > SMALL}
     assert name in DOUBLE or large == {}
-    inputs, more = longer(candidate, candidate.inputs(), settings)
-    if not asked and more == settings:
+
+
+@pytest.mark.parametrize(("name", "choice"), CASES, ids=["-".join([n, *(str(v) for _, v in c)]) for n, c in CASES])
+def test_the_host_is_handed_no_more_for_more_batches_and_steps(name, choice):
+    needs = CARDS[name].needs
+    if not (needs.calibration or needs.test_inputs or needs.labels or "steps" in str(CARDS[name].hyperparameters)):
         return
-    with fake_device() as many:
-        _, asked_more = merged(candidate, inputs, many.device, more)
     allowed = {file for method, file in WAITING if method == name}
-    assert {c: n for c, n in grown(few, many).items() if c.file not in allowed} == {}
+    assert {c: n for c, n in grown(name, choice).items() if c.file not in allowed} == {}
+    (few, _, asked), (many, _, asked_more) = (on_device(name, choice, work) for work in (1, 2))
     # The images themselves, once a batch.
     assert sum(many.uploads.values()) - sum(few.uploads.values()) == asked_more - asked
 
 
 @pytest.mark.parametrize("name", DOUBLE)
 def test_the_table_of_float64_names_no_method_that_has_none(name):
-    candidate = Candidate(CARDS[name])
-    with fake_device() as device:
-        merged(candidate, candidate.inputs(), device.device, {})
-    assert max(device.doubles.values()) > SMALL
+    assert max(on_device(name, ())[0].doubles.values()) > SMALL
 
 
 @pytest.mark.parametrize(("name", "file"), WAITING)
 def test_the_table_of_waits_names_no_method_that_does_not_wait(name, file):
-    candidate = Candidate(CARDS[name])
-    devices = []
-    for inputs, settings in ((candidate.inputs(), {}), longer(candidate, candidate.inputs(), {})):
-        with fake_device() as device:
-            merged(candidate, inputs, device.device, settings)
-        devices.append(device)
-    assert {c.file for c in grown(*devices)} == {file}
+    assert {c.file for c in grown(name, ())} == {file}
