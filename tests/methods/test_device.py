@@ -20,6 +20,7 @@ from mergebench.conformance.candidate import SHORT, Candidate, tensors
 from mergebench.data.images import ExplicitBatches
 from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.pool import ModelPool
+from mergebench.precisions import Precision
 
 CARDS = registry.methods()
 # Of a tensor's largest magnitude: attention takes other kernels on a device, and solutions pass their roundings on.
@@ -89,13 +90,17 @@ def longer(candidate, inputs, settings):
 
 
 def cases():
-    """Every method with its defaults, and with every other choice that a hyper-parameter gives."""
+    """Every method with its defaults, and with every other choice that a hyper-parameter gives, but for a precision.
+
+    A pretended device has no kernels of its own that a lower precision could choose.
+    """
     for name, card in CARDS.items():
         function = Candidate(card)._function
         hints = typing.get_type_hints(function)
         yield name, ()
         for hyper, parameter in inspect.signature(function).parameters.items():
-            choices = typing.get_args(hints[hyper]) if typing.get_origin(hints[hyper]) is typing.Literal else ()
+            hint = hints[hyper]
+            choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal and hint != Precision else ()
             yield from ((name, ((hyper, choice),)) for choice in choices if choice != parameter.default)
 
 
