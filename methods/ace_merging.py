@@ -56,14 +56,14 @@ def merge_by_estimated_covariance(
     for vector in vectors[vectors.square().sum((1, 2)) > TINY]:  # a task that left the matrix alone has no inputs there
         centred = vector - vector.mean(0)
         covariance = centred.T @ centred
-        scale = covariance.trace().item() + TINY if uneven else 1.0
+        scale = covariance.trace() + TINY if uneven else 1.0
         covariance /= scale
         covariances += covariance
         floor += epsilon / scale
         weighted += centred @ covariance + epsilon / scale * centred
         if uneven:  # the refinement alone asks for it
             drawn += vector @ covariance
-    power = vectors.square().sum((1, 2)).mean().item() + TINY
+    power = vectors.square().sum((1, 2)).mean() + TINY
     prior = 1 / (width * power) if uneven else 1 / width
     folded = prior / (1 + prior * width)
     eye = torch.eye(width, dtype=vectors.dtype, device=vectors.device)

@@ -61,7 +61,7 @@ class LinearCalibration:
         """Add an expert: the `pair_sums` of its task, its weight [out, d] and its bias [out]."""
         total, *rest = sums
         student, teacher, within, across = (part / total for part in rest)
-        share = (1 / torch.linalg.matrix_norm(within).clamp(min=SMALLEST_NORM)).item()
+        share = 1 / torch.linalg.matrix_norm(within).clamp(min=SMALLEST_NORM)
         weight = weight.double()
         self._left += share * within
         self._right += share * (torch.lerp(within, across, self._teacher) @ weight.T - within @ self._weight.T)

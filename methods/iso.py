@@ -61,7 +61,7 @@ def left_by_rounding(vectors: Tensor, of_sum: Rounding, values: Tensor) -> Tenso
     computed = uncertain(vectors, torch.finfo(vectors.dtype).eps)
     noise = torch.maximum(of_sum.noise, computed * sizes.sum())
     turned = of_sum._replace(noise=noise).of_vectors(values).noise
-    return sizes * (computed + max(turned.tolist(), default=0.0))
+    return sizes * (computed + (turned.amax() if turned.numel() else 0.0))
 
 
 @merge_method(

@@ -43,14 +43,14 @@ def model_stock(pool: ModelPool) -> StateDict:
     copies. A task vector of zeros counts as orthogonal to the others. All t are reported.
     Source: Jang et al., "Model Stock: all we need is just a few fine-tuned models".
     """
-    ratios: dict[str, float] = {}
+    ratios: dict[str, Tensor] = {}
 
     def merged(name: str) -> Tensor:
         vectors = pool.vectors(name)
         share = ratio(mean_cosine(vectors.flatten(1)), len(vectors))
-        ratios[name] = share.item()
+        ratios[name] = share
         return pool.base[name] + share * vectors.mean(0)
 
     state = pool.map_names(merged)
-    pool.report(ratios=ratios)
+    pool.report(ratios=dict(zip(ratios, torch.stack([*ratios.values()]).tolist(), strict=True)))
     return state

@@ -87,7 +87,7 @@ def opcm(pool: ModelPool, *, alpha: ClosedUnitInterval = 0.5) -> StateDict:
     if earlier is not None:
         scaling, length = earlier.report["scaling"], earlier.report["mean_norm"] * earlier.tasks
     weights = set(pool.layout.linear_weights)
-    squares, sums = torch.zeros(len(order), dtype=torch.float64), {}
+    squares, sums = torch.zeros(len(order), dtype=torch.float64, device=pool.device), {}
 
     def projected(parts: Tensor) -> Tensor:
         vectors, rounding = task_matrices(parts[0], parts[1:])
@@ -100,7 +100,7 @@ def opcm(pool: ModelPool, *, alpha: ClosedUnitInterval = 0.5) -> StateDict:
         base, experts = pool.base[name], torch.stack([pool.experts[pool.tasks[i]][name] for i in order])
         vectors = experts - base
         vectors[: len(carried)] *= scaling
-        squares += torch.linalg.vector_norm(vectors.flatten(1), dim=1, dtype=torch.float64).square().cpu()
+        squares += torch.linalg.vector_norm(vectors.flatten(1), dim=1, dtype=torch.float64).square()
         if name in weights:
             sums[name] = by_matrix(pool.layout, name, torch.cat([base[None], experts]), projected)
         else:

@@ -22,7 +22,7 @@ def spherical(first: Tensor, second: Tensor, weight: float) -> Tensor:
     a, b = first.flatten().double(), second.flatten().double()
     norms = torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b)
     # Of a tensor of zeros the direction is unknown: a line too.
-    cosine = float(a @ b / norms) if norms > 0 else 1.0
+    cosine = torch.where(norms > 0, a @ b / norms, 1).item()
     if abs(cosine) > PARALLEL:
         return torch.lerp(first, second, weight)
     angle = torch.arccos(torch.tensor(cosine, dtype=torch.float64))

@@ -27,7 +27,7 @@ class Squares:
 
     def __init__(self, total: Tensor, rows: Tensor, classes: int, at_once: int) -> None:
         self._total, self._all, self._classes = total, rows, min(classes, at_once)
-        self._rows, self._idle = rows, torch.zeros(rows.shape[1], dtype=torch.bool)
+        self._rows, self._idle, self._busy = rows, torch.empty(0), torch.empty(0)  # places, once they are seen
         self._held: Tensor | None = None
         self._count = -1
 
@@ -35,12 +35,11 @@ class Squares:
         """Add a class: its D [B, N, out]."""
         if self._count < 0:
             self._start(slopes)
-        idle = slopes[:, self._idle]
-        if idle.numel() and idle.any():
-            self._square(self._all, slopes)
-            return
-        if idle.numel():
-            slopes = slopes[:, ~self._idle]
+        if len(self._idle):
+            if slopes[:, self._idle].any():
+                self._square(self._all, slopes)
+                return
+            slopes = slopes[:, self._busy]
         if self._held is None:
             self._square(self._rows, slopes)
             return
@@ -58,9 +57,10 @@ class Squares:
 
     def _start(self, slopes: Tensor) -> None:
         """See which rows have a gradient at all (behind a class token's readout one has), and what will cost less."""
-        self._count, self._idle = 0, ~slopes.any(-1).any(0)
-        if self._idle.any():
-            self._rows = self._all[:, ~self._idle]
+        busy = slopes.any(-1).any(0)
+        self._count, self._idle, self._busy = 0, (~busy).nonzero()[:, 0], busy.nonzero()[:, 0]
+        if len(self._idle):
+            self._rows = self._all[:, self._busy]
         images, rows, width = self._rows.shape
         if pairs_pay(self._classes, rows, width):
             self._held = slopes.new_empty(images, self._classes, slopes.shape[-1], rows)

@@ -107,7 +107,7 @@ def svc(
     """
     floor = 1 / len(pool.tasks) if alpha is None else alpha
     begun, weights = start_from(pool, start, start_settings), set(pool.layout.linear_weights)
-    squares = torch.zeros(2, dtype=torch.float64)
+    squares = torch.zeros(2, dtype=torch.float64, device=pool.device)
 
     def calibrated(states: Tensor) -> Tensor:
         vectors, rounding = task_matrices(states[0], states[1:])
@@ -122,7 +122,7 @@ def svc(
         begin = begun[name].to(base)
         states = torch.stack([base, begin, *(expert[name] for expert in pool.experts.values())])
         before, after = begin - base, by_matrix(pool.layout, name, states, calibrated)
-        squares.add_(torch.stack([delta.square().sum() for delta in (before, after)]).cpu())
+        squares.add_(torch.stack([delta.square().sum() for delta in (before, after)]))
         return base + after
 
     state = pool.map_names(merged)

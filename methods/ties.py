@@ -51,8 +51,8 @@ def trimmed_and_majority(
         return trim(torch.stack([vector(task, name) for task in tasks]), thresholds)
 
     # The majority is over all parameters, so it takes a pass of its own before any entry can be decided.
-    signs = sum(int(trimmed(name).sum(0).sign().sum()) for name in names)
-    return trimmed, float((signs > 0) - (signs < 0))
+    signs = sum(trimmed(name).sum(0).sign().sum(dtype=torch.float64) for name in names)
+    return trimmed, signs.sign().item()
 
 
 def merged_vector(pool: ModelPool, vector: Vectors, *, density: float, combine: str = "sum") -> Callable[[str], Tensor]:

@@ -80,7 +80,7 @@ def wudi(
         lr: Adam's rate.
         parameters: what is merged.
     """
-    layout, losses = pool.layout, torch.zeros(2, dtype=torch.float64)
+    layout, losses = pool.layout, torch.zeros(2, dtype=torch.float64, device=pool.device)
     chosen = [n for n in layout.floating if layout.is_matrix(n)] if parameters == "all" else layout.linear_weights
 
     def compute(names: list[str]) -> list[Tensor]:
@@ -89,7 +89,7 @@ def wudi(
         vectors = torch.cat(stacks, dim=1) if len(stacks) > 1 else stacks[0]
         del stacks
         found = least_interference(vectors, steps, lr)
-        losses.add_(torch.stack([interference(tau, vectors) for tau in (vectors.sum(0), found)]).cpu())
+        losses.add_(torch.stack([interference(tau, vectors) for tau in (vectors.sum(0), found)]))
         parts = found.split([size[0] for size in sizes])
         return [part.reshape(layout.shapes[name]) for name, part in zip(names, parts, strict=True)]
 

@@ -201,9 +201,9 @@ def _joined(parts: Iterable[Tensor], batch_size: int) -> Iterator[Batch]:
         yield torch.cat(held), None
 
 
-def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+def normalise(images: Tensor, mean: tuple[float, ...] | Tensor, std: tuple[float, ...] | Tensor) -> Tensor:
     """uint8 [B, H, W, 3] -> float32 [B, 3, H, W], scaled to [0, 1], minus mean, over std (per channel)."""
     scaled = images.permute(0, 3, 1, 2).to(torch.float32) / 255
     shape = (1, -1, 1, 1)
-    centre = torch.tensor(mean, device=images.device).view(shape)
-    return ((scaled - centre) / torch.tensor(std, device=images.device).view(shape)).contiguous()
+    centre, spread = (torch.as_tensor(given, device=images.device).view(shape) for given in (mean, std))
+    return ((scaled - centre) / spread).contiguous()

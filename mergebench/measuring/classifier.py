@@ -108,13 +108,12 @@ class MultiTaskClassifier(Portable, LightningModule):
         self.encoder = encoder
         self.heads = nn.ModuleList(heads.values())
         self.tasks = list(heads)
-        # Micro: the fraction of images classified correctly, as the field reports it (torchmetrics' default is macro).
-        self.accuracy = nn.ModuleDict(
-            {f"accuracy_{i}": MulticlassAccuracy(h.classes, average="micro") for i, h in enumerate(self.heads)}
-        )
+        self.accuracy = nn.ModuleDict({f"accuracy_{i}": _accuracy(h.classes) for i, h in enumerate(self.heads)})
+        self.register_buffer("_mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("_std", torch.tensor(std), persistent=False)
         self.predictions: dict[str, list[Tensor]] = {t: [] for t in self.tasks}
         self.labels: dict[str, list[Tensor]] = {t: [] for t in self.tasks}
-        self._states, self._mean, self._std, self._precision = states, mean, std, precision
+        self._states, self._precision = states, precision
         self._on_task, self._folder = on_task, folder
         self._loaded: str | None = None
         self._lanes: Lanes | None = None
@@ -153,10 +152,13 @@ class MultiTaskClassifier(Portable, LightningModule):
         task = self.tasks[dataloader_idx]
         predicted = self(images, dataloader_idx).argmax(-1)
         self.accuracy[f"accuracy_{dataloader_idx}"].update(predicted, labels)
-        self.predictions[task].append(predicted.cpu())
-        self.labels[task].append(labels.cpu())
-        if self._on_task and batch_idx + 1 == self.trainer.num_test_batches[dataloader_idx]:
-            self._on_task(task)
+        self.predictions[task].append(predicted)
+        self.labels[task].append(labels)
+        if batch_idx + 1 == self.trainer.num_test_batches[dataloader_idx]:
+            for kept in (self.predictions, self.labels):  # not at every batch, where that would wait for the device
+                kept[task] = _on_host(kept[task])
+            if self._on_task:
+                self._on_task(task)
 
     def on_test_epoch_end(self) -> None:
         """Log every task's accuracy: here, as a device that had no batch of a task must join in its sum."""
@@ -164,3 +166,14 @@ class MultiTaskClassifier(Portable, LightningModule):
             self.log(f"{task}/accuracy", metric.compute())
         if self._folder:
             torch.save((self.predictions, self.labels), self._folder / f"{self.global_rank}.pt")
+
+
+def _accuracy(classes: int) -> MulticlassAccuracy:
+    """The fraction of images classified correctly, as the field reports it (torchmetrics' default is another mean)."""
+    # Its own look at the labels would wait for the device at every batch; the counts are held against integers anyway.
+    return MulticlassAccuracy(classes, average="micro", validate_args=False)
+
+
+def _on_host(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors [B] of one device on the CPU, in one go."""
+    return [*torch.cat([*parts]).cpu().split([len(part) for part in parts])]
