@@ -90,7 +90,10 @@ def walk_blocks(
                     errors[block.name] = _forward_error(module, streams[task][0], precision)
                 _add_grams(module, block, grams, streams[task], onward=onward, precision=precision)
                 for name, gram in grams.items():
-                    regressions[name].add(gram.total(), expert[f"{name}.weight"], gram.rows)
+                    # The block holds what it ran on: the expert's own, unless sub-layers are merged one by one.
+                    own = module.get_submodule(name.removeprefix(block.name + ".")) if granularity == "block" else None
+                    weight = expert[f"{name}.weight"] if own is None else own.weight
+                    regressions[name].add(gram.total(), weight, gram.rows)
                     gram.clear()
             for name, regression in regressions.items():
                 solution = regression.solve()
@@ -124,9 +127,13 @@ def embed_tasks(
     # An embedding of somebody's own need not tell how many patches it makes: then they are taken for a B/16's.
     patches = getattr(through[0][0].patch_embed, "num_patches", None) or 196
     at_once = max(1, TOKENS_AT_ONCE // patches)
+    for runner, merged in through:
+        if merged:
+            load_part(runner, merged, pool.layout.embedding)
     for task in pool.tasks:
         for runner, merged in through:
-            load_part(runner, merged or pool.experts[task], pool.layout.embedding)
+            if not merged:
+                load_part(runner, pool.experts[task], pool.layout.embedding)
         with torch.no_grad():
             for images in pool.calibration(task, samples, pieces=at_once):
                 for stream, (runner, _) in zip(streams, through, strict=True):
@@ -146,8 +153,11 @@ def advance(
     precision: Precision = "float32",
 ) -> None:
     """Send every stream through block `index`: the merged one, or (None) each expert's own; in place."""
+    if merged:
+        load_part(runner, merged, parameters)
     for task, tokens in streams.items():
-        load_part(runner, merged or pool.experts[task], parameters)
+        if not merged:
+            load_part(runner, pool.experts[task], parameters)
         with torch.no_grad():
             for i, batch in enumerate(tokens):
                 with _computing(batch, precision):
