@@ -8,6 +8,8 @@ peak less what Python and its packages hold, in models of float32. Methods of ma
 """
 
 import argparse
+import signal
+import sys
 from pathlib import Path
 
 import make
@@ -34,12 +36,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[8], help="of each expert, where a method reads any")
     parser.add_argument("--classes", type=int, default=10, help="of each expert's head")
     parser.add_argument("--methods", nargs="+", choices=methods(), default=methods())
-    parser.add_argument("--limit", type=float, default=float("inf"), help="seconds after which a merge is ended")
-    parser.add_argument("--memory", type=float, default=float("inf"), help="gigabytes above which it is")
+    parser.add_argument("--limit", type=float, default=float("inf"), help="processor seconds at which a merge is ended")
+    parser.add_argument("--memory", type=float, default=float("inf"), help="gigabytes above which it is ended")
     parser.add_argument("--others", type=float, default=1, help="measure anew beside what others took a larger share")
     parser.add_argument("--again", action="store_true", help="measure anew whatever is there")
     parser.add_argument("--json", type=Path, default=KEPT)
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit ends the merge that is under way, a kill does not
     folder = asked.folder / asked.encoder
     make.fill(folder, asked.encoder, max(asked.experts), max(asked.images), asked.classes)
     model = sum(t.numel() * 4 for t in Encoder(asked.encoder).make().state_dict().values()) / 1e9

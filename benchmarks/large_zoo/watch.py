@@ -33,8 +33,9 @@ def measured(arguments: list[str], limit: float = float("inf"), memory: float = 
 
     Args:
         arguments: of mergebench; none measures Python with all packages.
-        limit: seconds after which it is ended, with all that it started.
-        memory: gigabytes above which it is ended so.
+        limit: processor seconds after which it is ended, with all that it started. (Seconds by the clock are other
+            people's as well: beside them a merge takes any number of these.)
+        memory: gigabytes above which it is ended, too.
 
     Returns:
         `seconds`, `processor_seconds` (all threads') and `peak_gb`; `others`, the share of the machine's processors
@@ -45,14 +46,16 @@ def measured(arguments: list[str], limit: float = float("inf"), memory: float = 
         start, busy, own = time.perf_counter(), _busy(), _of_children()
         command = [sys.executable, "-c", CHILD, *arguments]
         child = subprocess.Popen(command, stdout=out, stderr=errors, start_new_session=True)
-        held, ended = 0.0, ""
+        held, used, ended = 0.0, 0.0, ""
         try:
             while child.poll() is None and not ended:
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(LOOK)
                 with suppress(psutil.Error):
-                    held = max(held, psutil.Process(child.pid).memory_info().rss / 1e9)
-                if time.perf_counter() - start > limit:
+                    process = psutil.Process(child.pid)
+                    held = max(held, process.memory_info().rss / 1e9)
+                    used = process.cpu_times().user + process.cpu_times().system
+                if used > limit:
                     ended = f"over {limit:g} s"
                 elif held > memory:
                     ended = f"over {memory:g} GB"
@@ -66,14 +69,12 @@ def measured(arguments: list[str], limit: float = float("inf"), memory: float = 
         for file in (out, errors):
             file.seek(0)
         told = [line for line in out.read().splitlines() if line.startswith(MARK)]
-        complaint = ([line for line in errors.read().splitlines() if line.strip()] or [f"status {child.returncode}"])[
-            -1
-        ]
+        said = [line for line in errors.read().splitlines() if line.strip()]
     found = {"seconds": round(wall, 2), "processor_seconds": round(own, 2), "peak_gb": round(held, 3)}
     if child.returncode == 0 and told:
         found, ended = json.loads(told[-1].removeprefix(MARK)), ""
     elif not ended:
-        ended = f"failed: {complaint}"
+        ended = "failed: " + (said or [f"status {child.returncode}"])[-1]
     return found | {"others": round(max(others, 0.0), 2), "ended": ended}
 
 
