@@ -148,8 +148,8 @@ def adarank(
     names, matrices = pool.layout.floating, pool.layout.linear_weights
     others = [name for name in names if name not in matrices]
 
-    def stacked(name: str) -> Tensor:
-        return torch.stack([expert[name] for expert in pool.experts.values()])
+    def changes(name: str) -> Asked:
+        return Asked(pool.tasks, lambda task: pool.experts[task][name] - start[name])
 
     def centre_of(name: str) -> Tensor:
         if centre == "average" and name in names:
@@ -159,9 +159,9 @@ def adarank(
     start = {name: centre_of(name) for name in pool.layout.dtypes}
     merging = Gated(
         names,
-        TaskVectors(start, Asked(others, lambda name: stacked(name) - start[name])),
+        TaskVectors(start, Asked(others, lambda name: torch.stack([*changes(name).values()]))),
         start,
-        {name: decompose(stacked(name) - start[name]) for name in matrices},
+        {name: decompose(changes(name).values()) for name in matrices},
         torch.full((len(names), len(pool.tasks)), init, dtype=pool.dtype, device=pool.device),
         rank,
         temperature,
