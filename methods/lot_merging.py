@@ -56,7 +56,7 @@ def lot_merging(pool: ModelPool, *, samples: PositiveInt = 64) -> StateDict:
     """
     layout, encoder = pool.layout, pool.encoder()
     layers = {n: m for n, m in encoder.named_modules() if isinstance(m, (nn.Linear, nn.LayerNorm))}
-    merged = pool.map_tensors(lambda base, experts: base + (experts - base).mean(0))
+    merged = pool.map_names(lambda name: pool.base[name] + pool.vectors(name).mean(0))
     streams = {task: pool.calibration(task, samples) for task in pool.tasks}
     conditions: dict[str, float] = {}
     for parameters, run in stages(encoder, layout):

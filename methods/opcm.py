@@ -5,7 +5,7 @@ from jsonargparse.typing import ClosedUnitInterval
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.methods.spectral import TIE, Rounding, by_matrix, task_matrices, ties, triplets
+from mergebench.methods.spectral import TIE, Rounding, by_matrix, task_matrices, ties, triplets, with_experts
 
 
 def without_merged_directions(vector: Tensor, merged: Tensor, share: float, rounding: Rounding | None = None) -> Tensor:
@@ -97,14 +97,16 @@ def opcm(pool: ModelPool, *, alpha: ClosedUnitInterval = 0.5) -> StateDict:
 
     # What lies outside the region will be the average, and must not enter the norms.
     for name in filter(pool.inside, pool.layout.floating):
-        base, experts = pool.base[name], torch.stack([pool.experts[pool.tasks[i]][name] for i in order])
-        vectors = experts - base
+        base = pool.base[name]
+        states = with_experts(pool, name, base)[[0, *(1 + place for place in order)]]
+        vectors = states[1:] - base
         vectors[: len(carried)] *= scaling
         squares += torch.linalg.vector_norm(vectors.flatten(1), dim=1, dtype=torch.float64).square().cpu()
-        if name in weights:
-            sums[name] = by_matrix(pool.layout, name, torch.cat([base[None], experts]), projected)
-        else:
+        if name not in weights:
             sums[name] = vectors.sum(0)
+            continue
+        del vectors
+        sums[name] = by_matrix(pool.layout, name, states, projected)
     length += squares[len(carried) :].sqrt().sum().item()
     mean_norm = length / (len(order) if earlier is None else len(order) - 1 + earlier.tasks)
     norm = sum(torch.linalg.vector_norm(total, dtype=torch.float64).square() for total in sums.values()).sqrt().item()

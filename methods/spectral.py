@@ -59,8 +59,9 @@ def by_matrix(layout: Layout, name: str, stack: Tensor, merge: Callable[[Tensor]
     Returns:
         [*shape].
     """
-    parts = zip(*(layout.matrices(name, value) for value in stack), strict=True)
-    return torch.cat([merge(torch.stack(part)) for part in parts]).view(stack.shape[1:])
+    count, shape = layout.fused.get(name, 1), layout.matrices(name, stack[0])[0].shape
+    parts = stack.view(len(stack), count, *shape).unbind(1)
+    return torch.cat([merge(part) for part in parts]).view(stack.shape[1:])
 
 
 def merge_matrices(pool: ModelPool, merge: Callable[[Tensor, Rounding], Tensor], scaling: float) -> StateDict:
@@ -77,11 +78,21 @@ def merge_matrices(pool: ModelPool, merge: Callable[[Tensor, Rounding], Tensor],
     def merged(name: str) -> Tensor:
         if not pool.layout.is_matrix(name):
             return pool.base[name] + scaling * pool.vectors(name).mean(0)
-        states = torch.stack([pool.base[name], *(expert[name] for expert in pool.experts.values())])
+        states = with_experts(pool, name, pool.base[name])
         delta = by_matrix(pool.layout, name, states, lambda parts: merge(*task_matrices(parts[0], parts[1:])))
         return states[0] + scaling * delta
 
     return pool.map_names(merged)
+
+
+def with_experts(pool: ModelPool, name: str, *others: Tensor) -> Tensor:
+    """Tensors [*shape] and the experts' below them [K + T, *shape], which are read one by one."""
+    stack = others[0].new_empty(len(others) + len(pool.tasks), *others[0].shape)
+    for row, other in zip(stack, others, strict=False):
+        row.copy_(other)
+    for row, expert in zip(stack[len(others) :], pool.experts.values(), strict=True):
+        row.copy_(expert[name])
+    return stack
 
 
 def task_matrices(base: Tensor, experts: Tensor) -> tuple[Tensor, Rounding]:
@@ -100,7 +111,7 @@ def task_matrices(base: Tensor, experts: Tensor) -> tuple[Tensor, Rounding]:
         [T, m, n], float64, and their rounding, whose noise is 0 for a matrix that is not of low rank.
     """
     eps, base = torch.finfo(base.dtype).eps, base.double()
-    vectors, noise = experts.double() - base, base.new_zeros(len(experts))
+    vectors, noise = experts - base, base.new_zeros(len(experts))  # float64, as the base is now
     for index, (expert, vector) in enumerate(zip(experts, vectors, strict=True)):
         sizes = base.abs() + vector.abs()
         longest = torch.linalg.vector_norm(sizes, dim=0).max() + torch.linalg.vector_norm(sizes, dim=1).max()

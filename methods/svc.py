@@ -7,7 +7,7 @@ from jsonargparse.typing import PositiveFloat
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method, start_from
-from mergebench.methods.spectral import Rounding, by_matrix, task_matrices, ties, triplets
+from mergebench.methods.spectral import Rounding, by_matrix, task_matrices, ties, triplets, with_experts
 
 # A response smaller than this many units of rounding is none: the quotient by it would be noise without bound.
 ROUNDING = 10
@@ -120,7 +120,7 @@ def svc(
             return begun[name]
         base = pool.base[name]
         begin = begun[name].to(base)
-        states = torch.stack([base, begin, *(expert[name] for expert in pool.experts.values())])
+        states = with_experts(pool, name, base, begin)
         before, after = begin - base, by_matrix(pool.layout, name, states, calibrated)
         squares.add_(torch.stack([delta.square().sum() for delta in (before, after)]).cpu())
         return base + after
