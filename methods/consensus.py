@@ -7,6 +7,7 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveIn
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
+from mergebench.methods.sparsify import in_cuts
 from mergebench.methods.ties import merged_vector
 
 
@@ -66,7 +67,11 @@ def consensus_ta(
     def merged(name: str) -> Tensor:
         vectors = pool.vectors(name)
         total = vectors.sum(0) if merged_by == "sum" else signed(name)
-        shared = tall_masks(vectors, total, selectivity).sum(0) >= needed
-        return pool.base[name] + scaling * torch.where(shared, total, 0)
+
+        def kept(cut: Tensor, total: Tensor) -> Tensor:
+            return torch.where(tall_masks(cut, total, selectivity).sum(0) >= needed, total, 0)
+
+        change = in_cuts(kept, vectors.view(len(vectors), -1), total.flatten())
+        return pool.base[name] + scaling * change.view(total.shape)
 
     return pool.map_names(merged)
