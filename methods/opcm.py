@@ -5,7 +5,8 @@ from jsonargparse.typing import ClosedUnitInterval
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.methods.spectral import TIE, Rounding, by_matrix, task_matrices, ties, triplets, with_experts
+from mergebench.methods.spectral import TIE, Rounding, by_matrix, task_matrices, ties, triplets
+from mergebench.methods.stacks import with_experts
 
 
 def without_merged_directions(vector: Tensor, merged: Tensor, share: float, rounding: Rounding | None = None) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from mergebench import ModelPool, StateDict
 from mergebench.merging.layout import Layout
 from mergebench.methods.decomposition import singular_triplets, singular_values
+from mergebench.methods.stacks import with_experts
 
 # Singular values nearer to each other than this share of the largest are one value, whose vectors are any basis.
 TIE = 1e-10
@@ -83,16 +84,6 @@ def merge_matrices(pool: ModelPool, merge: Callable[[Tensor, Rounding], Tensor],
         return states[0] + scaling * delta
 
     return pool.map_names(merged)
-
-
-def with_experts(pool: ModelPool, name: str, *others: Tensor) -> Tensor:
-    """Tensors [*shape] and the experts' below them [K + T, *shape], which are read one by one."""
-    stack = others[0].new_empty(len(others) + len(pool.tasks), *others[0].shape)
-    for row, other in zip(stack, others, strict=False):
-        row.copy_(other)
-    for row, expert in zip(stack[len(others) :], pool.experts.values(), strict=True):
-        row.copy_(expert[name])
-    return stack
 
 
 def task_matrices(base: Tensor, experts: Tensor) -> tuple[Tensor, Rounding]:

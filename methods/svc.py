@@ -7,7 +7,8 @@ from jsonargparse.typing import PositiveFloat
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method, start_from
-from mergebench.methods.spectral import Rounding, by_matrix, task_matrices, ties, triplets, with_experts
+from mergebench.methods.spectral import Rounding, by_matrix, task_matrices, ties, triplets
+from mergebench.methods.stacks import with_experts
 
 # A response smaller than this many units of rounding is none: the quotient by it would be noise without bound.
 ROUNDING = 10
