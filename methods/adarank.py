@@ -107,7 +107,7 @@ class Gated:
     },
     year=2025,
     fidelity="released code",
-    cost="2 T + 6 models; an SVD a task and layer; a forward and a backward pass over 16 images a task and step",
+    cost="1.4 T + 6 models; an SVD a task and layer; a forward and a backward pass over 16 images a task and step",
     idempotent=True,
     ranges={"centre": ("base", "average"), "init": (0.1, 3.0), "rank": (0.05, 1.0), "lr": (1e-4, 1e-2)},
 )

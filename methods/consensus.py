@@ -32,7 +32,7 @@ def tall_masks(vectors: Tensor, merged: Tensor, selectivity: float) -> Tensor:
     needs=Needs(base=True),
     year=2024,
     fidelity="paper",
-    cost="2 T + 2 tensors at a time (with TIES: one model more); no passes",
+    cost="T + 4 tensors at a time (with TIES: one model and 3 T tensors); no passes",
     ranges={"scaling": (0.1, 1.0), "selectivity": (0.2, 0.6)},
 )
 def consensus_ta(

@@ -101,7 +101,7 @@ def shifted_vectors(
     needs=Needs(base=True),
     year=2025,
     fidelity="released code",
-    cost="3 T + 8 tensors at a time (small ones together), or one expert's linear layers; "
+    cost="8 T + 8 tensors at a time (small ones together), or one expert's linear layers; "
     "an SVD a task and matrix; no passes",
     ranges={"eta": (0.02, 0.2), "density": (0.1, 0.9), "subspace": (2, 16), "lr": (1e-5, 1e-3)},
 )
@@ -150,7 +150,8 @@ def doge_ta(
     needs_when={("adapt_on", "calibration"): Needs(base=True, calibration=True, heads=True)},
     year=2025,
     fidelity="released code",
-    cost="T + 5 models; an SVD a task and matrix; a forward and a backward pass over 16 images a task and step",
+    cost="T / 2 + 6 models of experts in 16 bits, T + 5 of others, and 8 T tensors; an SVD a task and matrix; "
+    "a forward and a backward pass over 16 images a task and step",
     ranges={"density": (0.1, 0.9), "subspace": (0, 16), "lr": (1e-4, 1e-2), "init": (0.1, 0.5)},
 )
 def doge_am(

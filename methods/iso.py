@@ -98,7 +98,7 @@ def iso_c(pool: ModelPool, *, scaling: NonNegativeFloat = 1.3) -> StateDict:
     needs=Needs(base=True),
     year=2025,
     fidelity="paper",
-    cost="7 T + 8 tensors at a time; T + 3 SVDs in float64 a matrix, and T of a part of it; no passes",
+    cost="10 T + 8 tensors at a time; T + 3 SVDs in float64 a matrix, and T of a part of it; no passes",
     ranges={"scaling": (0.1, 3.0), "common": (0.0, 1.0)},
 )
 def iso_cts(pool: ModelPool, *, scaling: NonNegativeFloat = 1.5, common: ClosedUnitInterval = 0.8) -> StateDict:

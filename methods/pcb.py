@@ -98,7 +98,7 @@ def paper_scores(vectors: Callable[[str], Tensor], names: Sequence[str], tasks: 
     needs=Needs(base=True),
     year=2024,
     fidelity="released code",
-    cost="4 models, and 6 T tensors at a time (as in the paper: 2 T + 3 models); no passes",
+    cost="2 models, and T + 4 tensors at a time (as in the paper: 2 T + 3 models); no passes",
     ranges={"scaling": (0.6, 2.2), "ratio": (0.02, 0.4)},
 )
 def pcb(

@@ -28,7 +28,7 @@ def add_task_vectors(base: Tensor, vectors: Tensor, scaling: float) -> Tensor:
     needs=Needs(base=True),
     year=2022,
     fidelity="paper",
-    cost="T + 1 tensors at a time; no passes",
+    cost="T + 3 tensors at a time; no passes",
     ranges={"scaling": (0.1, 1.0)},
 )
 def task_arithmetic(pool: ModelPool, *, scaling: float | dict[str, float] | list[float] = 0.3) -> StateDict:

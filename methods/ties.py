@@ -83,7 +83,7 @@ def merge_by_signs(
     needs=Needs(base=True),
     year=2023,
     fidelity="released code",
-    cost="one model and T + 1 tensors; no passes",
+    cost="one model and 2 T + 2 tensors; no passes",
     ranges={"scaling": (0.1, 1.0), "density": (0.05, 0.5)},
 )
 def ties(
