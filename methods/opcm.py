@@ -61,7 +61,7 @@ def accumulated(vectors: Tensor, share: float, rounding: Rounding | None = None)
     needs=Needs(base=True),
     year=2025,
     fidelity="released code",
-    cost="1 model and 4 T + 8 tensors at a time; T - 1 SVDs in float64 a matrix, and T of a part of it; no passes",
+    cost="1 model and 3 T + 8 tensors at a time; T - 1 SVDs in float64 a matrix, and T of a part of it; no passes",
     ranges={"alpha": (0.0, 1.0)},
 )
 def opcm(pool: ModelPool, *, alpha: ClosedUnitInterval = 0.5) -> StateDict:
