@@ -85,7 +85,9 @@ def main() -> None:
         ):
             mark = f"{name} by {along}"
             marks = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
-            if not chosen or not marks.search(text):
+            if not chosen:
+                continue
+            if not marks.search(text):
                 print(f"{mark}: left out; to have it, write <!-- {mark} --> and <!-- /{mark} --> on the page")
                 continue
             picture = f"real-size-{name}-{along}.svg"
