@@ -39,7 +39,8 @@ def keep_agreeing(vector: Vectors, tasks: Sequence[str], names: Sequence[str], d
     needs_when={("adapt_on", "calibration"): Needs(base=True, calibration=True, heads=True)},
     year=2023,
     fidelity="released code",
-    cost="T + 5 models; a forward and a backward pass over 16 images a task and step",
+    holds="T experts, 5 models",
+    cost="a forward and a backward pass over 16 images a task and step",
     ranges={"granularity": ("task", "layer"), "lr": (1e-4, 1e-2), "init": (0.1, 0.5)},
 )
 def adamerging(
@@ -86,7 +87,8 @@ def adamerging(
     needs_when={("adapt_on", "calibration"): Needs(base=True, calibration=True, heads=True)},
     year=2023,
     fidelity="released code",
-    cost="T + 5 models; a forward and a backward pass over 16 images a task and step",
+    holds="T experts, 5 models",
+    cost="a forward and a backward pass over 16 images a task and step",
     ranges={
         "density": (0.05, 0.5),
         "granularity": ("task", "layer"),

@@ -9,7 +9,7 @@ from torch import Tensor
 from mergebench import ModelPool, StateDict
 from mergebench.methods.forward import features_of
 from mergebench.methods.learnt import Coefficients, Differentiable, Merging
-from mergebench.methods.vectors import TaskVectors
+from mergebench.methods.vectors import Shifted, TaskVectors
 
 # Bytes of activations that are held at once: one pass over several small batches takes half as long as one over each.
 ACTIVATIONS = 2**28
@@ -118,7 +118,7 @@ def adapt(
 
 def learn_coefficients(
     pool: ModelPool,
-    vectors: Mapping[str, Tensor],
+    vectors: Mapping[str, Tensor | Shifted],
     *,
     granularity: str = "layer",
     init: float,
@@ -129,7 +129,7 @@ def learn_coefficients(
 
     Args:
         pool: needs `base`, and what `adapt` needs.
-        vectors: name -> task vectors [T, *shape]; parameters that are not among them stay the base's.
+        vectors: name -> task vectors [T, *shape], shifted or not; parameters that are not among them stay the base's.
         granularity: "task" or "layer", one coefficient per task, or per task and parameter tensor.
         init: every coefficient's first value.
         clamp: whether coefficients count no less than 0 and no more than 1.

@@ -107,7 +107,8 @@ class Gated:
     },
     year=2025,
     fidelity="released code",
-    cost="2 T + 6 models; an SVD a task and layer; a forward and a backward pass over 16 images a task and step",
+    holds="1.4 T + 6 models",
+    cost="an SVD a task and layer; a forward and a backward pass over 16 images a task and step",
     idempotent=True,
     ranges={"centre": ("base", "average"), "init": (0.1, 3.0), "rank": (0.05, 1.0), "lr": (1e-4, 1e-2)},
 )
@@ -148,8 +149,8 @@ def adarank(
     names, matrices = pool.layout.floating, pool.layout.linear_weights
     others = [name for name in names if name not in matrices]
 
-    def stacked(name: str) -> Tensor:
-        return torch.stack([expert[name] for expert in pool.experts.values()])
+    def changes(name: str) -> Asked:
+        return Asked(pool.tasks, lambda task: pool.experts[task][name] - start[name])
 
     def centre_of(name: str) -> Tensor:
         if centre == "average" and name in names:
@@ -159,9 +160,9 @@ def adarank(
     start = {name: centre_of(name) for name in pool.layout.dtypes}
     merging = Gated(
         names,
-        TaskVectors(start, Asked(others, lambda name: stacked(name) - start[name])),
+        TaskVectors(start, Asked(others, lambda name: torch.stack([*changes(name).values()]))),
         start,
-        {name: decompose(stacked(name) - start[name]) for name in matrices},
+        {name: decompose(changes(name).values()) for name in matrices},
         torch.full((len(names), len(pool.tasks)), init, dtype=pool.dtype, device=pool.device),
         rank,
         temperature,

@@ -32,7 +32,8 @@ def shares(weights: Mapping[str, float] | Sequence[float], tasks: Sequence[str])
     needs=Needs(),
     year=2022,
     fidelity="paper",
-    cost="T + 1 tensors at a time; no passes",
+    holds="2 tensors",
+    cost="weighted, T + 1 tensors; no passes",
     idempotent=True,
 )
 def average(pool: ModelPool, *, weights: dict[str, float] | list[float] | None = None) -> StateDict:

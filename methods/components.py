@@ -1,5 +1,6 @@
 """Task matrices as singular components that a merge takes or leaves, and the slopes along them, without a graph."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
@@ -27,14 +28,24 @@ class Components(NamedTuple):
     first: Tensor
 
 
-def decompose(vectors: Tensor) -> Components:
-    """Task matrices [T, m, n] as their components."""
-    left, values, right = torch.linalg.svd(vectors.double(), full_matrices=False)
-    alone = torch.ones_like(values, dtype=torch.bool)
-    alone[:, 1:] = -values.diff(dim=1) > TIE * values[:, :1]
-    first = (alone * torch.arange(values.shape[1], device=values.device)).cummax(1).values
-    left, values, right = (part.to(vectors.dtype) for part in (left, values, right))
-    return Components(left.mT.flatten(0, 1), values, right.flatten(0, 1), first)
+def decompose(vectors: Collection[Tensor]) -> Components:
+    """Task matrices [T, m, n] as their components; asked for one by one, so that one alone is held in float64."""
+    parts: Components | None = None
+    for task, vector in enumerate(vectors):
+        left, values, right = torch.linalg.svd(vector.double(), full_matrices=False)
+        rank = len(values)
+        alone = torch.ones_like(values, dtype=torch.bool)
+        alone[1:] = -values.diff() > TIE * values[0]
+        first = (alone * torch.arange(rank, device=values.device)).cummax(0).values
+        if parts is None:
+            tasks, (rows, columns) = len(vectors), vector.shape
+            parts = Components(
+                vector.new_empty(tasks * rank, rows), vector.new_empty(tasks, rank),
+                vector.new_empty(tasks * rank, columns), first.new_empty(tasks, rank),
+            )  # fmt: skip
+        place = slice(task * rank, (task + 1) * rank)
+        parts.left[place], parts.values[task], parts.right[place], parts.first[task] = left.mT, values, right, first
+    return parts
 
 
 def recombine(parts: Components, gates: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveIn
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
+from mergebench.methods.sparsify import in_cuts
 from mergebench.methods.ties import merged_vector
 
 
@@ -31,7 +32,8 @@ def tall_masks(vectors: Tensor, merged: Tensor, selectivity: float) -> Tensor:
     needs=Needs(base=True),
     year=2024,
     fidelity="paper",
-    cost="2 T + 2 tensors at a time (with TIES: one model more); no passes",
+    holds="T + 4 tensors",
+    cost="with TIES, one model and 3 T tensors; no passes",
     ranges={"scaling": (0.1, 1.0), "selectivity": (0.2, 0.6)},
 )
 def consensus_ta(
@@ -66,7 +68,11 @@ def consensus_ta(
     def merged(name: str) -> Tensor:
         vectors = pool.vectors(name)
         total = vectors.sum(0) if merged_by == "sum" else signed(name)
-        shared = tall_masks(vectors, total, selectivity).sum(0) >= needed
-        return pool.base[name] + scaling * torch.where(shared, total, 0)
+
+        def kept(cut: Tensor, total: Tensor) -> Tensor:
+            return torch.where(tall_masks(cut, total, selectivity).sum(0) >= needed, total, 0)
+
+        change = in_cuts(kept, vectors.view(len(vectors), -1), total.flatten())
+        return pool.base[name] + scaling * change.view(total.shape)
 
     return pool.map_names(merged)

@@ -22,7 +22,8 @@ FractionBelowOne = restricted_number_type(
     needs=Needs(base=True),
     year=2023,
     fidelity="paper",
-    cost="2 tensors at a time (with TIES: one model and T + 1 tensors); no passes",
+    holds="5 tensors",
+    cost="with TIES, one model and 2 T + 5 tensors; no passes",
     ranges={"rate": (0.1, 0.9), "scaling": (0.1, 1.0)},
 )
 def dare(

@@ -14,7 +14,7 @@ from mergebench.methods.alike import by_group, groups_alike, matrix_shape
 from mergebench.methods.shifting import shift
 from mergebench.methods.sparsify import magnitude_thresholds
 from mergebench.methods.spectral import TIE, Rounding, directions, task_matrices, triplets
-from mergebench.methods.vectors import Asked
+from mergebench.methods.vectors import Asked, Shifted
 
 # Matrices of one shape are shifted together as long as they have no more entries than this.
 TOGETHER = 300_000
@@ -50,16 +50,17 @@ def shared_subspace(vectors: Tensor, rank: int, rounding: Rounding | None = None
 
 def shifted_vectors(
     pool: ModelPool, *, eta: float, density: float, subspace: int, steps: int, lr: float
-) -> Callable[[str], tuple[Tensor, Tensor]]:
-    """The task vectors of linear layers, shifted, and cut to where they were largest before.
+) -> Callable[[str], tuple[Shifted, Tensor]]:
+    """The task vectors of linear layers, cut to where they are largest, and their shifts.
 
     Args:
         pool: needs `base`.
         eta, density, subspace, steps, lr: as `doge_ta` has them.
 
     Returns:
-        Name of a linear layer's weight -> task matrices [P, T, m, n], and weights lambda [P, T]; P = 3 for a fused
-        query, key and value, each of which is shifted by itself.
+        Name of a linear layer's weight -> task matrices [T, P, m, n], their shifts [P, m, n], and weights lambda
+        [P, T]; P = 3 for a fused query, key and value, each of which is shifted by itself. What a task left alone, or
+        what is cut off, is zero and stays so.
     """
     layout, names = pool.layout, pool.layout.linear_weights
     thresholds = magnitude_thresholds(pool.vector, pool.tasks, names, density)[:, None, None]
@@ -75,7 +76,7 @@ def shifted_vectors(
             matrices.append(exact.to(base))
         return matrices, subspaces
 
-    def compute(group: list[str]) -> list[tuple[Tensor, Tensor]]:
+    def compute(group: list[str]) -> list[tuple[Shifted, Tensor]]:
         matrices, subspaces = [], []
         for name in group:
             for every, found in zip((matrices, subspaces), spanned(name), strict=True):
@@ -84,12 +85,11 @@ def shifted_vectors(
         matrices.clear()
         weights = torch.stack([task_weights(of_one, eta) for of_one in vectors])
         bases = pad_sequence([basis.T for basis in subspaces], batch_first=True).mT
-        common = shift(vectors, weights, bases, steps=steps, lr=lr)[:, None]
-        # An entry that a task left alone stays so, even if fewer than `density` of all were changed.
-        kept = (vectors.abs() >= thresholds) & (vectors != 0)
-        shifted = vectors.add_(common).masked_fill_(~kept, 0)
+        common = shift(vectors, weights, bases, steps=steps, lr=lr)
+        vectors = vectors.masked_fill_(vectors.abs() < thresholds, 0)
         parts = [matrix_shape(layout, name)[0] for name in group]
-        return list(zip(shifted.split(parts), weights.split(parts), strict=True))
+        found = zip(vectors.split(parts), common.split(parts), weights.split(parts), strict=True)
+        return [(Shifted(own.transpose(0, 1), moved), weight) for own, moved, weight in found]
 
     return by_group(groups_alike(layout, names, TOGETHER), compute)
 
@@ -101,8 +101,8 @@ def shifted_vectors(
     needs=Needs(base=True),
     year=2025,
     fidelity="released code",
-    cost="3 T + 8 tensors at a time (small ones together), or one expert's linear layers; "
-    "an SVD a task and matrix; no passes",
+    holds="1 model, 8 T + 8 tensors",
+    cost="an SVD a task and matrix; no passes",
     ranges={"eta": (0.02, 0.2), "density": (0.1, 0.9), "subspace": (2, 16), "lr": (1e-5, 1e-3)},
 )
 def doge_ta(
@@ -136,8 +136,8 @@ def doge_ta(
     of = shifted_vectors(pool, eta=eta, density=density, subspace=subspace, steps=steps, lr=lr)
 
     def merged(name: str) -> Tensor:
-        vectors, weights = of(name)
-        return pool.base[name] + (weights[:, :, None, None] * vectors).sum(1).flatten(0, 1)
+        shifted, weights = of(name)
+        return pool.base[name] + (weights.T[:, :, None, None] * shifted.moved()).sum(0).flatten(0, 1)
 
     return pool.finish({**pool.base, **{name: merged(name) for name in pool.layout.linear_weights}})
 
@@ -150,7 +150,8 @@ def doge_ta(
     needs_when={("adapt_on", "calibration"): Needs(base=True, calibration=True, heads=True)},
     year=2025,
     fidelity="released code",
-    cost="T + 5 models; an SVD a task and matrix; a forward and a backward pass over 16 images a task and step",
+    holds="T experts, 6 models, 8 T tensors",
+    cost="an SVD a task and matrix; a forward and a backward pass over 16 images a task and step",
     ranges={"density": (0.1, 0.9), "subspace": (0, 16), "lr": (1e-4, 1e-2), "init": (0.1, 0.5)},
 )
 def doge_am(
@@ -185,5 +186,5 @@ def doge_am(
         adapt_on: the split whose unlabelled images are used.
     """
     of = shifted_vectors(pool, eta=eta, density=density, subspace=subspace, steps=shift_steps, lr=shift_lr)
-    vectors = Asked(pool.layout.linear_weights, lambda n: of(n)[0].transpose(0, 1).flatten(1, 2))
+    vectors = Asked(pool.layout.linear_weights, lambda name: of(name)[0])
     return learn_coefficients(pool, vectors, init=init, steps=steps, lr=lr, batch_size=batch_size, adapt_on=adapt_on)

@@ -65,7 +65,8 @@ def forward_steps(encoder: VisionTransformer, head: nn.Module) -> list[Callable[
     needs=Needs(calibration=True, heads=True),
     year=2021,
     fidelity="paper",
-    cost="4 models, and 1 GiB; a backward pass a class over 256 images a task",
+    holds="4 models, 1.1 GB",
+    cost="a backward pass a class over 256 images a task",
     idempotent=True,
 )
 def fisher(

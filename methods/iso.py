@@ -71,7 +71,8 @@ def left_by_rounding(vectors: Tensor, of_sum: Rounding, values: Tensor) -> Tenso
     needs=Needs(base=True),
     year=2025,
     fidelity="paper",
-    cost="3 T + 8 tensors at a time; 1 SVD in float64 a matrix, and T of a part of it; no passes",
+    holds="3 T + 8 tensors",
+    cost="1 SVD in float64 a matrix, and T of a part of it; no passes",
     ranges={"scaling": (0.1, 3.0)},
 )
 def iso_c(pool: ModelPool, *, scaling: NonNegativeFloat = 1.3) -> StateDict:
@@ -98,7 +99,8 @@ def iso_c(pool: ModelPool, *, scaling: NonNegativeFloat = 1.3) -> StateDict:
     needs=Needs(base=True),
     year=2025,
     fidelity="paper",
-    cost="7 T + 8 tensors at a time; T + 3 SVDs in float64 a matrix, and T of a part of it; no passes",
+    holds="10 T + 8 tensors",
+    cost="T + 3 SVDs in float64 a matrix, and T of a part of it; no passes",
     ranges={"scaling": (0.1, 3.0), "common": (0.0, 1.0)},
 )
 def iso_cts(pool: ModelPool, *, scaling: NonNegativeFloat = 1.5, common: ClosedUnitInterval = 0.8) -> StateDict:

@@ -35,7 +35,8 @@ def stages(encoder: VisionTransformer, layout: Layout) -> Iterator[Stage]:
     needs=Needs(base=True, calibration=True),
     year=2025,
     fidelity="re-derived",
-    cost="one model, one block's Grams, 0.5 GB of tokens at most; 1 pass over 64 images a task; a solve a layer",
+    holds="2 models, 40 tensors",
+    cost="one block's Grams; 0.5 GB of tokens at most, more on disk; 1 pass over 64 images a task; a solve a layer",
 )
 def lot_merging(pool: ModelPool, *, samples: PositiveInt = 64) -> StateDict:
     """Layer by layer the task vector whose features are nearest to all experts', each on its own inputs.
@@ -57,7 +58,7 @@ def lot_merging(pool: ModelPool, *, samples: PositiveInt = 64) -> StateDict:
     """
     layout, encoder = pool.layout, pool.encoder()
     layers = {n: m for n, m in encoder.named_modules() if isinstance(m, (nn.Linear, nn.LayerNorm))}
-    merged = pool.map_tensors(lambda base, experts: base + (experts - base).mean(0))
+    merged = pool.map_names(lambda name: pool.base[name] + pool.vectors(name).mean(0))
     shelf = Shelf(pool.room(HELD))
     streams = {task: shelf.stream() for task in pool.tasks}
     conditions: dict[str, float] = {}

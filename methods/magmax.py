@@ -21,7 +21,8 @@ def largest_changes(vectors: Iterable[Tensor]) -> Tensor:
     needs=Needs(base=True),
     year=2024,
     fidelity="released code",
-    cost="a few tensors at a time; no passes",
+    holds="4 tensors",
+    cost="no passes",
     ranges={"scaling": (0.1, 1.0)},
 )
 def magmax(pool: ModelPool, *, scaling: float = 0.5) -> StateDict:

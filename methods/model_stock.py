@@ -30,7 +30,8 @@ def ratio(cosine: Tensor, tasks: int) -> Tensor:
     needs=Needs(base=True),
     year=2024,
     fidelity="paper",
-    cost="2 T + 1 tensors at a time; no passes",
+    holds="3 T + 2 tensors",
+    cost="no passes",
     idempotent=True,
 )
 def model_stock(pool: ModelPool) -> StateDict:

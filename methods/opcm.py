@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.methods.spectral import TIE, Rounding, by_matrix, task_matrices, ties, triplets
+from mergebench.methods.stacks import with_experts
 
 
 def without_merged_directions(vector: Tensor, merged: Tensor, share: float, rounding: Rounding | None = None) -> Tensor:
@@ -60,7 +61,8 @@ def accumulated(vectors: Tensor, share: float, rounding: Rounding | None = None)
     needs=Needs(base=True),
     year=2025,
     fidelity="released code",
-    cost="1 model and 4 T + 8 tensors at a time; T - 1 SVDs in float64 a matrix, and T of a part of it; no passes",
+    holds="1 model, 3 T + 8 tensors",
+    cost="T - 1 SVDs in float64 a matrix, and T of a part of it; no passes",
     ranges={"alpha": (0.0, 1.0)},
 )
 def opcm(pool: ModelPool, *, alpha: ClosedUnitInterval = 0.5) -> StateDict:
@@ -97,14 +99,16 @@ def opcm(pool: ModelPool, *, alpha: ClosedUnitInterval = 0.5) -> StateDict:
 
     # What lies outside the region will be the average, and must not enter the norms.
     for name in filter(pool.inside, pool.layout.floating):
-        base, experts = pool.base[name], torch.stack([pool.experts[pool.tasks[i]][name] for i in order])
-        vectors = experts - base
+        base = pool.base[name]
+        states = with_experts(pool, name, base)[[0, *(1 + place for place in order)]]
+        vectors = states[1:] - base
         vectors[: len(carried)] *= scaling
         squares += torch.linalg.vector_norm(vectors.flatten(1), dim=1, dtype=torch.float64).square()
-        if name in weights:
-            sums[name] = by_matrix(pool.layout, name, torch.cat([base[None], experts]), projected)
-        else:
+        if name not in weights:
             sums[name] = vectors.sum(0)
+            continue
+        del vectors
+        sums[name] = by_matrix(pool.layout, name, states, projected)
     length += squares[len(carried) :].sqrt().sum().item()
     mean_norm = length / (len(order) if earlier is None else len(order) - 1 + earlier.tasks)
     norm = sum(torch.linalg.vector_norm(total, dtype=torch.float64).square() for total in sums.values()).sqrt().item()

@@ -9,7 +9,7 @@ from jsonargparse.typing import ClosedUnitInterval
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.methods.sparsify import entries, per_task, ranked, side_by_side
+from mergebench.methods.sparsify import entries, in_cuts, per_task, ranked, side_by_side
 
 # The released code pulls in this fraction of the smallest magnitudes, and of the largest.
 EXTREMES = 0.01
@@ -98,7 +98,8 @@ def paper_scores(vectors: Callable[[str], Tensor], names: Sequence[str], tasks: 
     needs=Needs(base=True),
     year=2024,
     fidelity="released code",
-    cost="4 models, and 6 T tensors at a time (as in the paper: 2 T + 3 models); no passes",
+    holds="2 models, T + 4 tensors",
+    cost="as in the paper, 2 T + 3 models; no passes",
     ranges={"scaling": (0.6, 2.2), "ratio": (0.02, 0.4)},
 )
 def pcb(
@@ -127,37 +128,42 @@ def pcb(
     """
     names, tasks = pool.layout.floating, len(pool.tasks)
     sizes = {name: math.prod(pool.layout.shapes[name]) for name in names}
-    if formula == "paper":
-        values, held = pool.vectors, paper_scores(pool.vectors, names, tasks)
 
-        def scores(name: str, some: slice) -> Tensor:
-            return held[name][some]
+    def vectors(name: str) -> Tensor:
+        return pool.vectors(name).view(tasks, -1)
+
+    if formula == "paper":
+        held = {name: score.view(tasks, -1) for name, score in paper_scores(pool.vectors, names, tasks).items()}
+
+        def scores(name: str, task: int) -> Tensor:
+            return held[name][task]
+
+        def change(values: Tensor, score: Tensor) -> Tensor:
+            share = torch.where(score >= least[:, None], score, 0)
+            return scaling * (values * share).sum(0) / share.sum(0).clamp(min=FLOOR)
     else:
         low, high = torch.stack([magnitude_bounds(pool, task, sizes) for task in pool.tasks], dim=1)
-        together = {name: signed_sum(pool.vectors(name), low, high) for name in names}
+        held = {name: in_cuts(lambda cut: signed_sum(cut, low, high), vectors(name)) for name in names}
 
-        def values(name: str) -> Tensor:
-            return bounded(pool.vectors(name), low, high)
+        def scores(name: str, task: int) -> Tensor:
+            vector, some = pool.vector(pool.tasks[task], name).view(1, -1), slice(task, task + 1)
+            return in_cuts(lambda *cut: released_scores(*cut, tasks, low[some], high[some])[0], vector, held[name])
 
-        def scores(name: str, some: slice) -> Tensor:
-            vectors = torch.stack([pool.vector(task, name) for task in pool.tasks[some]])
-            return released_scores(vectors, together[name], tasks, low[some], high[some])
+        def change(values: Tensor, together: Tensor) -> Tensor:
+            score = released_scores(values, together, tasks, low, high)
+            share = unit_range(score.clamp(min=least[:, None]), least, most)
+            return scaling * (bounded(values, low, high) * share).sum(0) / share.sum(0).clamp(min=FLOOR)
 
     ends = []
-    for i in range(tasks):
-        flat = side_by_side(lambda name, i=i: scores(name, slice(i, i + 1)), sizes)
+    for task in range(tasks):
+        flat = side_by_side(lambda name, task=task: scores(name, task), sizes)
         place = min(entries(1 - ratio, len(flat)), len(flat) - 1)
         ends.append(torch.stack([ranked(flat, place), flat.max()]))
         del flat
     least, most = torch.stack(ends, dim=1)
 
     def merged(name: str) -> Tensor:
-        score = scores(name, slice(None))
-        bar = per_task(least, score)
-        if formula == "paper":
-            share = torch.where(score >= bar, score, 0)
-        else:
-            share = unit_range(score.clamp(min=bar), least, most)
-        return pool.base[name] + scaling * (values(name) * share).sum(0) / share.sum(0).clamp(min=FLOOR)
+        base = pool.base[name]
+        return base + in_cuts(change, vectors(name), held[name]).view(base.shape)
 
     return pool.map_names(merged)

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+# Entries of a tensor that are merged at a time: of twenty experts and some sizes on the way, tens of megabytes.
+CUT = 2**17
+
 
 def entries(fraction: float, size: int) -> int:
     """floor(fraction * size), as on paper."""
@@ -54,6 +57,19 @@ def side_by_side(part: Callable[[str], Tensor], sizes: Mapping[str, int]) -> Ten
         joined[start : start + size] = value
         start += size
     return joined
+
+
+def in_cuts(merge: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """What a merge of single entries gives, cut by cut, so that all it makes on the way is of one cut.
+
+    Args:
+        merge: cuts of the tensors [..., k] -> [k].
+        tensors: [..., n].
+
+    Returns:
+        [n].
+    """
+    return torch.cat([merge(*cuts) for cuts in zip(*(tensor.split(CUT, -1) for tensor in tensors), strict=True)], -1)
 
 
 def magnitude_thresholds(

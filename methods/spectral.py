@@ -13,6 +13,7 @@ from torch import Tensor
 from mergebench import ModelPool, StateDict
 from mergebench.merging.layout import Layout
 from mergebench.methods.decomposition import singular_triplets, singular_values
+from mergebench.methods.stacks import with_experts
 
 # Singular values nearer to each other than this share of the largest are one value, whose vectors are any basis.
 TIE = 1e-10
@@ -59,8 +60,9 @@ def by_matrix(layout: Layout, name: str, stack: Tensor, merge: Callable[[Tensor]
     Returns:
         [*shape].
     """
-    parts = zip(*(layout.matrices(name, value) for value in stack), strict=True)
-    return torch.cat([merge(torch.stack(part)) for part in parts]).view(stack.shape[1:])
+    count, shape = layout.fused.get(name, 1), layout.matrices(name, stack[0])[0].shape
+    parts = stack.view(len(stack), count, *shape).unbind(1)
+    return torch.cat([merge(part) for part in parts]).view(stack.shape[1:])
 
 
 def merge_matrices(pool: ModelPool, merge: Callable[[Tensor, Rounding], Tensor], scaling: float) -> StateDict:
@@ -77,7 +79,7 @@ def merge_matrices(pool: ModelPool, merge: Callable[[Tensor, Rounding], Tensor],
     def merged(name: str) -> Tensor:
         if not pool.layout.is_matrix(name):
             return pool.base[name] + scaling * pool.vectors(name).mean(0)
-        states = torch.stack([pool.base[name], *(expert[name] for expert in pool.experts.values())])
+        states = with_experts(pool, name, pool.base[name])
         delta = by_matrix(pool.layout, name, states, lambda parts: merge(*task_matrices(parts[0], parts[1:])))
         return states[0] + scaling * delta
 
@@ -100,7 +102,7 @@ def task_matrices(base: Tensor, experts: Tensor) -> tuple[Tensor, Rounding]:
         [T, m, n], float64, and their rounding, whose noise is 0 for a matrix that is not of low rank.
     """
     eps, base = torch.finfo(base.dtype).eps, base.double()
-    vectors, noise = experts.double() - base, base.new_zeros(len(experts))
+    vectors, noise = experts - base, base.new_zeros(len(experts))  # float64, as the base is now
     for index, (expert, vector) in enumerate(zip(experts, vectors, strict=True)):
         sizes = base.abs() + vector.abs()
         longest = torch.linalg.vector_norm(sizes, dim=0).max() + torch.linalg.vector_norm(sizes, dim=1).max()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method, start_from
 from mergebench.methods.spectral import Rounding, by_matrix, task_matrices, ties, triplets
+from mergebench.methods.stacks import with_experts
 
 # A response smaller than this many units of rounding is none: the quotient by it would be noise without bound.
 ROUNDING = 10
@@ -67,7 +68,8 @@ def calibrated_whole(merged: Tensor, vectors: Tensor, alpha: float) -> Tensor:
     needs=Needs(base=True),
     year=2026,
     fidelity="paper",
-    cost="what its start costs, then 4 T + 8 tensors at a time; 1 SVD in float64 a matrix; no passes of its own",
+    holds="7 T + 8 tensors",
+    cost="what its start costs; 1 SVD in float64 a matrix; no passes of its own",
     ranges={"alpha": (0.05, 1.0), "mode": ("singular", "layer")},
     starts="start",
 )
@@ -120,7 +122,7 @@ def svc(
             return begun[name]
         base = pool.base[name]
         begin = begun[name].to(base)
-        states = torch.stack([base, begin, *(expert[name] for expert in pool.experts.values())])
+        states = with_experts(pool, name, base, begin)
         before, after = begin - base, by_matrix(pool.layout, name, states, calibrated)
         squares.add_(torch.stack([delta.square().sum() for delta in (before, after)]))
         return base + after

@@ -7,18 +7,18 @@ from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.methods.task_numbers import in_task_order
 
 
-def add_task_vectors(base: Tensor, experts: Tensor, scaling: float) -> Tensor:
-    """theta_0 + scaling * sum_t (theta_t - theta_0).
+def add_task_vectors(base: Tensor, vectors: Tensor, scaling: float) -> Tensor:
+    """theta_0 + scaling * sum_t tau_t.
 
     Args:
         base: [*shape].
-        experts: [T, *shape].
+        vectors: [T, *shape].
         scaling: the common factor.
 
     Returns:
         [*shape].
     """
-    return base + scaling * (experts - base).sum(0)
+    return base + scaling * vectors.sum(0)
 
 
 @merge_method(
@@ -28,7 +28,8 @@ def add_task_vectors(base: Tensor, experts: Tensor, scaling: float) -> Tensor:
     needs=Needs(base=True),
     year=2022,
     fidelity="paper",
-    cost="T + 1 tensors at a time; no passes",
+    holds="T + 3 tensors",
+    cost="no passes",
     ranges={"scaling": (0.1, 1.0)},
 )
 def task_arithmetic(pool: ModelPool, *, scaling: float | dict[str, float] | list[float] = 0.3) -> StateDict:
@@ -49,4 +50,4 @@ def task_arithmetic(pool: ModelPool, *, scaling: float | dict[str, float] | list
             return base + torch.tensordot(experts.new_tensor(factors), experts - base, dims=1)
 
         return pool.map_tensors(combined)
-    return pool.map_tensors(lambda base, experts: add_task_vectors(base, experts, scaling))
+    return pool.map_names(lambda name: add_task_vectors(pool.base[name], pool.vectors(name), scaling))

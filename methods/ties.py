@@ -8,7 +8,7 @@ from jsonargparse.typing import ClosedUnitInterval
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.methods.sparsify import magnitude_thresholds, trim
+from mergebench.methods.sparsify import in_cuts, magnitude_thresholds, trim
 
 
 def combine_agreeing(trimmed: Tensor, majority: float, combine: str) -> Tensor:
@@ -48,7 +48,8 @@ def trimmed_and_majority(
     thresholds = magnitude_thresholds(vector, tasks, names, density)
 
     def trimmed(name: str) -> Tensor:
-        return trim(torch.stack([vector(task, name) for task in tasks]), thresholds)
+        rows = (trim(vector(task, name)[None], bar) for task, bar in zip(tasks, thresholds, strict=True))
+        return torch.cat([*rows])
 
     # The majority is over all parameters, so it takes a pass of its own before any entry can be decided.
     signs = sum(trimmed(name).sum(0).sign().sum(dtype=torch.float64) for name in names)
@@ -58,7 +59,13 @@ def trimmed_and_majority(
 def merged_vector(pool: ModelPool, vector: Vectors, *, density: float, combine: str = "sum") -> Callable[[str], Tensor]:
     """What TIES makes of any task vectors: parameter's name -> [*shape]; arguments as `ties` has them."""
     trimmed, majority = trimmed_and_majority(vector, pool.tasks, pool.layout.floating, density)
-    return lambda name: combine_agreeing(trimmed(name), majority, combine)
+
+    def merged(name: str) -> Tensor:
+        vectors = trimmed(name)
+        combined = in_cuts(lambda cut: combine_agreeing(cut, majority, combine), vectors.view(len(vectors), -1))
+        return combined.view(vectors.shape[1:])
+
+    return merged
 
 
 def merge_by_signs(
@@ -76,7 +83,8 @@ def merge_by_signs(
     needs=Needs(base=True),
     year=2023,
     fidelity="released code",
-    cost="one model and T + 1 tensors; no passes",
+    holds="1 model, 2 T + 2 tensors",
+    cost="no passes",
     ranges={"scaling": (0.1, 1.0), "density": (0.05, 0.5)},
 )
 def ties(

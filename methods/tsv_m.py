@@ -34,7 +34,8 @@ def decorrelated_sum(vectors: Tensor, rounding: Rounding | None = None) -> Tenso
     needs=Needs(base=True),
     year=2024,
     fidelity="paper",
-    cost="7 T + 4 tensors at a time; T + 2 SVDs in float64 a matrix, and T of a part of it; no passes",
+    holds="8 T + 4 tensors",
+    cost="T + 2 SVDs in float64 a matrix, and T of a part of it; no passes",
     ranges={"scaling": (0.1, 2.0)},
 )
 def tsv_m(pool: ModelPool, *, scaling: NonNegativeFloat = 1.0) -> StateDict:

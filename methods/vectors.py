@@ -1,6 +1,7 @@
 """Task vectors that many steps go over: sums of them, and inner products with them, with little kept and no graph."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,6 +34,22 @@ class Asked(Mapping[str, Tensor]):
         return len(self._names)
 
 
+class Shifted(NamedTuple):
+    """Task vectors with one shift of all their entries that are not zero.
+
+    Args:
+        vectors: [T, *shape].
+        shift: [*shape].
+    """
+
+    vectors: Tensor
+    shift: Tensor
+
+    def moved(self) -> Tensor:
+        """The vectors with the shift added [T, *shape]."""
+        return torch.where(self.vectors != 0, self.vectors + self.shift, 0)
+
+
 def narrowed(centre: Tensor, vectors: Tensor) -> Tensor | None:
     """Centre and centre + vectors in the coarsest format that gives both back to the last bit, [1 + T, size].
 
@@ -63,17 +80,24 @@ class TaskVectors:
 
     Args:
         centre: name -> [*shape].
-        vectors: name -> task vectors [T, *shape]; each is asked for once.
+        vectors: name -> task vectors [T, *shape], or these and a shift; each is asked for once.
     """
 
-    def __init__(self, centre: Mapping[str, Tensor], vectors: Mapping[str, Tensor]) -> None:
+    def __init__(self, centre: Mapping[str, Tensor], vectors: Mapping[str, Tensor | Shifted]) -> None:
         # Either the centre [size] with the vectors [T, size], or, narrowed, with what the vectors lead to.
         self._held: dict[str, Tensor] = {}
+        self._shifts: dict[str, Tensor] = {}  # [size], of narrowed ones: with it, no narrow format would do
         self._buffer: Tensor | None = None
-        for name, stack in vectors.items():
-            start, flat = centre[name].flatten(), stack.flatten(1)
-            held = narrowed(start, flat) if len(start) >= LARGE else None
-            self._held[name] = torch.cat([start[None], flat]) if held is None else held
+        for name, given in vectors.items():
+            stack = given.vectors if isinstance(given, Shifted) else given
+            start = centre[name].flatten()
+            held = narrowed(start, stack.flatten(1)) if len(start) >= LARGE else None
+            if held is None:
+                stack = given.moved() if isinstance(given, Shifted) else given
+                held = torch.cat([start[None], stack.flatten(1)])
+            elif isinstance(given, Shifted):
+                self._shifts[name] = given.shift.flatten()
+            self._held[name] = held
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._held)
@@ -84,7 +108,7 @@ class TaskVectors:
         if held.dtype == weights.dtype:
             return torch.mv(held.T, torch.cat([weights.new_ones(1), weights]))
         total = held[0].to(weights.dtype)
-        for cut, vectors in self._widened(held, weights):
+        for cut, vectors in self._widened(name, weights):
             total[cut].addmv_(vectors.T, weights)
         return total
 
@@ -93,10 +117,11 @@ class TaskVectors:
         held, slope = self._held[name], slope.reshape(-1)
         if held.dtype == slope.dtype:
             return torch.mv(held[1:], slope)
-        return sum(torch.mv(vectors, slope[cut]) for cut, vectors in self._widened(held, slope))
+        return sum(torch.mv(vectors, slope[cut]) for cut, vectors in self._widened(name, slope))
 
-    def _widened(self, held: Tensor, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    def _widened(self, name: str, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Cuts through a tensor's entries with their task vectors [T, k], which stand until the next ones are asked."""
+        held, shift = self._held[name], self._shifts.get(name)
         tasks, size = len(held) - 1, held.shape[1]
         length = max(1, CHUNK // tasks)
         if self._buffer is None:
@@ -104,4 +129,8 @@ class TaskVectors:
         for first in range(0, size, length):
             cut = slice(first, min(first + length, size))
             vectors = self._buffer[:, : cut.stop - first]
-            yield cut, vectors.copy_(held[1:, cut]).sub_(held[0, cut].to(like.dtype))
+            vectors.copy_(held[1:, cut]).sub_(held[0, cut].to(like.dtype))
+            if shift is not None:
+                still = vectors == 0
+                vectors.add_(shift[cut]).masked_fill_(still, 0)
+            yield cut, vectors

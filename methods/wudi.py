@@ -54,7 +54,8 @@ def least_interference(vectors: Tensor, steps: int, lr: float) -> Tensor:
     needs=Needs(base=True),
     year=2025,
     fidelity="released code",
-    cost="T + 8 tensors at a time (small ones together); 400 products a matrix; no passes",
+    holds="T + 8 tensors",
+    cost="400 products a matrix; no passes",
     ranges={"steps": (50, 1000), "lr": (1e-6, 1e-4)},
 )
 def wudi(

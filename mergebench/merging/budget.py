@@ -63,14 +63,17 @@ class Budget:
         self._taken = psutil.Process().memory_info().rss
 
     def estimate(self, cards: Sequence[MethodCard], experts: int, sizes: Sizes) -> int:
-        """Bytes that the process will take: what it has now, the merged model, and what the method holds besides.
+        """Bytes that the process will take: what it has now, what the method holds, and the merged model, which lies
+        there once more, as it is stored, on its way to a file.
 
         Args:
             cards: the method's, and that of the one it starts from; a card that does not say what it holds counts none.
             experts: how many are merged.
             sizes: of the models.
         """
-        return self._taken + sizes.models + max((_held(card, experts, sizes) for card in cards), default=0)
+        return (
+            self._taken + sizes.models + sizes.experts + max((_held(card, experts, sizes) for card in cards), default=0)
+        )
 
     def lack(self, cards: Sequence[MethodCard], experts: int, sizes: Sizes) -> str:
         """Why a merge does not fit; empty if it does. The arguments are those of `estimate`."""

@@ -275,7 +275,7 @@ class ModelPool:
     def vectors(self, name: str) -> Tensor:
         """One parameter's task vectors [T, *shape], theta_t - theta_0, in the order of `tasks`; needs `base`."""
         base = self.base[name]
-        return self._stacked(name) - base
+        return self._stacked(name).sub_(base)
 
     def map_names(self, merge: Callable[[str], Tensor]) -> StateDict:
         """Merge parameter by parameter; what `merge` reads of the others is its own affair.
@@ -318,7 +318,14 @@ class ModelPool:
         return self.map_names(lambda name: merge(base[name], self._stacked(name)))
 
     def _stacked(self, name: str) -> Tensor:
-        return torch.stack([expert[name] for expert in self._experts.values()])
+        """The experts' tensors in one [T, *shape], one by one: as a list beside it they would be held twice."""
+        first, *rest = self._experts.values()
+        value = first[name]
+        stack = value.new_empty(len(self._experts), *value.shape)
+        stack[0] = value
+        for row, expert in zip(stack[1:], rest, strict=True):
+            expert.read_into(name, row)
+        return stack
 
     def generator(self, *key: object) -> torch.Generator:
         """A CPU random generator of its own for every key, decided by the pool's seed."""

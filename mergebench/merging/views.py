@@ -18,7 +18,7 @@ class ReadOnlyState(Mapping[str, Tensor]):
 
     def read_into(self, name: str, tensor: Tensor) -> None:
         """Copy a tensor into one of the reader's own, in one go."""
-        tensor.copy_(self._state[name])
+        tensor.copy_(self._state[name].detach())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._state)

@@ -62,7 +62,9 @@ def paper(vectors, ratio):
 
 @pytest.mark.parametrize("ratio", [0.05, 0.3, 1.0])
 @pytest.mark.parametrize(("formula", "reference"), [("released", released), ("paper", paper)])
-def test_equals_a_numpy_implementation(case, formula, reference, ratio):
+@pytest.mark.parametrize("cut", [7, 2**17])
+def test_equals_a_numpy_implementation(monkeypatch, case, formula, reference, ratio, cut):
+    monkeypatch.setattr("mergebench.methods.sparsify.CUT", cut)
     base, experts = case
     start, vectors = vectors_of(base, experts)
     merged = mergebench.merge("pcb", base, experts, scaling=0.8, ratio=ratio, formula=formula)

@@ -26,7 +26,7 @@ def test_worked_by_hand():
     base = torch.tensor([1.0, -2.0])
     experts = torch.tensor([[2.0, -2.0], [1.0, 2.0], [5.0, -3.0]])
     # Task vectors (1, 0), (0, 4), (4, -1); their sum (5, 3); half of it on top of (1, -2).
-    assert add_task_vectors(base, experts, 0.5).tolist() == [3.5, -0.5]
+    assert add_task_vectors(base, experts - base, 0.5).tolist() == [3.5, -0.5]
 
 
 def test_scaling_zero_is_the_base(mini):
@@ -74,10 +74,10 @@ def test_scaling_one_over_t_is_the_average(mini):
 def test_linear_in_the_scaling(first, second, count, seed):
     generator = torch.Generator().manual_seed(seed)
     base = torch.randn(4, 3, generator=generator, dtype=torch.float64)
-    experts = torch.randn(count, 4, 3, generator=generator, dtype=torch.float64)
+    vectors = torch.randn(count, 4, 3, generator=generator, dtype=torch.float64)
 
     def move(scaling):
-        return add_task_vectors(base, experts, scaling) - base
+        return add_task_vectors(base, vectors, scaling) - base
 
     torch.testing.assert_close(move(first) + move(second), move(first + second), rtol=1e-10, atol=1e-11)
     torch.testing.assert_close(first * move(1.0), move(first), rtol=1e-10, atol=1e-11)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mergebench.methods import vectors as module
-from mergebench.methods.vectors import Asked, TaskVectors, narrowed
+from mergebench.methods.vectors import Asked, Shifted, TaskVectors, narrowed
 
 
 def random(*shape, seed=0, dtype=torch.float32):
@@ -62,3 +62,21 @@ def test_each_tensor_is_made_once_and_when_it_is_asked_for():
     assert list(lazily) == ["a", "b"] and len(lazily) == 2 and asked == []
     TaskVectors({"a": torch.zeros(3), "b": torch.zeros(3)}, lazily)
     assert asked == ["a", "b"]
+
+
+@pytest.mark.parametrize("chunk", [1, 10, 2**21])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_a_shift_moves_every_entry_that_is_not_zero(monkeypatch, dtype, chunk):
+    monkeypatch.setattr(module, "LARGE", 1)
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    base, given = experts(dtype)
+    given[random(3, 5, 7, seed=3) > 0] = 0
+    shift, weights, slope = random(5, 7, seed=4), random(3, seed=8), random(5, 7, seed=9)
+    kept = TaskVectors({"a": base}, {"a": Shifted(given, shift)})
+    assert kept._held["a"].dtype == dtype  # which no format gives back that is narrower than the shift's
+    moved = (given.double() + shift.double()) * (given != 0)
+    assert torch.equal(Shifted(given, shift).moved(), moved.float())
+    expected = base.double() + torch.tensordot(weights.double(), moved, dims=1)
+    torch.testing.assert_close(kept.merged("a", weights).view(5, 7).double(), expected, rtol=1e-5, atol=1e-6)
+    inner = (moved * slope.double()).sum((1, 2))
+    torch.testing.assert_close(kept.along("a", slope).double(), inner, rtol=1e-5, atol=1e-6)

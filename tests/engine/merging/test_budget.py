@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mergebench.catalogue import registry
 from mergebench.errors import MergebenchError
 from mergebench.merging.budget import Budget, Sizes, in_bytes
 from mergebench.merging.layout import Layout
@@ -46,10 +47,10 @@ def test_other_words_are_refused_where_the_method_is_made(holds):
 
 
 @given(st.integers(0, 9), st.integers(1, 9), st.integers(1, 30))
-def test_an_estimate_is_what_is_there_and_the_result_and_what_is_held(each, fixed, experts):
+def test_an_estimate_is_what_is_there_and_the_result_twice_and_what_is_held(each, fixed, experts):
     budget = Budget(10**15)
     empty = budget.estimate([card("")], experts, SIZES)
-    assert empty > SIZES.models + 10**7  # Python itself is larger than that
+    assert empty > SIZES.models + SIZES.experts + 10**7  # Python itself is larger than that
     found = budget.estimate([card(f"{each} T + {fixed} models, {fixed} tensors, 0.5 GB")], experts, SIZES)
     assert found - empty == (each * experts + fixed) * 10**9 + fixed * 10**7 + 5 * 10**8
     assert budget.left([card("")], experts, SIZES) == 10**15 - empty
@@ -84,3 +85,8 @@ def test_sizes_are_those_that_are_computed_in(mini):
     for base, stored, computed in ((mini.encoder(), 4, 4), (half, 2, 4), (mini.encoder(dtype=torch.float64), 8, 8)):
         found = Sizes.of(Layout(base), base.state_dict())
         assert found == Sizes(computed * total, stored * total, computed * largest)
+
+
+def test_every_method_says_what_it_holds():
+    silent = [c.name for c in registry.methods().values() if c.role == "method" and not c.holds]
+    assert silent == []

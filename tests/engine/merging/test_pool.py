@@ -101,6 +101,18 @@ def test_map_experts_stacks_in_the_order_of_the_tasks(mini):
     assert all(torch.equal(merged[n], experts["cars"][n]) for n in base.state_dict())
 
 
+def test_what_is_stacked_is_copied_widened_and_has_no_graph(mini):
+    base = mini.encoder(dtype=torch.float16)
+    experts = {t: {n: torch.nn.Parameter(p) for n, p in e.items()} for t, e in mini.experts(base).items()}
+    pool, name = make(mini, base, experts), "norm.weight"
+    vectors = pool.vectors(name)
+    assert vectors.dtype == torch.float32 and not vectors.requires_grad
+    expected = [experts[t][name].detach().float() - base.state_dict()[name].float() for t in pool.tasks]
+    assert torch.equal(vectors, torch.stack(expected))
+    vectors.zero_()
+    assert torch.equal(pool.vectors(name), torch.stack(expected))
+
+
 def test_map_tensors_gives_the_matching_base_tensor(mini):
     base = mini.encoder()
     merged = make(mini, base).map_tensors(lambda start, experts: start + 0 * experts.sum(0))
