@@ -1,5 +1,7 @@
 """A budget of memory: what a card's words come to, and what is refused for want of how much."""
 
+import re
+
 import pytest
 import torch
 from hypothesis import given
@@ -66,7 +68,7 @@ def test_what_does_not_fit_is_told_with_the_estimate():
     budget = Budget(8 * 10**9)
     assert budget.lack([card("2 models")], 8, SIZES) == ""
     lack = budget.lack([card("T + 5 models")], 8, SIZES)
-    assert lack.startswith("example would take about 14.")
+    assert float(re.match(r"example would take about ([\d.]+) GB", lack)[1]) > 13 + 1.5
     assert "8 experts (T + 5 models; a model is 1.00 GB" in lack
     assert lack.endswith("--memory allows 8.0 GB")
     assert budget.left([card("T + 5 models")], 8, SIZES) == 0
