@@ -199,3 +199,35 @@ def test_somebody_is_told_of_images_and_tensors_that_are_done(mini):
     pool.map_experts(lambda experts: experts.mean(0))
     count = len(pool.layout.dtypes)
     assert told == [("tensors", number, count) for number in range(count)]
+
+
+class Endless:
+    """Images of no task, which note how many were asked for at a time."""
+
+    def __init__(self):
+        self.asked = []
+
+    def once(self, samples, batch_size):
+        self.asked.append(batch_size)
+        yield torch.zeros(min(samples, batch_size), 3, 32, 32), None
+
+
+@pytest.mark.parametrize(("memory", "images"), [(None, 64), (10**12, 64), (2 * 10 * 12 * 4 * 16 * 24, 10), (0, 1)])
+def test_no_more_images_go_through_the_encoder_than_there_is_memory_for(mini, memory, images):
+    base, source = mini.encoder(), Endless()
+    patches, width = base.patch_embed.num_patches, base.embed_dim
+    memory = memory and memory * patches * width // (16 * 24)  # ten images' activations, and as much for what waits
+    pool = ModelPool(
+        "any", Needs(calibration=True), base, base.state_dict(), mini.experts(base),
+        calibration=dict.fromkeys(mini.tasks, source), memory=memory,
+    )  # fmt: skip
+    next(pool.calibration(pool.tasks[0], 100))
+    next(pool.calibration(pool.tasks[0], 100, batch_size=7))  # a method's own choice is no matter of memory
+    assert source.asked == [images, 7]
+
+
+def test_what_may_be_taken_is_half_of_what_is_left(mini):
+    base = mini.encoder()
+    pool = ModelPool("any", Needs(), base, base.state_dict(), mini.experts(base), memory=1000)
+    assert [pool.room(wanted) for wanted in (1, 500, 501, 10**9)] == [1, 500, 500, 500]
+    assert make(mini, base).room(10**9) == 10**9
