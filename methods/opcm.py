@@ -100,7 +100,7 @@ def opcm(pool: ModelPool, *, alpha: ClosedUnitInterval = 0.5) -> StateDict:
     # What lies outside the region will be the average, and must not enter the norms.
     for name in filter(pool.inside, pool.layout.floating):
         base = pool.base[name]
-        states = with_experts(pool, name, base)[[0, *(1 + place for place in order)]]
+        states = with_experts(pool, name, base, tasks=[pool.tasks[place] for place in order])
         vectors = states[1:] - base
         vectors[: len(carried)] *= scaling
         squares += torch.linalg.vector_norm(vectors.flatten(1), dim=1, dtype=torch.float64).square()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
+from mergebench.cli.amounts import in_bytes
 from mergebench.errors import MergebenchError
 from mergebench.precisions import Precision
 
@@ -147,8 +148,6 @@ def memory_of(config: Namespace) -> int | None:
     Raises:
         MergebenchError: it names none.
     """
-    from mergebench.merging.budget import in_bytes
-
     return in_bytes(config.memory) if config.memory is not None else None
 
 

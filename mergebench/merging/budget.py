@@ -1,7 +1,6 @@
 """What a merge holds in memory, by its method's card, and a budget that it is held to before any of the work."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,23 +8,8 @@ import psutil
 import torch
 from torch import Tensor
 
-from mergebench.errors import MergebenchError
 from mergebench.merging.layout import Layout
 from mergebench.merging.method import MethodCard, terms
-
-UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-
-
-def in_bytes(text: str) -> int:
-    """`8GB` -> 8_000_000_000.
-
-    Raises:
-        MergebenchError: no number of bytes.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(\w+)", text.strip())
-    if not found or found[2] not in UNITS or not float(found[1]):
-        raise MergebenchError(f"{text!r} is no amount of memory; write it as 8GB or 500MB ({', '.join(UNITS)})")
-    return int(float(found[1]) * UNITS[found[2]])
 
 
 @dataclass(frozen=True)

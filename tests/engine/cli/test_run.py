@@ -72,6 +72,7 @@ def test_accuracies_are_relative_to_the_experts_counts(mini_run):
 def test_a_result_tells_what_it_was_made_from(mini_run):
     result = json.loads(next(mini_run.glob("cells/mini/regmean++-*.json")).read_text())
     settings = {"alpha": 0.95, "samples": 8, "ridge": 0.0, "final_norm": "base", "granularity": "block"}
+    settings["precision"] = "float32"
     assert result["hyperparameters"] == settings
     assert set(result["weights"]) == {"base", "experts/digits", "experts/landcover", "heads/digits", "heads/landcover"}
     assert set(result["drawn"]) == {"digits/calibration", "landcover/calibration"}

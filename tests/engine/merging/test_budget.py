@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mergebench.catalogue import registry
 from mergebench.errors import MergebenchError
-from mergebench.merging.budget import Budget, Sizes, in_bytes
+from mergebench.merging.budget import Budget, Sizes
 from mergebench.merging.layout import Layout
 from mergebench.merging.method import MethodCard, Term, merge_method, terms
 
@@ -18,20 +18,6 @@ SIZES = Sizes(models=10**9, experts=5 * 10**8, tensors=10**7)
 
 def card(holds):
     return MethodCard("example", "Example", holds=holds)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("8GB", 8 * 10**9), ("8 GB", 8 * 10**9), ("500MB", 5 * 10**8), ("1.5GiB", 3 * 2**29), (" 64kB ", 64_000)],
-)
-def test_amounts_of_memory(text, expected):
-    assert in_bytes(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "8", "GB", "8gb", "eight GB", "-8GB", "0GB", "8GB extra", "nanGB", "8 bananas"])
-def test_what_is_no_amount_is_refused(text):
-    with pytest.raises(MergebenchError, match="write it as 8GB"):
-        in_bytes(text)
 
 
 def test_words_of_cards():
