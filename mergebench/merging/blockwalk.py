@@ -90,10 +90,9 @@ def walk_blocks(
                     errors[block.name] = _forward_error(module, streams[task][0], precision)
                 _add_grams(module, block, grams, streams[task], onward=onward, precision=precision)
                 for name, gram in grams.items():
-                    # The block holds what it ran on: the expert's own, unless sub-layers are merged one by one.
-                    own = module.get_submodule(name.removeprefix(block.name + ".")) if granularity == "block" else None
-                    weight = expert[f"{name}.weight"] if own is None else own.weight
-                    regressions[name].add(gram.total(), weight, gram.rows)
+                    # Where whole blocks are run, the expert's weights lie in the block already.
+                    held = runner.get_submodule(name).weight if granularity == "block" else expert[f"{name}.weight"]
+                    regressions[name].add(gram.total(), held, gram.rows)
                     gram.clear()
             for name, regression in regressions.items():
                 solution = regression.solve()
