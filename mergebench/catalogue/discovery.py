@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mergebench.errors import MergebenchError
-from mergebench.merging.method import MethodCard, Needs, check_card, check_holds, merge_method
+from mergebench.merging.method import MethodCard, Needs, check_card, merge_method
 from mergebench.weights.footing import rests_on
 
 
@@ -87,8 +87,8 @@ def _card(node: ast.FunctionDef, decorator: ast.Call, path: Path, module: str | 
         module=module,
         function=node.name,
     )
-    check_holds(card.name, card.holds)
-    check_card(card.name, card.role, card.fidelity, [*card.ranges, *([card.starts] if card.starts else [])], hyper)
+    named = [*card.ranges, *([card.starts] if card.starts else [])]
+    check_card(card.name, card.role, card.fidelity, card.holds, named, hyper)
     return card
 
 

@@ -143,8 +143,7 @@ def terms(holds: str) -> list[Term]:
     return found
 
 
-def check_holds(name: str, holds: str) -> None:
-    """Refuses, by a MergebenchError, what a method is said to hold if it is not written as `MethodCard` has it."""
+def _check_holds(name: str, holds: str) -> None:
     try:
         terms(holds)
     except ValueError as error:
@@ -153,8 +152,13 @@ def check_holds(name: str, holds: str) -> None:
         ) from None
 
 
-def check_card(name: str, role: str, fidelity: str, named: Iterable[str], hyperparameters: Collection[str]) -> None:
-    """Refuses, by a MergebenchError, a role or fidelity that does not exist, or a name that is no hyper-parameter's."""
+def check_card(
+    name: str, role: str, fidelity: str, holds: str, named: Iterable[str], hyperparameters: Collection[str]
+) -> None:
+    """Refuses, by a MergebenchError, a role or fidelity that does not exist, `holds` in other words than `MethodCard`
+    has, or a name that is no hyper-parameter's.
+    """
+    _check_holds(name, holds)
     if role not in ROLES:
         raise MergebenchError(f"method {name!r}: role={role!r} is not one of {', '.join(ROLES)}")
     if fidelity not in FIDELITIES:
@@ -205,8 +209,7 @@ def merge_method(
     """
 
     def decorate(function: Callable) -> Callable:
-        check_holds(name, holds)
-        check_card(name, role, fidelity, [*(ranges or {}), *([starts] if starts else [])], _names(function))
+        check_card(name, role, fidelity, holds, [*(ranges or {}), *([starts] if starts else [])], _names(function))
         for parameter in list(inspect.signature(function).parameters.values())[1:]:
             unset = inspect.Parameter.empty in (parameter.annotation, parameter.default)
             if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or unset:
