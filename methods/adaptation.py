@@ -1,6 +1,6 @@
 """What methods that adapt to unlabelled images share: they lower the entropy of the merged model's predictions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mergebench import ModelPool, StateDict
 from mergebench.methods.forward import features_of
-from mergebench.methods.learnt import Coefficients, Differentiable, Merging
+from mergebench.methods.learnt import Coefficients, Merging
 from mergebench.methods.vectors import Shifted, TaskVectors
 
 # Bytes of activations that are held at once: one pass over several small batches takes half as long as one over each.
@@ -37,27 +37,6 @@ def in_groups(tasks: Sequence[str], held: int) -> list[Sequence[str]]:
     """
     together = max(1, ACTIVATIONS // held)
     return [tasks[start : start + together] for start in range(0, len(tasks), together)]
-
-
-def lower_entropy(
-    pool: ModelPool,
-    start: Mapping[str, Tensor],
-    weights: Callable[[], Mapping[str, Tensor]],
-    learnt: list[Tensor],
-    **adam: int | float | str,
-) -> float:
-    """As `adapt`, for merged weights that automatic differentiation goes through.
-
-    Args:
-        pool, start: as `adapt` has them.
-        weights: the merged weights at what was learnt so far, differentiable.
-        learnt: what they depend on; changed in place.
-        **adam: the settings of `adapt`.
-
-    Returns:
-        The sum over tasks of the mean entropy at the last step, before its update.
-    """
-    return adapt(pool, start, Differentiable(weights, learnt), **adam)[0]
 
 
 def adapt(

@@ -1,6 +1,6 @@
 """Merged weights that depend on what is learnt: they are written into an encoder, and take its slopes back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -24,35 +24,6 @@ class Merging(Protocol):
 
     def pull(self, slopes: Mapping[str, Tensor]) -> None:
         """Set the gradients of what is learnt, given those of the merged weights; a name not there has none."""
-
-
-class Differentiable:
-    """Any merge, by automatic differentiation.
-
-    Args:
-        weights: the merged weights at what was learnt so far, differentiable.
-        learnt: what they depend on.
-    """
-
-    def __init__(self, weights: Callable[[], Mapping[str, Tensor]], learnt: list[Tensor]) -> None:
-        self.learnt = learnt
-        self._weights = weights
-        self._merged: Mapping[str, Tensor] = {}
-
-    def write(self, into: Mapping[str, Tensor]) -> Sequence[str]:
-        """Merge, and keep the graph for `pull`."""
-        with torch.enable_grad():
-            self._merged = dict(self._weights())
-        for name, value in self._merged.items():
-            into[name].copy_(value)
-        return list(self._merged)
-
-    def pull(self, slopes: Mapping[str, Tensor]) -> None:
-        """Go back through the graph."""
-        for tensor in self.learnt:
-            tensor.grad = None
-        reached = [name for name in slopes if self._merged[name].requires_grad]
-        torch.autograd.backward([self._merged[name] for name in reached], [slopes[name] for name in reached])
 
 
 class Coefficients:

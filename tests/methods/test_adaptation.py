@@ -10,7 +10,7 @@ from scipy.stats import entropy
 from mergebench.data.images import ExplicitBatches
 from mergebench.merging.method import Needs
 from mergebench.merging.pool import ModelPool
-from mergebench.methods.adaptation import ACTIVATIONS, in_groups, learn_coefficients, lower_entropy
+from mergebench.methods.adaptation import ACTIVATIONS, adapt, in_groups, learn_coefficients
 
 SIZES = {"birds": (5, 3), "cars": (6,), "digits": (4, 4, 2)}
 
@@ -23,6 +23,23 @@ def case(mini):
     needs = Needs(base=True, test_inputs=True, heads=True)
     pool = ModelPool("any", needs, base, base.state_dict(), mini.experts(base), test_inputs=sources, heads=heads)
     return base, pool, images, heads
+
+
+class Entry:
+    """A merge that moves one parameter tensor, differentiable in what is learnt."""
+
+    def __init__(self, name, weight, learnt):
+        self.name, self.weight, self.learnt = name, weight, [learnt]
+
+    def write(self, into):
+        into[self.name].copy_(self.weight())
+        return [self.name]
+
+    def pull(self, slopes):
+        for tensor in self.learnt:
+            tensor.grad = None
+        with torch.enable_grad():
+            self.weight().backward(slopes[self.name])
 
 
 def total_entropy(encoder, heads, batches):
@@ -44,10 +61,8 @@ def test_a_step_goes_down_the_gradient_that_finite_differences_show(case, mini):
     direction = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     scale, lr, eps = 1e-9, 1.0, 1e-8
     learnt = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    value = lower_entropy(
-        pool, pool.base, lambda: {name: pool.base[name] + scale * learnt * direction}, [learnt],
-        steps=1, lr=lr, batch_size=16, adapt_on="test",
-    )  # fmt: skip
+    moved = Entry(name, lambda: pool.base[name] + scale * learnt * direction, learnt)
+    value, _ = adapt(pool, pool.base, moved, steps=1, lr=lr, batch_size=16, adapt_on="test")
     batches = {t: b[0] for t, b in images.items()}
 
     def at(distance):
@@ -130,16 +145,8 @@ def test_groups_change_no_result(case, monkeypatch):
 
     def learnt():
         weight = pool.base["norm.bias"].clone().requires_grad_()
-        value = lower_entropy(
-            pool,
-            pool.base,
-            lambda: {"norm.bias": weight * 1.0},
-            [weight],
-            steps=3,
-            lr=0.1,
-            batch_size=4,
-            adapt_on="test",
-        )
+        moved = Entry("norm.bias", lambda: weight * 1.0, weight)
+        value, _ = adapt(pool, pool.base, moved, steps=3, lr=0.1, batch_size=4, adapt_on="test")
         return value, weight.detach()
 
     together = learnt()
@@ -178,10 +185,8 @@ def test_the_activations_of_one_group_alone_are_held_at_a_time(case, monkeypatch
         name = "norm.bias"
         learnt = torch.zeros_like(pool.base[name]).requires_grad_()
         with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
-            lower_entropy(
-                pool, pool.base, lambda: {name: pool.base[name] + learnt}, [learnt],
-                steps=1, lr=0.1, batch_size=4, adapt_on="test",
-            )  # fmt: skip
+            moved = Entry(name, lambda: pool.base[name] + learnt, learnt)
+            adapt(pool, pool.base, moved, steps=1, lr=0.1, batch_size=4, adapt_on="test")
         return most
 
     alone = peak(["digits"])
