@@ -1,13 +1,15 @@
 """A leaderboard: the results of one suite on one zoo, a row for each method and setting, ranked."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 from typing import Any
 
 from mergebench.errors import LONGEST, on_one_line
 from mergebench.leaderboard.comparable import comparable
 from mergebench.leaderboard.notes import codes, conditions, environments, measured, searches, unproven
+from mergebench.leaderboard.outcomes import Outcomes, outcomes_of
+from mergebench.leaderboard.standing import standings
 from mergebench.leaderboard.statistics import average_interval
 from mergebench.measuring.results import Result
 
@@ -18,6 +20,9 @@ class Row:
 
     Args:
         rank: place by average accuracy among methods; None for references and failures.
+        ranks: the best and the worst that it may be, once the draw of images and seeds is allowed for (95 %, all rows
+            together); None for references and failures, and where predictions are not stored.
+        leading: whether it cannot be told from the best method; None where `ranks` is.
         method, title, paper, role, family, needs: from the method's card.
         hyperparameters: as resolved.
         seeds: the seeds measured.
@@ -28,6 +33,7 @@ class Row:
         seconds, peak_bytes: of merging; mean time and largest peak over seeds.
         error: why it failed, if it did.
         tuned: how a search chose the hyper-parameters, as the newest result that bears a record says; empty without.
+        outcomes: what it got right, image by image; None where that is not stored.
     """
 
     rank: int | None
@@ -48,6 +54,9 @@ class Row:
     peak_bytes: int | None
     error: str | None
     tuned: dict[str, Any] = field(default_factory=dict)
+    ranks: tuple[int, int] | None = None
+    leading: bool | None = None
+    outcomes: Outcomes | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -101,19 +110,26 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
         by_setting.setdefault((result.method, _settings(result)), []).append(result)
     rows = [_row(seeds) for seeds in by_setting.values()]
     rows.sort(key=lambda r: (r.role != "ceiling", r.average is None, -(r.average or 0), r.method))
-    ranked, place, previous = [], 0, None
-    for count, row in enumerate([r for r in rows if r.role == "method" and r.average is not None], start=1):
-        place = place if row.average == previous else count
-        previous = row.average
-        ranked.append((id(row), place))
-    ranks = dict(ranked)
-    rows = [Row(**{**vars(r), "rank": ranks.get(id(r))}) for r in rows]
+    rows = _ranked(rows)
     scored = next((r for r in members if r.tasks), None)
     totals = {t: s.total for t, s in scored.tasks.items()} if scored else {}
     environment = members[-1].environment.model_dump()
     tuned = searches((r.title, r.hyperparameters, r.tuned, "") for r in rows)
     notes = (conditions(members), measured(members), environments(members), codes(members), tuned, unproven(members))
     return Board(*group, tuple(totals), totals, tuple(rows), environment, " ".join(filter(None, notes)))
+
+
+def _ranked(rows: list[Row]) -> list[Row]:
+    """The rows, in their order, with the ranks of methods."""
+    methods = [r for r in rows if r.role == "method" and r.average is not None]
+    found = standings([r.average for r in methods], [r.outcomes for r in methods]) or [None] * len(methods)
+    told: dict[int, dict[str, Any]] = {}
+    place, previous = 0, None
+    for count, (row, standing) in enumerate(zip(methods, found, strict=True), start=1):
+        place = place if row.average == previous else count
+        previous = row.average
+        told[id(row)] = {"rank": place} | (vars(standing) if standing else {})
+    return [replace(r, **told.get(id(r), {})) for r in rows]
 
 
 def _row(results: list[Result]) -> Row:
@@ -147,6 +163,7 @@ def _row(results: list[Result]) -> Row:
         spread=stdev(averages) if len(averages) > 1 else None,
         relative=fmean(relative) if relative else None,
         tasks={t: c / totals[t] for t, c in correct.items()},
+        outcomes=outcomes_of(good),
         seconds=fmean(r.merge.seconds for r in good if r.merge),
         peak_bytes=max(peaks) if peaks else None,
         error=error,

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mergebench.leaderboard.board import Row
-from mergebench.leaderboard.notes import searched
+from mergebench.leaderboard import notes
+from mergebench.leaderboard.board import Board, Row
 
 
 def percent(value: float | None) -> str:
@@ -37,9 +37,20 @@ def rank(row: Row) -> str:
     return "-" if row.rank is None else str(row.rank)
 
 
+def ranks(row: Row) -> str:
+    """The range of ranks that it may be, "2 to 4"; a dash where that is not known."""
+    return "-" if row.ranks is None else " to ".join(map(str, dict.fromkeys(row.ranks)))
+
+
 def labels(rows: tuple[Row, ...]) -> list[str]:
     """One label per row: the title, with the hyper-parameters that were tuned or differ in rows of the same method."""
     return told_apart([(r.method, r.title, r.hyperparameters, r.tuned) for r in rows])
+
+
+def leaders(board: Board) -> str:
+    """Who cannot be told from the best method, in a sentence; empty where predictions are not stored."""
+    led = [label for row, label in zip(board.rows, labels(board.rows), strict=True) if row.leading]
+    return notes.leaders(led)
 
 
 def told_apart(entries: Sequence[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
@@ -52,7 +63,7 @@ def told_apart(entries: Sequence[tuple[str, str, Mapping[str, Any], Mapping[str,
     for method, title, settings, tuned in entries:
         twins = [theirs for name, _, theirs, _ in entries if name == method]
         differing = [k for k in settings if len({repr(theirs.get(k)) for theirs in twins}) > 1]
-        named = dict.fromkeys([*searched(settings, tuned), *differing])
+        named = dict.fromkeys([*notes.searched(settings, tuned), *differing])
         told = "tuned: " * bool(tuned) + ", ".join(f"{k}={settings[k]}" for k in named)
         found.append(f"{title} ({told})" if told else title)
     return found

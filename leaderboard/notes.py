@@ -1,6 +1,6 @@
 """What must stand beside a table so that it is not misread: unusual conditions, and cells that failed."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from mergebench.errors import LONGEST, on_one_line
@@ -95,6 +95,21 @@ def unproven(results: Iterable[Result]) -> str:
     titles = dict.fromkeys(r.title for r in results if not r.proven)
     told = "without a checksum or labels, by an earlier version; a run into another folder measures them anew"
     return f"Not proven, as stored {told}: {', '.join(titles)}." if titles else ""
+
+
+def leaders(titles: Sequence[str]) -> str:
+    """Which rows cannot be told from the best, in a sentence.
+
+    Args:
+        titles: theirs, the best first.
+
+    Returns:
+        A sentence; empty where there are none.
+    """
+    if len(titles) < 2:
+        return f"Told apart from all others: {titles[0]}." if titles else ""
+    *some, last = titles[1:]
+    return f"Not to be told from {titles[0]}: {', '.join(some)}{' and ' * bool(some)}{last}."
 
 
 def searched(settings: Mapping[str, Any], tuned: Mapping[str, Any]) -> list[str]:

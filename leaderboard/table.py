@@ -11,6 +11,7 @@ from rich.text import Text
 from mergebench.errors import on_one_line
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board
+from mergebench.leaderboard.formatting import leaders
 from mergebench.leaderboard.reported_numbers import agreements
 
 # Below this width rich would fold the numbers; a pipe or file has no width at all.
@@ -25,32 +26,35 @@ def make_console() -> Console:
 def print_board(board: Board) -> None:
     """Print one board; where the terminal is too narrow for the tasks' columns, they are left to the page."""
     console = make_console()
-    wide = console.width >= 92 + sum(len(t) + 3 for t in board.tasks)
+    wide = console.width >= 102 + sum(len(t) + 3 for t in board.tasks)
     named, images = f"{board.suite} on zoo {board.zoo}", sum(board.totals.values())
     seeds = ("± seeds",) if any(row.spread is not None for row in board.rows) else ()
+    ranges = ("ranks",) if any(row.ranks for row in board.rows) else ()
     table = Table(
         title=f"{escape(on_one_line(named))}: {len(board.tasks)} tasks, {images:,} test images",
         caption="Average and 95 % interval over test images, in %; relative: to each task's own expert; "
         "references are not ranked."
         + (" ± seeds: standard deviation over them." if seeds else "")
+        + (" Ranks: those that it may have, 95 %, all rows together." if ranges else "")
         + ("" if wide else " Per-task accuracies are on the page."),
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column("#", justify="right")
+    for name in ("#", *ranges):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("method", no_wrap=True)
     table.add_column("needs", no_wrap=True)
     for name in ("average", *seeds, "95 %", "relative", *(board.tasks if wide else ()), "merge s", "peak MB"):
         table.add_column(escape(on_one_line(name)), justify="right", no_wrap=True)
     for row, label in zip(board.rows, formatting.labels(board.rows), strict=True):
-        cells = [formatting.rank(row), label, formatting.needs(row)]
+        cells = [formatting.rank(row), *(formatting.ranks(row) for _ in ranges), label, formatting.needs(row)]
         cells += [formatting.percent(row.average), *(formatting.percent(row.spread) for _ in seeds)]
         cells += [formatting.interval(row), formatting.percent(row.relative)]
         cells += [formatting.percent(row.tasks.get(t)) for t in board.tasks] if wide else []
         cells += [formatting.seconds(row), formatting.megabytes(row)]
         table.add_row(*(Text(on_one_line(cell)) for cell in cells), style="dim" if row.role != "method" else None)
     console.print(table)
-    for sentence in filter(None, (board.note, *agreements(board))):
+    for sentence in filter(None, (leaders(board), board.note, *agreements(board))):
         console.print(on_one_line(sentence), highlight=False, markup=False)

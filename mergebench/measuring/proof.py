@@ -98,11 +98,19 @@ def write_predictions(path: Path, predictions: Mapping[str, np.ndarray], labels:
 
 
 def recounted(path: Path, totals: Mapping[str, int]) -> dict[str, Count]:
-    """The counts that follow from a side file.
+    """The counts that follow from a side file; arguments and errors are those of `answers`."""
+    return {task: count(*answer) for task, answer in answers(path, totals).items()}
+
+
+def answers(path: Path, totals: Mapping[str, int]) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    """What a side file holds.
 
     Args:
         path: the file.
         totals: task -> how many predictions there are to be.
+
+    Returns:
+        task -> predictions [N], and the labels [N] that they are held against, or None.
 
     Raises:
         Unproven: it is missing, not whole, or lacks a task.
@@ -113,7 +121,7 @@ def recounted(path: Path, totals: Mapping[str, int]) -> dict[str, Count]:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
             return {
-                task: count(
+                task: (
                     _read(archive, f"{task}.npy", total),
                     _read(archive, f"{LABELS}{task}.npy", total) if f"{LABELS}{task}.npy" in names else None,
                 )

@@ -20,7 +20,7 @@ from pydantic import (
 
 from mergebench.configuration import file_name
 from mergebench.measuring.facts import Cost, Environment, TaskScore, Tuned, Value
-from mergebench.measuring.proof import Unproven, checksum, read_stored, recounted, write_predictions
+from mergebench.measuring.proof import Unproven, answers, checksum, read_stored, recounted, write_predictions
 from mergebench.weights.writing import check_writable, writing
 
 SCHEMA_VERSION = 1
@@ -97,6 +97,7 @@ class Result(BaseModel):
     cell: str = ""
     checksum: str = ""
     _proven: bool = PrivateAttr(default=True)
+    _side: Path | None = PrivateAttr(default=None)
 
     @field_validator("point")
     @classmethod
@@ -130,6 +131,18 @@ class Result(BaseModel):
     def proven(self) -> bool:
         """False of one that was stored before results held proof of what they say."""
         return self._proven
+
+    def hits(self) -> dict[str, np.ndarray] | None:
+        """Which test images are classified correctly, task -> [N] bool, as stored; None where that is not known."""
+        if self._side is None or not self.tasks:
+            return None
+        try:
+            found = answers(self._side, {task: score.total for task, score in self.tasks.items()})
+        except Unproven:
+            return None
+        if any(labels is None for _, labels in found.values()):
+            return None
+        return {task: predicted == labels for task, (predicted, labels) in found.items()}
 
     @property
     def failure(self) -> str:
@@ -308,8 +321,8 @@ def read_result(path: Path) -> Result:
     result = read_stored(path, Result, "result")
     if result.checksum and not path.stem.endswith(f"-{result.cell}"):
         raise Unproven(f"it is another cell's result, {result.cell}'s")
-    result._proven = bool(result.checksum)
-    _check_counts(path.with_suffix(".npz"), result)
+    result._proven, result._side = bool(result.checksum), path.with_suffix(".npz")
+    _check_counts(result._side, result)
     return result
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
+from statsmodels.stats.multitest import multipletests
 
-from mergebench.leaderboard.statistics import average_interval, wilson_interval
+from mergebench.leaderboard.statistics import average_interval, holm, wilson_interval
 
 
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -45,3 +46,9 @@ def test_it_covers_the_truth_about_as_often_as_it_says():
         low, high = average_interval(rng.binomial(totals, truth).tolist(), totals.tolist())
         hits += low <= truth.mean() <= high
     assert 0.925 <= hits / 600 <= 0.98
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_holms_correction_is_the_one_that_statsmodels_knows(p):
+    expected = multipletests(p, method="holm")[1]
+    np.testing.assert_allclose(holm(np.array(p)), expected, atol=1e-12)

@@ -1,0 +1,122 @@
+"""Every row against every other on the same images: differences of averages, p values, intervals."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from mergebench.leaderboard.outcomes import Outcomes
+from mergebench.leaderboard.statistics import ROUNDING
+
+# Variances below this are those of rows that agree image by image, and of rounding.
+NOTHING = 1e-18
+# A share of the processor's cache: weights of images in so many replicates are made together.
+AT_ONCE = 2**22
+
+
+class Pairs:
+    """Paired differences of rows' averages, for all pairs at once.
+
+    The average is a mean over tasks of means over images of the share of seeds in which an image is right, so that
+    what varies by the draw of images is estimated from the differences image by image, paired:
+
+        D = mean_t mean_n d_tn,   V = sum_t var_n(d_tn) / (N_t T^2)  +  var_s(D_s) / S
+
+    The second term is there with several seeds: of the differences D_s, where both rows have the same seeds, for then
+    they saw the same draws; or else the sum of the rows' own. D / sqrt(V) is held against Student's t, its degrees of
+    freedom Satterthwaite's: those of all terms, V^2 / sum_i V_i^2 / df_i. With one seed it speaks of the test images
+    alone, with several of the seed's draws too; never of other tasks or experts.
+
+    Args:
+        rows: their outcomes, all of the same images.
+
+    Attributes:
+        difference: of the averages [K, K], the row's less the column's.
+        variance: V [K, K].
+        p: two-sided p values of "no difference" [K, K], not corrected for their number.
+    """
+
+    def __init__(self, rows: Sequence[Outcomes]) -> None:
+        self._rows = rows
+        self._shares = [np.stack([row.shares[task] for row in rows], axis=1) for task in rows[0].shares]
+        averages = np.array([shares.mean(axis=0) for shares in self._shares]).mean(axis=0)
+        self.difference = averages[:, None] - averages
+        terms = [(self._of_images(shares), len(shares) - 1.0) for shares in self._shares if len(shares) > 1]
+        self._seeds, self._freedom = self._of_seeds()
+        terms.append((self._seeds, self._freedom))
+        self.variance = sum(term for term, _ in terms)
+        self.variance[self.variance < NOTHING] = 0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            freedom = self.variance**2 / sum(term**2 / df for term, df in terms)
+            t = np.abs(self.difference) / np.sqrt(self.variance)
+            p = 2 * stdtr(freedom, -t)
+        self.p = np.where(self.variance > 0, p, np.where(np.abs(self.difference) > ROUNDING, 0.0, 1.0))
+
+    def interval(self, replicates: int = 10_000, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the bootstrap's percentile interval of every difference, [K, K] each.
+
+        Images are drawn anew within their tasks, the same for all rows. Drawing a few seeds anew would show too little
+        of what they vary, (S - 1) / S of it: so every replicate adds a draw from Student's t, of S - 1 degrees of
+        freedom, times the standard error over seeds, which is what a few normal numbers tell of their mean.
+
+        Args:
+            replicates: how many.
+            level: of confidence.
+        """
+        draw = np.random.default_rng(0)
+        averages = sum(_resampled(shares, replicates, draw) for shares in self._shares) / len(self._shares)
+        quantile = np.full(replicates, 0.5) if not self._seeds.any() else draw.random(replicates)
+        low, high = np.zeros_like(self.difference), np.zeros_like(self.difference)
+        ends = (0.5 - level / 2, 0.5 + level / 2)
+        for i, variance in enumerate(self._seeds):
+            moved = averages[:, [i]] - averages[:, i:]
+            if variance.any():
+                moved += np.sqrt(variance[i:]) * stdtrit(self._freedom[i, i:], quantile[:, None])
+            low[i, i:], high[i, i:] = np.quantile(moved, ends, axis=0)
+            low[i:, i], high[i:, i] = -high[i, i:], -low[i, i:]
+        return low, high
+
+    def _of_images(self, shares: np.ndarray) -> np.ndarray:
+        """The variance of a task's part of every difference, shares being [N, K]."""
+        centred = shares - shares.mean(axis=0)
+        covariance = centred.T @ centred
+        own = covariance.diagonal()
+        count = len(shares)
+        return np.maximum(own[:, None] + own - 2 * covariance, 0) / ((count - 1) * count * len(self._shares) ** 2)
+
+    def _of_seeds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The variance of every difference over seeds, and its degrees of freedom; 0 and 1 where there is one seed."""
+        size = len(self._rows)
+        variance, freedom = np.zeros((size, size)), np.ones((size, size))
+        own = [_of_mean(np.array(list(row.averages.values()))) for row in self._rows]
+        for i, ours in enumerate(self._rows):
+            for j, theirs in enumerate(self._rows[:i]):
+                if ours.seeds == theirs.seeds:
+                    differences = np.array([ours.averages[s] - theirs.averages[s] for s in ours.seeds])
+                    found, df = _of_mean(differences), len(differences) - 1
+                else:
+                    parts = [(own[k], len(self._rows[k].averages) - 1) for k in (i, j)]
+                    found = sum(part for part, _ in parts)
+                    below = sum(part**2 / df for part, df in parts if part)
+                    df = found**2 / below if below else 1
+                variance[i, j] = variance[j, i] = found
+                freedom[i, j] = freedom[j, i] = max(df, 1)
+        return variance, freedom
+
+
+def _of_mean(values: np.ndarray) -> float:
+    """The variance of the mean of a few values; 0 of one, of which nothing is known."""
+    if len(values) < 2 or np.ptp(values) <= ROUNDING:
+        return 0.0
+    return float(values.var(ddof=1) / len(values))
+
+
+def _resampled(shares: np.ndarray, replicates: int, draw: np.random.Generator) -> np.ndarray:
+    """Means of the columns of [N, K] over images that are drawn anew: [replicates, K]."""
+    count, means = len(shares), []
+    for start in range(0, replicates, step := max(1, AT_ONCE // count)):
+        some = min(step, replicates - start)
+        drawn = draw.integers(count, size=(some, count)) + count * np.arange(some)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=some * count).reshape(some, count)
+        means.append(times.astype(shares.dtype) @ shares / count)
+    return np.concatenate(means)
