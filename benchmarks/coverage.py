@@ -37,12 +37,9 @@ def drawn(
     luck = rng.random((rates.shape[1], images))
     for own in rates:
         mine = np.where(common, luck, rng.random((rates.shape[1], images)))
-        hits = []
-        for effect in moved * rng.standard_normal(seeds):
-            hits.append({f"t{t}": mine[t] < rate + effect for t, rate in enumerate(own)})
-        averages = {s: float(np.mean([right.mean() for right in one.values()])) for s, one in enumerate(hits)}
-        shares = {t: np.mean([one[t] for one in hits], axis=0) for t in hits[0]}
-        found.append(Outcomes(averages, shares, hits[0]))
+        effects = moved * rng.standard_normal(seeds)
+        hits = {s: {f"t{t}": mine[t] < r + effect for t, r in enumerate(own)} for s, effect in enumerate(effects)}
+        found.append(Outcomes.of_hits(hits))
     return found
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtr, stdtr, stdtrit
 
 from mergebench.leaderboard.outcomes import Outcomes
 from mergebench.leaderboard.statistics import ROUNDING
@@ -41,23 +41,22 @@ class Pairs:
         self._shares = [np.stack([row.shares[task] for row in rows], axis=1) for task in rows[0].shares]
         averages = np.array([shares.mean(axis=0) for shares in self._shares]).mean(axis=0)
         self.difference = averages[:, None] - averages
-        terms = [(self._of_images(shares), len(shares) - 1.0) for shares in self._shares if len(shares) > 1]
         self._seeds, self._freedom = self._of_seeds()
-        terms.append((self._seeds, self._freedom))
-        self.variance = sum(term for term, _ in terms)
-        self.variance[self.variance < NOTHING] = 0
+        images = [(self._of_images(shares), len(shares) - 1.0) for shares in self._shares if len(shares) > 1]
+        self._images = images
+        self.variance, freedom = _together([*images, (self._seeds, self._freedom)])
         with np.errstate(divide="ignore", invalid="ignore"):
-            freedom = self.variance**2 / sum(term**2 / df for term, df in terms)
-            t = np.abs(self.difference) / np.sqrt(self.variance)
-            p = 2 * stdtr(freedom, -t)
+            p = 2 * stdtr(freedom, -np.abs(self.difference) / np.sqrt(self.variance))
         self.p = np.where(self.variance > 0, p, np.where(np.abs(self.difference) > ROUNDING, 0.0, 1.0))
 
     def interval(self, replicates: int = 10_000, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the bootstrap's percentile interval of every difference, [K, K] each.
 
-        Images are drawn anew within their tasks, the same for all rows. Drawing a few seeds anew would show too little
-        of what they vary, (S - 1) / S of it: so every replicate adds a draw from Student's t, of S - 1 degrees of
-        freedom, times the standard error over seeds, which is what a few normal numbers tell of their mean.
+        Images are drawn anew within their tasks, the same for all rows. Drawing N things anew shows (N - 1) / N of what
+        they vary: so the interval goes a little farther out among the replicates, to where one by Student's t would end
+        (the expanded percentile interval of Hesterberg, "What teachers should know about the bootstrap", The American
+        Statistician 69, 2015). That is no remedy for a few seeds: every replicate adds a draw from Student's t, of S - 1 degrees
+        of freedom, times the standard error over seeds, which is what a few normal numbers tell of their mean.
 
         Args:
             replicates: how many.
@@ -66,13 +65,18 @@ class Pairs:
         draw = np.random.default_rng(0)
         averages = sum(_resampled(shares, replicates, draw) for shares in self._shares) / len(self._shares)
         quantile = np.full(replicates, 0.5) if not self._seeds.any() else draw.random(replicates)
+        shown = sum(term * df / (df + 1) for term, df in self._images)  # of the variance, by drawing images anew
+        variance, freedom = _together(self._images)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            end = ndtr(stdtrit(freedom, 0.5 - level / 2) * np.sqrt(variance / shown))
+        end = np.where(variance > 0, end, 0.5 - level / 2)
         low, high = np.zeros_like(self.difference), np.zeros_like(self.difference)
-        ends = (0.5 - level / 2, 0.5 + level / 2)
-        for i, variance in enumerate(self._seeds):
+        for i, of_seeds in enumerate(self._seeds):
             moved = averages[:, [i]] - averages[:, i:]
-            if variance.any():
-                moved += np.sqrt(variance[i:]) * stdtrit(self._freedom[i, i:], quantile[:, None])
-            low[i, i:], high[i, i:] = np.quantile(moved, ends, axis=0)
+            if of_seeds.any():
+                moved += np.sqrt(of_seeds[i:]) * stdtrit(self._freedom[i, i:], quantile[:, None])
+            moved.sort(axis=0)
+            low[i, i:], high[i, i:] = (_at(moved, share) for share in (end[i, i:], 1 - end[i, i:]))
             low[i:, i], high[i:, i] = -high[i, i:], -low[i, i:]
         return low, high
 
@@ -102,6 +106,23 @@ class Pairs:
                 variance[i, j] = variance[j, i] = found
                 freedom[i, j] = freedom[j, i] = max(df, 1)
         return variance, freedom
+
+
+def _together(terms: Sequence[tuple[np.ndarray, np.ndarray | float]]) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of variances with degrees of freedom, and its own by Satterthwaite's formula (nan where it is 0)."""
+    variance = sum(term for term, _ in terms)
+    variance = np.where(variance < NOTHING, 0, variance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return variance, variance**2 / sum(term**2 / df for term, df in terms)
+
+
+def _at(columns: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """What lies at a share [K] of each of the sorted columns [B, K], between two numbers in proportion."""
+    places = shares * (len(columns) - 1)
+    below = np.floor(places).astype(int)
+    above = np.minimum(below + 1, len(columns) - 1)
+    rest, every = places - below, np.arange(columns.shape[1])
+    return columns[below, every] * (1 - rest) + columns[above, every] * rest
 
 
 def _of_mean(values: np.ndarray) -> float:

@@ -42,7 +42,7 @@ def standings(averages: Sequence[float], outcomes: Sequence[Outcomes | None]) ->
         One for each row; None where there is nothing to tell it from: outcomes of fewer than two rows.
     """
     there = [one for one in outcomes if one is not None]
-    known = [i for i, one in enumerate(outcomes) if one is not None and same_images(one, there[0])]
+    known = [i for i, one in enumerate(outcomes) if one is not None and one.same_images(there[0])]
     if len(known) < 2:
         return None
     pairs = Pairs([outcomes[i] for i in known])
@@ -62,8 +62,3 @@ def told_apart(pairs: Pairs) -> np.ndarray:
     apart = np.zeros(pairs.p.shape, dtype=bool)
     apart[upper] = holm(pairs.p[upper]) <= SURE
     return apart | apart.T
-
-
-def same_images(ours: Outcomes, theirs: Outcomes) -> bool:
-    """Whether two rows were evaluated on as many images of the same tasks."""
-    return {t: len(s) for t, s in ours.shares.items()} == {t: len(s) for t, s in theirs.shares.items()}

@@ -117,6 +117,21 @@ def holm(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
+def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> tuple[int, int, float]:
+    """McNemar's exact test: of images that one of two alone classifies correctly, is that each as often?
+
+    Args:
+        ours, theirs: whether each image is classified correctly [N].
+
+    Returns:
+        How many images are right for us alone, how many for them alone, and the two-sided p value.
+    """
+    alone, others = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    if not alone + others:
+        return 0, 0, 1.0
+    return alone, others, float(_scipy_stats().binomtest(alone, alone + others).pvalue)
+
+
 def rank_correlation(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """Kendall's tau-b between two orders of the same things."""
     return float(_scipy_stats().kendalltau(ours, theirs).statistic)
