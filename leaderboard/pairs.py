@@ -55,8 +55,9 @@ class Pairs:
         Images are drawn anew within their tasks, the same for all rows. Drawing N things anew shows (N - 1) / N of what
         they vary: so the interval goes a little farther out among the replicates, to where one by Student's t would end
         (the expanded percentile interval of Hesterberg, "What teachers should know about the bootstrap", The American
-        Statistician 69, 2015). That is no remedy for a few seeds: every replicate adds a draw from Student's t, of S - 1 degrees
-        of freedom, times the standard error over seeds, which is what a few normal numbers tell of their mean.
+        Statistician 69, 2015). That is no remedy for a few seeds: every replicate adds a draw from Student's t, of
+        S - 1 degrees of freedom, times the standard error over seeds, which is what a few normal numbers tell of their
+        mean.
 
         Args:
             replicates: how many.

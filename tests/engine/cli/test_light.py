@@ -56,7 +56,7 @@ def test_a_finished_run_is_known_and_shown_without_what_merges_and_evaluates(min
     assert {"torch", "lightning"} <= set(imported(*run))
     assert imported(*run) == []
     assert imported(*run, "--dry-run") == []
-    assert imported("leaderboard", "--out", tmp_path / "out", kinds=(*HEAVY, "scipy")) == []
+    assert imported("leaderboard", "--out", tmp_path / "out", kinds=(*HEAVY, "scipy.stats")) == []
     # Nor is it where the run is finished in part: that is found out, and what is missing measured.
     assert {"torch", "lightning"} <= set(imported(*run[:3], "pretrained", *run[4:]))
 

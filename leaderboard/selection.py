@@ -1,0 +1,57 @@
+"""Which board, and which row of it, somebody means."""
+
+from collections.abc import Sequence
+
+from mergebench.errors import MergebenchError, UnknownNameError
+from mergebench.leaderboard.board import Board, Row
+from mergebench.leaderboard.formatting import labels
+
+
+def only_board(boards: Sequence[Board]) -> Board:
+    """The one board that there is.
+
+    Raises:
+        MergebenchError: there are several, or none.
+    """
+    if len(boards) == 1:
+        return boards[0]
+    there = "; ".join(", ".join(filter(None, (b.suite, f"zoo {b.zoo}", b.variant))) for b in boards)
+    if not there:
+        raise MergebenchError("no results of such a suite, zoo, variant and seeds")
+    raise MergebenchError(f"several boards: say which with --suite, --zoo or --only; there are: {there}")
+
+
+def pick(board: Board, text: str) -> Row:
+    """The row of a board that `METHOD`, or `METHOD:NAME=VALUE,NAME=VALUE`, names.
+
+    Raises:
+        UnknownNameError: no such method.
+        MergebenchError: none of its rows has these settings, or several have.
+    """
+    method, _, settings = text.partition(":")
+    rows = [row for row in board.rows if row.method == method]
+    if not rows:
+        raise UnknownNameError("method on this board:", method, [row.method for row in board.rows])
+    wanted = [item.partition("=") for item in settings.split(",")] if settings else []
+    found = [r for r in rows if all(equals and _is(r.hyperparameters.get(n), v) for n, equals, v in wanted)]
+    if len(found) == 1:
+        return found[0]
+    named = dict(zip(map(id, board.rows), labels(board.rows), strict=True))
+    there = "; ".join(named[id(row)] for row in rows)
+    if found:
+        raise MergebenchError(
+            f"{text}: several rows; say which by settings, as {method}:NAME=VALUE; there are: {there}"
+        )
+    raise MergebenchError(f"{text}: no row has these settings; there are: {there}")
+
+
+def _is(value: object, text: str) -> bool:
+    """Whether a setting is what was written: as Python, JSON or YAML write it."""
+    return text in (str(value), str(value).lower(), repr(value)) or _number(text) == value
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,26 @@
+"""`compare` on results that a run has stored."""
+
+from mergebench.measuring.results import ResultStore
+
+
+def test_two_methods_of_a_run_are_compared_and_drawn(mini_run, command):
+    done = command("compare", "regmean", "average", "--out", mini_run)
+    assert done.status == 0
+    lines = {line.split()[0]: line.split() for line in done.out.splitlines() if line.strip()}
+    results = {r.method: r for r in ResultStore(mini_run).all()}
+    for task in ("landcover", "digits"):
+        shares = [f"{100 * results[m].tasks[task].accuracy:.1f}" for m in ("regmean", "average")]
+        assert lines[task][1:3] == shares
+        alone, others = map(int, lines[task][7:9])
+        counts = [results[m].tasks[task].correct for m in ("regmean", "average")]
+        assert alone - others == counts[0] - counts[1]
+    (picture,) = (mini_run / "compare").iterdir()
+    assert picture.read_bytes().startswith(b"\x89PNG") and str(picture) in done.out + done.err
+
+
+def test_what_cannot_be_compared_is_refused_in_a_line(mini_run, refused, tmp_path):
+    assert "unknown method on this board: 'regmen'" in refused("compare", "regmen", "average", "--out", mini_run)
+    assert "are one row" in refused("compare", "average", "average", "--out", mini_run)
+    assert "no results of such a suite" in refused("compare", "average", "regmean", "--out", mini_run, "--seeds", 7)
+    assert "no results in" in refused("compare", "average", "regmean", "--out", tmp_path)
+    assert "write AXIS=VALUE" in refused("compare", "average", "regmean", "--out", mini_run, "--only", "x")
