@@ -153,15 +153,24 @@ def triplets(
         [..., m, k], [..., k] and [..., k, n]; k = `count`, or more where values tie.
     """
     eps, noise = rounding or Rounding.unknown(matrix)
-    left, values, right = singular_triplets(matrix)
-    first, noise = values[..., :1], noise[..., None]
-    real = values > torch.maximum(uncertain(matrix, eps) * first, noise)
-    if count is not None and count < values.shape[-1]:
-        last = values[..., count - 1 : count] if count else torch.full_like(first, torch.inf)
-        real &= values >= last - torch.maximum(TIE * first, noise)
+    noise = noise[..., None]
+
+    def tied(values: Tensor) -> Tensor:
+        last = values[..., count - 1 : count] if count else torch.full_like(values[..., :1], torch.inf)
+        return values >= last - torch.maximum(TIE * values[..., :1], noise)
+
+    def needed(values: Tensor) -> int:
+        return max(count, int(tied(values).sum(-1).max()))
+
+    some = count is not None and count < min(matrix.shape[-2:])
+    left, values, right = singular_triplets(matrix, needed if some and count <= min(matrix.shape[-2:]) // 2 else None)
+    real = values > torch.maximum(uncertain(matrix, eps) * values[..., :1], noise)
+    if some:
+        real &= tied(values)
         count = max(count, int(real.sum(-1).max()))
-    left, values, right = left * real[..., None, :], values * real, right * real[..., None]
-    return left[..., :count], values[..., :count], right[..., :count, :]
+    there = left.shape[-1]
+    left, right = left * real[..., None, :there], right * real[..., :there, None]
+    return left[..., :count], (values * real)[..., :count], right[..., :count, :]
 
 
 def ties(values: Tensor, noise: Tensor) -> Tensor:
