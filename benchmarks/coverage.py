@@ -5,7 +5,7 @@
 Two methods are drawn again and again: images are harder or easier for both alike, tasks have other rates, every seed
 moves each method's rates a little. The truth is the difference of the rates. Told are the share of the bootstrap's 95 %
 intervals that hold it, and how often the test finds, at 5 %, a difference between equals; and how often any range of
-ranks of four equal methods is wrong.
+ranks of twelve equal methods is wrong.
 """
 
 import argparse
@@ -62,10 +62,10 @@ def main() -> None:
             pairs = Pairs(drawn(rng, np.stack([rates, other]), images, seeds, moved))
             low, high = pairs.interval(asked.replicates)
             holds += low[0, 1] <= (rates - other).mean() <= high[0, 1]
-            equals = drawn(rng, np.stack([rates] * 4), images, seeds, moved)
+            equals = drawn(rng, np.stack([rates] * 12), images, seeds, moved)
             apart += Pairs(equals[:2]).p[0, 1] < 0.05
             found = standings([float(np.mean([*row.averages.values()])) for row in equals], equals)
-            wrong += any(one.ranks != (1, 4) for one in found)
+            wrong += any(one.ranks != (1, 12) for one in found)
         shares = (f"{100 * count / asked.repetitions:.1f} %" for count in (holds, apart, wrong))
         print(f"| {tasks} | {images:,} | {seeds} | {100 * moved:g} points | {' | '.join(shares)} |", flush=True)
 
