@@ -34,6 +34,7 @@ class Row:
         error: why it failed, if it did.
         tuned: how a search chose the hyper-parameters, as the newest result that bears a record says; empty without.
         outcomes: what it got right, image by image; None where that is not stored.
+        task_spreads: task -> standard deviation of its accuracy over seeds; empty with one.
     """
 
     rank: int | None
@@ -57,6 +58,7 @@ class Row:
     ranks: tuple[int, int] | None = None
     leading: bool | None = None
     outcomes: Outcomes | None = field(default=None, compare=False, repr=False)
+    task_spreads: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Board:
         totals: task -> test images.
         rows: see `Row`.
         environment: of the newest result, for the footer.
+        checkpoints: the backbone and the published family of its weights, as far as the zoo states them.
         note: what is not usual or differs in conditions, environments or code, and how rows were tuned, in sentences.
     """
 
@@ -80,6 +83,7 @@ class Board:
     rows: tuple[Row, ...]
     environment: dict[str, Any] = field(default_factory=dict)
     note: str = ""
+    checkpoints: dict[str, str] = field(default_factory=dict)
 
 
 def make_boards(results: Iterable[Result]) -> list[Board]:
@@ -116,7 +120,8 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     environment = members[-1].environment.model_dump()
     tuned = searches((r.title, r.hyperparameters, r.tuned, "") for r in rows)
     notes = (conditions(members), measured(members), environments(members), codes(members), tuned, unproven(members))
-    return Board(*group, tuple(totals), totals, tuple(rows), environment, " ".join(filter(None, notes)))
+    note = " ".join(filter(None, notes))
+    return Board(*group, tuple(totals), totals, tuple(rows), environment, note, members[-1].checkpoints)
 
 
 def _ranked(rows: list[Row]) -> list[Row]:
@@ -167,4 +172,5 @@ def _row(results: list[Result]) -> Row:
         seconds=fmean(r.merge.seconds for r in good if r.merge),
         peak_bytes=max(peaks) if peaks else None,
         error=error,
+        task_spreads={t: stdev(r.tasks[t].accuracy for r in good) for t in correct} if len(good) > 1 else {},
     )

@@ -12,6 +12,11 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
+def difference(ours: float | None, theirs: float | None) -> str:
+    """One fraction minus another in points, with a sign; a dash if either is unknown."""
+    return "-" if ours is None or theirs is None else f"{100 * (ours - theirs):+.1f}"
+
+
 def interval(row: Row) -> str:
     """The 95 % interval in percent, as "low-high"."""
     return "-" if row.interval is None else f"{100 * row.interval[0]:.1f}-{100 * row.interval[1]:.1f}"

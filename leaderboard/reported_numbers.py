@@ -1,9 +1,10 @@
-"""Published averages: shown beside measured ones as an order to compare with, never ranked among them."""
+"""Published averages: an order to compare with, and beside measured ones of the same checkpoints; never ranked."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from mergebench.leaderboard.board import Board, Row
 from mergebench.leaderboard.statistics import rank_correlation
@@ -20,27 +21,50 @@ class Reported:
         tasks: how many tasks were merged.
         checkpoints: the family of experts; numbers of two families must not be compared.
         averages: method -> average accuracy in %.
+        names: the tasks' names; unknown where empty.
     """
 
     backbone: str
     tasks: int
     checkpoints: str
     averages: Mapping[str, float]
+    names: Sequence[str] = ()
 
 
 def read_reported() -> list[Reported]:
     """All published sets that ship with the package."""
     sets: dict[tuple[str, int, str], dict[str, float]] = {}
-    text = files("mergebench.leaderboard").joinpath("reported/averages.csv").read_text(encoding="utf-8")
-    for row in csv.DictReader(text.splitlines()):
+    for row in _read("averages"):
         key = (row["backbone"], int(row["tasks"]), row["checkpoints"])
         sets.setdefault(key, {})[row["method"]] = float(row["average"])
-    return [Reported(*key, averages) for key, averages in sets.items()]
+    names = {row["checkpoints"]: row["tasks"].split() for row in _read("tasks")}
+    return [Reported(*key, averages, names[key[2]][: key[1]]) for key, averages in sets.items()]
 
 
-def searched_for(row: Row) -> bool:
-    """Whether a search has chosen a row's settings, and not the default."""
-    return bool(row.tuned) and row.tuned.get("trial") != 0
+def _read(name: str) -> Iterator[dict[str, str]]:
+    text = files("mergebench.leaderboard").joinpath(f"reported/{name}.csv").read_text(encoding="utf-8")
+    return csv.DictReader(text.splitlines())
+
+
+def reported_of(board: Board) -> Reported | None:
+    """What is published of a board's very checkpoints and tasks; None where the zoo states no such family."""
+    stated = (board.checkpoints.get("backbone"), board.checkpoints.get("family"))
+    for reported in read_reported():
+        if (reported.backbone, reported.checkpoints) == stated and set(reported.names) == set(board.tasks):
+            return reported
+    return None
+
+
+def reported_average(row: Row, reported: Reported | None) -> float | None:
+    """The published average that a row may be held against, as a fraction; nothing is published of tuned settings."""
+    if reported is None or searched_for(row.tuned) or row.method not in reported.averages:
+        return None
+    return reported.averages[row.method] / 100
+
+
+def searched_for(record: Mapping[str, Any]) -> bool:
+    """Whether a search has chosen a row's settings (of which it left the record), and not the default."""
+    return bool(record) and record.get("trial") != 0
 
 
 def rank_agreement(board: Board, reported: Reported) -> tuple[float | None, list[str]]:
@@ -56,7 +80,7 @@ def rank_agreement(board: Board, reported: Reported) -> tuple[float | None, list
     """
     measured: dict[str, float] = {}
     for row in board.rows:
-        if row.average is not None and row.role in ("method", "floor") and not searched_for(row):
+        if row.average is not None and row.role in ("method", "floor") and not searched_for(row.tuned):
             measured.setdefault(row.method, row.average)
     shared = [m for m in measured if m in reported.averages]
     if len(shared) < FEWEST_SHARED:

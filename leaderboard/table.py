@@ -12,7 +12,7 @@ from mergebench.errors import on_one_line
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board
 from mergebench.leaderboard.formatting import leaders
-from mergebench.leaderboard.reported_numbers import agreements
+from mergebench.leaderboard.reported_numbers import agreements, reported_average, reported_of
 
 # Below this width rich would fold the numbers; a pipe or file has no width at all.
 NEEDED_WIDTH = 200
@@ -30,12 +30,15 @@ def print_board(board: Board) -> None:
     named, images = f"{board.suite} on zoo {board.zoo}", sum(board.totals.values())
     seeds = ("± seeds",) if any(row.spread is not None for row in board.rows) else ()
     ranges = ("ranks",) if any(row.ranks for row in board.rows) else ()
+    published = reported_of(board)
+    beside = ("reported", "difference") if published else ()
     table = Table(
         title=f"{escape(on_one_line(named))}: {len(board.tasks)} tasks, {images:,} test images",
         caption="Average and 95 % interval over test images, in %; relative: to each task's own expert; "
         "references are not ranked."
         + (" ± seeds: standard deviation over them." if seeds else "")
         + (" Ranks: those that it may have, 95 %, all rows together." if ranges else "")
+        + (" reported: published, of the same checkpoints; difference: measured minus that." if beside else "")
         + ("" if wide else " Per-task accuracies are on the page."),
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -46,12 +49,14 @@ def print_board(board: Board) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("method", no_wrap=True)
     table.add_column("needs", no_wrap=True)
-    for name in ("average", *seeds, "95 %", "relative", *(board.tasks if wide else ()), "merge s", "peak MB"):
+    for name in ("average", *seeds, "95 %", "relative", *beside, *(board.tasks if wide else ()), "merge s", "peak MB"):
         table.add_column(escape(on_one_line(name)), justify="right", no_wrap=True)
     for row, label in zip(board.rows, formatting.labels(board.rows), strict=True):
         cells = [formatting.rank(row), *(formatting.ranks(row) for _ in ranges), label, formatting.needs(row)]
         cells += [formatting.percent(row.average), *(formatting.percent(row.spread) for _ in seeds)]
         cells += [formatting.interval(row), formatting.percent(row.relative)]
+        theirs = reported_average(row, published)
+        cells += [formatting.percent(theirs), formatting.difference(row.average, theirs)] if beside else []
         cells += [formatting.percent(row.tasks.get(t)) for t in board.tasks] if wide else []
         cells += [formatting.seconds(row), formatting.megabytes(row)]
         table.add_row(*(Text(on_one_line(cell)) for cell in cells), style="dim" if row.role != "method" else None)

@@ -105,6 +105,9 @@ class ZooConfig(Strict):
 
     Args:
         title: for people.
+        backbone: what published tables call the model ("CLIP ViT-B/32").
+        family: of its checkpoints, as `leaderboard/reported` calls it: published averages are shown beside measured
+            ones where family, backbone and tasks are the same. Files that only resemble them are of no family.
         encoder: what makes the empty timm VisionTransformer: a name in timm, or "module:function". Without it, the
             base's own config.json, or the zoo that `base` names, says it.
         options: of an encoder named in timm, as `timm.create_model` takes them.
@@ -122,6 +125,8 @@ class ZooConfig(Strict):
     """
 
     title: str
+    backbone: str = ""
+    family: str = ""
     encoder: str | None = None
     options: dict[str, Any] = {}
     weights: str | None = None

@@ -167,6 +167,7 @@ def _zoo(name: str) -> list[str]:
     return [
         _headed(name, zoo.title),
         f"  encoder  {zoo.encoder or 'as the base says'}{run}",
+        *(f"  {field:<8} {value}" for field in ("backbone", "family") if (value := getattr(zoo, field))),
         *(f"  {field:<8} {value}" for field in ("weights", "base", "experts", "text") if (value := _place(zoo, field))),
         f"  tasks    {' '.join(zoo.tasks)}",
         *(f"  {_data_or_why_not(task, fields, name)}" for task, fields in zoo.described.items()),

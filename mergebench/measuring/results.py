@@ -43,7 +43,8 @@ class Result(BaseModel):
     study chooses on them. `tuned` says how a search chose the hyper-parameters, if one did: in how many trials, over
     which space, what the default and the chosen ones gave on the validation split. It is no part of the cell's
     identity: a cell that is there already gains it, and keeps it when it is reused. `origins` say from which commits of
-    which of the hub's repositories weights and images came, as far as they did. `duplicates` tell what splits of a task
+    which of the hub's repositories weights and images came, as far as they did. `checkpoints` say which backbone's and
+    which published family's the weights are, as far as the zoo states it. `duplicates` tell what splits of a task
     share, where that was allowed. `where` is the line of the method's own code in which a failed cell failed, and
     `traceback` the whole way there. `cell` is the key's digest and `checksum` one over all else, see `proof`. `asked`
     is when a run last measured
@@ -85,6 +86,7 @@ class Result(BaseModel):
     weights: dict[str, str]
     data: dict[str, str]
     origins: dict[str, str] = {}
+    checkpoints: dict[str, str] = {}
     duplicates: dict[str, str] = {}
     drawn: dict[str, str]
     drawn_images: dict[str, int] = {}

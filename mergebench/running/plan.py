@@ -111,12 +111,16 @@ def make_plan(request: RunRequest) -> Plan:
 
 
 def _place(bench: Bench, variant: Variant, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Where a cell stands in its suite or study, which may grow or change around it while its result stays the same."""
+    """Where a cell stands in its suite or study, which may grow or change around it while its result stays the same.
+
+    So may what a zoo's file says its checkpoints are: that is no part of a cell, whose weights are hashed.
+    """
     return {
         "point": dict(variant.point),
         "position": bench.variants.index(variant) if variant in bench.variants else 0,
         "varied": sorted({n for v in bench.variants for n in v.hyperparameters} & set(settings)),
         "steps": variant.steps,
+        "checkpoints": bench.zoo.checkpoints,
     }
 
 

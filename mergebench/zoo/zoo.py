@@ -257,6 +257,12 @@ class Zoo:
         """
         return registry.find_task(name, self.config.tasks, f"zoo {self.name!r}")
 
+    @property
+    def checkpoints(self) -> dict[str, str]:
+        """Which backbone's and which published family's the weights are, as far as its file states it."""
+        stated = {"backbone": self.config.backbone, "family": self.config.family}
+        return {name: value for name, value in stated.items() if value}
+
     def origins(self, tasks: Iterable[str]) -> dict[str, str]:
         """Where on the hub the base, experts and data of these tasks are from, with commits; those on a disk: nothing.
 
