@@ -23,6 +23,7 @@ VERBS = {
     "evaluate": "evaluate a checkpoint on a suite",
     "finetune": "train an expert from a zoo's base",
     "leaderboard": "show stored results again, as table and page",
+    "table": "print stored results as papers print them: LaTeX, Markdown, CSV, Typst",
     "compare": "hold two methods against each other, image by image, on stored results",
     "fetch": "download and decode what a suite needs of a zoo, ahead of a run",
     "doctor": "say what this machine can do, and what is wrong",

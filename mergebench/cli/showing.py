@@ -1,31 +1,41 @@
 """Results as every verb shows them: tables here, the page and the files of suites with variants in the run's folder."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.measuring.results import Result, ResultStore
 
+if TYPE_CHECKING:
+    from mergebench.leaderboard.board import Board
+    from mergebench.leaderboard.series import Series
+
 Files = TypeVar("Files")
 
 
-def show_leaderboard(store: ResultStore, only: Collection[str] = ()) -> None:
-    """Print the tables of these suites and studies (all, if none is named), write the page of all, say where it is.
+def survey(
+    stores: Sequence[ResultStore], only: Collection[str] = (), zoos: Collection[str] = ()
+) -> "tuple[list[Board], list[Series], list[str]]":
+    """The boards and series of all results in some folders.
 
-    A suite with variants, and a study, is a series: its tables, picture and counts are written to `series/`. Files that
-    are no results, or of which no table can be made, are told and left out.
+    Files that are no results, or of which no table can be made, are left out.
+
+    Args:
+        stores: the folders; of what several have, the newest counts.
+        only: suites and studies of which there must be results.
+        zoos: leave out the results of all others.
+
+    Returns:
+        Boards, series, and a sentence for every file that is left out.
 
     Raises:
-        MergebenchError: there are no results, or none of a suite or study that is named.
+        MergebenchError: there are no results, or none of a suite, a study or a zoo that is named.
     """
     from mergebench.leaderboard.board import make_boards
-    from mergebench.leaderboard.page import write_page
     from mergebench.leaderboard.series import make_series
-    from mergebench.leaderboard.series_files import write_series
-    from mergebench.leaderboard.series_table import markdown, print_series
+    from mergebench.leaderboard.series_table import markdown
     from mergebench.leaderboard.sound import sound
-    from mergebench.leaderboard.table import print_board
 
     def made(some: Sequence[Result]) -> tuple[list, list]:
         series = make_series(some)
@@ -35,16 +45,50 @@ def show_leaderboard(store: ResultStore, only: Collection[str] = ()) -> None:
             markdown(one)  # what stands in its tables is computed only there
         return make_boards(r for r in some if not (r.point or r.study)), series
 
-    results, told = store.survey()
+    results, told = [], []
+    for store in stores:
+        found, faults = store.survey()
+        if not found:
+            remedy = f"make some: mergebench run --methods all --out {store.out}"
+            raise MergebenchError(" ".join([*faults, f"no results in {store.out}; {remedy}"]))
+        results += found
+        told += faults
+    where = ", ".join(str(store.out) for store in stores)
+    _check_there(zoos, {r.zoo for r in results}, f"zoo in {where}:")
+    results = [r for r in results if not zoos or r.zoo in zoos]
+    _check_there(only, {r.study or r.suite for r in results}, f"suite or study in {where}:")
     (boards, series), left_out = sound(results, made)
-    for sentence in (*told, *left_out):
-        say(sentence)
-    if not results:
-        raise MergebenchError(f"no results in {store.out}; make some: mergebench run --methods all --out {store.out}")
-    there = {r.study or r.suite for r in results}
-    for name in only:
+    return boards, series, [*told, *left_out]
+
+
+def _check_there(names: Collection[str], there: Collection[str], kind: str) -> None:
+    for name in names:
         if name not in there:
-            raise UnknownNameError(f"suite or study in {store.out}:", name, there)
+            raise UnknownNameError(kind, name, there)
+
+
+def show_leaderboard(store: ResultStore, only: Collection[str] = (), others: Sequence[ResultStore] = ()) -> None:
+    """Print the tables of these suites and studies (all, if none is named), write the page of all, say where it is.
+
+    A suite with variants, and a study, is a series: its tables, picture and counts are written to `series/`. Files that
+    are no results, or of which no table can be made, are told and left out.
+
+    Args:
+        store: of results; what is written is written there.
+        only: suites and studies.
+        others: more results, to be shown together.
+
+    Raises:
+        MergebenchError: there are no results, or none of a suite or study that is named.
+    """
+    from mergebench.leaderboard.page import write_page
+    from mergebench.leaderboard.series_files import write_series
+    from mergebench.leaderboard.series_table import print_series
+    from mergebench.leaderboard.table import print_board
+
+    boards, series, told = survey([store, *others], only)
+    for sentence in told:
+        say(sentence)
     for board in boards:
         if not only or board.suite in only:
             print_board(board)

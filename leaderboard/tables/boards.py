@@ -1,0 +1,154 @@
+"""Boards as grids: one board, methods by tasks; or several, a group of columns for every zoo."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+
+from mergebench.errors import MergebenchError
+from mergebench.leaderboard import formatting
+from mergebench.leaderboard.board import Board, Row
+from mergebench.leaderboard.reported_numbers import Reported, reported_average, reported_of
+from mergebench.leaderboard.tables.choosing import Entry, Field, Wishes
+from mergebench.leaderboard.tables.draft import draft
+from mergebench.leaderboard.tables.grid import Cell, Column, Grid
+
+PUBLISHED = ("reported", "difference")
+Of = Callable[[Row], Cell]
+
+
+def board_grid(board: Board, wishes: Wishes) -> Grid:
+    """Methods by tasks, and their average.
+
+    Raises:
+        MergebenchError: a row or a column that there is not.
+    """
+    _check_published([board], wishes)
+    images = sum(board.totals.values())
+    title = f"{board.suite} on {board.zoo}: {len(board.tasks)} tasks, {images:,} test images"
+    entries = [_entry(row, row.average, row) for row in board.rows if row.error is None or row.average is not None]
+    fields = [Field(column, keys, of) for column, keys, of in _fields(board)]
+    name = f"{board.suite}-{board.zoo}"
+    return draft(
+        name,
+        title,
+        entries,
+        fields,
+        ("tasks", "average"),
+        wishes,
+        notes=[board.note, *_failed(board)],
+        over=_over([board]),
+    )
+
+
+def backbone_grid(boards: Sequence[Board], wishes: Wishes) -> Grid:
+    """Methods by zoos: a group of columns for each, in it the average of every suite, or what else is asked for.
+
+    Raises:
+        MergebenchError: a row or a column that there is not.
+    """
+    _check_published(boards, wishes)
+    zoos, suites = (list(dict.fromkeys(getattr(b, kind) for b in boards)) for kind in ("zoo", "suite"))
+    where = {(b.zoo, b.suite): b for b in boards}
+    found: dict[tuple, dict[tuple[str, str], Row]] = {}
+    for place, board in where.items():
+        several = Counter((row.method, bool(row.tuned)) for row in board.rows)
+        for row in board.rows:
+            # Settings may be another backbone's own; they part rows only where one board has several of a method.
+            told = repr(sorted(row.hyperparameters.items())) if several[row.method, bool(row.tuned)] > 1 else ""
+            if row.average is not None:
+                found.setdefault((row.method, bool(row.tuned), told), {})[place] = row
+    entries = []
+    for (_, _, told), rows in found.items():
+        first = next(iter(rows.values()))
+        average = fmean(r.average or 0.0 for r in rows.values()) if len(rows) == len(where) else None
+        entries.append(_entry(first, average, rows, settings=bool(told)))
+    fields = []
+    for zoo in zoos:
+        for suite in suites:
+            board = where.get((zoo, suite))
+            for column, keys, of in _fields(board) if board else []:
+                label = f"{len(board.tasks)} tasks" if len(suites) > 1 else column.name
+                if len(suites) > 1 and (len(wishes.columns) > 1 or "average" not in keys):
+                    label = f"{label}, {column.name}"
+                header = board.checkpoints.get("backbone") or zoo
+                shown = Column(label, header, column.better, column.unit)
+                fields.append(Field(shown, (*keys, zoo), _at((zoo, suite), of)))
+    numbers = " and ".join(dict.fromkeys(str(len(b.tasks)) for b in boards))
+    title = f"{' and '.join(suites)} on {len(zoos)} zoos: averages over {numbers} tasks"
+    notes = [f"{b.suite} on {b.zoo}: {told}" for b in boards for told in (b.note, *_failed(b)) if told]
+    return draft(
+        "-".join([*suites, *zoos]), title, entries, fields, ("average",), wishes, notes=notes, over=_over(boards)
+    )
+
+
+def _at(place: tuple[str, str], of: Of) -> Callable[[Mapping[tuple[str, str], Row]], Cell]:
+    return lambda rows: of(rows[place]) if place in rows else Cell()
+
+
+def _entry(row: Row, average: float | None, source: object, settings: bool = True) -> Entry:
+    told = row.hyperparameters if settings else {}
+    return Entry(row.method, row.title, row.role, row.family, row.paper, told, row.tuned, average, source)
+
+
+def _fields(board: Board) -> list[tuple[Column, tuple[str, ...], Of]]:
+    """Every column that a board can have, with the names by which it can be asked for."""
+    published = reported_of(board)
+    found: list[tuple[Column, tuple[str, ...], Of]] = [
+        (Column(task, better=1), ("tasks", task), lambda row, task=task: _task(row, task)) for task in board.tasks
+    ]
+    found += [
+        (Column("average", better=1), ("average",), _average),
+        (Column("relative", better=1), ("relative",), lambda row: _percent(row.relative)),
+        (Column("rank", unit="text"), ("rank",), lambda row: Cell(text=formatting.rank(row))),
+        (Column("ranks", unit="text"), ("ranks",), lambda row: Cell(text=formatting.ranks(row))),
+        (Column("needs", unit="text"), ("needs",), lambda row: Cell(text=formatting.needs(row))),
+        (Column("seconds", unit="seconds"), ("seconds",), lambda row: Cell(row.seconds)),
+        (Column("peak MB", unit="megabytes"), ("peak",), _peak),
+        (Column("reported"), ("reported",), lambda row: _percent(reported_average(row, published))),
+        (Column("difference", unit="points"), ("difference",), lambda row: _difference(row, published)),
+    ]
+    return found
+
+
+def _percent(value: float | None) -> Cell:
+    return Cell(None if value is None else 100 * value)
+
+
+def _task(row: Row, task: str) -> Cell:
+    spread = row.task_spreads.get(task)
+    return Cell(100 * row.tasks[task], None if spread is None else 100 * spread) if task in row.tasks else Cell()
+
+
+def _average(row: Row) -> Cell:
+    leading = bool(row.leading) and row.rank != 1
+    spread = None if row.spread is None else 100 * row.spread
+    return Cell(None if row.average is None else 100 * row.average, spread, leading=leading)
+
+
+def _peak(row: Row) -> Cell:
+    return Cell(None if row.peak_bytes is None else row.peak_bytes / 1e6)
+
+
+def _difference(row: Row, published: Reported | None) -> Cell:
+    theirs = reported_average(row, published)
+    return Cell() if theirs is None or row.average is None else _percent(row.average - theirs)
+
+
+def _check_published(boards: Sequence[Board], wishes: Wishes) -> None:
+    asked = next((name for name in PUBLISHED if name in wishes.columns), None)
+    if asked and not any(map(reported_of, boards)):
+        told = " and ".join(f"{len(b.tasks)} tasks of zoo {b.zoo!r}" for b in boards)
+        raise MergebenchError(
+            f"column {asked!r}: no published averages of the same checkpoints are known for {told}; a zoo's file "
+            "states its family (docs/models.md), numbers of other checkpoints are not set beside"
+        )
+
+
+def _failed(board: Board) -> list[str]:
+    return [f"{row.title} failed: {row.error}." for row in board.rows if row.average is None]
+
+
+def _over(boards: Sequence[Board]) -> str:
+    """Over how many seeds the standard deviations are."""
+    numbers = sorted({len(row.seeds) for board in boards for row in board.rows if row.spread is not None})
+    return f"{' to '.join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))} seeds" if numbers else "seeds"

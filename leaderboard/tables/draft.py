@@ -1,0 +1,80 @@
+"""From all that could be shown to the table that is asked for."""
+
+from collections.abc import Sequence
+
+from mergebench.leaderboard.formatting import told_apart
+from mergebench.leaderboard.tables.choosing import Entry, Field, Wishes, chosen_fields, chosen_rows
+from mergebench.leaderboard.tables.grid import Cell, Grid, GridRow, marked
+
+# What each kind of number means, by the key that asks for it.
+MEANINGS = {
+    "ranks": "Ranks: those that a method may have, 95 %, all methods together.",
+    "relative": "Relative: to each task's own expert.",
+    "seconds": "Seconds: of merging.",
+    "peak": "Peak MB: the most memory that the merge held above what was held before.",
+    "reported": "Reported: published averages of the same checkpoints.",
+    "difference": "Difference: measured minus reported, in points.",
+    "unseen": "Unseen: tasks that are evaluated and not merged.",
+    "backward": "Backward: accuracy at the end minus that right after a task's own step, in points.",
+    "forgetting": "Forgetting: the best accuracy before the last step minus that after it, in points.",
+}
+
+
+def draft(
+    name: str,
+    title: str,
+    entries: Sequence[Entry],
+    fields: Sequence[Field],
+    usual: Sequence[str],
+    wishes: Wishes,
+    *,
+    notes: Sequence[str] = (),
+    key: Sequence[str] = (),
+    over: str = "seeds",
+    stub: str = "method",
+) -> Grid:
+    """The grid of the rows and columns asked for, with best and second marked, and what its marks mean.
+
+    Args:
+        name, title: of the table.
+        entries, fields: what may become rows and columns.
+        usual: the columns' keys where none are asked for.
+        wishes: what is asked for.
+        notes: sentences about these results.
+        key: sentences of the layout's own about its columns.
+        over: what standard deviations are over.
+        stub: the header of the rows' labels.
+
+    Raises:
+        UnknownNameError: a row or a column that there is not.
+    """
+    names = wishes.columns or usual
+    columns, rows = chosen_fields(fields, names), chosen_rows(entries, wishes)
+    labels = told_apart([(e.method, e.title, e.settings, e.tuned) for e in rows])
+    made = tuple(
+        GridRow(e.method, label, e.role != "method", tuple(_allowed(f, f.of(e.source), wishes) for f in columns))
+        for e, label in zip(rows, labels, strict=True)
+    )
+    told = tuple(sentence for kind, sentence in MEANINGS.items() if any(kind in f.keys for f in columns))
+    grid = marked(Grid(name, title, stub, tuple(f.column for f in columns), made, wishes.digits))
+    return Grid(**{**vars(grid), "key": (*_marks(grid, over), *key, *told), "notes": tuple(filter(None, notes))})
+
+
+def _allowed(field: Field, cell: Cell, wishes: Wishes) -> Cell:
+    """The cell, with its standard deviation only where these were asked for."""
+    wanted = wishes.spread == "all" or (wishes.spread == "average" and "average" in field.keys)
+    return cell if wanted or cell.spread is None else Cell(cell.value, None, cell.text, cell.mark, cell.leading)
+
+
+def _marks(grid: Grid, over: str) -> list[str]:
+    """What percentages and marks mean, as far as there are any."""
+    cells = [cell for row in grid.rows for cell in row.cells]
+    told = ["Accuracies in %."] if any(c.unit == "percent" for c in grid.columns) else []
+    if any(cell.mark for cell in cells):
+        references = ", references aside" if any(row.reference for row in grid.rows) else ""
+        told.append(f"Best in bold, second underlined{references}.")
+    if any(cell.leading for cell in cells):
+        told.append("†: not distinguishable from the board's best (paired tests, corrected for all pairs).")
+    if any(cell.spread is not None for cell in cells):
+        told.append(f"±: standard deviation over {over}.")
+    return told

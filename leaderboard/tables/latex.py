@@ -1,0 +1,81 @@
+"""A grid in LaTeX: booktabs, and what a paper's table environment needs around it."""
+
+import re
+from collections.abc import Iterator
+
+from mergebench.errors import on_one_line
+from mergebench.leaderboard.media import for_latex
+from mergebench.leaderboard.tables.grid import BEST, SECOND, Cell, Column, Grid, shown
+
+# Letters across a page of text that each size has room for, about; beyond the last the table is turned to the reader.
+SIZES = ((75, ""), (84, "\\small"), (95, "\\footnotesize"), (125, "\\scriptsize"))
+WRAP = {BEST: "\\textbf{%s}", SECOND: "\\underline{%s}"}
+
+
+def latex(grid: Grid) -> str:
+    """The table, to be read with `\\input`; its preamble is said in a comment."""
+    return "\n".join(_lines(grid)) + "\n"
+
+
+def _lines(grid: Grid) -> Iterator[str]:
+    size, turned = _size(grid)
+    yield f"% Needs \\usepackage{{booktabs}}{' and graphicx' if turned else ''}. Made by mergebench table."
+    yield from (f"% {on_one_line(note)}" for note in grid.notes)
+    yield "\\begin{table}[t]"
+    yield f"\\centering{size}"
+    yield f"\\caption{{{for_latex(' '.join([grid.title.rstrip('.') + '.', *grid.key]))}}}"
+    yield f"\\label{{tab:{re.sub('[^a-z0-9]+', '-', grid.name.casefold()).strip('-') or 'table'}}}"
+    yield from ["\\setlength{\\tabcolsep}{4pt}"] * (len(grid.columns) > 5)
+    yield f"\\begin{{tabular}}{{l{''.join('l' if c.unit == 'text' else 'r' for c in grid.columns)}}}"
+    yield "\\toprule"
+    yield from _header(grid, turned)
+    yield "\\midrule"
+    for row, following in zip(grid.rows, (*grid.rows[1:], None), strict=True):
+        cells = [_cell(cell, column, grid.digits) for cell, column in zip(row.cells, grid.columns, strict=True)]
+        yield f"{' & '.join([for_latex(row.label), *cells])} \\\\"
+        if following is not None and row.reference and not following.reference:
+            yield "\\midrule"
+    yield "\\bottomrule"
+    yield "\\end{tabular}"
+    yield "\\end{table}"
+
+
+def _header(grid: Grid, turned: bool) -> Iterator[str]:
+    if any(name for name, _ in grid.groups):
+        cells, rules, place = [], [], 2
+        for name, width in grid.groups:
+            cells.append(f"\\multicolumn{{{width}}}{{c}}{{{for_latex(name)}}}")
+            if name:
+                rules.append(f"\\cmidrule(lr){{{place}-{place + width - 1}}}")
+            place += width
+        yield f" & {' & '.join(cells)} \\\\"
+        yield " ".join(rules)
+    heads = [for_latex(column.name) for column in grid.columns]
+    if turned:
+        heads = [f"\\rotatebox{{90}}{{{head}}}" for head in heads]
+    yield f"{' & '.join([for_latex(grid.stub), *heads])} \\\\"
+
+
+def _size(grid: Grid) -> tuple[str, bool]:
+    """The largest size at which the table is no wider than a page's text, and whether headers must stand upright."""
+    label = max([len(grid.stub), *(len(row.label) for row in grid.rows)])
+    widths = [
+        [len("".join(shown(row.cells[i], column, grid.digits))) + 2 for row in grid.rows]
+        for i, column in enumerate(grid.columns)
+    ]
+    for turned in (False, True):
+        heads = [2 if turned else len(c.name) + 1 for c in grid.columns]
+        total = label + sum(max([head, *width]) for head, width in zip(heads, widths, strict=True))
+        for room, size in SIZES:
+            if total <= room:
+                return size, turned
+    return "\\tiny", True
+
+
+def _cell(cell: Cell, column: Column, digits: int) -> str:
+    text, spread = shown(cell, column, digits)
+    told = for_latex(text) if cell.value is None else text.replace("-", "$-$")
+    told = WRAP.get(cell.mark, "%s") % told
+    if cell.leading:  # where nothing follows, the sign takes no room, so that the digits stand in line
+        told += "$^{\\dagger}$" if spread else "\\rlap{$^{\\dagger}$}"
+    return f"{told} {{\\scriptsize$\\pm${spread}}}" if spread else told

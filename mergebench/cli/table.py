@@ -1,0 +1,92 @@
+"""`mergebench table`: the tables of stored results as papers print them, on standard output."""
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeInt
+
+from mergebench.errors import MergebenchError, tell
+
+if TYPE_CHECKING:
+    from mergebench.leaderboard.tables.grid import Grid
+
+# format -> the writer's name in the module of the same name
+WRITERS = {"latex": "latex", "markdown": "markdown", "csv": "csv_file", "typst": "typst"}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What `table` takes."""
+    parser.add_argument("--out", nargs="+", type=str, default=["runs"], help="folders of results, shown together")
+    parser.add_argument("--suite", nargs="+", type=str, default=[], help="only these suites' tables")
+    parser.add_argument("--study", nargs="+", type=str, default=[], help="only these studies' tables")
+    parser.add_argument("--zoo", nargs="+", type=str, default=[], help="only results of these zoos")
+    parser.add_argument("--format", type=Literal["latex", "markdown", "csv", "typst"], default="markdown")
+    parser.add_argument(
+        "--layout",
+        type=Literal["tasks", "backbones", "scale", "unseen", "corruptions", "sequential", "experts", "points"] | None,
+        default=None,
+        help="in place of the one that fits: methods by tasks, by zoos, by a suite's variants, or by any points",
+    )
+    parser.add_argument(
+        "--rows", nargs="+", type=str, default=["all"], help="methods (names, wildcards, families), methods, references"
+    )
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        type=str,
+        default=[],
+        help="names of columns; tasks, points, average, relative, rank, ranks, needs, seconds, peak, reported, difference",
+    )
+    parser.add_argument("--digits", type=NonNegativeInt, default=1, help="decimals of accuracies, 6 at most")
+    parser.add_argument(
+        "--order",
+        type=Literal["average", "name", "given", "year"],
+        default="average",
+        help="of rows; given: as --rows names them; year: of the paper",
+    )
+    parser.add_argument(
+        "--track", type=Literal["default", "tuned", "both"], default="both", help="rows by who chose their settings"
+    )
+    parser.add_argument(
+        "--spread", type=Literal["average", "all", "none"], default="average", help="where standard deviations stand"
+    )
+
+
+def execute(config: Namespace) -> int:
+    """Print."""
+    from mergebench.cli.saying import say
+    from mergebench.cli.showing import survey
+    from mergebench.leaderboard.tables.choosing import Wishes
+    from mergebench.leaderboard.tables.layouts import make_grids
+    from mergebench.measuring.results import ResultStore
+
+    if config.digits > 6:
+        raise MergebenchError(f"--digits {config.digits}: at most 6; counts of images have no more to tell")
+    wanted = [*config.suite, *config.study]
+    boards, series, told = survey([ResultStore(out) for out in config.out], wanted, config.zoo)
+    for sentence in told:
+        tell(sentence)
+    boards = [board for board in boards if not wanted or board.suite in wanted]
+    series = [one for one in series if not wanted or one.name in wanted]
+    wishes = Wishes(tuple(config.rows), tuple(config.columns), config.order, config.track, config.digits, config.spread)
+    grids = make_grids(boards, series, wishes, config.layout)
+    if config.format == "csv":
+        _check_one(grids)
+        for note in grids[0].notes:
+            tell(note)
+    write = _writer(config.format)
+    for line in "\n".join(map(write, grids)).rstrip("\n").split("\n"):
+        say(line)
+    return 0
+
+
+def _writer(name: str) -> "Callable[[Grid], str]":
+    return getattr(importlib.import_module(f"mergebench.leaderboard.tables.{WRITERS[name]}"), WRITERS[name])
+
+
+def _check_one(grids: "list[Grid]") -> None:
+    if len(grids) > 1:
+        names = ", ".join(grid.name for grid in grids)
+        raise MergebenchError(f"{len(grids)} tables are no one CSV file ({names}): choose by --suite, --study or --zoo")
