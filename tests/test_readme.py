@@ -1,5 +1,6 @@
 """What README and CONTRIBUTING promise."""
 
+import csv
 import re
 import shlex
 from pathlib import Path
@@ -105,6 +106,38 @@ def test_the_pasted_leaderboard_is_what_is_measured(tmp_path):
     summary = run(make_plan(RunRequest(methods=["pretrained", "average"], suite="tiny-8")), ResultStore(tmp_path))
     for result in summary.results:
         assert 100 * result.average == pytest.approx(float(pasted[result.title]), abs=0.5)
+
+
+def test_the_pasted_leaderboard_is_the_stored_table():
+    """Of the run whose output README shows, docs/tiny-8.csv is what the command prints that docs/results.md names."""
+    with (ROOT / "docs/tiny-8.csv").open(encoding="utf-8") as file:
+        stored = {row.pop("title"): row for row in csv.DictReader(file)}
+    block = re.search(r"<!-- leaderboard -->(.*?)<!-- /leaderboard -->", TEXTS["README.md"], re.DOTALL)[1]
+    lines = [re.split(r" {2,}", line.strip()) for line in block.partition("test images\n")[2].splitlines()]
+    header = next(line for line in lines if "method" in line)
+    rows = [dict(zip(header, line, strict=True)) for line in lines if len(line) == len(header) and line != header]
+    assert {row["method"] for row in rows} == set(stored)
+    for row in rows:
+        told = {"#" if name == "rank" else name: value or "-" for name, value in stored[row["method"]].items()}
+        columns = set(told) & set(header) - {"method"}
+        assert columns >= {"#", "average", "relative", "scenes", "textures"}
+        assert {name: told[name] for name in columns} == {name: row[name] for name in columns}
+
+
+def test_the_table_for_papers_on_the_results_page_is_the_stored_one():
+    text = (ROOT / "docs/results.md").read_text()
+    with (ROOT / "docs/tiny-8.csv").open(encoding="utf-8") as file:
+        stored = {row["title"]: row for row in csv.DictReader(file)}
+    block = re.search(r"```latex\n(.*?)```", text, re.DOTALL)[1]
+    rows = [
+        re.sub(r"\\textbf|\\underline|\\rlap\{\$\^\{\\dagger\}\$\}|[{}]|\\\\", "", line) for line in block.splitlines()
+    ]
+    shown = [[cell.strip() for cell in row.split("&")] for row in rows if "&" in row]
+    header, *shown = shown
+    assert len(shown) >= 4
+    for row in shown:
+        found = dict(zip(header[1:], row[1:], strict=True))
+        assert all(found[name] == stored[row[0]][name] for name in ("average", "relative"))
 
 
 def pasted_study():

@@ -23,7 +23,8 @@ def csv_file(grid: Grid) -> str:
     for row in grid.rows:
         cells = [row.name, row.label]
         for cell, column, spread in zip(row.cells, grid.columns, spreads, strict=True):
-            cells.append(cell.text if cell.value is None else number(cell.value, column, grid.digits).removeprefix("+"))
+            told = cell.text.strip("-") if cell.value is None else number(cell.value, column, grid.digits)
+            cells.append(told.removeprefix("+"))
             if spread:
                 cells.append("" if cell.spread is None else f"{cell.spread:.{grid.digits}f}")
         cells += ["yes" if any(cell.leading for cell in row.cells) else "no"] * leading

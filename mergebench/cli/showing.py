@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from mergebench.cli.saying import say
-from mergebench.errors import MergebenchError, UnknownNameError
+from mergebench.errors import MergebenchError, UnknownNameError, tell
 from mergebench.measuring.results import Result, ResultStore
 
 if TYPE_CHECKING:
@@ -49,8 +49,10 @@ def survey(
     for store in stores:
         found, faults = store.survey()
         if not found:
+            for fault in faults:
+                tell(fault)
             remedy = f"make some: mergebench run --methods all --out {store.out}"
-            raise MergebenchError(" ".join([*faults, f"no results in {store.out}; {remedy}"]))
+            raise MergebenchError(f"no results in {store.out}; {remedy}")
         results += found
         told += faults
     where = ", ".join(str(store.out) for store in stores)

@@ -37,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         type=str,
         default=[],
-        help="names of columns; tasks, points, average, relative, rank, ranks, needs, seconds, peak, reported, difference",
+        help="names; or tasks, points, average, relative, rank, ranks, needs, seconds, peak, reported, difference",
     )
     parser.add_argument("--digits", type=NonNegativeInt, default=1, help="decimals of accuracies, 6 at most")
     parser.add_argument(

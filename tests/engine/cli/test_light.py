@@ -45,6 +45,7 @@ print([m for m in {kinds!r} if m in sys.modules])
         ["list", "zoos"],
         ["list", "tasks"],
         ["describe", "ties"],
+        ["table", "--help"],
     ],
 )
 def test_nothing_heavy_is_imported(arguments):
@@ -57,6 +58,7 @@ def test_a_finished_run_is_known_and_shown_without_what_merges_and_evaluates(min
     assert imported(*run) == []
     assert imported(*run, "--dry-run") == []
     assert imported("leaderboard", "--out", tmp_path / "out", kinds=(*HEAVY, "scipy.stats")) == []
+    assert imported("table", "--out", tmp_path / "out") == []
     # Nor is it where the run is finished in part: that is found out, and what is missing measured.
     assert {"torch", "lightning"} <= set(imported(*run[:3], "pretrained", *run[4:]))
 
