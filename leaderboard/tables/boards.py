@@ -43,11 +43,15 @@ def board_grid(board: Board, wishes: Wishes) -> Grid:
 def backbone_grid(boards: Sequence[Board], wishes: Wishes) -> Grid:
     """Methods by zoos: a group of columns for each, in it the average of every suite, or what else is asked for.
 
+    Zoos stand in the order in which they are given, suites by their number of tasks.
+
     Raises:
         MergebenchError: a row or a column that there is not.
     """
     _check_published(boards, wishes)
-    zoos, suites = (list(dict.fromkeys(getattr(b, kind) for b in boards)) for kind in ("zoo", "suite"))
+    zoos = list(dict.fromkeys(board.zoo for board in boards))
+    boards = sorted(boards, key=lambda board: len(board.tasks))
+    suites = list(dict.fromkeys(board.suite for board in boards))
     where = {(b.zoo, b.suite): b for b in boards}
     found: dict[tuple, dict[tuple[str, str], Row]] = {}
     for place, board in where.items():
@@ -62,16 +66,19 @@ def backbone_grid(boards: Sequence[Board], wishes: Wishes) -> Grid:
         first = next(iter(rows.values()))
         average = fmean(r.average or 0.0 for r in rows.values()) if len(rows) == len(where) else None
         entries.append(_entry(first, average, rows, settings=bool(told)))
+    sizes = {board.suite: f"{len(board.tasks)} tasks" for board in boards}
+    names = sizes if len(set(sizes.values())) == len(suites) else {suite: suite for suite in suites}
+    stated = {board.zoo: board.checkpoints.get("backbone") or board.zoo for board in boards}
+    headers = stated if len(set(stated.values())) == len(zoos) else {zoo: zoo for zoo in zoos}
     fields = []
     for zoo in zoos:
         for suite in suites:
             board = where.get((zoo, suite))
             for column, keys, of in _fields(board) if board else []:
-                label = f"{len(board.tasks)} tasks" if len(suites) > 1 else column.name
+                label = names[suite] if len(suites) > 1 else column.name
                 if len(suites) > 1 and (len(wishes.columns) > 1 or "average" not in keys):
                     label = f"{label}, {column.name}"
-                header = board.checkpoints.get("backbone") or zoo
-                shown = Column(label, header, column.better, column.unit)
+                shown = Column(label, headers[zoo], column.better, column.unit)
                 fields.append(Field(shown, (*keys, zoo), _at((zoo, suite), of)))
     numbers = " and ".join(dict.fromkeys(str(len(b.tasks)) for b in boards))
     title = f"{' and '.join(suites)} on {len(zoos)} zoos: averages over {numbers} tasks"
@@ -120,9 +127,8 @@ def _task(row: Row, task: str) -> Cell:
 
 
 def _average(row: Row) -> Cell:
-    leading = bool(row.leading) and row.rank != 1
     spread = None if row.spread is None else 100 * row.spread
-    return Cell(None if row.average is None else 100 * row.average, spread, leading=leading)
+    return Cell(None if row.average is None else 100 * row.average, spread, leading=bool(row.leading))
 
 
 def _peak(row: Row) -> Cell:

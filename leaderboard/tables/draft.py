@@ -73,7 +73,7 @@ def _marks(grid: Grid, over: str) -> list[str]:
     if any(cell.mark for cell in cells):
         references = ", references aside" if any(row.reference for row in grid.rows) else ""
         told.append(f"Best in bold, second underlined{references}.")
-    if any(cell.leading for cell in cells):
+    if any(cell.close for cell in cells):
         told.append("†: not distinguishable from the board's best (paired tests, corrected for all pairs).")
     if any(cell.spread is not None for cell in cells):
         told.append(f"±: standard deviation over {over}.")

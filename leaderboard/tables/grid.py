@@ -42,6 +42,11 @@ class Cell:
     mark: str = ""
     leading: bool = False
 
+    @property
+    def close(self) -> bool:
+        """Whether it is to be marked as not distinguishable from the best; the best itself needs no such mark."""
+        return self.leading and self.mark != BEST
+
 
 @dataclass(frozen=True)
 class GridRow:

@@ -76,6 +76,6 @@ def _cell(cell: Cell, column: Column, digits: int) -> str:
     text, spread = shown(cell, column, digits)
     told = for_latex(text) if cell.value is None else text.replace("-", "$-$")
     told = WRAP.get(cell.mark, "%s") % told
-    if cell.leading:  # where nothing follows, the sign takes no room, so that the digits stand in line
+    if cell.close:  # where nothing follows, the sign takes no room, so that the digits stand in line
         told += "$^{\\dagger}$" if spread else "\\rlap{$^{\\dagger}$}"
     return f"{told} {{\\scriptsize$\\pm${spread}}}" if spread else told

@@ -45,7 +45,8 @@ def make_grids(
         there = [f"{b.suite} on {b.zoo} (tasks)" for b in boards] + [
             f"{s.name} on {s.zoo} ({_usual(s)})" for s in series
         ]
-        raise MergebenchError(f"--layout {layout}: shows none of what there is; there are: {', '.join(there)}")
+        asked = f"--layout {layout}: shows" if layout else "no layout shows"
+        raise MergebenchError(f"{asked} none of what there is; there are: {', '.join(there)}")
     return grids
 
 

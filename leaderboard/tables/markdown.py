@@ -21,4 +21,4 @@ def markdown(grid: Grid) -> str:
 def _cell(cell: Cell, column: Column, digits: int) -> str:
     text, spread = shown(cell, column, digits)
     told = WRAP.get(cell.mark, "%s") % for_markdown(text, cell=True)
-    return f"{told}{'†' if cell.leading else ''}{f' ± {spread}' if spread else ''}"
+    return f"{told}{'†' if cell.close else ''}{f' ± {spread}' if spread else ''}"

@@ -85,9 +85,8 @@ def experts(series: Series, wishes: Wishes) -> list[Grid]:
         fields = [Field(Column(task), ("tasks", task), _of_row(task)) for task in tasks_of(matrix)]
         title = f"{_title(series)}: every expert on every task ({series.lines[place].title} of one expert)"
         given = Wishes(wishes.rows, wishes.columns, "given", "both", wishes.digits, wishes.spread)
-        grids.append(
-            draft(_name(series), title, entries, fields, ("tasks",), given, notes=series.notes, stub="expert of")
-        )
+        name = f"{_name(series)}-{series.lines[place].method}"
+        grids.append(draft(name, title, entries, fields, ("tasks",), given, notes=series.notes, stub="expert of"))
     return grids
 
 

@@ -52,5 +52,5 @@ def _header(grid: Grid) -> Iterator[str]:
 def _cell(cell: Cell, column: Column, digits: int) -> str:
     text, spread = shown(cell, column, digits)
     told = WRAP.get(cell.mark, "%s") % for_typst(text if cell.value is None else text.replace("-", "\u2212"))
-    parts = [told, *['super("†")'] * cell.leading, *[f'text(size: 0.8em, " ± {spread}")'] * bool(spread)]
+    parts = [told, *['super("†")'] * cell.close, *[f'text(size: 0.8em, " ± {spread}")'] * bool(spread)]
     return " + ".join(parts)

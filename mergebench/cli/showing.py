@@ -27,7 +27,7 @@ def survey(
         zoos: leave out the results of all others.
 
     Returns:
-        Boards, series, and a sentence for every file that is left out.
+        Boards (those of the zoos of the first folder first), series, and a sentence for every file that is left out.
 
     Raises:
         MergebenchError: there are no results, or none of a suite, a study or a zoo that is named.
@@ -46,7 +46,8 @@ def survey(
         return make_boards(r for r in some if not (r.point or r.study)), series
 
     results, told = [], []
-    for store in stores:
+    folder_of: dict[str, int] = {}
+    for place, store in enumerate(stores):
         found, faults = store.survey()
         if not found:
             for fault in faults:
@@ -55,11 +56,13 @@ def survey(
             raise MergebenchError(f"no results in {store.out}; {remedy}")
         results += found
         told += faults
+        folder_of = {result.zoo: place for result in found} | folder_of
     where = ", ".join(str(store.out) for store in stores)
     _check_there(zoos, {r.zoo for r in results}, f"zoo in {where}:")
     results = [r for r in results if not zoos or r.zoo in zoos]
     _check_there(only, {r.study or r.suite for r in results}, f"suite or study in {where}:")
     (boards, series), left_out = sound(results, made)
+    boards.sort(key=lambda board: folder_of[board.zoo])
     return boards, series, [*told, *left_out]
 
 

@@ -123,7 +123,8 @@ def test_what_is_not_distinguishable_from_the_best_is_told(board, wishes):
     leading = {"ties": True, "average": True, "c": False}
     rows = tuple(replace(row, leading=leading.get(row.method)) for row in board.rows)
     grid = board_grid(replace(board, rows=rows), wishes())
-    assert [c.leading for c in column(grid, "average")] == [False, False, False, True, False], "the best needs no mark"
+    assert [c.close for c in column(grid, "average")] == [False, False, False, True, False], "the best needs no mark"
+    assert [c.leading for c in column(grid, "average")] == [False, False, True, True, False]
     assert any("not distinguishable" in sentence for sentence in grid.key)
     assert not any("distinguishable" in sentence for sentence in board_grid(board, wishes()).key)
 
@@ -157,6 +158,15 @@ def test_several_zoos_stand_side_by_side_and_settings_of_their_own_part_no_rows(
     assert tasks.groups == [("ViT-B/16", 3), ("b32", 3), ("l14", 3)], "groups stay together"
 
 
+def test_zoos_of_one_backbone_are_called_by_their_own_names(make_result, wishes):
+    stated = {"checkpoints": {"backbone": "ViT-B/16"}}
+    assert backbone_grid(backbones(make_result, b16=stated, b32=stated), wishes()).groups == [
+        ("b16", 1),
+        ("b32", 1),
+        ("l14", 1),
+    ]
+
+
 def test_a_row_that_a_zoo_lacks_has_a_dash_there_and_comes_last(make_result, wishes):
     boards = make_boards([*[make_result("m", (10, 10), zoo=z) for z in "xy"], make_result("n", (90, 90), zoo="x")])
     grid = backbone_grid(boards, wishes())
@@ -171,7 +181,11 @@ def test_settings_that_one_zoo_has_several_of_part_rows(make_result, wishes):
 def test_several_suites_are_columns_within_a_zoo(make_result, wishes):
     results = [make_result("m", (10, 30), zoo=z, suite=s) for z in "xy" for s in ("two", "other")]
     grid = backbone_grid(make_boards(results), wishes())
-    assert grid.groups == [("x", 2), ("y", 2)] and grid.columns[0].name == "2 tasks"
+    assert grid.groups == [("x", 2), ("y", 2)] and [c.name for c in grid.columns[:2]] == ["other", "two"]
+    third = make_result("m", (10, 30), zoo="x", suite="one")
+    results.append(third.model_copy(update={"tasks": {"a": third.tasks["a"]}}))
+    boards = [board for board in make_boards(results) if board.suite != "other"]
+    assert backbone_grid(boards[::-1], wishes()).heads == ["y: 2 tasks", "x: 1 tasks", "x: 2 tasks"]
 
 
 STATED = {"backbone": "B", "family": "f"}

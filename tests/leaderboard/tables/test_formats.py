@@ -99,7 +99,7 @@ def test_pdflatex_sets_hostile_texts_and_nothing_acts(titled, tmp_path):
 
 @pdflatex
 def test_pdflatex_sets_any_text(tmp_path):
-    @settings(max_examples=40)
+    @settings(max_examples=10, deadline=None)
     @given(st.lists(st.text(min_size=1), min_size=40, max_size=40))
     def sets(texts):
         compiled(tmp_path, "\n\n".join(f"\\mbox{{{for_latex(text)}}}" for text in texts))
