@@ -69,6 +69,7 @@ def told_apart(entries: Sequence[tuple[str, str, Mapping[str, Any], Mapping[str,
         twins = [theirs for name, _, theirs, _ in entries if name == method]
         differing = [k for k in settings if len({repr(theirs.get(k)) for theirs in twins}) > 1]
         named = dict.fromkeys([*notes.searched(settings, tuned), *differing])
-        told = "tuned: " * bool(tuned) + ", ".join(f"{k}={settings[k]}" for k in named)
+        told = ", ".join(f"{k}={settings[k]}" for k in named)
+        told = f"tuned: {told}" if tuned and told else "tuned" * bool(tuned) + told
         found.append(f"{title} ({told})" if told else title)
     return found

@@ -26,12 +26,12 @@ def make_console() -> Console:
 def print_board(board: Board) -> None:
     """Print one board; where the terminal is too narrow for the tasks' columns, they are left to the page."""
     console = make_console()
-    wide = console.width >= 102 + sum(len(t) + 3 for t in board.tasks)
+    published = reported_of(board)
+    beside = ("reported", "difference") if published else ()
+    wide = console.width >= 102 + sum(len(name) + 3 for name in (*beside, *board.tasks))
     named, images = f"{board.suite} on zoo {board.zoo}", sum(board.totals.values())
     seeds = ("± seeds",) if any(row.spread is not None for row in board.rows) else ()
     ranges = ("ranks",) if any(row.ranks for row in board.rows) else ()
-    published = reported_of(board)
-    beside = ("reported", "difference") if published else ()
     table = Table(
         title=f"{escape(on_one_line(named))}: {len(board.tasks)} tasks, {images:,} test images",
         caption="Average and 95 % interval over test images, in %; relative: to each task's own expert; "

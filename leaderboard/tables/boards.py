@@ -53,14 +53,15 @@ def backbone_grid(boards: Sequence[Board], wishes: Wishes) -> Grid:
     boards = sorted(boards, key=lambda board: len(board.tasks))
     suites = list(dict.fromkeys(board.suite for board in boards))
     where = {(b.zoo, b.suite): b for b in boards}
+    # Settings may be a backbone's own; they part rows only where one board has several of a method.
+    counted = [Counter(map(_kind, board.rows)) for board in boards]
+    several = {kind for counts in counted for kind, count in counts.items() if count > 1}
     found: dict[tuple, dict[tuple[str, str], Row]] = {}
     for place, board in where.items():
-        several = Counter((row.method, bool(row.tuned)) for row in board.rows)
         for row in board.rows:
-            # Settings may be another backbone's own; they part rows only where one board has several of a method.
-            told = repr(sorted(row.hyperparameters.items())) if several[row.method, bool(row.tuned)] > 1 else ""
+            told = repr(sorted(row.hyperparameters.items())) if _kind(row) in several else ""
             if row.average is not None:
-                found.setdefault((row.method, bool(row.tuned), told), {})[place] = row
+                found.setdefault((*_kind(row), told), {})[place] = row
     entries = []
     for (_, _, told), rows in found.items():
         first = next(iter(rows.values()))
@@ -86,6 +87,10 @@ def backbone_grid(boards: Sequence[Board], wishes: Wishes) -> Grid:
     return draft(
         "-".join([*suites, *zoos]), title, entries, fields, ("average",), wishes, notes=notes, over=_over(boards)
     )
+
+
+def _kind(row: Row) -> tuple[str, bool]:
+    return row.method, bool(row.tuned)
 
 
 def _at(place: tuple[str, str], of: Of) -> Callable[[Mapping[tuple[str, str], Row]], Cell]:

@@ -178,6 +178,18 @@ def test_settings_that_one_zoo_has_several_of_part_rows(make_result, wishes):
     assert [row.label for row in backbone_grid(make_boards(results), wishes()).rows] == ["M (alpha=2)", "M (alpha=1)"]
 
 
+def test_tuned_settings_are_a_zoos_own_too(make_result, wishes):
+    results = [
+        make_result("m", (10 + a, 10), zoo=z, hyperparameters={"alpha": a}, tuned=tuned)
+        for a, z, tuned in ((1, "x", {}), (1, "y", {}), (2, "x", RECORD), (3, "y", RECORD))
+    ]
+    grid = backbone_grid(make_boards(results), wishes())
+    assert [(row.label, [c.value for c in row.cells]) for row in grid.rows] == [
+        ("M (tuned)", [11, 11.5]),
+        ("M", [10.5, 10.5]),
+    ]
+
+
 def test_several_suites_are_columns_within_a_zoo(make_result, wishes):
     results = [make_result("m", (10, 30), zoo=z, suite=s) for z in "xy" for s in ("two", "other")]
     grid = backbone_grid(make_boards(results), wishes())
