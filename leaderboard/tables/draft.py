@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from mergebench.errors import on_one_line
 from mergebench.leaderboard.formatting import told_apart
 from mergebench.leaderboard.tables.choosing import Entry, Field, Wishes, chosen_fields, chosen_rows
 from mergebench.leaderboard.tables.grid import Cell, Grid, GridRow, marked
 
+LONGEST_LABEL = 200  # characters; LaTeX cannot set lines of any length
 # What each kind of number means, by the key that asks for it.
 MEANINGS = {
     "ranks": "Ranks: those that a method may have, 95 %, all methods together.",
@@ -52,7 +54,12 @@ def draft(
     columns, rows = chosen_fields(fields, names), chosen_rows(entries, wishes)
     labels = told_apart([(e.method, e.title, e.settings, e.tuned) for e in rows])
     made = tuple(
-        GridRow(e.method, label, e.role != "method", tuple(_allowed(f, f.of(e.source), wishes) for f in columns))
+        GridRow(
+            e.method,
+            on_one_line(label, LONGEST_LABEL),
+            e.role != "method",
+            tuple(_allowed(f, f.of(e.source), wishes) for f in columns),
+        )
         for e, label in zip(rows, labels, strict=True)
     )
     told = tuple(sentence for kind, sentence in MEANINGS.items() if any(kind in f.keys for f in columns))

@@ -101,7 +101,7 @@ def test_what_cannot_be_shown_is_refused_in_a_line(refused, folder, arguments, t
 def test_a_folder_without_results_and_several_tables_in_one_csv_are_refused(refused, folder, other_zoo, tmp_path):
     assert "no results in " in refused("table", "--out", folder, tmp_path / "none")
     several = ["--format", "csv", "--layout", "tasks"]
-    assert "2 tables are no one CSV file (mini-grown, mini-tiny): " in refused(
+    assert "2 tables are no one CSV file (mini-tiny, mini-grown): " in refused(
         "table", "--out", folder, other_zoo, *several
     )
 

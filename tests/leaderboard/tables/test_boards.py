@@ -139,9 +139,9 @@ def backbones(make_result, **changes):
     results = []
     for zoo, more in (("b32", 0), ("b16", 10), ("l14", 5)):
         results += [
-            make_result("e", (90, 90), role="ceiling", zoo=zoo),
-            make_result("m", (50 + more, 60), zoo=zoo, hyperparameters={"scaling": 1 + more}, **changes.get(zoo, {})),
-            make_result("n", (60, 60), zoo=zoo),
+            make_result("e", (90, 90), role="ceiling", zoo=zoo, **changes.get(zoo, {})),
+            make_result("m", (50 + more, 60), zoo=zoo, hyperparameters={"scaling": more}, **changes.get(zoo, {})),
+            make_result("n", (60, 60), zoo=zoo, **changes.get(zoo, {})),
         ]
     return make_boards(results)
 
@@ -151,7 +151,7 @@ def test_several_zoos_stand_side_by_side_and_settings_of_their_own_part_no_rows(
     (grid,) = make_grids(boards, [], wishes())
     assert grid.groups == [("ViT-B/16", 1), ("b32", 1), ("l14", 1)]
     assert [c.name for c in grid.columns] == ["average"] * 3 and [r.label for r in grid.rows] == ["E", "N", "M"]
-    assert [[c.value for c in row.cells] for row in grid.rows[1:]] == [[60, 60, 60], [60, 55, 57.5]]
+    assert [[round(c.value, 6) for c in row.cells] for row in grid.rows[1:]] == [[60, 60, 60], [60, 55, 57.5]]
     assert [[c.mark for c in row.cells] for row in grid.rows[1:]] == [["best"] * 3, ["best", "second", "second"]]
     assert len(make_grids(boards, [], wishes(), "tasks")) == 3
     tasks = backbone_grid(boards, wishes(columns=["tasks", "average"]))
@@ -184,10 +184,16 @@ def test_tuned_settings_are_a_zoos_own_too(make_result, wishes):
         for a, z, tuned in ((1, "x", {}), (1, "y", {}), (2, "x", RECORD), (3, "y", RECORD))
     ]
     grid = backbone_grid(make_boards(results), wishes())
-    assert [(row.label, [c.value for c in row.cells]) for row in grid.rows] == [
-        ("M (tuned)", [11, 11.5]),
-        ("M", [10.5, 10.5]),
+    assert [row.label for row in grid.rows] == ["M (tuned)", "M"]
+    assert [[c.value for c in row.cells] for row in grid.rows] == [
+        [pytest.approx(11), pytest.approx(11.5)],
+        [pytest.approx(10.5)] * 2,
     ]
+
+
+def test_a_title_of_a_thousand_letters_is_cut(make_result, wishes):
+    (board,) = make_boards([make_result("m", (10, 10), title="x" * 1000)])
+    assert board_grid(board, wishes()).rows[0].label == "x" * 200 + "... (1,000 characters)"
 
 
 def test_several_suites_are_columns_within_a_zoo(make_result, wishes):
