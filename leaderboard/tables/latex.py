@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from mergebench.errors import on_one_line
 from mergebench.leaderboard.media import for_latex
 from mergebench.leaderboard.tables.grid import BEST, SECOND, Cell, Column, Grid, shown
+from mergebench.leaderboard.tables.room import letters, lines
 
-# Letters across a page of text that each size has room for, about; beyond the last the table is turned to the reader.
-SIZES = ((75, ""), (84, "\\small"), (95, "\\footnotesize"), (125, "\\scriptsize"))
+# Letters across a page of text that each size has room for, about; beyond the last, headers stand upright.
+SIZES = ((76, ""), (84, "\\small"), (96, "\\footnotesize"), (108, "\\scriptsize"))
 WRAP = {BEST: "\\textbf{%s}", SECOND: "\\underline{%s}"}
 
 
@@ -23,9 +24,11 @@ def _lines(grid: Grid) -> Iterator[str]:
     yield from (f"% {on_one_line(note)}" for note in grid.notes)
     yield "\\begin{table}[t]"
     yield f"\\centering{size}"
+    yield "\\setlength{\\belowcaptionskip}{6pt}"
     yield f"\\caption{{{for_latex(' '.join([grid.title.rstrip('.') + '.', *grid.key]))}}}"
     yield f"\\label{{tab:{re.sub('[^a-z0-9]+', '-', grid.name.casefold()).strip('-') or 'table'}}}"
-    yield from ["\\setlength{\\tabcolsep}{4pt}"] * (len(grid.columns) > 5)
+    if len(grid.columns) > 5:
+        yield f"\\setlength{{\\tabcolsep}}{{{4 if len(grid.columns) < 11 else 3}pt}}"
     yield f"\\begin{{tabular}}{{l{''.join('l' if c.unit == 'text' else 'r' for c in grid.columns)}}}"
     yield "\\toprule"
     yield from _header(grid, turned)
@@ -44,7 +47,9 @@ def _header(grid: Grid, turned: bool) -> Iterator[str]:
     if any(name for name, _ in grid.groups):
         cells, rules, place = [], [], 2
         for name, width in grid.groups:
-            cells.append(f"\\multicolumn{{{width}}}{{c}}{{{for_latex(name)}}}")
+            told = " \\\\ ".join(map(for_latex, lines(name)))
+            header = f"\\shortstack{{{told}}}" if len(lines(name)) > 1 else told
+            cells.append(f"\\multicolumn{{{width}}}{{c}}{{{header}}}")
             if name:
                 rules.append(f"\\cmidrule(lr){{{place}-{place + width - 1}}}")
             place += width
@@ -58,16 +63,9 @@ def _header(grid: Grid, turned: bool) -> Iterator[str]:
 
 def _size(grid: Grid) -> tuple[str, bool]:
     """The largest size at which the table is no wider than a page's text, and whether headers must stand upright."""
-    label = max([len(grid.stub), *(len(row.label) for row in grid.rows)])
-    widths = [
-        [len("".join(shown(row.cells[i], column, grid.digits))) + 2 for row in grid.rows]
-        for i, column in enumerate(grid.columns)
-    ]
     for turned in (False, True):
-        heads = [2 if turned else len(c.name) + 1 for c in grid.columns]
-        total = label + sum(max([head, *width]) for head, width in zip(heads, widths, strict=True))
         for room, size in SIZES:
-            if total <= room:
+            if letters(grid, turned) <= room:
                 return size, turned
     return "\\tiny", True
 

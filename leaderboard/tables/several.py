@@ -28,11 +28,13 @@ def unseen(series: Series, wishes: Wishes) -> Grid:
     fields = []
     places = {key_of(point["held_out"]): [variant] for variant, point in series.points.items()}
     for held_out, variants in {**places, "average": list(series.points)}.items():
-        group = "all" if held_out == "average" else f"without {str(held_out).replace('+', ', ')}"
+        group = "all" if held_out == "average" else str(held_out).replace("+", ", ")
         kind = ("average",) if held_out == "average" else ("points", str(held_out))
         for name, metric in (("merged", MERGED), ("unseen", UNSEEN)):
             fields.append(Field(Column(name, group, 1), (*kind, name), _at(series, variants, metric)))
-    return _grid(series, "accuracy on merged and on unseen tasks", fields, ("points", "average"), wishes)
+    return _grid(
+        series, "accuracy on merged and on unseen tasks, by what is held out", fields, ("points", "average"), wishes
+    )
 
 
 def corruptions(series: Series, wishes: Wishes) -> Grid:

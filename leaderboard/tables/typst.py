@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from mergebench.errors import on_one_line
 from mergebench.leaderboard.media import for_typst
 from mergebench.leaderboard.tables.grid import BEST, SECOND, Cell, Column, Grid, shown
+from mergebench.leaderboard.tables.room import letters
 
+# Letters across a page of text that each size has room for, about.
+SIZES = ((78, 1.0), (87, 0.9), (98, 0.8), (112, 0.7), (130, 0.6))
 WRAP = {BEST: "strong(%s)", SECOND: "underline(%s)"}
 
 
@@ -19,7 +22,8 @@ def _lines(grid: Grid) -> Iterator[str]:
     yield from (f"// {on_one_line(note)}" for note in grid.notes)
     yield "#figure("
     yield f"  caption: {for_typst(' '.join([grid.title.rstrip('.') + '.', *grid.key]))},"
-    yield "  table("
+    size = next((size for room, size in SIZES if letters(grid) <= room), 0.5)
+    yield f"  text(size: {size}em, table("
     yield f"    columns: {len(grid.columns) + 1},"
     yield f"    align: (left, {aligned}),"
     yield "    stroke: none,"
@@ -33,7 +37,8 @@ def _lines(grid: Grid) -> Iterator[str]:
         if following is not None and row.reference and not following.reference:
             yield "    table.hline(stroke: 0.5pt),"
     yield "    table.hline(),"
-    yield "  ),"
+    yield "  )),"
+    yield "  kind: table,"
     yield ")"
 
 

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from mergebench.leaderboard.media import for_latex, for_typst
 from mergebench.leaderboard.tables.boards import board_grid
 from mergebench.leaderboard.tables.csv_file import csv_file
+from mergebench.leaderboard.tables.grid import Cell, Column, Grid, GridRow
 from mergebench.leaderboard.tables.latex import latex
 from mergebench.leaderboard.tables.markdown import markdown
+from mergebench.leaderboard.tables.room import letters, lines
 from mergebench.leaderboard.tables.typst import typst
 
 # Whatever would be a command, a comment, markup or code, a ligature or the argument of a line's end.
@@ -68,6 +70,13 @@ def test_groups_stand_above_their_columns(titled):
     assert "| x | x: x | x: x | text |" in markdown(grid)
 
 
+def test_a_group_of_several_names_stands_on_as_many_lines_and_takes_the_room_of_the_longest(titled):
+    assert "\\multicolumn{2}{c}{\\shortstack{x, \\\\ y, \\\\ z\\_}}" in latex(titled("x, y, z_"))
+    assert lines("a, bc, d") == ["a,", "bc,", "d"] and lines("a") == ["a"] and lines("") == [""]
+    wide, narrow = (Grid("n", "t", "m", (Column("x", group),), ()) for group in ("long name, y", "z"))
+    assert (letters(wide), letters(narrow)) == (1 + 12, 1 + 3)
+
+
 def test_csv_has_numbers_and_standard_deviations_in_columns_of_their_own(board, wishes):
     rows = list(csv.reader(io.StringIO(csv_file(board_grid(board, wishes(digits=2))))))
     assert rows[0] == ["method", "title", "a", "b", "average", "average std"]
@@ -75,8 +84,6 @@ def test_csv_has_numbers_and_standard_deviations_in_columns_of_their_own(board, 
 
 
 def test_a_wide_table_becomes_smaller_and_at_last_its_headers_stand_upright(make_result, wishes):
-    from mergebench.leaderboard.tables.grid import Cell, Column, Grid, GridRow
-
     def made(number, name):
         row = GridRow("m", "M", False, (Cell(68.0),) * number)
         return latex(Grid("n", "t", "method", (Column(name),) * number, (row,)))

@@ -41,7 +41,7 @@ def test_unseen_has_merged_and_unseen_tasks_for_what_is_held_out_and_their_means
         at("n", (20, 70), {"held_out": ["a", "x"]}, merged=["b"], position=1),
     ]
     grid = grid_of(results, wishes)
-    assert grid.groups == [("without b", 2), ("without a, x", 2), ("all", 2)]
+    assert grid.groups == [("b", 2), ("a, x", 2), ("all", 2)]
     assert [c.name for c in grid.columns] == ["merged", "unseen"] * 3
     assert cells(grid, "m") == [80, 20, 60, 30, 70, 25]
     assert [c.mark for c in grid.rows[0].cells] == ["best", "second", "second", "best", "best", "best"]
