@@ -249,6 +249,8 @@ class SuiteConfig(Strict):
 
     Args:
         title: for people.
+        version: of what is measured; another one where tasks, images, experts or what is merged become others
+            (docs/rules.md).
         zoo: whose experts; `--zoo` replaces it.
         merge: tasks whose experts are merged; a number n stands for the zoo's first n.
         evaluate: tasks on whose test split the result is evaluated; those merged, if not given.
@@ -264,6 +266,7 @@ class SuiteConfig(Strict):
     """
 
     title: str
+    version: Annotated[int, Field(ge=1, le=1000)] = 1
     zoo: str
     merge: list[str] | Annotated[int, Field(ge=1)]
     evaluate: list[str] = []
