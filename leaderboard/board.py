@@ -7,7 +7,7 @@ from typing import Any
 
 from mergebench.errors import LONGEST, on_one_line
 from mergebench.leaderboard.comparable import comparable
-from mergebench.leaderboard.notes import codes, conditions, environments, measured, searches, unproven
+from mergebench.leaderboard.notes import codes, conditions, environments, measured, searches, submitted, unproven
 from mergebench.leaderboard.outcomes import Outcomes, outcomes_of
 from mergebench.leaderboard.standing import standings
 from mergebench.leaderboard.statistics import average_interval
@@ -35,6 +35,7 @@ class Row:
         tuned: how a search chose the hyper-parameters, as the newest result that bears a record says; empty without.
         outcomes: what it got right, image by image; None where that is not stored.
         task_spreads: task -> standard deviation of its accuracy over seeds; empty with one.
+        tier: how far a submission is held to what it says; empty of what was measured here.
     """
 
     rank: int | None
@@ -59,6 +60,7 @@ class Row:
     leading: bool | None = None
     outcomes: Outcomes | None = field(default=None, compare=False, repr=False)
     task_spreads: dict[str, float] = field(default_factory=dict)
+    tier: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,10 @@ def _settings(result: Result) -> tuple:
 
 def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     # Of one method, setting and seed only the newest of those that may stand beside the others.
-    members = list({(r.method, _settings(r), r.seed): r for r in comparable(results)}.values())
+    members = list({(r.method, _settings(r), r.listing, r.seed): r for r in comparable(results)}.values())
     by_setting: dict[tuple, list[Result]] = {}
     for result in members:
-        by_setting.setdefault((result.method, _settings(result)), []).append(result)
+        by_setting.setdefault((result.method, _settings(result), result.listing), []).append(result)
     rows = [_row(seeds) for seeds in by_setting.values()]
     rows.sort(key=lambda r: (r.role != "ceiling", r.average is None, -(r.average or 0), r.method))
     rows = _ranked(rows)
@@ -119,8 +121,9 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     totals = {t: s.total for t, s in scored.tasks.items()} if scored else {}
     environment = members[-1].environment.model_dump()
     tuned = searches((r.title, r.hyperparameters, r.tuned, "") for r in rows)
-    notes = (conditions(members), measured(members), environments(members), codes(members), tuned, unproven(members))
-    note = " ".join(filter(None, notes))
+    own = [r for r in members if not r.listing]
+    notes = (conditions(members), measured(members), environments(members), codes(own), tuned, unproven(members))
+    note = " ".join(filter(None, (*notes, submitted(members))))
     return Board(*group, tuple(totals), totals, tuple(rows), environment, note, members[-1].checkpoints)
 
 
@@ -149,6 +152,7 @@ def _row(results: list[Result]) -> Row:
         "family": first.family,
         "needs": tuple(first.needs),
         "hyperparameters": first.hyperparameters,
+        "tier": first.listing.tier if first.listing else "",
         "tuned": max(results, key=lambda r: (bool(r.tuned), r.last_asked)).tuned,
     }
     error = next((on_one_line(r.failure, LONGEST) for r in results if r.status == "failed"), None)

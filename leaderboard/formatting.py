@@ -48,8 +48,10 @@ def ranks(row: Row) -> str:
 
 
 def labels(rows: tuple[Row, ...]) -> list[str]:
-    """One label per row: the title, with the hyper-parameters that were tuned or differ in rows of the same method."""
-    return told_apart([(r.method, r.title, r.hyperparameters, r.tuned) for r in rows])
+    """One label per row: the title, with the hyper-parameters that were tuned or differ in rows of the same method;
+    of a submission, its tier."""
+    found = told_apart([(r.method, r.title, r.hyperparameters, r.tuned) for r in rows])
+    return [f"{label} [{row.tier}]" if row.tier else label for label, row in zip(found, rows, strict=True)]
 
 
 def leaders(board: Board) -> str:

@@ -112,6 +112,21 @@ def leaders(titles: Sequence[str]) -> str:
     return f"Not to be told from {titles[0]}: {', '.join(some)}{' and ' * bool(some)}{last}."
 
 
+def submitted(results: Iterable[Result]) -> str:
+    """Which rows are submissions, by whom, and how far they are held to what they say, in a sentence.
+
+    Args:
+        results: those of a table.
+
+    Returns:
+        A sentence; empty where all were measured here.
+    """
+    told = dict.fromkeys(
+        f"{r.title} ({r.listing.tier}, by {r.listing.author}: {r.listing.name})" for r in results if r.listing
+    )
+    return f"Submitted, and not measured by this run: {', '.join(told)}." if told else ""
+
+
 def searched(settings: Mapping[str, Any], tuned: Mapping[str, Any]) -> list[str]:
     """The hyper-parameters that a search has chosen, of those in `settings`; none without a record of one."""
     return [name for name in tuned.get("space", {}) if name in settings]

@@ -122,8 +122,8 @@ def answers(path: Path, totals: Mapping[str, int]) -> dict[str, tuple[np.ndarray
             names = set(archive.namelist())
             return {
                 task: (
-                    _read(archive, f"{task}.npy", total),
-                    _read(archive, f"{LABELS}{task}.npy", total) if f"{LABELS}{task}.npy" in names else None,
+                    class_ids(archive, f"{task}.npy", total),
+                    class_ids(archive, f"{LABELS}{task}.npy", total) if f"{LABELS}{task}.npy" in names else None,
                 )
                 for task, total in totals.items()
             }
@@ -135,8 +135,13 @@ def answers(path: Path, totals: Mapping[str, int]) -> dict[str, tuple[np.ndarray
         raise Unproven(f"its predictions {reason}") from None
 
 
-def _read(archive: zipfile.ZipFile, name: str, total: int) -> np.ndarray:
-    """One array [total]; nothing is unpacked that claims to be larger."""
+def class_ids(archive: zipfile.ZipFile, name: str, total: int) -> np.ndarray:
+    """One array [total] of a side file, open; nothing is unpacked that claims to be larger.
+
+    Raises:
+        Unproven: it is another number of class ids, or none.
+        Exception: whatever a broken archive makes the readers of archives and arrays stumble over.
+    """
     if archive.getinfo(name).file_size > HEADER + 8 * total:
         raise Unproven(f"of {name} are more than {total}")
     content = archive.read(name)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import (
@@ -27,6 +27,14 @@ SCHEMA_VERSION = 1
 # The axes of a suite's own variants; any other axis of a point is a study's.
 SUITE_AXES = ("tasks", "held_out", "corruption", "severity", "order", "step", "expert")
 ASIDE = "set-aside"  # the folder of results that did not prove what they say
+
+
+class Listing(NamedTuple):
+    """Where a result is from that somebody submitted: the submission's name, who stands for it, how far it is held."""
+
+    name: str
+    author: str
+    tier: str
 
 
 class Result(BaseModel):
@@ -100,6 +108,8 @@ class Result(BaseModel):
     checksum: str = ""
     _proven: bool = PrivateAttr(default=True)
     _side: Path | None = PrivateAttr(default=None)
+    _listing: Listing | None = PrivateAttr(default=None)
+    _hits: dict[str, np.ndarray] | None = PrivateAttr(default=None)
 
     @field_validator("point")
     @classmethod
@@ -136,6 +146,8 @@ class Result(BaseModel):
 
     def hits(self) -> dict[str, np.ndarray] | None:
         """Which test images are classified correctly, task -> [N] bool, as stored; None where that is not known."""
+        if self._hits is not None:
+            return self._hits
         if self._side is None or not self.tasks:
             return None
         try:
@@ -145,6 +157,22 @@ class Result(BaseModel):
         if any(labels is None for _, labels in found.values()):
             return None
         return {task: predicted == labels for task, (predicted, labels) in found.items()}
+
+    @property
+    def listing(self) -> Listing | None:
+        """Which submission it is of; None of one that was measured here. No file of a result can say it."""
+        return self._listing
+
+    def listed(self, listing: Listing, hits: dict[str, np.ndarray] | None = None) -> "Result":
+        """The same result, as a submission's.
+
+        Args:
+            listing: of the submission.
+            hits: task -> [N] bool, as `hits` gives them.
+        """
+        found = self.model_copy()
+        found._listing, found._hits = listing, hits
+        return found
 
     @property
     def failure(self) -> str:
