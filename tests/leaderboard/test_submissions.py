@@ -1,0 +1,100 @@
+"""The submissions that come with mergebench hold, and on a board nothing submitted displaces what was measured."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mergebench.leaderboard.board import make_boards
+from mergebench.leaderboard.formatting import labels
+from mergebench.leaderboard.media import FORMULA
+from mergebench.measuring.results import Listing
+from mergebench.submissions import text
+from mergebench.submissions.accepted import SCHEMA, TIERS, listed, logged
+from mergebench.submissions.reading import read
+from mergebench.submissions.schema import json_schema
+from mergebench.submissions.verifying import bench_of, hold_to_benchmark, hold_to_card
+
+FOLDER = Path(__file__).parents[2] / "leaderboard" / "submissions"
+ACCEPTED = sorted(file for file in FOLDER.glob("*.json") if file.name != SCHEMA)
+
+
+def test_the_published_schema_is_that_of_the_code():
+    assert (FOLDER / SCHEMA).read_text() == json_schema()
+    assert json.loads(json_schema())["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("file", ACCEPTED, ids=lambda file: file.stem)
+def test_every_accepted_file_holds_and_has_its_line(file):
+    found = read(file)
+    assert logged(FOLDER)[file.name][0] == found.digest
+    assert found.submission.submitter.author and found.submission.submitter.licence
+    assert list(hold_to_card(found.submission))
+    assert len(list(hold_to_benchmark(found, *bench_of(found.submission)))) == 2
+
+
+def test_all_of_them_are_listed_with_a_tier():
+    results, told = listed(FOLDER)
+    assert told == [] and {r.listing.name for r in results} == {file.stem for file in ACCEPTED}
+    assert {r.listing.tier for r in results} <= set(TIERS)
+    assert len(ACCEPTED) >= 2
+
+
+def test_reading_and_tables_know_the_same_beginnings_of_formulas():
+    assert text.FORMULA == FORMULA
+
+
+@pytest.fixture
+def submitted(make_result):
+    """A submission's result: its tier and all that `make_result` takes."""
+
+    def make(*arguments, tier="self-reported", name="theirs", **changes):
+        return make_result(*arguments, **changes).listed(Listing(name, "A. Author", tier))
+
+    return make
+
+
+def test_a_submission_is_a_row_of_its_own_with_its_tier(make_result, submitted):
+    ours = [make_result("ties", (60, 60)), make_result("average", (50, 50))]
+    theirs = [submitted("ties", (70, 70), seed=seed, tier=TIERS[1]) for seed in (0, 1)]
+    (board,) = make_boards(ours + theirs)
+    told = [(row.rank, label, row.seeds) for row, label in zip(board.rows, labels(board.rows), strict=True)]
+    assert told == [(1, "Ties [re-run here]", (0, 1)), (2, "Ties", (0,)), (3, "Average", (0,))]
+    assert "Submitted, and not measured by this run: Ties (re-run here, by A. Author: theirs)." in board.note
+
+
+def test_two_submissions_of_one_method_are_two_rows(make_result, submitted):
+    (board,) = make_boards([submitted("ties", (70, 70), name="a"), submitted("ties", (60, 60), name="b")])
+    assert [row.average for row in board.rows] == [0.7, 0.6]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"weights": "others"},
+        {"data": {"a/test": "others"}},
+        {"conditions": {"restrict": {"blocks": "late"}}},
+        {"environment": "cuda:0 (some)"},
+    ],
+)
+def test_what_was_measured_on_something_else_is_not_shown_and_displaces_nothing(make_result, submitted, other):
+    ours = make_result("ties", (60, 60), started="2026-01-01T00:00:00+00:00")
+    if "environment" in other:
+        other = {"environment": ours.environment.model_copy(update={"device": other["environment"]})}
+    theirs = submitted("best", (100, 100), started="2027-01-01T00:00:00+00:00", **other)
+    (board,) = make_boards([ours, theirs])
+    assert [row.method for row in board.rows] == ["ties"] and board.note == ""
+
+
+def test_another_code_of_the_same_method_parts_nothing(make_result, submitted):
+    """Ours is of the code that is here; whatever was submitted later stands beside it."""
+    ours = make_result("ties", (60, 60), source="ours")
+    theirs = submitted("ties", (70, 70), source="theirs", started="2027-01-01T00:00:00+00:00")
+    (board,) = make_boards([ours, theirs])
+    assert [row.tier for row in board.rows] == ["self-reported", ""] and "other code" not in board.note
+
+
+def test_no_file_of_a_result_says_that_it_is_a_submission(make_result, submitted):
+    theirs = submitted("ties", (70, 70), tier=TIERS[2])
+    text = theirs.model_dump_json()
+    assert TIERS[2] not in text and type(theirs).model_validate_json(text).listing is None
