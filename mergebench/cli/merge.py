@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 
+from mergebench.cli.merge_card import card_path, model_card
 from mergebench.cli.merge_target import Target
 from mergebench.cli.options import (
     DEFAULT_SUITE,
@@ -71,6 +72,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="move the merged model's mean feature to the base's, by the final norm's bias, on calibration images",
     )
+    parser.add_argument(
+        "--card",
+        action="store_true",
+        help="also write a model card with the recipe: README.md in a folder, else the checkpoint's name in .md",
+    )
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as NAME=VALUE")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of everything random")
     add_trust_option(parser)
@@ -123,10 +129,12 @@ def execute(config: Namespace) -> int:
     from mergebench.merging import hyperparameters
     from mergebench.weights import formats
     from mergebench.weights.states import save_state
+    from mergebench.weights.writing import writing
 
     experts = named_files(config.experts)
     target = Target.of(config.output, config.format)
     check_output(target.file, (config.base, *experts.values()))
+    described = card_path(target.file, target.whole) if config.card else None
     card = registry.method(config.method)
     given = hyperparameters.parse_assignments(config.set)
     set_threads(config.threads)
@@ -139,12 +147,25 @@ def execute(config: Namespace) -> int:
     written = formats.from_timm(state, config.format, target.companions.others)
     target.write_files()
     save_state(written, target.file, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
+    if described:
+        with writing(described) as temporary:
+            temporary.write_text(model_card(card, recipe, target.file, _named(config)), encoding="utf-8")
     for sentence in told:
         say(sentence)
     seconds = time.perf_counter() - start
     number = len(recipe["experts"])
     say(f"merged {number} expert{'s' * (number != 1)} with {card.name} in {seconds:.1f} s: {config.output}")
     return 0
+
+
+def _named(config: Namespace) -> list[str]:
+    """The options that name what was merged, as they were typed, for the model card."""
+    words: list[str] = []
+    for option in ("base", "experts", "calibration", "heads", "encoder", "encoder_options", "suite", "only", "zoo"):
+        given = config[option]
+        if given:
+            words += [f"--{option.replace('_', '-')}", *([given] if isinstance(given, str) else given)]
+    return words + ["--recentre"] * config.recentre
 
 
 Made = tuple["StateDict", dict[str, Any], tuple[str, ...]]
