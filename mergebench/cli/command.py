@@ -19,6 +19,8 @@ VERBS = {
     "list": "list methods, suites, studies, zoos, tasks or corruptions",
     "describe": "tell all about a method, suite, study, zoo, task or corruption",
     "check": "hold methods, built in or your own, to what every method must keep",
+    "submit": "check a method, measure it on a suite, and pack a submission to the leaderboard",
+    "verify": "hold submissions to their schema, predictions and benchmark; with --run-code, merge again",
     "merge": "merge experts into one checkpoint",
     "evaluate": "evaluate a checkpoint on a suite",
     "finetune": "train an expert from a zoo's base",
@@ -34,6 +36,7 @@ VERBS = {
 KEPT = {
     "run": "finished cells are kept, run again to go on",
     "tune": "finished trials are kept, run again to go on",
+    "submit": "finished cells are kept, submit again to go on",
     "fetch": "what was fetched is kept, and the same command goes on",
     "finetune": "with --checkpoints, the same command goes on where it was",
 }

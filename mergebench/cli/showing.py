@@ -15,7 +15,11 @@ Files = TypeVar("Files")
 
 
 def survey(
-    stores: Sequence[ResultStore], only: Collection[str] = (), zoos: Collection[str] = ()
+    stores: Sequence[ResultStore],
+    only: Collection[str] = (),
+    zoos: Collection[str] = (),
+    submitted: Sequence[Result] = (),
+    alone: bool = False,
 ) -> "tuple[list[Board], list[Series], list[str]]":
     """The boards and series of all results in some folders.
 
@@ -25,6 +29,8 @@ def survey(
         stores: the folders; of what several have, the newest counts.
         only: suites and studies of which there must be results.
         zoos: leave out the results of all others.
+        submitted: what others submitted, shown beside results of the same suite and zoo.
+        alone: whether it is shown without any, too.
 
     Returns:
         Boards (those of the zoos of the first folder first), series, and a sentence for every file that is left out.
@@ -49,7 +55,7 @@ def survey(
     folder_of: dict[str, int] = {}
     for place, store in enumerate(stores):
         found, faults = store.survey()
-        if not found:
+        if not (found or (alone and submitted)):
             for fault in faults:
                 tell(fault)
             remedy = f"make some: mergebench run --methods all --out {store.out}"
@@ -57,12 +63,14 @@ def survey(
         results += found
         told += faults
         folder_of = {result.zoo: place for result in found} | folder_of
+    there = {(r.suite, r.zoo) for r in results if not (r.point or r.study)}
+    results += [r for r in submitted if alone or (r.suite, r.zoo) in there]
     where = ", ".join(str(store.out) for store in stores)
     _check_there(zoos, {r.zoo for r in results}, f"zoo in {where}:")
     results = [r for r in results if not zoos or r.zoo in zoos]
     _check_there(only, {r.study or r.suite for r in results}, f"suite or study in {where}:")
     (boards, series), left_out = sound(results, made)
-    boards.sort(key=lambda board: folder_of[board.zoo])
+    boards.sort(key=lambda board: folder_of.get(board.zoo, len(stores)))
     return boards, series, [*told, *left_out]
 
 
@@ -72,7 +80,13 @@ def _check_there(names: Collection[str], there: Collection[str], kind: str) -> N
             raise UnknownNameError(kind, name, there)
 
 
-def show_leaderboard(store: ResultStore, only: Collection[str] = (), others: Sequence[ResultStore] = ()) -> None:
+def show_leaderboard(
+    store: ResultStore,
+    only: Collection[str] = (),
+    others: Sequence[ResultStore] = (),
+    submitted: Sequence[Result] = (),
+    alone: bool = False,
+) -> None:
     """Print the tables of these suites and studies (all, if none is named), write the page of all, say where it is.
 
     A suite with variants, and a study, is a series: its tables, picture and counts are written to `series/`. Files that
@@ -82,6 +96,7 @@ def show_leaderboard(store: ResultStore, only: Collection[str] = (), others: Seq
         store: of results; what is written is written there.
         only: suites and studies.
         others: more results, to be shown together.
+        submitted, alone: as `survey` has them.
 
     Raises:
         MergebenchError: there are no results, or none of a suite or study that is named.
@@ -91,7 +106,7 @@ def show_leaderboard(store: ResultStore, only: Collection[str] = (), others: Seq
     from mergebench.leaderboard.series_table import print_series
     from mergebench.leaderboard.table import print_board
 
-    boards, series, told = survey([store, *others], only)
+    boards, series, told = survey([store, *others], only, submitted=submitted, alone=alone)
     for sentence in told:
         say(sentence)
     for board in boards:

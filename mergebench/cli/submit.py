@@ -1,0 +1,111 @@
+"""`mergebench submit`: a method checked, measured on a suite, and packed into one file that anybody can verify."""
+
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeInt, PositiveFloat
+
+from mergebench.cli.options import (
+    DEFAULT_SUITE,
+    TIMEOUT_HELP,
+    add_device_options,
+    add_evaluation_options,
+    add_memory_option,
+)
+from mergebench.cli.saying import say
+from mergebench.errors import MergebenchError, tell
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What `submit` takes."""
+    parser.add_argument("method", type=str, help="FILE.py:FUNCTION, or a method's name")
+    parser.add_argument(
+        "--suite", type=str, default=DEFAULT_SUITE, help="a suite of one variant, or a YAML file of one"
+    )
+    parser.add_argument("--zoo", type=str | None, default=None, help="in place of the suite's zoo")
+    parser.add_argument("--zoo-root", type=str | None, default=None, help="folder that replaces the zoo's weights")
+    parser.add_argument("--seeds", nargs="+", type=NonNegativeInt, default=[0, 1, 2], help="measured, each (0 1 2)")
+    parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as NAME=VALUE")
+    parser.add_argument("--author", type=str, default="", help="who stands for the numbers")
+    parser.add_argument("--licence", type=str, default="", help="of code and numbers, as MIT or CC-BY-4.0")
+    parser.add_argument(
+        "--implementation",
+        type=Literal["authors", "re-implementation"],
+        default="re-implementation",
+        help="whose code it is: the method's authors', or a re-implementation",
+    )
+    parser.add_argument("--output", type=str, default="submissions", help="folder of the submission")
+    parser.add_argument("--out", type=str, default="runs", help="folder of results; what is done is not done again")
+    parser.add_argument("--timeout", type=PositiveFloat | None, default=None, help=TIMEOUT_HELP)
+    add_device_options(parser)
+    add_memory_option(parser)
+    add_evaluation_options(parser)
+
+
+def execute(config: Namespace) -> int:
+    """Check, measure and pack; 1 if the method does not conform, or a seed failed."""
+    from mergebench.catalogue import registry
+    from mergebench.cli.check import conforms
+    from mergebench.cli.options import memory_of
+    from mergebench.cli.progress import ProgressObserver
+    from mergebench.conformance.candidate import Candidate
+    from mergebench.leaderboard.notes import failure
+    from mergebench.measuring.measure import set_threads
+    from mergebench.measuring.results import ResultStore
+    from mergebench.merging.hyperparameters import parse_assignments
+    from mergebench.running.failure import told_in_words
+    from mergebench.running.plan import make_plan
+    from mergebench.running.planned import RunRequest
+    from mergebench.running.runner import run
+    from mergebench.submissions.packing import draft, merged_digests, pack
+    from mergebench.weights.writing import check_writable
+
+    card = registry.method(config.method)
+    given = parse_assignments(config.set)
+    if card.role != "method":
+        raise MergebenchError(f"{card.name!r} is a reference, which every board has; submit a method")
+    candidate = Candidate(card, given)  # wrong settings show before anything is run
+    set_threads(config.threads)
+    request = RunRequest(
+        methods=[config.method],
+        suite=config.suite,
+        zoo=config.zoo,
+        zoo_root=config.zoo_root,
+        seeds=config.seeds,
+        hyperparameters={card.name: given} if given else {},
+        device=config.device,
+        precision=config.precision,
+        devices=config.devices,
+        memory=memory_of(config),
+    )
+    store = ResultStore(config.out)
+    plan = make_plan(request)
+    submitter = {"author": config.author, "licence": config.licence, "implementation": config.implementation}
+    made = draft(plan, submitter)
+    path = Path(config.output) / f"{plan.bench.name}-{card.name.replace('/', '_')}.json"
+    for file in (path, path.with_suffix(".npz")):
+        check_writable(file)
+    if not conforms(candidate):
+        say(f"not submitted: {card.name} does not keep what every method must")
+        return 1
+    with ProgressObserver() as observer:
+        summary = run(plan, store, observer, config.timeout)
+    for result in summary.failed:
+        say(failure(result))
+    if summary.failed:
+        say("not submitted: a cell failed")
+        return 1
+    with told_in_words(card):
+        merged = merged_digests(made, lambda seed: say(f"seed {seed}: merged once more, for the hash of the weights"))
+    found = pack(made, store, merged, path)
+    for option, value in (("--author", config.author), ("--licence", config.licence)):
+        if not value:
+            tell(f"the submission states no {option[2:]}, which a listed one must; give {option} and submit again")
+    average = sum(r.average for r in summary.results if r.role == "method") / len(made.cells)
+    sizes = sum(file.stat().st_size for file in (path, path.with_suffix(".npz")))
+    named = f"{card.title} on {plan.bench.name} v{plan.bench.suite.version}"
+    say(f"{named}: {100 * average:.1f} % over {len(made.cells)} seeds")
+    say(f"submission: {path} and {path.with_suffix('.npz').name} ({sizes:,} bytes), sha256 {found.digest}")
+    say(f"hold it to what it says: mergebench verify {path} --run-code")
+    return 0
