@@ -90,7 +90,9 @@ def validated(fields: Mapping[str, Any]) -> Submission:
         Refused: they are not what the schema says.
     """
     version = fields.get("schema_version")
-    if type(version) is int and version > SCHEMA_VERSION:
+    if "schema_version" in fields and type(version) is not int:  # true, and 1.0, are 1 to Python
+        raise Refused.at("schema_version", f"should be {SCHEMA_VERSION}, not {_shown(version)}")
+    if version and version > SCHEMA_VERSION:
         raise Refused.at(
             "schema_version",
             f"{version} is of a later mergebench, which may verify it; this one reads {SCHEMA_VERSION}",

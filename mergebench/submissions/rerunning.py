@@ -156,15 +156,14 @@ def _merge(found: Read, run: Run, file: Path, device: str, timeout: float, named
             status = process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise Refused.at(
-                "code", f"merging seed {run.seed} took more than {timeout:g} s and was ended; give it more with --timeout"
+                "code", f"merging seed {run.seed} took more than {timeout:g} s and was ended; --timeout gives it more"
             ) from None
         finally:
             _end(process)
     if status != 0 or not file.is_file():
         told = said.read_bytes()[-LAST:].decode(errors="replace").strip().splitlines()
-        raise Refused.at(
-            "code", f"merging seed {run.seed} failed (status {status}): {on_one_line(told[-1] if told else 'it said nothing')}"
-        )
+        last = on_one_line(told[-1]) if told else "it said nothing"
+        raise Refused.at("code", f"merging seed {run.seed} failed (status {status}): {last}")
 
 
 def _end(process: subprocess.Popen) -> None:

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[3]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 WALK = re.search(r"<!-- walk -->\s+```sh\n(.*?)```\s+<!-- /walk -->", CONTRIBUTING, re.DOTALL)[1]
 IDEA = re.search(r"```python\n# mine\.py\n(.*?)```", CONTRIBUTING, re.DOTALL)[1]
-# In place of eight tasks and three seeds: the suite keeps its name.
-SMALL = {"submit": ["--suite", "./tiny-8.yaml", "--seeds", "0", "3"], "verify": ["--suite", "./tiny-8.yaml"]}
+# In place of eight tasks and three seeds.
+SMALL = {"submit": ["--suite", "./two.yaml", "--seeds", "0", "3"], "verify": ["--suite", "./two.yaml"]}
 SUITE = {"title": "two of the eight", "zoo": "tiny", "merge": ["landcover", "digits"]}
 
 
@@ -26,12 +26,12 @@ def walked(tmp_path_factory):
     """The folder in which every line of the walk went well, and what each verb said."""
     place = tmp_path_factory.mktemp("walk")
     (place / "mine.py").write_text(IDEA)
-    (place / "tiny-8.yaml").write_text(yaml.safe_dump(SUITE))
+    (place / "two.yaml").write_text(yaml.safe_dump(SUITE))
     said = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         for line in WALK.splitlines():
-            _, verb, *words = shlex.split(line, comments=True)
+            _, verb, *words = shlex.split(line.replace("tiny-8", "two"), comments=True)
             with (place / verb).open("w") as output, redirect_stdout(output):
                 status = main([verb, *words, *SMALL.get(verb, [])])
             said[verb] = (place / verb).read_text()
@@ -41,9 +41,9 @@ def walked(tmp_path_factory):
 
 def test_the_walk_ends_in_a_row_with_its_tier(walked):
     place, said = walked
-    assert "halfway conforms" in said["submit"] and "submission: submissions/tiny-8-halfway.json" in said["submit"]
+    assert "halfway conforms" in said["submit"] and "submission: submissions/two-halfway.json" in said["submit"]
     assert "Halfway [self-reported]" in said["leaderboard"]
-    assert "Submitted, and not measured by this run: Halfway (self-reported, by A. Author: tiny-8-halfway)" in (
+    assert "Submitted, and not measured by this run: Halfway (self-reported, by A. Author: two-halfway)" in (
         " ".join(said["leaderboard"].split())
     )
     assert "Halfway [self-reported]" in (place / "runs/leaderboard.html").read_text()
@@ -59,7 +59,7 @@ def test_what_merges_again_gives_the_same_bits(walked):
 
 
 def test_the_submission_says_what_the_method_is_and_what_it_gave(walked):
-    fields = json.loads((walked[0] / "submissions/tiny-8-halfway.json").read_text())
+    fields = json.loads((walked[0] / "submissions/two-halfway.json").read_text())
     assert fields["code"]["text"] == IDEA and fields["code"]["function"] == "halfway"
     assert fields["method"]["hyperparameters"] == {"weight": 0.5} and fields["method"]["needs"] == ["base"]
     assert [run["seed"] for run in fields["results"]] == [0, 3]
@@ -72,12 +72,12 @@ def test_the_submission_says_what_the_method_is_and_what_it_gave(walked):
 def changed(walked, tmp_path, monkeypatch):
     """Copies the submission with a change to its fields; gives the JSON's path."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(walked[0] / "tiny-8.yaml", tmp_path)
+    shutil.copy(walked[0] / "two.yaml", tmp_path)
 
     def copy(change) -> Path:
         for end in ("json", "npz"):
-            shutil.copy(walked[0] / f"submissions/tiny-8-halfway.{end}", tmp_path)
-        file = tmp_path / "tiny-8-halfway.json"
+            shutil.copy(walked[0] / f"submissions/two-halfway.{end}", tmp_path)
+        file = tmp_path / "two-halfway.json"
         fields = json.loads(file.read_text())
         change(fields)
         file.write_text(json.dumps(fields))
@@ -96,13 +96,13 @@ def changed(walked, tmp_path, monkeypatch):
         (lambda f: f["benchmark"]["weights"].update(base="0" * 16), r"benchmark\.weights\.base: 0{16}, here \w{16}"),
         (lambda f: f["benchmark"]["data"].update({"digits/test": "0" * 16}), r"benchmark\.data\.digits/test: 0{16}"),
         (lambda f: f["benchmark"].update(merged=["digits"]), r"benchmark\.merged: the suite merges landcover, digits"),
-        (lambda f: f["benchmark"]["conditions"].update(restrict={"blocks": "late"}), r"benchmark\.conditions\.restrict"),
-        (lambda f: f["benchmark"].update(suite="tiny-9"), r"benchmark\.suite: 'tiny-9', not 'tiny-8'"),
+        (lambda f: f["benchmark"]["conditions"].update(restrict={"blocks": 1}), r"benchmark\.conditions\.restrict"),
+        (lambda f: f["benchmark"].update(suite="tiny-9"), r"benchmark\.suite: 'tiny-9', not 'two'"),
     ],
 )  # fmt: skip
 def test_what_the_benchmark_or_the_card_contradicts(command, changed, change, told):
     file = changed(change)
-    done = command("verify", file, "--suite", "./tiny-8.yaml")
+    done = command("verify", file, "--suite", "./two.yaml")
     assert done.status == 1 and "holds" not in done.out
     (line,) = done.err.splitlines()
     assert re.match(rf"mergebench: error: {re.escape(str(file))}: {told}", line)
@@ -115,7 +115,7 @@ def test_labels_that_are_not_the_test_splits(command, changed, walked):
     from mergebench.measuring.proof import count, write_predictions
     from mergebench.submissions.reading import read
 
-    found = read(walked[0] / "submissions/tiny-8-halfway.json")
+    found = read(walked[0] / "submissions/two-halfway.json")
     perfect = {name: found.predictions["s0/digits"] for name in ("s0/digits", "s3/digits")}
     predictions = {**found.predictions, **perfect, "experts/digits": perfect["s0/digits"]}
     labels = {**found.labels, "digits": perfect["s0/digits"]}
@@ -134,7 +134,7 @@ def test_labels_that_are_not_the_test_splits(command, changed, walked):
     file.write_text(json.dumps(fields))
     assert beside.read_bytes() == content
     assert read(file)
-    done = command("verify", file, "--suite", "./tiny-8.yaml")
+    done = command("verify", file, "--suite", "./two.yaml")
     assert done.status == 1
     assert re.search(r"predictions\.labels/digits: \d+ of \d+ labels are not the test split's", done.err)
 
@@ -145,7 +145,7 @@ def test_predictions_copied_from_the_labels_are_found_by_running_the_code(comman
     from mergebench.measuring.proof import count, write_predictions
     from mergebench.submissions.reading import read
 
-    found = read(walked[0] / "submissions/tiny-8-halfway.json")
+    found = read(walked[0] / "submissions/two-halfway.json")
     file = changed(lambda fields: None)
     predictions = {**found.predictions, "s3/digits": found.labels["digits"]}
     write_predictions(file.with_suffix(".npz"), predictions, found.labels)
@@ -153,11 +153,11 @@ def test_predictions_copied_from_the_labels_are_found_by_running_the_code(comman
     fields["results"][1]["tasks"]["digits"] |= count(found.labels["digits"], found.labels["digits"])._asdict()
     fields["predictions"]["sha256"] = hashlib.sha256(file.with_suffix(".npz").read_bytes()).hexdigest()
     file.write_text(json.dumps(fields))
-    assert command("verify", file, "--suite", "./tiny-8.yaml").status == 0
+    assert command("verify", file, "--suite", "./two.yaml").status == 0
     # On another machine too, where a few may be others.
     fields["environment"]["packages"]["torch"] = "1.0"
     file.write_text(json.dumps(fields))
-    done = command("verify", file, "--suite", "./tiny-8.yaml", "--run-code")
+    done = command("verify", file, "--suite", "./two.yaml", "--run-code")
     assert done.status == 1 and "these differ: torch 1.0 and " in done.out
     assert re.search(r"predictions\.s3/digits: \d+ of \d+ are others than measured here; \d+ may be", done.err)
 
@@ -173,11 +173,11 @@ def test_code_is_run_only_where_that_is_said(command, changed, tmp_path):
         fields["code"] |= {"text": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
     file = changed(hostile)
-    assert command("verify", file, "--suite", "./tiny-8.yaml").status == 0
+    assert command("verify", file, "--suite", "./two.yaml").status == 0
     assert not mark.exists()
     command("leaderboard", "--submissions", tmp_path, "--out", tmp_path / "none")
     assert not mark.exists()
-    done = command("verify", file, "--suite", "./tiny-8.yaml", "--run-code")
+    done = command("verify", file, "--suite", "./two.yaml", "--run-code")
     assert done.status == 1 and mark.exists()
     assert "merging seed 0 failed" in done.err and len(done.err.splitlines()) == 1
 
@@ -190,7 +190,7 @@ def test_code_without_end_is_ended(command, changed):
     def endless(fields):
         fields["code"] |= {"text": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
-    done = command("verify", changed(endless), "--suite", "./tiny-8.yaml", "--run-code", "--timeout", 1)
+    done = command("verify", changed(endless), "--suite", "./two.yaml", "--run-code", "--timeout", 1)
     assert done.status == 1 and "merging seed 0 took more than 1 s and was ended" in done.err
 
 
@@ -199,15 +199,15 @@ def test_a_suite_that_is_not_here_is_told(command, changed):
     assert done.status == 0
     assert "only to its own labels: no suite 'nowhere' here; name its file with --suite" in done.out
     assert "holds by itself alone" in done.out
-    done = command("verify", changed(lambda fields: fields["benchmark"].update(version=2)), "--suite", "./tiny-8.yaml")
-    assert done.status == 0 and "it is of tiny-8 v2, and here is v1" in done.out
+    done = command("verify", changed(lambda fields: fields["benchmark"].update(version=2)), "--suite", "./two.yaml")
+    assert done.status == 0 and "it is of two v2, and here is v1" in done.out
 
 
 def test_several_are_verified_and_each_is_told(command, changed, tmp_path):
     file = changed(lambda fields: None)
     broken = tmp_path / "broken.json"
     broken.write_text("{")
-    done = command("verify", broken, file, "--suite", "./tiny-8.yaml")
+    done = command("verify", broken, file, "--suite", "./two.yaml")
     assert done.status == 1 and "1 of 2 submissions hold" in done.out and "broken.json: not JSON" in done.err
     assert command("verify", tmp_path / "nothing.json").status == 2
 
@@ -215,23 +215,24 @@ def test_several_are_verified_and_each_is_told(command, changed, tmp_path):
 def test_what_cannot_be_submitted_is_refused_before_the_run(refused, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "tiny-8.yaml").write_text(yaml.safe_dump(SUITE))
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(SUITE))
     (tmp_path / "helper.py").write_text("HALF = 0.5\n")
     (tmp_path / "mine.py").write_text("from helper import HALF\n" + IDEA.replace("= 0.5)", "= HALF)"))
     (tmp_path / "odd.py").write_text(IDEA.replace('title="Halfway"', 'title="<b>Halfway</b>"'))
-    at = ["--suite", "./tiny-8.yaml", "--output", "new"]
+    at = ["--suite", "./two.yaml", "--output", "new"]
     assert "mine.py imports helper.py, but a submission holds one file" in refused("submit", "./mine.py", *at)
     assert "cannot be submitted: method.title: holds '<'" in refused("submit", "./odd.py", *at)
     assert "submitter.author: begins with '='" in refused("submit", "average", *at, "--author", "=1+1")
     assert "'finetuned' is a reference" in refused("submit", "finetuned", *at)
-    assert "has several variants" in refused("submit", "average", "--suite", "scale")
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump(SUITE | {"prefixes": [1, 2]}))
+    assert "suite 'both' has several variants" in refused("submit", "average", "--suite", "./both.yaml")
     assert not list(tmp_path.glob("new/*")) and not list(tmp_path.glob("runs/**/*.json"))
 
 
 def test_a_method_that_does_not_conform_is_not_submitted(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny-8.yaml").write_text(yaml.safe_dump(SUITE))
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(SUITE))
     (tmp_path / "mine.py").write_text(IDEA.replace("needs=Needs(base=True)", "needs=Needs(base=True, heads=True)"))
-    done = command("submit", "./mine.py", "--suite", "./tiny-8.yaml")
+    done = command("submit", "./mine.py", "--suite", "./two.yaml")
     assert done.status == 1 and "not submitted: halfway does not keep what every method must" in done.out
     assert not (tmp_path / "submissions").exists() or not list((tmp_path / "submissions").iterdir())
