@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from mergebench.errors import MergebenchError, is_unseen
+from mergebench.errors import MergebenchError, is_unseen, on_one_line
 
 BYTES = 1_000_000  # of the JSON file: twenty tasks, five seeds and a method's file take a tenth of it
 DEPTH = 16  # levels of lists and mappings; the schema's own are five, conditions and settings add a few
@@ -96,8 +96,8 @@ def _faults(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
 
 
 def below(path: str, name: str | int) -> str:
-    """The path of a field in another; of a long name, its beginning."""
-    told = str(name)
+    """The path of a field in another, on one line; of a long name, its beginning."""
+    told = on_one_line(name)
     told = told if len(told) <= SHOWN else f"{told[:SHOWN]}..."
     return f"{path}.{told}" if path else told
 

@@ -94,6 +94,11 @@ def test_a_name_that_is_markup_is_shown_by_its_path(change):
     )
 
 
+def test_a_name_of_several_lines_is_shown_on_one(change):
+    told = refusal(change("benchmark.conditions.a\nb\x1b[31m", 1))
+    assert told.startswith("benchmark.conditions.a b\\x1b[31m: the name holds the unseen character U+000A")
+
+
 def test_a_path_in_a_key(submission):
     submission.fields["benchmark"]["weights"]["experts/../../x"] = "b" * 16
     assert re.match(r"benchmark\.weights\.experts/\.\./\.\./x: .*pattern", refusal(submission.write()))
