@@ -1,6 +1,7 @@
 """`mergebench merge --card`: a model card beside merged weights, with the recipe that gives them again."""
 
 import hashlib
+import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,4 +85,6 @@ def _command(card: "MethodCard", recipe: dict[str, Any], weights: Path, named: l
 
 def _plain(value: Any) -> str:
     """A value as `--set` reads it back."""
+    # Numbers that were held to a range are of types of their own, which YAML does not know.
+    value = json.loads(json.dumps(value))
     return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
