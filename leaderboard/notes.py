@@ -143,12 +143,13 @@ def searches(entries: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any], 
     """
     told = []
     for title, settings, tuned, variant in entries:
-        if tuned:
+        if tuned.get("trials"):
             values = ", ".join(f"{name}={settings[name]}" for name in searched(settings, tuned))
             default = "failed" if tuned["default"] is None else f"{100 * tuned['default']:.1f} %"
             where = f" at {variant}" if variant else ""
             gave = f"{100 * tuned['best']:.1f} % there, the default {default}"
-            told.append(f"{title} ({values}){where} with {tuned['trials']} trials ({gave})")
+            each = f" in each of {len(tuned['studies'])} studies" if len(tuned.get("studies", ())) > 1 else ""
+            told.append(f"{title} ({values}){where} with {tuned['trials']} trials{each} ({gave})")
     return f"Tuned rows chose their hyper-parameters on the validation split: {'; '.join(told)}." if told else ""
 
 

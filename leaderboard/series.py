@@ -62,7 +62,7 @@ class Line:
     @property
     def tuned(self) -> dict[str, Mapping[str, Any]]:
         """variant -> how a search chose the hyper-parameters there; empty where none did."""
-        return {r.variant: r.tuned for results in self.results.values() for r in results if r.tuned}
+        return {r.variant: r.tuned for results in self.results.values() for r in results if r.tuned.get("trials")}
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,8 @@ class ProgressObserver(Observer):
 
     def done(self, cell: Cell, result: Result, reused: bool) -> None:
         """A line for the cell; a failed one skips the steps it did not take."""
-        where = ", ".join(filter(None, (cell.variant.name.replace(",", ", "), f"seed {cell.seed}")))
+        chosen = "tuned" if cell.tuned.get("trials") else ""
+        where = ", ".join(filter(None, (cell.variant.name.replace(",", ", "), chosen, f"seed {cell.seed}")))
         name = f"{cell.card.name} ({where})"
         if not reused:
             self._done += _steps(cell)

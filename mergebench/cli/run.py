@@ -36,6 +36,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--seeds", nargs="+", type=NonNegativeInt, default=[], help="one cell of every method for each (0)"
     )
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as METHOD.NAME=VALUE")
+    parser.add_argument(
+        "--settings", nargs="+", type=str, default=[], help="published (the cards' defaults), tuned (installed choices "
+        "of that suite and zoo), or FILE.yaml that `tune` wrote; several: cells of each (published)"
+    )  # fmt: skip
     parser.add_argument("--hyperparameters", type=dict[str, dict[str, Any]], default={}, help="the same, for --config")
     parser.add_argument("--out", type=str, default="runs", help="folder of results and leaderboard")
     parser.add_argument("--timeout", type=PositiveFloat | None, default=None, help=TIMEOUT_HELP)
@@ -94,6 +98,7 @@ def execute(config: Namespace) -> int:
         allow_code=config.allow_code,
         allow_duplicates=config.allow_duplicates,
         memory=memory_of(config),
+        settings=config.settings,
     )
     with ProgressObserver() as observer, nothing_kept() if config.dry_run else nullcontext():
         plan = recalled(request)

@@ -81,10 +81,32 @@ class Environment(BaseModel):
         return self.device.split(" ")[0].partition(":")[0]
 
 
-class Tuned(BaseModel):
-    """What is read of a record of a search."""
+# The record of a method that has nothing to search: its published settings are its tuned ones.
+NOTHING_TO_TUNE: Mapping[str, Any] = {"trials": 0, "trial": 0, "default": None, "best": None}
 
-    trials: int
+
+class Tuned(BaseModel):
+    """What is read of a record of a search; one of no trials says that there was nothing to search.
+
+    Args:
+        trials: settings tried, in each study.
+        default, best: accuracy on the validation split of the default and of the choice.
+        trial: the number of the choice; 0 is the default.
+        space: what was searched.
+        from: the default values of that.
+        studies: the record of each search, where several chose.
+    """
+
+    trials: int = Field(ge=0)
     default: Number | None
-    best: Number
+    best: Number | None
+    trial: int | None = None
     space: dict[str, Any] = {}
+    from_: dict[str, Any] = Field({}, alias="from")
+    studies: list[dict[str, Any]] = []
+
+    @model_validator(mode="after")
+    def _found(self) -> "Tuned":
+        if self.trials and self.best is None:
+            raise ValueError("trials without a best one")
+        return self

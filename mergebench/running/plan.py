@@ -1,6 +1,7 @@
 """Planning: from what was asked for to the list of cells."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import compress
 from typing import Any
 
@@ -15,6 +16,7 @@ from mergebench.merging import hyperparameters
 from mergebench.merging.method import MethodCard
 from mergebench.running.identity import SourceReader
 from mergebench.running.planned import Cell, Plan, RunRequest
+from mergebench.running.tracks import Track, differing, make_tracks
 from mergebench.suites.bench import Bench
 from mergebench.suites.variant import Variant, select
 
@@ -56,12 +58,17 @@ def make_plan(request: RunRequest) -> Plan:
     # As results had it before there was a choice.
     reduced = {} if request.precision == "float32" else {"precision": request.precision}
     reader = SourceReader()
-    planned = [(card, v) for card in cards for v in _of_method(card, variants)]
-    resolved = [
-        _resolve(card, functions[card.name], given[card.name], v, request.hyperparameters) for card, v in planned
+    tracks = make_tracks(request, bench, cards, known)
+    planned = [
+        (card, v, track) for card in cards for track in tracks if track.has(card) for v in _of_method(card, variants)
     ]
-    lacking = [(card, v, bench.lacks(card, v, s)) for (card, v), s in zip(planned, resolved, strict=True)]
-    left_out = _left_out(lacking, request.methods)
+    resolved = [
+        _resolve(card, functions[card.name], given[card.name], v, request.hyperparameters, track)
+        for card, v, track in planned
+    ]
+    lacking = [(card, v, bench.lacks(card, v, s)) for (card, v, _), s in zip(planned, resolved, strict=True)]
+    once = {(card.name, v.name, lack): (card, v, lack) for card, v, lack in lacking}  # whatever the number of tracks
+    left_out = _left_out(list(once.values()), request.methods)
     runnable = [not lack for _, _, lack in lacking]
     planned, resolved = list(compress(planned, runnable)), list(compress(resolved, runnable))
     _check_axes(variants, cards)
@@ -69,15 +76,16 @@ def make_plan(request: RunRequest) -> Plan:
         bench.check_classes(variant)
     capped = [
         _fitting(bench, card, v, settings, given[card.name].keys() | v.hyperparameters.keys())
-        for (card, v), settings in zip(planned, resolved, strict=True)
+        for (card, v, _), settings in zip(planned, resolved, strict=True)
     ]
     resolved = [settings for settings, _ in capped]
     left_out += tuple(dict.fromkeys(told for _, told in capped if told))
+    left_out += tuple(sentence for track in tracks for sentence in track.told)
     for sentence in bench.odd_experts(variants):
         tell(sentence)
-    cells = []
+    cells: dict[str, Cell] = {}
     for seed in dict.fromkeys(request.seeds or (study.seeds if study else (0,))):
-        for (card, variant), settings in zip(planned, resolved, strict=True):
+        for (card, variant, track), settings in zip(planned, resolved, strict=True):
             sources = reader.read(card, settings)
             needs = registry.needs_of(card, settings)
             key = CellKey(
@@ -96,17 +104,20 @@ def make_plan(request: RunRequest) -> Plan:
                 device=device.partition(":")[0],
             )
             place = _place(bench, variant, settings)
-            cells.append(Cell(card, functions[card.name], settings, needs, seed, variant, key, sources.engine, place))
+            cell = Cell(card, functions[card.name], settings, needs, seed, variant, key, sources.engine, place)
+            # Where a search has chosen the default, both tracks have the one cell, which says so.
+            record = track.records.get(card.name, {}) or (cells[key.digest].tuned if key.digest in cells else {})
+            cells[key.digest] = replace(cell, tuned=record)
     return Plan(
         bench,
-        cells,
+        list(cells.values()),
         device,
         request.precision,
         request.devices,
         left_out,
         _code(bench, named),
         name=f"{bench.study_name} on {bench.name}" if study else bench.name,
-        told=tuple(bench.zoo.told({t for c in cells for t in (*c.variant.merged, *c.variant.evaluate)})),
+        told=tuple(bench.zoo.told({t for c in cells.values() for t in (*c.variant.merged, *c.variant.evaluate)})),
     )
 
 
@@ -170,13 +181,20 @@ def _resolve(
     given: Mapping[str, Any],
     variant: Variant,
     asked: Mapping[str, Mapping[str, Any]],
+    track: Track,
 ) -> dict[str, Any]:
-    """A method's hyper-parameters in a variant."""
+    """A method's hyper-parameters in a variant and a track."""
     varied = {n: v for n, v in variant.hyperparameters.items() if n in card.hyperparameters}
     clash = next((n for n in varied if n in asked.get(card.name, {})), None)
     if clash:
         raise HyperparameterError(f"{card.name}.{clash} is what the study varies; choose its values with --only")
     settings = hyperparameters.resolve(function, {**given, **varied})
+    chosen = differing(track.settings.get(card.name, {}), settings)
+    if chosen:
+        try:
+            settings = hyperparameters.resolve(function, {**given, **varied, **chosen})
+        except HyperparameterError as error:
+            raise HyperparameterError(f"{track.name}: {error}") from None
     check_start(card, settings)
     return settings
 

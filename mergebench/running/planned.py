@@ -31,6 +31,8 @@ class RunRequest:
         allow_code: whether methods' files may be run that only a suite, a study or a zoo names.
         allow_duplicates: whether one and the same image may be in several splits of a task.
         memory: bytes that merges are to stay within; what does not is left out.
+        settings: "published", "tuned" (the installed choices of that suite and zoo), or files of choices; each makes
+            cells of its own. Published ones, if not given.
     """
 
     methods: Sequence[str] = ()
@@ -48,6 +50,7 @@ class RunRequest:
     allow_code: bool = False
     allow_duplicates: bool = False
     memory: int | None = None
+    settings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,7 @@ def _content(plan: Plan) -> dict[str, Any] | None:
             {
                 "key": key, "role": cell.card.role, "title": cell.card.title, "path": cell.card.path,
                 "needs": asdict(cell.needs), "engine": cell.engine, "place": dict(cell.place),
+                "tuned": dict(cell.tuned),
                 "evaluate": list(cell.variant.evaluate),
                 "reference": dict((cell.variant.reference or cell.variant).point),
             }
@@ -183,7 +184,18 @@ def _plan(kept: Mapping[str, Any]) -> Plan:
         variant = Variant((), evaluate, point, reference=Variant((), evaluate, told["reference"]))
         needs = Needs(**told["needs"])
         cells.append(
-            Cell(card, _unloaded, key.hyperparameters, needs, key.seed, variant, key, told["engine"], told["place"])
+            Cell(
+                card,
+                _unloaded,
+                key.hyperparameters,
+                needs,
+                key.seed,
+                variant,
+                key,
+                told["engine"],
+                told["place"],
+                told["tuned"],
+            )  # fmt: skip
         )
     return Plan(
         None,

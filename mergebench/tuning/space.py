@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, TypeAlias
 
 from mergebench.errors import HyperparameterError
 from mergebench.merging.hyperparameters import parse_assignments, resolve
 
+COUNTED = 1000  # settings that are listed one by one; a search of so many trials is none by hand
 DECADE = 10  # an interval that spans this factor is searched on a logarithmic scale
 
 
@@ -22,6 +24,10 @@ class Interval:
     def integer(self) -> bool:
         """Whether only whole numbers are meant."""
         return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def whole(self) -> range | None:
+        """The whole numbers that it holds; None if it holds others, too."""
+        return range(self.low, self.high + 1) if self.integer else None
 
     @property
     def log(self) -> bool:
@@ -72,6 +78,14 @@ class Choices:
 
 
 Space: TypeAlias = dict[str, Interval | Choices]
+
+
+def settings_of(space: Space) -> list[dict[str, Any]] | None:
+    """All settings that a space holds; None where there are more than can be tried."""
+    values = [part.values if isinstance(part, Choices) else part.whole() for part in space.values()]
+    if None in values or math.prod(map(len, values)) > COUNTED:
+        return None
+    return [dict(zip(space, combined, strict=True)) for combined in product(*values)]
 
 
 def parse_space(items: Sequence[str]) -> dict[str, tuple | list]:

@@ -1,168 +1,72 @@
-"""Tuning: a search over a method's own hyper-parameters on the validation split; what it finds becomes a cell."""
+"""Tuning of one method or many with one budget: their studies, one after the other, the file of what they chose, and
+its cells."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
-
 from mergebench.catalogue import discovery, registry
-from mergebench.catalogue.trust import check_methods
-from mergebench.data.image_cache import Split
-from mergebench.errors import MergebenchError, in_words
-from mergebench.measuring.measure import resolve_device
-from mergebench.measuring.proof import Unproven
-from mergebench.measuring.results import CellKey, ResultStore
-from mergebench.merging import hyperparameters
+from mergebench.errors import HyperparameterError, MergebenchError
+from mergebench.measuring.results import ResultStore
+from mergebench.merging.hyperparameters import resolve
 from mergebench.merging.method import MethodCard
-from mergebench.merging.time_limit import check_limit
-from mergebench.running.execution import Executor, Recipe
-from mergebench.running.identity import SourceReader
-from mergebench.running.plan import Plan, RunRequest, check_start, make_plan, merged_settings
-from mergebench.running.runner import Observer, Summary, run
-from mergebench.suites.bench import Bench
-from mergebench.suites.variant import Variant, select_one
-from mergebench.tuning.space import Choices, Interval, Space, make_space
-from mergebench.tuning.trials import Trial
-from mergebench.tuning.trials import read as read_trials
-from mergebench.tuning.trials import write as write_trials
+from mergebench.running.chosen import ChosenSettings, SettingsFile, read_settings, stem, write_settings
+from mergebench.running.plan import RunRequest, make_plan
+from mergebench.running.runner import Summary, run
+from mergebench.suites.variant import select_one
+from mergebench.tuning.search import (
+    Search,
+    SearchObserver,
+    TuneRequest,
+    ValidationBench,
+    another_study,
+    make_search,
+    run_search,
+    validation_bench,
+)
+from mergebench.tuning.studies import chosen_settings
 from mergebench.weights.writing import check_writable
-
-SAMPLER = "TPE"
 
 
 @dataclass(frozen=True)
-class TuneRequest:
-    """What the user asked for.
+class Programme:
+    """What is tuned, checked, with the trials that are done.
 
     Args:
-        method: a registered name, or `path/to/file.py:function`.
-        suite: a registered suite or a YAML file.
-        space: hyper-parameter -> (low, high), or its values; in place of the card's ranges or beside them.
-        fixed: hyper-parameter -> value; these are not searched.
-        trials: how many settings are tried, the default one among them.
-        seed: the sampler's and the method's.
-        zoo, zoo_root: in place of the suite's zoo, and of that zoo's folder of weights.
-        only: axis -> values (as text): of a suite with several variants, the one to tune on.
-        device: "auto", "cpu" or "cuda:N".
-        timeout: seconds that one merge may take; a trial that takes longer has failed.
-        allow_code: whether methods' files may be run that only the suite or the zoo names.
-        allow_duplicates: whether one and the same image may be in several splits of a task.
+        request: what was asked for, of all methods.
+        studies: method, as it is asked for -> its searches.
+        names: method, as it is asked for -> its name.
+        nothing: the same of methods without ranges.
+        left_out: a sentence for every method that cannot be run on the variant.
+        place: the settings file.
+        kept: of methods that are not tuned now, what that file holds.
     """
 
-    method: str
-    suite: str
-    space: Mapping[str, Sequence] = field(default_factory=dict)
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    trials: int = 20
-    seed: int = 0
-    zoo: str | None = None
-    zoo_root: str | None = None
-    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    device: str = "auto"
-    timeout: float | None = None
-    allow_code: bool = False
-    allow_duplicates: bool = False
-
-
-class ValidationBench(Bench):
-    """A bench on which the validation split takes the test split's place: no search can see the latter.
-
-    A test-time method adapts there on the images on which it is then scored, as it does on the test split.
-    """
-
-    def split(self, task: str, name: str, corruption: tuple[str, int] | None = None) -> Split:
-        """One split of a task's images; of the test split there are none but those of validation."""
-        return super().split(task, "validation" if name == "test" else name, corruption)
+    request: TuneRequest
+    studies: Mapping[str, Sequence[Search]]
+    names: Mapping[str, str]
+    nothing: Mapping[str, str]
+    left_out: Sequence[str]
+    place: Path
+    kept: SettingsFile
 
 
 @dataclass
-class Search:
-    """A search that has been checked, with the trials that are done.
+class Outcome:
+    """What came of it.
 
     Args:
-        card, function: the method.
-        bench, variant, device: what is merged and evaluated, and where.
-        space: what is searched.
-        given: all hyper-parameters that are set: the suite's and the fixed ones.
-        fixed: the names of the latter.
-        default: all hyper-parameters, resolved, before any search.
-        seed: the sampler's and the method's.
-        path: the file that keeps the trials.
-        key: all that decides what they give.
-        trials: those done, in order.
-        told: what is to be known of the file that kept them, a sentence.
-        aside: moves that file away before another is written in its place; None: it stays.
+        summary: the cells of what was chosen.
+        chosen: method -> its settings and their record.
+        failed: a sentence for every method of which no trial succeeded.
+        place: the settings file; None where nothing was chosen.
     """
 
-    card: MethodCard
-    function: Callable
-    bench: ValidationBench
-    variant: Variant
-    device: str
-    space: Space
-    given: dict[str, Any]
-    fixed: tuple[str, ...]
-    default: dict[str, Any]
-    seed: int
-    path: Path
-    key: CellKey
-    trials: list[Trial] = field(default_factory=list)
-    told: str = ""
-    aside: Callable[[Path], None] | None = None
-
-    def asks(self, trial: Trial) -> bool:
-        """Whether a trial's settings are of this search."""
-        space, settings = self.space, trial.settings
-        return settings.keys() == space.keys() and all(
-            value in space[name] or value == self.default[name] for name, value in settings.items()
-        )
-
-    def hyperparameters(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """What is to be given to the method, so that it has these settings."""
-        return self.given | {name: value for name, value in settings.items() if value != self.default[name]}
-
-    def best(self, trials: int) -> Trial | None:
-        """The best of the first so many trials, of equals the first; None if all failed."""
-        done = [t for t in self.trials[:trials] if t.value is not None]
-        return max(done, key=lambda t: t.value) if done else None
-
-    def record(self, trials: int) -> dict[str, Any]:
-        """What a result says of the search that chose its hyper-parameters in so many trials."""
-        done, best = self.trials[:trials], self.best(trials)
-        return {
-            "trials": len(done),
-            "failed": sum(t.error is not None for t in done),
-            "sampler": SAMPLER,
-            "optuna": optuna.__version__,
-            "seed": self.seed,
-            "split": "validation",
-            "space": {name: part.plain() for name, part in self.space.items()},
-            "fixed": {name: self.default[name] for name in self.fixed},
-            "default": done[0].value,
-            "best": best.value,
-            "trial": best.number,
-            "seconds": round(sum(t.seconds for t in done), 2),
-        }
-
-
-class SearchObserver(Observer):
-    """Told of a search, and then of the run of what it chose; does nothing by itself."""
-
-    def search(self, search: Search, trials: int) -> None:
-        """It begins, with the trials that were stored."""
-
-    def trial(self, search: Search, trial: Trial, stored: bool) -> None:
-        """A trial is done; `stored` if it was so before."""
-
-    def chosen(self, search: Search, best: Trial, trials: int) -> None:
-        """It has ended."""
+    summary: Summary
+    chosen: dict[str, ChosenSettings] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+    place: Path | None = None
 
 
 def tune(request: TuneRequest, store: ResultStore, observer: SearchObserver | None = None) -> Summary:
@@ -170,11 +74,11 @@ def tune(request: TuneRequest, store: ResultStore, observer: SearchObserver | No
 
     The result is the ordinary cell of the chosen hyper-parameters, and says in `tuned` how they were chosen; where that
     cell is stored already it is reused and gains the record. Trials are kept as they end: the same request goes on
-    where it was, and one for more trials continues the same search.
+    where it was, and one for more trials, or studies, continues the same searches.
 
     Args:
         request: what to search.
-        store: where results are; the trials lie beside them in `tuning/`.
+        store: where results are; the trials lie beside them in `tuning/`, what is chosen in `settings/`.
         observer: told of progress.
 
     Returns:
@@ -183,180 +87,139 @@ def tune(request: TuneRequest, store: ResultStore, observer: SearchObserver | No
     Raises:
         MergebenchError: anything unknown or unfitting (nothing has been run or written then), or no trial succeeded.
     """
-    observer = observer or SearchObserver()
-    search = make_search(request, store)
-    run_search(search, request.trials, observer, request.timeout)
-    best = search.best(request.trials)
-    if best is None:
-        reason = search.trials[0].error
-        raise MergebenchError(f"all {request.trials} trials failed: {reason}; to try again, delete {search.path}")
-    observer.chosen(search, best, request.trials)
-    return run(chosen_plan(request, search), store, observer, request.timeout)
+    outcome = tune_all(plan_searches(request, [request.method], store), store, observer)
+    if outcome.failed:
+        raise MergebenchError(outcome.failed[0])
+    return outcome.summary
 
 
-def make_search(request: TuneRequest, store: ResultStore) -> Search:
-    """Check everything that was asked for, and read the trials that are done.
-
-    Raises:
-        MergebenchError: anything unknown, unfitting or broken, or a folder that cannot be written.
-    """
-    card = registry.method(request.method)
-    function = discovery.load_function(card)
-    space = make_space(function, request.space, request.fixed)
-    bench = ValidationBench(request.suite, request.zoo, request.zoo_root, allow_duplicates=request.allow_duplicates)
-    check_methods(bench.method_files(), request.allow_code)
-    variant = select_one(bench.variants, request.only, bench.name)
-    given = merged_settings(bench, [card], {card.name: request.fixed})[card.name]
-    default = hyperparameters.resolve(function, given)
-    searched = space.get(card.starts)
-    tried = [default, *(default | {card.starts: start} for start in (searched.values if searched else ()))]
-    for settings in tried:
-        check_start(card, settings)
-    bench.check_classes(variant)
-    lack = bench.lacks(card, variant, default)
-    if lack:
-        raise MergebenchError(f"nothing to tune: {lack}")
-    check_limit(request.timeout)
-    device = resolve_device(request.device)
-    # Of all methods that a trial may start from: their code, and what they need, are part of what the search gives.
-    reader = SourceReader()
-    starts = {name: source for settings in tried for name, source in reader.read(card, settings).starts.items()}
-    needs = reduce(or_, (registry.needs_of(card, settings) for settings in tried))
-    key = CellKey(
-        method=card.name,
-        source=reader.read(card, default).method,
-        starts=starts,
-        hyperparameters={
-            "default": default,
-            "space": {name: part.plain() for name, part in space.items()},
-            "sampler": SAMPLER,
-            # What has run out of time is not tried again, so that another limit is another search.
-            **({"timeout": request.timeout} if request.timeout else {}),
-        },
-        suite=bench.name,
-        study="",
-        zoo=bench.zoo.name,
-        variant=variant.name,
-        conditions=variant.identity | {"zoo": bench.zoo.identity},
-        seed=request.seed,
-        weights=bench.weights(variant, needs),
-        data={name.replace("/test", "/validation"): digest for name, digest in bench.data(variant).items()},
-        device=device.partition(":")[0],
-    )
-    path = store.out / "tuning" / store.path(key).relative_to(store.out / "cells")
-    check_writable(path)
-    facts = (space, given, tuple(request.fixed), default, request.seed, path, key)
-    search = Search(card, function, bench, variant, device, *facts)
-    try:
-        search.trials, proven = read_trials(path, vars(key), variant.evaluate, search.asks)
-        if not proven:
-            search.told = f"{path} is from before records of searches held proof of what they say; it is believed"
-    except Unproven as reason:
-        search.told, search.aside = f"{path} is set aside: {reason}; the search begins anew", store.set_aside
-    return search
-
-
-def run_search(
-    search: Search, trials: int, observer: SearchObserver | None = None, timeout: float | None = None
-) -> None:
-    """Try settings until there are so many trials; a trial that fails is recorded and costs itself alone.
+def plan_searches(
+    request: TuneRequest, methods: Sequence[str], store: ResultStore, write: str | None = None
+) -> Programme:
+    """Check everything, and read the trials that are done.
 
     Args:
-        search: continued, and written to its file after each trial.
-        trials: how many there shall be.
-        observer: told of progress.
-        timeout: seconds that one merge may take.
-    """
-    observer = observer or SearchObserver()
-    if search.told:
-        observer.tell(search.told)
-    if search.aside is not None:
-        search.aside(search.path)
-    observer.search(search, trials)
-    for trial in search.trials[:trials]:
-        observer.trial(search, trial, stored=True)
-    executor = Executor(search.bench, search.device, timeout)
-    while len(search.trials) < trials:
-        trial = _try(search, executor, propose(search))
-        search.trials.append(trial)
-        executor.forget_scores()
-        write_trials(search.path, vars(search.key), search.trials)
-        observer.trial(search, trial, stored=False)
+        request: the budget and conditions of all; its `space` and `fixed` are for one method alone.
+        methods: patterns, see `registry.select_methods`.
+        store: where results are.
+        write: the settings file, in place of `settings/SUITE-ZOO.yaml` in the results' folder.
 
-
-def _try(search: Search, executor: Executor, settings: dict[str, Any]) -> Trial:
-    """Merge and score one setting."""
-    number, variant = len(search.trials), search.variant
-    same = next((t for t in search.trials if t.settings == settings), None)
-    if same:
-        return Trial(number=number, settings=settings, tasks=same.tasks, error=same.error, repeats=same.number)
-    # Methods may see the corruption that is evaluated only where the suite lets them.
-    corruption = variant.corruption if variant.calibration.corrupted else None
-    try:
-        resolved = hyperparameters.resolve(search.function, search.hyperparameters(settings))
-        merged = executor.merge(Recipe(search.card, search.function, resolved, search.seed), variant)
-        outcome, cost = executor.evaluate(merged.states, variant.evaluate, "validation", corruption)
-    # A method is other people's code: whatever it raises must cost its own trial alone.
-    except KeyboardInterrupt:
-        raise
-    except BaseException as exception:  # noqa: BLE001
-        return Trial(number=number, settings=settings, error=in_words(exception))
-    return Trial(number=number, settings=settings, tasks=outcome.scores, merge=merged.cost, evaluation=cost)
-
-
-def propose(search: Search) -> dict[str, Any]:
-    """The settings to try next: the default ones first, then the sampler's.
-
-    A function of the search's seed and of the trials so far and of nothing else, so that a search which goes on after
-    an interruption tries what it would have tried without.
-    """
-    number, space = len(search.trials), search.space
-    if number == 0:
-        return {name: search.default[name] for name in space}
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # its notices of every study and trial say nothing here
-    seed = int(np.random.SeedSequence([search.seed, number]).generate_state(1)[0])
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-    distributions = {name: _distribution(part) for name, part in space.items()}
-    inside = (t for t in search.trials if all(t.settings[name] in part for name, part in space.items()))
-    study.add_trials(_told(trial, distributions) for trial in inside)
-    proposed = study.ask(distributions).params
-    return {name: part.short(proposed[name]) for name, part in space.items()}
-
-
-def _distribution(part: Interval | Choices) -> BaseDistribution:
-    if isinstance(part, Choices):
-        return CategoricalDistribution(part.values)
-    kind = IntDistribution if part.integer else FloatDistribution
-    return kind(part.low, part.high, log=part.log)
-
-
-def _told(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
-    """A trial as Optuna knows it: to a failed one, as to a pruned one, it prefers any other."""
-    outcome = {"state": TrialState.PRUNED} if trial.value is None else {"value": trial.value}
-    return create_trial(params=trial.settings, distributions=dict(distributions), **outcome)
-
-
-def chosen_plan(request: TuneRequest, search: Search) -> Plan:
-    """The plan of what was chosen: its cell, which says how it was, and the experts'.
+    Returns:
+        What there is to do. Of several methods, those without ranges are listed and those that cannot be run left out.
 
     Raises:
-        MergebenchError: as `make_plan`.
+        MergebenchError: anything unknown, unfitting or broken; of one method also that it has no ranges.
     """
-    best = search.best(request.trials)
-    plan = make_plan(
-        RunRequest(
-            methods=[request.method],
-            suite=request.suite,
-            seeds=[request.seed],
-            zoo=request.zoo,
-            zoo_root=request.zoo_root,
-            hyperparameters={search.card.name: search.hyperparameters(best.settings)},
-            only=request.only,
-            device=request.device,
-            allow_code=request.allow_code,
-            allow_duplicates=request.allow_duplicates,
+    selected = registry.select_methods(methods)
+    cards = [c for c in selected if c.role == "method"] or selected[:1]
+    several = len(cards) > 1
+    if several and (request.space or request.fixed):
+        told = "--space" if request.space else "--set"
+        raise HyperparameterError(f"{told} is for one method, not for {len(cards)}; tune that one by itself")
+    bench = validation_bench(request)
+    variant = select_one(bench.variants, request.only, bench.name)
+    studies, names, nothing, left_out = {}, {}, {}, []
+    for card in cards:
+        called = card.name if card.name in registry.methods() else f"{card.path}:{card.function}"
+        lack = bench.lacks(card, variant, _defaults(card))
+        if several and lack:
+            left_out.append(f"{card.name} is left out: {lack}")
+        elif several and not card.ranges:
+            nothing[called] = card.name
+        else:
+            first = make_search(replace(request, method=called), store, bench)
+            seeds = range(request.seed + 1, request.seed + request.studies)
+            studies[called] = [first, *(another_study(first, seed, store) for seed in seeds)]
+            names[called] = card.name
+    if not studies:
+        told = [*left_out, *(f"{name} has no ranges" for name in nothing.values())]
+        raise MergebenchError(f"nothing to tune: {'; '.join(told)}")
+    place = Path(write) if write else store.out / "settings" / f"{stem(bench.name, bench.zoo.name, variant.name)}.yaml"
+    kept = _kept(place, bench, variant.name)
+    check_writable(place)
+    return Programme(request, studies, names, nothing, left_out, place, kept)
+
+
+def _defaults(card: MethodCard) -> dict[str, Any]:
+    return resolve(discovery.load_function(card), {})
+
+
+def _kept(place: Path, bench: ValidationBench, variant: str) -> SettingsFile:
+    """What a settings file holds that is there already; an empty one where there is none.
+
+    Raises:
+        MergebenchError: it is none, or another suite's or zoo's.
+    """
+    mine = SettingsFile(suite=bench.name, zoo=bench.zoo.name, variant=variant, methods={})
+    if not place.exists():
+        return mine
+    file = read_settings(place)
+    if file.place != mine.place:
+        raise MergebenchError(f"{place} holds settings for {file.place}, not {mine.place}; name another file: --write")
+    return file
+
+
+def tune_all(programme: Programme, store: ResultStore, observer: SearchObserver | None = None) -> Outcome:
+    """Search method by method, write what was chosen as each has ended, then measure all that was chosen.
+
+    A method of which no trial succeeds costs itself alone.
+
+    Args:
+        programme: what to do.
+        store: where results are.
+        observer: told of progress.
+
+    Raises:
+        MergebenchError: a folder that cannot be written.
+    """
+    observer = observer or SearchObserver()
+    request, outcome = programme.request, Outcome(Summary())
+    for sentence in programme.left_out:
+        observer.tell(sentence)
+    for called, studies in programme.studies.items():
+        for study in studies:
+            run_search(study, request.trials, observer, request.timeout)
+        chosen = chosen_settings(studies, request.trials)
+        if chosen is None:
+            outcome.failed.append(_fruitless(programme.names[called], studies, request.trials))
+            observer.fruitless(outcome.failed[-1])
+            continue
+        outcome.chosen[programme.names[called]] = chosen
+        observer.chosen(programme.names[called], chosen.settings, chosen.search.model_dump(by_alias=True))
+        write_settings(programme.place, _file(programme, outcome.chosen))
+        outcome.place = programme.place
+    named = [called for called in programme.studies if programme.names[called] in outcome.chosen]
+    if named:
+        plan = make_plan(
+            RunRequest(
+                methods=[*named, *programme.nothing],
+                suite=request.suite,
+                seeds=[request.seed],
+                zoo=request.zoo,
+                zoo_root=request.zoo_root,
+                only=request.only,
+                device=request.device,
+                allow_code=request.allow_code,
+                allow_duplicates=request.allow_duplicates,
+                settings=[str(programme.place)],
+            )
         )
+        outcome.summary = run(plan, store, observer, request.timeout)
+    return outcome
+
+
+def _file(programme: Programme, chosen: Mapping[str, ChosenSettings]) -> SettingsFile:
+    """The settings file as it stands when these methods are done."""
+    methods = dict(sorted({**programme.kept.methods, **chosen}.items()))
+    nothing = sorted({*programme.kept.nothing_to_tune, *programme.nothing.values()} - methods.keys())
+    return programme.kept.model_copy(update={"methods": methods, "nothing_to_tune": nothing})
+
+
+def _fruitless(name: str, studies: Sequence[Search], trials: int) -> str:
+    """Why nothing could be chosen, and what to do."""
+    failed = [study for study in studies if study.best(trials) is None]
+    tried = sum(len(study.trials[:trials]) for study in failed)
+    which = f"{name}: all {tried} trials failed" + (
+        f" in {len(failed)} of {len(studies)} studies" if len(studies) > 1 else ""
     )
-    record = search.record(request.trials)
-    cells = [replace(c, tuned=record) if c.card.name == search.card.name else c for c in plan.cells]
-    return replace(plan, cells=cells)
+    return f"{which}: {failed[0].trials[0].error}; to try again, delete {' and '.join(str(s.path) for s in failed)}"

@@ -7,7 +7,7 @@ import pytest
 import mergebench
 from mergebench.catalogue import modules
 from mergebench.measuring.results import ResultStore
-from mergebench.tuning.tuning import TuneRequest, make_search
+from mergebench.tuning.search import TuneRequest, make_search
 
 METHODS = Path(mergebench.__file__).parents[1] / "methods"
 

@@ -16,68 +16,12 @@ from mergebench.measuring.proof import checksum
 from mergebench.measuring.results import ResultStore, TaskScore
 from mergebench.running.plan import RunRequest, make_plan
 from mergebench.running.runner import run
+from mergebench.tuning.search import SearchObserver, make_search, propose, run_search
 from mergebench.tuning.space import Choices, Interval
-from mergebench.tuning.tuning import SearchObserver, Trial, TuneRequest, make_search, propose, run_search, tune
+from mergebench.tuning.trials import Trial
+from mergebench.tuning.tuning import tune
 
-DIAL = '''
-from typing import Literal
-
-import torch
-from jsonargparse.typing import PositiveInt
-
-from mergebench import ModelPool, Needs, merge_method
-
-
-@merge_method("dial", title="Dial", needs=Needs(base=True), ranges={"turn": (0.0, 1.0)})
-def dial(pool: ModelPool, *, turn: float = 0.1, steps: PositiveInt = 3, mode: Literal["fair", "odd"] = "fair"):
-    """All weights are `turn`."""
-    if mode == "odd":
-        raise OSError("jammed")
-    if turn > 0.9:
-        turn = float("nan")
-    return pool.map_tensors(lambda base, experts: torch.full_like(base, turn * steps / 3))
-
-
-@merge_method("plain", title="Plain", needs=Needs())
-def plain(pool: ModelPool, *, weight: float = 0.5):
-    """mean"""
-    return pool.map_experts(lambda experts: experts.mean(0))
-'''
 BEST = 0.6  # where the made-up accuracy of `dial` is highest
-
-
-@pytest.fixture
-def evaluated(monkeypatch, scored):
-    """Scores that cost nothing: 1000 of 1000 where the weights are all 0.6. Gives the splits that were scored."""
-    seen = []
-
-    def evaluate(encoder, states, heads, splits, **options):
-        seen.append({task: split.digest for task, split in splits.items()})
-        values = {t: s["cls_token"].flatten()[0].item() for t, s in states.items() if t in heads} or dict.fromkeys(
-            heads, states["cls_token"].flatten()[0].item() if "cls_token" in states else 0.0
-        )
-        correct = {t: max(0, 1000 - round(1000 * abs(v - BEST))) for t, v in values.items()}
-        return scored({t: (c, 1000) for t, c in correct.items()})
-
-    monkeypatch.setattr(mergebench.running.execution, "evaluate", evaluate)
-    return seen
-
-
-@pytest.fixture
-def request_of(write, tmp_path):
-    """A request to tune `dial` on two tasks; changes by name."""
-    (tmp_path / "dial.py").write_text(DIAL)
-    suite = write("two", title="t", zoo="tiny", merge=["digits", "signs"])
-
-    def make(**changes):
-        return replace(TuneRequest(f"{tmp_path / 'dial.py'}:dial", suite), **changes)
-
-    return make
-
-
-@pytest.fixture
-def store(tmp_path):
-    return ResultStore(tmp_path / "out")
 
 
 def searched(request, store, observer=None):
@@ -138,13 +82,32 @@ def test_of_equals_the_first_is_best_so_the_default_stays_unless_something_is_be
     assert search.best(4).number == 0
 
 
-def test_a_setting_is_not_tried_twice(evaluated, request_of, store):
-    search = searched(request_of(trials=8, space={"turn": [0.1, 0.5]}), store)
-    assert len(evaluated) == 2
-    for trial in search.trials[2:]:
-        first = next(t for t in search.trials if t.settings == trial.settings)
-        if trial.number != first.number:
-            assert (trial.repeats, trial.tasks, trial.merge) == (first.number, first.tasks, None)
+def test_a_setting_is_not_tried_twice_and_a_search_ends_when_all_were_tried(evaluated, request_of, store):
+    search = searched(request_of(trials=8, space={"turn": [0.1, 0.5, 0.3], "mode": ["fair", "odd"]}), store)
+    tried = [tuple(t.settings.values()) for t in search.trials]
+    assert sorted(tried) == [(turn, mode) for turn in (0.1, 0.3, 0.5) for mode in ("fair", "odd")]
+    assert len(evaluated) == 3
+    beside = searched(request_of(trials=8, space={"turn": [0.3, 0.5]}), store)
+    assert [t.settings["turn"] for t in beside.trials][0] == 0.1 and len(beside.trials) == 3, "and the default"
+
+
+def test_a_search_that_ends_early_says_so_once(evaluated, request_of, store):
+    class Told(SearchObserver):
+        def ended(self, search, trials):
+            told.append((len(search.trials), trials))
+
+    told = []
+    searched(request_of(trials=2, space={"turn": [0.1, 0.5]}), store, Told())
+    assert told == []
+    searched(request_of(trials=8, space={"turn": [0.1, 0.5]}), store, Told())
+    assert told == [(2, 8)]
+
+
+def test_what_cannot_be_counted_may_come_twice_and_is_not_measured_again(evaluated, request_of, store, monkeypatch):
+    monkeypatch.setattr("mergebench.tuning.search.propose", lambda search: {"turn": 0.5})
+    search = searched(request_of(trials=3), store)
+    assert len(evaluated) == 1
+    assert [(t.repeats, t.merge is None) for t in search.trials] == [(None, False), (0, True), (0, True)]
 
 
 @pytest.fixture
@@ -226,9 +189,10 @@ def test_another_seed_space_fixed_value_or_code_is_another_search(evaluated, req
             {"fixed": {"steps": 4}},
         )
     ]
-    (tmp_path / "dial.py").write_text(DIAL + "\n# said\n")
+    source = (tmp_path / "dial.py").read_text()
+    (tmp_path / "dial.py").write_text(source + "\n# said\n")
     paths.append(make_search(request_of(), store).path)
-    (tmp_path / "dial.py").write_text(DIAL + "\nCHANGED = True\n")
+    (tmp_path / "dial.py").write_text(source + "\nCHANGED = True\n")
     paths.append(make_search(request_of(), store).path)
     assert paths[0] == paths[1] == paths[-2] and len(set(paths)) == 6
     first, other = (searched(request_of(trials=3, seed=s), store) for s in (0, 1))
@@ -352,7 +316,8 @@ def test_what_is_chosen_is_measured_as_a_cell_that_says_how_it_was_chosen(evalua
     assert {k: result.tuned[k] for k in expected} == expected and result.tuned["seconds"] > 0
     stored = results_of(store)["dial"]
     proof = {"cell": stored.cell, "checksum": stored.checksum}
-    assert stored == result.model_copy(update=proof), "what is read back is what was written, and its proof"
+    written = result.model_copy(update=proof).model_dump()  # without where the file lies
+    assert stored.model_dump() == written, "what is read back is what was written, and its proof"
 
 
 def test_an_ordinary_cell_of_the_same_settings_gains_the_record_and_keeps_it(evaluated, request_of, store):

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from mergebench.errors import MergebenchError
 from mergebench.suites.bench import Bench
-from mergebench.tuning.tuning import ValidationBench
+from mergebench.tuning.search import ValidationBench
 from mergebench.weights.formats import open_weights
 from mergebench.weights.states import save_state
 from mergebench.zoo.set_aside import check_set_aside, inherited
