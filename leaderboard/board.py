@@ -11,6 +11,7 @@ from mergebench.leaderboard.notes import codes, conditions, environments, measur
 from mergebench.leaderboard.outcomes import Outcomes, outcomes_of
 from mergebench.leaderboard.standing import standings
 from mergebench.leaderboard.statistics import average_interval
+from mergebench.leaderboard.tracks import PUBLISHED, TUNED, gains, in_tracks
 from mergebench.measuring.results import Result
 
 
@@ -19,7 +20,7 @@ class Row:
     """One method with one set of hyper-parameters, over its seeds.
 
     Args:
-        rank: place by average accuracy among methods; None for references and failures.
+        rank: place by average accuracy among the methods of its track; None for references and failures.
         ranks: the best and the worst that it may be, once the draw of images and seeds is allowed for (95 %, all rows
             together); None for references and failures, and where predictions are not stored.
         leading: whether it cannot be told from the best method; None where `ranks` is.
@@ -36,6 +37,9 @@ class Row:
         outcomes: what it got right, image by image; None where that is not stored.
         task_spreads: task -> standard deviation of its accuracy over seeds; empty with one.
         tier: how far a submission is held to what it says; empty of what was measured here.
+        track: "published", or "tuned" where a search has chosen the settings; what stands in both has two rows.
+        gain: what tuning gave: the average less that of the settings that the search began with; None if that is not
+            there, with the same seeds.
     """
 
     rank: int | None
@@ -61,11 +65,13 @@ class Row:
     outcomes: Outcomes | None = field(default=None, compare=False, repr=False)
     task_spreads: dict[str, float] = field(default_factory=dict)
     tier: str = ""
+    track: str = PUBLISHED
+    gain: float | None = None
 
 
 @dataclass(frozen=True)
 class Board:
-    """Rows in order: the ceiling, methods by rank, the floor where its accuracy puts it, failures last.
+    """Rows in order: the ceiling, methods by rank, the floor where its accuracy puts it, tuned ones, failures last.
 
     Args:
         suite, zoo, variant: what all rows share.
@@ -114,21 +120,22 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     by_setting: dict[tuple, list[Result]] = {}
     for result in members:
         by_setting.setdefault((result.method, _settings(result), result.listing), []).append(result)
-    rows = [_row(seeds) for seeds in by_setting.values()]
-    rows.sort(key=lambda r: (r.role != "ceiling", r.average is None, -(r.average or 0), r.method))
-    rows = _ranked(rows)
+    rows = in_tracks([_row(seeds) for seeds in by_setting.values()])
+    rows.sort(key=lambda r: (r.role != "ceiling", r.average is None, r.track, -(r.average or 0), r.method))
+    rows = [row for track in (PUBLISHED, TUNED) for row in _ranked([r for r in rows if r.track == track])]
+    rows.sort(key=lambda r: r.average is None)
     scored = next((r for r in members if r.tasks), None)
     totals = {t: s.total for t, s in scored.tasks.items()} if scored else {}
     environment = members[-1].environment.model_dump()
     tuned = searches((r.title, r.hyperparameters, r.tuned, "") for r in rows)
     own = [r for r in members if not r.listing]
-    notes = (conditions(members), measured(members), environments(members), codes(own), tuned, unproven(members))
-    note = " ".join(filter(None, (*notes, submitted(members))))
+    notes = (conditions(members), measured(members), environments(members), codes(own), tuned, gains(rows))
+    note = " ".join(filter(None, (*notes, unproven(members), submitted(members))))
     return Board(*group, tuple(totals), totals, tuple(rows), environment, note, members[-1].checkpoints)
 
 
 def _ranked(rows: list[Row]) -> list[Row]:
-    """The rows, in their order, with the ranks of methods."""
+    """The rows of a track, in their order, with the ranks of methods."""
     methods = [r for r in rows if r.role == "method" and r.average is not None]
     found = standings([r.average for r in methods], [r.outcomes for r in methods]) or [None] * len(methods)
     told: dict[int, dict[str, Any]] = {}

@@ -5,6 +5,7 @@ from typing import Any
 
 from mergebench.leaderboard import notes
 from mergebench.leaderboard.board import Board, Row
+from mergebench.leaderboard.tracks import PUBLISHED
 
 
 def percent(value: float | None) -> str:
@@ -47,6 +48,11 @@ def ranks(row: Row) -> str:
     return "-" if row.ranks is None else " to ".join(map(str, dict.fromkeys(row.ranks)))
 
 
+def track(row: Row) -> str:
+    """Whose settings a method has; a dash for references."""
+    return row.track if row.role == "method" else "-"
+
+
 def labels(rows: tuple[Row, ...]) -> list[str]:
     """One label per row: the title, with the hyper-parameters that were tuned or differ in rows of the same method;
     of a submission, its tier."""
@@ -55,9 +61,12 @@ def labels(rows: tuple[Row, ...]) -> list[str]:
 
 
 def leaders(board: Board) -> str:
-    """Who cannot be told from the best method, in a sentence; empty where predictions are not stored."""
-    led = [label for row, label in zip(board.rows, labels(board.rows), strict=True) if row.leading]
-    return notes.leaders(led)
+    """Who cannot be told from the best method, a sentence for each track; empty where predictions are not stored."""
+    named, told = list(zip(board.rows, labels(board.rows), strict=True)), []
+    for one in dict.fromkeys(row.track for row in board.rows):
+        led = notes.leaders([label for row, label in named if row.leading and row.track == one])
+        told.append(f"Under {one} settings: {led}" if led and one != PUBLISHED else led)
+    return " ".join(filter(None, told))
 
 
 def told_apart(entries: Sequence[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:

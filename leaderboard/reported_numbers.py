@@ -7,7 +7,8 @@ from importlib.resources import files
 from typing import Any
 
 from mergebench.leaderboard.board import Board, Row
-from mergebench.leaderboard.statistics import rank_correlation
+from mergebench.leaderboard.statistics import rank_correlation, rank_correlation_interval
+from mergebench.leaderboard.tracks import PUBLISHED
 
 FEWEST_SHARED = 4  # below that an order of methods says nothing
 
@@ -67,37 +68,60 @@ def searched_for(record: Mapping[str, Any]) -> bool:
     return bool(record) and record.get("trial") != 0
 
 
-def rank_agreement(board: Board, reported: Reported) -> tuple[float | None, list[str]]:
+def shaped_by(zoo: str) -> list[str]:
+    """The methods whose results were looked at when a zoo was made: their order is partly built in."""
+    return [row["method"] for row in _read("shaped") if row["zoo"] == zoo]
+
+
+def rank_agreement(board: Board, reported: Reported, track: str = PUBLISHED) -> tuple[float | None, list[str]]:
     """Kendall's tau-b between a board's order of methods and a published one.
 
     Args:
-        board: measured; of a method's rows only the first (its best) counts. Tuned rows are left out, which nothing
-            published stands against, and the experts and the joint model, which are above all others by construction.
+        board: measured; of a method's rows only the first (its best) counts. The experts and the joint model are left
+            out, which are above all others by construction.
         reported: published.
+        track: whose rows.
 
     Returns:
         tau, None where too few methods are shared for it to say anything; and the methods both have.
     """
+    ours, theirs = _orders(board, reported, track)
+    return rank_correlation(list(ours.values()), theirs) if len(ours) >= FEWEST_SHARED else None, list(ours)
+
+
+def _orders(board: Board, reported: Reported, track: str) -> tuple[dict[str, float], list[float]]:
+    """What was measured of the methods that both have, and what is published of them."""
     measured: dict[str, float] = {}
     for row in board.rows:
-        if row.average is not None and row.role in ("method", "floor") and not searched_for(row.tuned):
+        if row.average is not None and (row.role == "floor" or (row.role == "method" and row.track == track)):
             measured.setdefault(row.method, row.average)
-    shared = [m for m in measured if m in reported.averages]
-    if len(shared) < FEWEST_SHARED:
-        return None, shared
-    return rank_correlation([measured[m] for m in shared], [reported.averages[m] for m in shared]), shared
+    shared = {m: average for m, average in measured.items() if m in reported.averages}
+    return shared, [reported.averages[m] for m in shared]
 
 
 def agreements(board: Board) -> list[str]:
-    """One sentence for every published set that shares enough methods, and as many tasks, with the board."""
-    sentences = []
-    for reported in read_reported():
-        if reported.tasks != len(board.tasks):
-            continue
-        tau, shared = rank_agreement(board, reported)
-        if tau is not None:
+    """One sentence for every track and published set that shares enough methods, and as many tasks, with the board.
+
+    Behind them stands which methods had a part in making the zoo, so that their order confirms less.
+    """
+    sentences, named = [], {}
+    shaped = shaped_by(board.zoo)
+    for track in dict.fromkeys(row.track for row in board.rows):
+        for reported in read_reported():
+            ours, theirs = _orders(board, reported, track)
+            if reported.tasks != len(board.tasks) or len(ours) < FEWEST_SHARED:
+                continue
+            whose = "Order of methods" if track == PUBLISHED else f"Order of methods under {track} settings"
             sentences.append(
-                f"Order of methods against the published one on {reported.backbone}, {reported.tasks} tasks "
-                f"({reported.checkpoints} checkpoints): Kendall's tau {tau:.2f} over {len(shared)} methods."
+                f"{whose} against the published one on {reported.backbone}, {reported.tasks} tasks "
+                f"({reported.checkpoints} checkpoints): Kendall's tau {_tau(list(ours.values()), theirs)}."
             )
+            named |= dict.fromkeys(m for m in shaped if m in ours)
+    if named:
+        sentences.append(f"The zoo was made with an eye on {', '.join(named)}: their order is partly built in.")
     return sentences
+
+
+def _tau(ours: list[float], theirs: list[float]) -> str:
+    low, high = rank_correlation_interval(ours, theirs)
+    return f"{rank_correlation(ours, theirs):.2f} over {len(ours)} methods ({low:.2f} to {high:.2f} over draws of them)"

@@ -34,6 +34,8 @@ def pick(board: Board, text: str) -> Row:
         raise UnknownNameError("method on this board:", method, [row.method for row in board.rows])
     wanted = [item.partition("=") for item in settings.split(",")] if settings else []
     found = [r for r in rows if all(equals and _is(r.hyperparameters.get(n), v) for n, equals, v in wanted)]
+    # What stands in both tracks is one row for whoever compares.
+    found = list({repr(sorted(r.hyperparameters.items())): r for r in reversed(found)}.values())
     if len(found) == 1:
         return found[0]
     named = dict(zip(map(id, board.rows), labels(board.rows), strict=True))

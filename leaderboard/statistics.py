@@ -142,3 +142,30 @@ def _scipy_stats() -> ModuleType:
     import scipy.stats
 
     return scipy.stats
+
+
+def rank_correlation_interval(
+    ours: Sequence[float], theirs: Sequence[float], level: float = 0.95, draws: int = 2000
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of Kendall's tau-b over draws of the things that are ordered.
+
+        tau_b = sum_ij s_ij t_ij / sqrt(sum_ij s_ij^2 sum_ij t_ij^2),   s_ij, t_ij the signs of differences
+
+    It speaks of methods like these, where a board's intervals speak of its images. A draw that orders nothing, as it
+    holds one thing alone, is left out; NaN, as tau itself, where all are equal.
+
+    Args:
+        ours, theirs: two orders of the same things.
+        level: confidence.
+        draws: how many; they are always the same ones.
+    """
+    # All draws at once: SciPy's function, one draw after the other, would take longer than all else of a board.
+    signs = [np.sign(np.subtract.outer(values, values)) for values in (ours, theirs)]
+    drawn = np.random.default_rng(0).integers(len(ours), size=(draws, len(ours)))
+    x, y = (s[drawn[:, :, None], drawn[:, None, :]] for s in signs)
+    both, scale = (x * y).sum((1, 2)), np.sqrt((x * x).sum((1, 2)) * (y * y).sum((1, 2)))
+    ordered = scale > 0
+    if not ordered.any():
+        return math.nan, math.nan
+    low, high = np.quantile(both[ordered] / scale[ordered], [0.5 - level / 2, 0.5 + level / 2])
+    return float(low), float(high)

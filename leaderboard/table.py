@@ -13,6 +13,7 @@ from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board
 from mergebench.leaderboard.formatting import leaders
 from mergebench.leaderboard.reported_numbers import agreements, reported_average, reported_of
+from mergebench.leaderboard.tracks import TUNED
 
 # Below this width rich would fold the numbers; a pipe or file has no width at all.
 NEEDED_WIDTH = 200
@@ -32,6 +33,7 @@ def print_board(board: Board) -> None:
     named, images = f"{board.suite} on zoo {board.zoo}", sum(board.totals.values())
     seeds = ("± seeds",) if any(row.spread is not None for row in board.rows) else ()
     ranges = ("ranks",) if any(row.ranks for row in board.rows) else ()
+    tracks = ("track",) if any(row.track == TUNED for row in board.rows) else ()
     table = Table(
         title=f"{escape(on_one_line(named))}: {len(board.tasks)} tasks, {images:,} test images",
         caption="Average and 95 % interval over test images, in %; relative: to each task's own expert; "
@@ -39,6 +41,7 @@ def print_board(board: Board) -> None:
         + (" ± seeds: standard deviation over them." if seeds else "")
         + (" Ranks: those that it may have, 95 %, all rows together." if ranges else "")
         + (" reported: published, of the same checkpoints; difference: measured minus that." if beside else "")
+        + (" Each track is ranked by itself." if tracks else "")
         + ("" if wide else " Per-task accuracies are on the page."),
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -47,12 +50,14 @@ def print_board(board: Board) -> None:
     )
     for name in ("#", *ranges):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("method", no_wrap=True)
+    for name in (*tracks, "method"):
+        table.add_column(name, no_wrap=True)
     table.add_column("needs", no_wrap=True)
     for name in ("average", *seeds, "95 %", "relative", *beside, *(board.tasks if wide else ()), "merge s", "peak MB"):
         table.add_column(escape(on_one_line(name)), justify="right", no_wrap=True)
     for row, label in zip(board.rows, formatting.labels(board.rows), strict=True):
-        cells = [formatting.rank(row), *(formatting.ranks(row) for _ in ranges), label, formatting.needs(row)]
+        cells = [formatting.rank(row), *(formatting.ranks(row) for _ in ranges)]
+        cells += [*(formatting.track(row) for _ in tracks), label, formatting.needs(row)]
         cells += [formatting.percent(row.average), *(formatting.percent(row.spread) for _ in seeds)]
         cells += [formatting.interval(row), formatting.percent(row.relative)]
         theirs = reported_average(row, published)

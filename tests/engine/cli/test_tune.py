@@ -38,22 +38,39 @@ def test_what_is_best_on_validation_is_measured_and_shown_beside_the_default(tow
     done = command("tune", *toward, "--space", "share=0,0.4,1", "--trials", 7, "--out", out)
     assert done.status == 0 and "7 trials (0 stored), validation split of 1 tasks, on cpu" in done.out
     lines = trial_lines(done.out)
-    assert [line[0] for line in lines] == list("0123456") and lines[0][1] == "share=0.0"
-    assert lines[0][-3:] == ["best", "so", "far"] and any("as 0" in " ".join(line) for line in lines)
+    assert [line[0] for line in lines] == list("012") and lines[0][1] == "share=0.0"
+    assert "ends after 3 of 7 trials: its space holds no other settings" in done.out
+    assert lines[0][-3:] == ["best", "so", "far"]
     values = [float(line[2]) for line in lines]
     best = max(values)
-    assert values[0] < 60 < 90 < best and f"chosen on validation: share=1.0 (trial {values.index(best)})" in done.out
+    assert values[0] < 60 < 90 < best
+    assert f"toward: chosen on validation: share=1.0 (trial {values.index(best)})" in done.out
     assert "Toward (tuned: share=1.0)" in done.out and "Toward (share=0.0)" in done.out
-    assert f"with 7 trials ({best:.1f} % there, the default {values[0]:.1f} %)." in " ".join(done.out.split())
+    assert f"with 3 trials ({best:.1f} % there, the default {values[0]:.1f} %)." in " ".join(done.out.split())
     results = {r.hyperparameters.get("share"): r for r in ResultStore(out).all()}
     assert results[0.0].tuned == {} and results[1.0].tuned["best"] == pytest.approx(best / 100, abs=1e-4)
     assert results[1.0].tasks["signs"].correct == results[None].tasks["signs"].correct, "it is the expert"
+    gain = 100 * (results[1.0].average - results[0.0].average)
+    assert f"Tuning gave, in points on the test split against the default: Toward {gain:+.1f}." in " ".join(
+        done.out.split()
+    )
     page = (out / "leaderboard.html").read_text()
-    assert "Toward (tuned: share=1.0)" in page and "with 7 trials" in page
+    assert "Toward (tuned: share=1.0)" in page and "with 3 trials" in page
 
     again = command("tune", *toward, "--space", "share=0,0.4,1", "--trials", 7, "--out", out)
-    assert "7 trials (7 stored)" in again.out and "reused" in again.out
+    assert "7 trials (3 stored)" in again.out and "reused" in again.out
     assert [(*line[:3],) for line in trial_lines(again.out)] == [(*line[:3],) for line in lines]
+
+    written = out / "settings" / "signs-tiny.yaml"
+    assert f"mergebench run --settings {written}" in done.out
+    curve = (out / "tuning" / "signs-tiny-best-of-n.csv").read_text().splitlines()
+    assert curve[0] == "method,seed,trials,best" and len(curve) == 4 and curve[-1].startswith("toward,0,3,")
+    assert (out / "tuning" / "signs-tiny-best-of-n.svg").read_text().startswith("<svg")
+    both = ("run", "--methods", toward[0], *toward[1:], "--settings", "published", written)
+    fresh = command(*both, "--out", tmp_path / "fresh")
+    assert fresh.status == 0 and "toward (tuned, seed 0)" in fresh.out and "toward (seed 0)" in fresh.out
+    assert "3 cells computed" in fresh.out and "Toward (tuned: share=1.0)" in fresh.out
+    assert "0 cells computed, 3 reused" in command(*both, "--out", tmp_path / "fresh").out
 
 
 def test_trials_that_fail_are_told_and_all_failing_is_an_error(toward, command, refused, tmp_path):
@@ -65,20 +82,20 @@ def test_trials_that_fail_are_told_and_all_failing_is_an_error(toward, command, 
 
 
 def test_an_interrupt_keeps_what_is_done(toward, command, tmp_path, monkeypatch):
-    import mergebench.tuning.tuning
+    import mergebench.tuning.search
 
     run = ("tune", *toward, "--trials", 2, "--out", tmp_path)
-    real = mergebench.tuning.tuning._try
+    real = mergebench.tuning.search._try
 
     def pressed(search, *arguments):
         if len(search.trials) == 1:
             raise KeyboardInterrupt
         return real(search, *arguments)
 
-    monkeypatch.setattr(mergebench.tuning.tuning, "_try", pressed)
+    monkeypatch.setattr(mergebench.tuning.search, "_try", pressed)
     stopped = command(*run)
     assert stopped.status == 130 and "finished trials are kept, run again to go on" in stopped.err
-    monkeypatch.setattr(mergebench.tuning.tuning, "_try", real)
+    monkeypatch.setattr(mergebench.tuning.search, "_try", real)
     assert "2 trials (1 stored)" in command(*run).out
 
 
@@ -102,7 +119,12 @@ def test_an_interrupt_keeps_what_is_done(toward, command, tmp_path, monkeypatch)
         ("ties --only tasks=8", "unknown axis"),
         ("ties --trials 0", "--trials: expected a whole number from 1, not 0"),
         ("ties --device cuda:99", "no device 'cuda:99'"),
-        ("--trials 3", "method: required, but not given"),
+        ("--trials 3", "methods: required, but not given"),
+        ("ties dare --space scaling=0.1:0.5", "--space is for one method, not for 2; tune that one by itself"),
+        ("ties dare --set scaling=0.5", "--set is for one method, not for 2; tune that one by itself"),
+        ("ties --studies 0", "--studies: expected a whole number from 1, not 0"),
+        ("model_stock fisher", "nothing to tune: model_stock has no ranges; fisher has no ranges"),
+        ("references", "no ranges to search"),
     ],
 )
 def test_what_is_wrong_is_refused_before_anything_runs(refused, tmp_path, arguments, told):

@@ -1,0 +1,54 @@
+"""Tracks: methods under published settings and under those that a search has chosen, each ranked by itself."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import Any, TypeVar
+
+Placed = TypeVar("Placed")  # a board's row, which is made of these
+
+PUBLISHED, TUNED = "published", "tuned"
+
+
+def in_tracks(rows: Sequence[Placed]) -> list[Placed]:
+    """The rows, each in its track; those that stand in both, twice.
+
+    The default settings stand in both where a search found none better, and where there is nothing to search (a record
+    of no trials says so). References and rows of failures are no track's; they stand with the published ones.
+
+    Args:
+        rows: one for each method and setting, with the record of the search that chose it, if one did.
+    """
+    searched = any(row.tuned.get("trials") for row in rows)
+    found = []
+    for row in rows:
+        record = row.tuned if row.tuned.get("trials") else {}
+        default = not row.tuned or row.tuned.get("trial") == 0
+        if default or not searched or row.role != "method":
+            found.append(replace(row, tuned={}, track=PUBLISHED))
+        if row.tuned and searched and row.role == "method":
+            found.append(replace(row, tuned=record, track=TUNED, gain=_gain(row, rows) if record else None))
+    return found
+
+
+def _gain(row: Any, rows: Iterable[Any]) -> float | None:
+    """How much higher a tuned row's average is than that of the settings that its search began with, same seeds."""
+    begun = row.hyperparameters | row.tuned.get("from", {})
+    for other in rows:
+        same = other.method == row.method and other.hyperparameters == begun and other.seeds == row.seeds
+        if same and None not in (row.average, other.average) and "from" in row.tuned:
+            return row.average - other.average
+    return None
+
+
+def gains(rows: Iterable[Any]) -> str:
+    """What tuning gave on the test split, in a sentence; empty where no row has its default beside it."""
+    told: dict[str, float] = {}
+    for row in rows:
+        if row.gain is not None:  # of a method's tuned rows the first, its best
+            told.setdefault(row.title, 100 * row.gain)
+    if not told:
+        return ""
+    each = ", ".join(f"{title} {gain:+.1f}" for title, gain in sorted(told.items(), key=lambda item: -item[1]))
+    mean = f"; on average {fmean(told.values()):+.1f} over {len(told)} methods" if len(told) > 1 else ""
+    return f"Tuning gave, in points on the test split against the default: {each}{mean}."

@@ -1,0 +1,142 @@
+"""Two tracks on one board: each ranked by itself, what stands in both, and what tuning gave."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau
+
+from mergebench.leaderboard.board import make_boards
+from mergebench.leaderboard.page import write_page
+from mergebench.leaderboard.reported_numbers import Reported, agreements, rank_agreement, read_reported, shaped_by
+from mergebench.leaderboard.selection import pick
+from mergebench.leaderboard.statistics import rank_correlation_interval
+from mergebench.leaderboard.table import print_board
+from mergebench.measuring.facts import NOTHING_TO_TUNE
+
+RECORD = {
+    "trials": 30, "trial": 7, "default": 0.4, "best": 0.5, "space": {"x": [0, 1]}, "from": {"x": 0},
+    "studies": [{}, {}, {}],
+}  # fmt: skip
+CONFIRMED = RECORD | {"trial": 0}
+
+
+def placed(board):
+    return [(r.method, r.track, r.rank) for r in board.rows]
+
+
+@pytest.fixture
+def both(make_result):
+    """Two methods in both tracks with other ranks, one whose default was best, one without anything to tune."""
+    return [
+        make_result("experts", (80, 90), role="ceiling"),
+        make_result("base", (20, 20), role="floor"),
+        make_result("a", (40, 40), hyperparameters={"x": 0}),
+        make_result("a", (60, 60), hyperparameters={"x": 1}, tuned=RECORD),
+        make_result("b", (50, 50), hyperparameters={"x": 0}),
+        make_result("b", (52, 50), hyperparameters={"x": 1}, tuned=RECORD),
+        make_result("c", (45, 45), hyperparameters={"x": 0}, tuned=CONFIRMED),
+        make_result("d", (30, 30), tuned=dict(NOTHING_TO_TUNE)),
+    ]
+
+
+def test_each_track_is_ranked_by_itself_and_what_stands_in_both_has_a_row_in_each(both):
+    (board,) = make_boards(both)
+    published = [("b", "published", 1), ("c", "published", 2), ("a", "published", 3), ("d", "published", 4)]
+    tuned = [("a", "tuned", 1), ("b", "tuned", 2), ("c", "tuned", 3), ("d", "tuned", 4)]
+    expected = [("experts", "published", None), *published, ("base", "published", None), *tuned]
+    assert placed(board) == expected
+    assert [bool(r.tuned) for r in board.rows] == [False] * 6 + [True] * 3 + [False]
+
+
+def test_failures_stay_last_in_whichever_track(both, make_result):
+    failed = {"status": "failed", "error": "e", "tasks": {}, "merge": None, "evaluation": None}
+    (board,) = make_boards(
+        [*both, make_result("z", (0, 0), **failed), make_result("y", (0, 0), tuned=RECORD, **failed)]
+    )
+    assert placed(board)[-2:] == [("z", "published", None), ("y", "tuned", None)]
+
+
+def test_without_a_search_there_is_one_track_whatever_has_nothing_to_tune(make_result):
+    (board,) = make_boards([make_result("a", (40, 40)), make_result("d", (30, 30), tuned=dict(NOTHING_TO_TUNE))])
+    assert placed(board) == [("a", "published", 1), ("d", "published", 2)] and board.note == ""
+    assert not any(row.tuned for row in board.rows)
+
+
+def test_what_tuning_gave_is_told_where_the_default_was_measured_with_the_same_seeds(both, make_result):
+    (board,) = make_boards(both)
+    gained = {r.method: r.gain for r in board.rows if r.track == "tuned"}
+    assert gained == {"a": pytest.approx(0.2), "b": pytest.approx(0.01), "c": 0, "d": None}
+    assert (
+        "Tuning gave, in points on the test split against the default: A +20.0, B +1.0, C +0.0; "
+        "on average +7.0 over 3 methods." in board.note
+    )
+    assert "A (x=1) with 30 trials in each of 3 studies (50.0 % there, the default 40.0 %)" in board.note
+    other = make_result("a", (70, 70), hyperparameters={"x": 1}, tuned=RECORD, seed=1)
+    (board,) = make_boards([*both, other])
+    assert [r.gain for r in board.rows if r.method == "a"] == [None, None]
+
+
+def test_table_and_page_tell_the_tracks_apart(both, capsys, tmp_path):
+    boards = make_boards(both)
+    print_board(boards[0])
+    out = capsys.readouterr().out
+    assert "track" in out and "Each track is ranked by itself." in out
+    lines = [line.split() for line in out.splitlines()]
+    assert ["1", "tuned", "A", "(tuned:", "x=1)"] in [line[:5] for line in lines]
+    assert ["4", "tuned", "D"] in [line[:3] for line in lines] and ["4", "published", "D"] in [
+        line[:3] for line in lines
+    ]
+    page = write_page(boards, tmp_path / "page.html").read_text()
+    assert page.count('<th class="needs">track</th>') == 1 and "A +20.0" in page
+    print_board(make_boards(both[:3])[0])
+    assert "track" not in capsys.readouterr().out
+
+
+def test_comparing_a_method_that_stands_in_both_tracks_is_not_ambiguous(both):
+    (board,) = make_boards(both)
+    assert pick(board, "d").track == "published" and pick(board, "c").method == "c"
+    assert pick(board, "a:x=1").track == "tuned"
+
+
+def test_agreement_with_the_published_order_is_told_of_each_track(both, make_result):
+    (board,) = make_boards(both)
+    reported = Reported("x", 2, "y", {"a": 4, "b": 3, "c": 2, "d": 1})
+    assert rank_agreement(board, reported, "tuned") == (pytest.approx(1), ["a", "b", "c", "d"])
+    assert rank_agreement(board, reported)[0] == pytest.approx(kendalltau([40, 50, 45, 30], [4, 3, 2, 1]).statistic)
+
+
+def test_the_interval_of_an_agreement_is_that_of_scipys_tau_over_the_same_draws():
+    rng = np.random.default_rng(3)
+    ours, theirs = rng.normal(size=9), rng.integers(0, 5, size=9).astype(float)
+    drawn = np.random.default_rng(0).integers(9, size=(200, 9))
+    taus = [kendalltau(ours[d], theirs[d]).statistic for d in drawn]
+    expected = np.nanquantile(taus, [0.025, 0.975])
+    assert rank_correlation_interval(ours, theirs, draws=200) == pytest.approx(tuple(expected))
+    assert rank_correlation_interval(ours, theirs, draws=200) == rank_correlation_interval(ours, theirs, draws=200)
+
+
+def test_draws_of_one_thing_alone_are_left_out():
+    assert rank_correlation_interval([1, 2, 3, 4], [1, 2, 3, 4]) == (1, 1)
+    assert rank_correlation_interval([1, 2, 3, 4], [4, 3, 2, 1]) == (-1, -1)
+    assert all(math.isnan(end) for end in rank_correlation_interval([1, 1, 1, 1], [1, 2, 3, 4]))
+
+
+def test_methods_that_had_a_part_in_making_the_zoo_are_named_beside_the_agreement(make_result):
+    from mergebench.catalogue import registry
+
+    published = next(r for r in read_reported() if (r.tasks, r.checkpoints) == (8, "fusionbench-hf"))
+    tasks = {f"t{n}": make_result("x", (1, 1)).tasks["a"] for n in range(8)}
+    names = [n for n in published.averages if n not in ("pretrained", "finetuned")][:6]
+    told_of = [{t: s.model_copy(update={"correct": n}) for t, s in tasks.items()} for n in range(len(names))]
+    results = [make_result(n, (1, 1), suite="s", zoo="tiny", tasks=t) for n, t in zip(names, told_of, strict=True)]
+    (board,) = make_boards(results)
+    told = agreements(board)
+    shaped = [n for n in shaped_by("tiny") if n in names]
+    assert (
+        shaped and told[-1] == f"The zoo was made with an eye on {', '.join(shaped)}: their order is partly built in."
+    )
+    assert "over draws of them)" in told[0]
+    (elsewhere,) = make_boards([r.model_copy(update={"zoo": "other"}) for r in results])
+    assert len(agreements(elsewhere)) == len(told) - 1
+    assert set(shaped_by("tiny")) <= set(registry.methods()) and shaped_by("other") == []
