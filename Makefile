@@ -4,10 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs
 
-.PHONY: run test benchmark benchmark-peer lint clean
+.PHONY: run board test benchmark benchmark-peer lint clean
 
 run: $(VENV)/.installed
 	$(BIN)/mergebench run --methods all --suite tiny-8 --out $(OUT)
+
+# The main board: both tracks, and three seeds of whatever draws images. The searches take hours; each goes on where it was.
+board: $(VENV)/.installed
+	$(BIN)/mergebench tune all --suite tiny-8 --trials 30 --studies 3 --out $(OUT)
+	$(BIN)/mergebench run --methods data-free --suite tiny-8 --out $(OUT) \
+		--settings published $(OUT)/settings/tiny-8-tiny.yaml
+	$(BIN)/mergebench run --methods calibration test-time --seeds 0 1 2 --suite tiny-8 --out $(OUT) \
+		--settings published $(OUT)/settings/tiny-8-tiny.yaml
 
 # Files of tests are dealt out among processes of one thread each: two threads of one process help small matrices little.
 test: $(VENV)/.installed-dev
