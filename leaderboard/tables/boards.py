@@ -89,8 +89,8 @@ def backbone_grid(boards: Sequence[Board], wishes: Wishes) -> Grid:
     )
 
 
-def _kind(row: Row) -> tuple[str, bool]:
-    return row.method, bool(row.tuned)
+def _kind(row: Row) -> tuple[str, str]:
+    return row.method, row.track
 
 
 def _at(place: tuple[str, str], of: Of) -> Callable[[Mapping[tuple[str, str], Row]], Cell]:
@@ -99,7 +99,8 @@ def _at(place: tuple[str, str], of: Of) -> Callable[[Mapping[tuple[str, str], Ro
 
 def _entry(row: Row, average: float | None, source: object, settings: bool = True) -> Entry:
     told = row.hyperparameters if settings else {}
-    return Entry(row.method, row.title, row.role, row.family, row.paper, told, row.tuned, average, source)
+    card = (row.method, row.title, row.role, row.family, row.paper)
+    return Entry(*card, told, row.tuned, average, source, row.track)
 
 
 def _fields(board: Board) -> list[tuple[Column, tuple[str, ...], Of]]:

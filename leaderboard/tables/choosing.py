@@ -9,9 +9,10 @@ from typing import Any
 from mergebench.errors import UnknownNameError
 from mergebench.leaderboard.reported_numbers import searched_for
 from mergebench.leaderboard.tables.grid import Cell, Column
+from mergebench.leaderboard.tracks import PUBLISHED, TUNED
 
 ORDERS = ("average", "name", "given", "year")
-TRACKS = ("default", "tuned", "both")
+TRACKS = (PUBLISHED, TUNED, "both")
 REFERENCES = ("floor", "ceiling", "joint")  # in this order, above the methods
 
 
@@ -45,6 +46,7 @@ class Entry:
         settings, tuned: its hyper-parameters, and the record of the search that chose them (empty without).
         average: what rows are ordered by; None where nothing was measured.
         source: whatever the layout reads the cells from.
+        track: "published" or "tuned"; empty where rows have none, and the record of the search tells it.
     """
 
     method: str
@@ -56,6 +58,7 @@ class Entry:
     tuned: dict[str, Any]
     average: float | None
     source: Any
+    track: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def chosen_rows(entries: Sequence[Entry], wishes: Wishes) -> list[Entry]:
     Raises:
         UnknownNameError: a name that no entry answers to.
     """
-    in_track = [e for e in entries if e.role != "method" or _in_track(e, wishes.track)]
+    in_track = _in_track(entries, wishes.track)
     found: dict[int, Entry] = {}
     for name in wishes.rows:
         if not any(_answers(e, name) for e in entries) and name not in ("all", "methods", "references"):
@@ -125,9 +128,17 @@ def published(paper: str) -> tuple[int, int]:
     return (int(year[0]), 0) if year else (9999, 0)
 
 
-def _in_track(entry: Entry, track: str) -> bool:
-    """The default settings are in both tracks, where a search found none better."""
-    return {"default": not searched_for(entry.tuned), "tuned": bool(entry.tuned)}.get(track, True)
+def _in_track(entries: Sequence[Entry], track: str) -> list[Entry]:
+    """The entries of a track, or of both; the default settings stand in both, but once where both are shown."""
+    if track != "both":
+        return [e for e in entries if e.role != "method" or track in _tracks(e)]
+    return [e for e in entries if e.track != TUNED or searched_for(e.tuned)]
+
+
+def _tracks(entry: Entry) -> tuple[str, ...]:
+    if entry.track:
+        return (entry.track,)
+    return (PUBLISHED,) * (not searched_for(entry.tuned)) + (TUNED,) * bool(entry.tuned)
 
 
 def _answers(entry: Entry, name: str) -> bool:

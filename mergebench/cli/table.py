@@ -46,9 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="average",
         help="of rows; given: as --rows names them; year: of the paper",
     )
-    parser.add_argument(
-        "--track", type=Literal["default", "tuned", "both"], default="both", help="rows by who chose their settings"
-    )
+    parser.add_argument("--track", type=Literal["published", "tuned", "both"], default="both", help="whose settings")
     parser.add_argument(
         "--spread", type=Literal["average", "all", "none"], default="average", help="where standard deviations stand"
     )

@@ -99,7 +99,7 @@ def test_a_papers_reference_tells_its_year(paper, when):
     ("track", "expected"),
     [
         ("both", [("m", "M (tuned: alpha=0.7)"), ("m", "M (alpha=0.3)"), ("n", "N")]),
-        ("default", [("m", "M"), ("n", "N")]),
+        ("published", [("m", "M"), ("n", "N")]),
         ("tuned", [("m", "M (tuned: alpha=0.7)")]),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_track_has_its_own_rows_and_references_are_in_both(make_result, wishes
 
 def test_a_search_that_kept_the_default_is_in_both_tracks(make_result, wishes):
     (board,) = make_boards([make_result("m", (40, 45), hyperparameters=DEFAULT, tuned=RECORD | {"trial": 0})])
-    assert all(names(board_grid(board, wishes(track=track))) == ["m"] for track in ("default", "tuned", "both"))
+    assert all(names(board_grid(board, wishes(track=track))) == ["m"] for track in ("published", "tuned", "both"))
 
 
 def test_what_is_not_distinguishable_from_the_best_is_told(board, wishes):
