@@ -32,6 +32,7 @@ class Row:
         relative: mean over tasks of accuracy relative to the expert's; None without experts.
         tasks: task -> accuracy, mean over seeds.
         seconds, peak_bytes: of merging; mean time and largest peak over seeds.
+        images: that the merge was given, the most over seeds; None where that is not stored.
         error: why it failed, if it did.
         tuned: how a search chose the hyper-parameters, as the newest result that bears a record says; empty without.
         outcomes: what it got right, image by image; None where that is not stored.
@@ -67,6 +68,7 @@ class Row:
     tier: str = ""
     track: str = PUBLISHED
     gain: float | None = None
+    images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -184,4 +186,12 @@ def _row(results: list[Result]) -> Row:
         peak_bytes=max(peaks) if peaks else None,
         error=error,
         task_spreads={t: stdev(r.tasks[t].accuracy for r in good) for t in correct} if len(good) > 1 else {},
+        images=_images(good),
     )
+
+
+def _images(results: list[Result]) -> int | None:
+    # Results from before the numbers were stored tell which images were drawn, and not how many.
+    if any(r.drawn and not r.drawn_images for r in results):
+        return None
+    return max(sum(r.drawn_images.values()) for r in results)

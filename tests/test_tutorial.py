@@ -50,7 +50,7 @@ def test_every_expert_is_better_than_chance_and_differs_from_the_base(folder):
 
 
 def test_the_leaderboard_has_every_method(folder):
-    page = (folder / "runs" / "leaderboard.html").read_text()
+    page = (folder / "runs" / "site" / "index.html").read_text()
     assert all(title in page for title in ("Simple Averaging", "TIES-Merging", "TSV-M", "RegMean", "RegMean++"))
 
 

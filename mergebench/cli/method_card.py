@@ -36,6 +36,22 @@ def method_card(card: "MethodCard", name: str) -> list[str]:
         card: what is known of it without importing it.
         name: how it was asked for, for the examples.
     """
+    facts = facts_of(card)
+    told = [f"  {fact:<{max(map(len, facts))}}  {text}" for fact, text in facts.items()]
+    body, described = parts_of(card.doc)
+    setting = next(((n, default) for n, (_, default) in card.hyperparameters.items() if default != "None"), None)
+    example = f" --set {card.name}.{setting[0]}={_plain(setting[1])}" if setting else ""
+    lines = [f"{card.name}: {card.title}", *told, "", textwrap.indent(body, "  "), ""]
+    lines += _table(card, described) if card.hyperparameters else ["  no hyper-parameters"]
+    suite = f"scale --only tasks={card.experts}" if card.experts else "tiny-8"
+    lines += ["", f"  example: mergebench run --methods {name} --suite {suite}{example}"]
+    if card.ranges:
+        lines.append(f"  search:  mergebench tune {name} --suite {suite}")
+    return lines
+
+
+def facts_of(card: "MethodCard") -> dict[str, str]:
+    """What a card says beside its equation and hyper-parameters: heading -> text; what it does not say is left out."""
     year = f" ({card.year})" if card.year else ""
     facts = {
         "paper": f"{card.paper or '-'}{year}",
@@ -49,24 +65,14 @@ def method_card(card: "MethodCard", name: str) -> list[str]:
         "cost": card.cost,
         "copies": "of one expert give that expert" if card.idempotent else "",
     }
-    told = [f"  {fact:<{max(map(len, facts))}}  {text}" for fact, text in facts.items() if text]
-    body, described = _parts(card.doc)
-    setting = next(((n, default) for n, (_, default) in card.hyperparameters.items() if default != "None"), None)
-    example = f" --set {card.name}.{setting[0]}={_plain(setting[1])}" if setting else ""
-    lines = [f"{card.name}: {card.title}", *told, "", textwrap.indent(body, "  "), ""]
-    lines += _table(card, described) if card.hyperparameters else ["  no hyper-parameters"]
-    suite = f"scale --only tasks={card.experts}" if card.experts else "tiny-8"
-    lines += ["", f"  example: mergebench run --methods {name} --suite {suite}{example}"]
-    if card.ranges:
-        lines.append(f"  search:  mergebench tune {name} --suite {suite}")
-    return lines
+    return {fact: text for fact, text in facts.items() if text}
 
 
 def _needs(needs: "Needs") -> str:
     return ", ".join(needs.names()) or "only the experts"
 
 
-def _parts(doc: str) -> tuple[str, dict[str, str]]:
+def parts_of(doc: str) -> tuple[str, dict[str, str]]:
     """A docstring without its list of arguments, and that list: name -> what it is."""
     body, _, arguments = doc.partition("\nArgs:\n")
     arguments = re.split(r"\n\n?(?=\S)", arguments)[0]  # what follows at the margin is another section
@@ -78,11 +84,17 @@ def _parts(doc: str) -> tuple[str, dict[str, str]]:
     return body.rstrip(), described
 
 
+def settings_of(card: "MethodCard") -> list[tuple[str, str, str, str]]:
+    """Every hyper-parameter: name, default, type and the range that is searched, in words."""
+    return [
+        (name, _plain(default), _in_words(kind), _range(card.ranges.get(name, ())))
+        for name, (kind, default) in card.hyperparameters.items()
+    ]
+
+
 def _table(card: "MethodCard", described: dict[str, str]) -> list[str]:
     """A line for every hyper-parameter: default, type, the range that is searched; below it what it is."""
-    rows = [("hyper-parameter", "default", "type", "searched by tune")]
-    for name, (kind, default) in card.hyperparameters.items():
-        rows.append((name, _plain(default), _in_words(kind), _range(card.ranges.get(name, ()))))
+    rows = [("hyper-parameter", "default", "type", "searched by tune"), *settings_of(card)]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = []
     for row in rows:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from mergebench.cli.saying import say
+from mergebench.cli.site_facts import known_of
 from mergebench.errors import MergebenchError, UnknownNameError, tell
 from mergebench.measuring.results import Result, ResultStore
 
@@ -101,9 +102,9 @@ def show_leaderboard(
     Raises:
         MergebenchError: there are no results, or none of a suite or study that is named.
     """
-    from mergebench.leaderboard.page import write_page
     from mergebench.leaderboard.series_files import write_series
     from mergebench.leaderboard.series_table import print_series
+    from mergebench.leaderboard.site.write import write_site
     from mergebench.leaderboard.table import print_board
 
     boards, series, told = survey([store, *others], only, submitted=submitted, alone=alone)
@@ -118,7 +119,8 @@ def show_leaderboard(
             print_series(one)
             if files:
                 say(f"tables, picture and counts: {', '.join(str(f) for f in files)}")
-    page = _written(lambda: write_page(boards, store.out / "leaderboard.html", series))
+    folder = store.out / "site"
+    page = _written(lambda: write_site(boards, folder, series, known_of(boards, series, folder)))
     if page:
         say(f"leaderboard page: {page.resolve()}")
 

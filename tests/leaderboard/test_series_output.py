@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mergebench.leaderboard.page import write_page
+from mergebench.leaderboard.site.write import write_site
 from mergebench.leaderboard.plot import draw, inline_svg
 from mergebench.leaderboard.series import make_series
 from mergebench.leaderboard.series_files import write_series
@@ -76,7 +76,7 @@ def test_what_all_were_merged_under_stands_beside_the_tables_and_what_varies_doe
     series = one(results)
     assert series.notes == ("All merged with calibration.source=shuffled, restrict.blocks=late.",)
     print_series(series)
-    page = write_page([], tmp_path / "page.html", [series]).read_text()
+    page = write_site([], tmp_path / "site", [series]).read_text()
     assert all(series.notes[0] in text for text in (capsys.readouterr().out, markdown(series), page))
     varied = [
         at("m", (40, 50), {"restrict.blocks": b}, study="s", conditions={"restrict": {"blocks": b}})
@@ -90,7 +90,7 @@ def test_failed_cells_are_told_with_their_reason_until_they_succeed(at, tmp_path
     failed = at("n", (0, 0), point, status="failed", error="too few <images>", tasks={}, started="2026-01-02")
     series = one([at("m", (40, 50), point), failed])
     assert series.notes == ("failed: n (tasks=2, seed 0): too few <images>",)
-    assert "too few &lt;images&gt;" in write_page([], tmp_path / "page.html", [series]).read_text()
+    assert "too few &lt;images&gt;" in write_site([], tmp_path / "site", [series]).read_text()
     assert one([at("m", (40, 50), point), failed, at("n", (1, 1), point, started="2026-01-03")]).notes == ()
 
 
@@ -290,14 +290,14 @@ def test_a_study_of_which_only_the_reference_is_there_yet_can_be_shown(make_resu
     series = make_series([floor, make_result("m", (0, 0), study="s", status="failed", tasks={})])
     paths = [write_series(one, tmp_path) for one in series]
     assert all(len(written) == 3 for written in paths)
-    assert write_page([], tmp_path / "page.html", series).read_text().rstrip().endswith("</html>")
+    assert write_site([], tmp_path / "site", series).read_text().rstrip().endswith("</html>")
 
 
 def test_a_series_none_of_whose_merged_tasks_is_evaluated_can_be_shown(at, tmp_path, capsys):
     series = one([at("m", (10, 30), {"corruption": k}, merged=["c"]) for k in ("clean", "spatter")])
     print_series(series)
     assert "20.0" in capsys.readouterr().out
-    write_page([], tmp_path / "page.html", [series])
+    write_site([], tmp_path / "site", [series])
 
 
 def test_a_series_writes_three_whole_files(study, tmp_path):
@@ -333,11 +333,13 @@ class _Page(HTMLParser):
 @pytest.mark.parametrize("title", ["Plain", *HOSTILE])
 def test_a_page_shows_a_title_as_text_and_loads_nothing(at, title, tmp_path):
     series = one([at("m", (40, 50), {"tasks": n}, title=title) for n in (1, 2)])
-    text = write_page([], tmp_path / "page.html", [series]).read_text()
+    index = write_site([], tmp_path / "site", [series])
+    text = index.read_text()
     page = _Page(text)
-    assert title in page.cells and "svg" in page.tags
-    assert not {"script", "link", "iframe", "object", "embed", "img", "base"} & set(page.tags)
-    assert all(address.startswith("#") for address in page.loaded) and page.handlers == []
+    (picture,) = (tmp_path / "site" / "pictures").iterdir()
+    assert title in page.cells and title in _Page(picture.read_text()).cells
+    assert not {"iframe", "object", "embed", "base"} & set(page.tags)
+    assert all(a.startswith("#") or (index.parent / a).is_file() for a in page.loaded) and page.handlers == []
     assert "@import" not in text and "url(http" not in text and "url(//" not in text
 
 

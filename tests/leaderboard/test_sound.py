@@ -51,7 +51,7 @@ def test_results_without_proof_are_shown_and_said_to_be(folder, capsys):
     show_leaderboard(ResultStore(folder))
     out = " ".join(capsys.readouterr().out.split())
     assert "Not proven" in out and ": Mine, Other, Third." in out
-    assert "Not proven" in (folder / "leaderboard.html").read_text()
+    assert "Not proven" in (folder / "site" / "index.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_study_s_result_at_no_point_costs_its_own_row(folder, capsys):
 
 
 def test_a_page_that_cannot_be_written_is_told_below_the_tables(folder, capsys):
-    (folder / "leaderboard.html").mkdir()
+    (folder / "site" / "index.html").mkdir(parents=True)
     show_leaderboard(ResultStore(folder))
     out = capsys.readouterr().out
     assert "Other" in out and "not written: cannot write" in " ".join(out.split())

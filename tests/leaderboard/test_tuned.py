@@ -3,7 +3,7 @@
 import pytest
 
 from mergebench.leaderboard.board import make_boards
-from mergebench.leaderboard.page import write_page
+from mergebench.leaderboard.site.write import write_site
 from mergebench.leaderboard.series import make_series
 from mergebench.leaderboard.series_table import labels as line_labels
 from mergebench.leaderboard.series_table import markdown
@@ -32,7 +32,7 @@ def test_a_tuned_row_stands_beside_the_default_one_and_says_what_was_chosen(make
     ]
     boards = make_boards(results)
     print_board(boards[0])
-    for text in (capsys.readouterr().out, write_page(boards, tmp_path / "page.html").read_text()):
+    for text in (capsys.readouterr().out, write_site(boards, tmp_path / "site").read_text()):
         assert "M (tuned: alpha=0.7, kind=a)" in text and "M (alpha=0.3)" in text
         assert NOTE in text and "Other (" not in text
 

@@ -84,7 +84,7 @@ def test_every_method_is_on_the_leaderboard(results, command):
     assert done.status == 0
     for title in ("RegMean++", "RegMean", "Task Arithmetic", "Simple Averaging", "Fine-tuned experts"):
         assert title in done.out
-    assert "sun397" in (results / "leaderboard.html").read_text()
+    assert "sun397" in (results / "site" / "index.html").read_text()
 
 
 def test_a_second_run_computes_nothing(where, results, command):

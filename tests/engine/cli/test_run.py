@@ -160,7 +160,7 @@ def test_a_failing_method_costs_its_own_cell_alone(mini_suite, command, tmp_path
     assert results["raising"].error == "KeyError: ('digits', 'landcover')"
     assert results["endless"].error == "merging was stopped after 3 s, the limit set by --timeout"
     assert results["mine"].status == results["average"].status == "ok"
-    page = (tmp_path / "out" / "leaderboard.html").read_text()
+    page = (tmp_path / "out" / "site" / "index.html").read_text()
     assert "Mine" in page and "NaN or infinite" in page
 
 

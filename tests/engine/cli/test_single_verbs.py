@@ -97,10 +97,10 @@ def test_weights_that_are_not_finite_are_not_written(steps, rate, told, refused,
 
 
 def test_leaderboard_is_made_again_from_the_files(mini_run, command):
-    (mini_run / "leaderboard.html").unlink(missing_ok=True)
+    (mini_run / "site" / "index.html").unlink(missing_ok=True)
     done = command("leaderboard", "--out", mini_run)
     assert done.status == 0 and "RegMean++" in done.out
-    assert "RegMean++" in (mini_run / "leaderboard.html").read_text()
+    assert "RegMean++" in (mini_run / "site" / "index.html").read_text()
 
 
 @pytest.fixture

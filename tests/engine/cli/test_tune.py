@@ -54,7 +54,7 @@ def test_what_is_best_on_validation_is_measured_and_shown_beside_the_default(tow
     assert f"Tuning gave, in points on the test split against the default: Toward {gain:+.1f}." in " ".join(
         done.out.split()
     )
-    page = (out / "leaderboard.html").read_text()
+    page = (out / "site" / "index.html").read_text()
     assert "Toward (tuned: share=1.0)" in page and "with 3 trials" in page
 
     again = command("tune", *toward, "--space", "share=0,0.4,1", "--trials", 7, "--out", out)

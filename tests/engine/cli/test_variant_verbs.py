@@ -236,4 +236,4 @@ def test_an_arm_that_fails_costs_itself_alone_and_its_reason_is_told_in_full(com
     told = shown.count("cannot read [/tmp/x], weight [of 1.0]")
     assert told == 2 + (len(weights) > 1)  # as it happens, beside the table if there is one, and at the end
     assert "failed: mine (weight=1.0, seed 0)" in shown
-    assert (tmp_path / "out" / "leaderboard.html").exists()
+    assert (tmp_path / "out" / "site" / "index.html").exists()

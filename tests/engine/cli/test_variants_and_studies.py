@@ -75,7 +75,7 @@ def test_a_suite_is_run_at_every_variant_once_and_shown_as_a_series(kind, run, w
     assert f"0 cells computed, {2 * len(variants)} reused" in run(*arguments).out
     again = command("leaderboard", "--out", tmp_path / "out")
     assert again.status == 0 and "mine on zoo tiny" in again.out and "Simple Averaging" in again.out
-    assert "Simple Averaging" in (tmp_path / "out" / "leaderboard.html").read_text()
+    assert "Simple Averaging" in (tmp_path / "out" / "site" / "index.html").read_text()
     written = sorted(p.name for p in (tmp_path / "out" / "series").iterdir())
     assert written == ["mine-tiny.csv", "mine-tiny.md", "mine-tiny.png"]
     rows = list(csv.DictReader((tmp_path / "out" / "series" / "mine-tiny.csv").open()))

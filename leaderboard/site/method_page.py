@@ -1,0 +1,100 @@
+"""A page per method: its card, its equation, its settings, all its results, and the commands that make them again."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from mergebench.leaderboard import formatting
+from mergebench.leaderboard.board import Board, Row
+from mergebench.leaderboard.series import Line, Series
+from mergebench.leaderboard.series_table import labels
+from mergebench.leaderboard.site.equation import as_math, blocks
+from mergebench.leaderboard.site.known import Known, address
+from mergebench.leaderboard.site.views import NOTHING, board_id, board_title, row_id, series_id, track_of
+
+
+def method_pages(boards: Sequence[Board], series: Sequence[Series], known: Known) -> dict[str, tuple[str, dict]]:
+    """Path of each page -> its template and what that is filled with.
+
+    Args:
+        boards, series: of all results.
+        known: the cards; a method that is not among them has what its results say.
+    """
+    titles: dict[str, Row | Line] = {}
+    results: dict[str, list[dict[str, Any]]] = {}
+    for board in boards:
+        for row, label in zip(board.rows, formatting.labels(board.rows), strict=True):
+            titles.setdefault(row.method, row)
+            results.setdefault(row.method, []).append(_result(board, row, label))
+    elsewhere: dict[str, list[dict[str, str]]] = {}
+    for one in series:
+        for line, label in zip(one.lines, labels(one), strict=True):
+            titles.setdefault(line.method, line)
+            link = {"label": f"{label}: {one.name} on {one.zoo}", "link": f"../index.html#{series_id(one)}"}
+            elsewhere.setdefault(line.method, []).append(link)
+    return {
+        f"methods/{address(method)}.html": (
+            "method.html",
+            _facts(method, first, known) | {"results": results.get(method, []), "series": elsewhere.get(method, [])},
+        )
+        for method, first in titles.items()
+    }
+
+
+def _facts(method: str, first: Row | Line, known: Known) -> dict[str, Any]:
+    card = known.methods.get(method, NOTHING)
+    told = card.facts
+    if not told and isinstance(first, Row):
+        told = {"paper": first.paper or "-", "family": first.family, "needs": ", ".join(first.needs) or "-"}
+    parts = [
+        {"kind": kind, "lines": [as_math(line) if kind == "equation" else line for line in lines], "plain": lines}
+        for kind, lines in blocks(card.text)
+    ]
+    return {
+        "name": method,
+        "title": first.title,
+        "facts": told,
+        "parts": parts,
+        "settings": card.settings,
+        "registered": method in known.methods,
+    }
+
+
+def _result(board: Board, row: Row, label: str) -> dict[str, Any]:
+    place = board_id(board)
+    return {
+        "board": board_title(board),
+        "link": f"../index.html#{place}?row={row_id(row)}",
+        "label": label,
+        "track": track_of(row),
+        "rank": formatting.rank(row),
+        "average": formatting.percent(row.average),
+        "interval": formatting.interval(row),
+        "relative": formatting.percent(row.relative),
+        "seconds": formatting.seconds(row),
+        "seeds": ", ".join(map(str, row.seeds)) or "-",
+        "failure": row.error if row.average is None else "",
+        "tasks": [(task, formatting.percent(value)) for task, value in row.tasks.items()],
+        "command": command(board, row),
+    }
+
+
+def command(board: Board, row: Row) -> str:
+    """What makes a row again: every setting is said, whatever suites and defaults may say by then.
+
+    Args:
+        board: where it stands.
+        row: which.
+    """
+    words = ["mergebench", "run", "--methods", row.method, "--suite", board.suite, "--zoo", board.zoo]
+    if row.seeds and row.seeds != (0,):
+        words += ["--seeds", *map(str, row.seeds)]
+    settings = [f"{row.method}.{name}={_said(value)}" for name, value in row.hyperparameters.items()]
+    return shlex.join(words + (["--set", *settings] if settings else []))
+
+
+def _said(value: object) -> str:
+    """A setting as the command line takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+

@@ -1,0 +1,52 @@
+"""A page per task: its card, its test images where they may be shown, and every method's accuracy on it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mergebench.leaderboard import formatting
+from mergebench.leaderboard.board import Board
+from mergebench.leaderboard.site.known import Known, TaskFacts, address, sheet_path
+from mergebench.leaderboard.site.views import board_id, board_title, row_id
+
+
+def task_pages(boards: Sequence[Board], known: Known) -> dict[str, tuple[str, dict]]:
+    """Path of each page -> its template and what that is filled with.
+
+    Args:
+        boards: of all results.
+        known: the cards; a task that is not among them has its results alone.
+    """
+    there = dict.fromkeys(task for board in boards for task in board.tasks)
+    return {f"tasks/{address(task)}.html": ("task.html", _facts(task, boards, known)) for task in there}
+
+
+def _facts(task: str, boards: Sequence[Board], known: Known) -> dict[str, Any]:
+    card = known.tasks.get(task, TaskFacts(title=task))
+    return {
+        "name": task,
+        "title": card.title,
+        "facts": card.facts,
+        "classes": card.classes,
+        "sheet": f"../{sheet_path(task, card.edition)}" if card.sheet else "",
+        "note": card.note,
+        "results": [_results(task, board) for board in boards if task in board.tasks],
+    }
+
+
+def _results(task: str, board: Board) -> dict[str, Any]:
+    rows = zip(board.rows, formatting.labels(board.rows), strict=True)
+    scored = sorted(((r, label) for r, label in rows if task in r.tasks), key=lambda pair: -pair[0].tasks[task])
+    return {
+        "board": board_title(board),
+        "images": board.totals[task],
+        "rows": [
+            {
+                "label": label,
+                "link": f"../index.html#{board_id(board)}?row={row_id(row)}",
+                "reference": row.role != "method",
+                "accuracy": formatting.percent(row.tasks[task]),
+                "average": formatting.percent(row.average),
+            }
+            for row, label in scored
+        ],
+    }
