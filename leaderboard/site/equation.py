@@ -25,7 +25,7 @@ GREEK = {
     "sigma": "σ",
     "tau": "τ",
 }
-SIGNS = {"sum": "∑", "<=": "≤", ">=": "≥", "->": "→", "||": "‖", "-": "−", "*": "·", "~": "∼", "'": "′"}
+SIGNS = {"sum": "∑", "<=": "≤", ">=": "≥", "->": "→", "||": "‖", "-": "−", "*": "·", "~": "∼"}
 CLOSING = {"(": ")", "{": "}", "[": "]"}
 TOKEN = re.compile(r"\s{2,}|\s|<=|>=|->|\|\||\d+(?:\.\d+)?(?:e-?\d+)?|[^\W\d_]+|.", re.DOTALL)
 
@@ -98,7 +98,7 @@ def _items(tokens: "_Tokens", until: str = "") -> Iterator[Markup]:
 
 def _scripted(base: Markup, tokens: "_Tokens") -> Markup:
     """An element with what stands below and above it."""
-    while tokens.peek() == "'":
+    while tokens.peek() == "'" and not tokens.peek(1).isalpha():
         next(tokens)
         base = Markup("<msup>{}<mo>′</mo></msup>").format(base)
     below = above = None

@@ -70,7 +70,7 @@ class Known:
 def address(name: str) -> str:
     """A name as it may stand in a file's name and a link; two names stay two."""
     plain = re.sub(r"[^A-Za-z0-9+_-]", "_", name)
-    return plain if plain == name and 0 < len(name) < LONGEST else f"{plain[:LONGEST // 2]}-{digest(name)}"
+    return plain if plain == name and 0 < len(name) < LONGEST else f"{plain[: LONGEST // 2]}-{digest(name)}"
 
 
 def digest(text: str) -> str:

@@ -97,4 +97,3 @@ def command(board: Board, row: Row) -> str:
 def _said(value: object) -> str:
     """A setting as the command line takes it."""
     return value if isinstance(value, str) else json.dumps(value)
-

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from mergebench.leaderboard import formatting
-from mergebench.leaderboard.board import Board
+from mergebench.leaderboard.board import Board, Row
 from mergebench.leaderboard.site.known import Known, TaskFacts, address, sheet_path
 from mergebench.leaderboard.site.views import board_id, board_title, row_id
+
+# A board, and its rows with their labels.
+Named = tuple[Board, Sequence[tuple[Row, str]]]
 
 
 def task_pages(boards: Sequence[Board], known: Known) -> dict[str, tuple[str, dict]]:
@@ -17,10 +20,11 @@ def task_pages(boards: Sequence[Board], known: Known) -> dict[str, tuple[str, di
         known: the cards; a task that is not among them has its results alone.
     """
     there = dict.fromkeys(task for board in boards for task in board.tasks)
-    return {f"tasks/{address(task)}.html": ("task.html", _facts(task, boards, known)) for task in there}
+    named = [(board, list(zip(board.rows, formatting.labels(board.rows), strict=True))) for board in boards]
+    return {f"tasks/{address(task)}.html": ("task.html", _facts(task, named, known)) for task in there}
 
 
-def _facts(task: str, boards: Sequence[Board], known: Known) -> dict[str, Any]:
+def _facts(task: str, named: Sequence[Named], known: Known) -> dict[str, Any]:
     card = known.tasks.get(task, TaskFacts(title=task))
     return {
         "name": task,
@@ -29,12 +33,11 @@ def _facts(task: str, boards: Sequence[Board], known: Known) -> dict[str, Any]:
         "classes": card.classes,
         "sheet": f"../{sheet_path(task, card.edition)}" if card.sheet else "",
         "note": card.note,
-        "results": [_results(task, board) for board in boards if task in board.tasks],
+        "results": [_results(task, board, rows) for board, rows in named if task in board.tasks],
     }
 
 
-def _results(task: str, board: Board) -> dict[str, Any]:
-    rows = zip(board.rows, formatting.labels(board.rows), strict=True)
+def _results(task: str, board: Board, rows: Sequence[tuple[Row, str]]) -> dict[str, Any]:
     scored = sorted(((r, label) for r, label in rows if task in r.tasks), key=lambda pair: -pair[0].tasks[task])
     return {
         "board": board_title(board),

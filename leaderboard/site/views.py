@@ -71,7 +71,7 @@ def board_view(board: Board, known: Known) -> dict[str, Any]:
         "summary": f"{len(board.tasks)} tasks, {sum(board.totals.values()):,} test images",
         "notes": [on_one_line(sentence) for sentence in told if sentence],
         "measured": _environment(board.environment),
-        "tables": [{"title": "", "columns": columns, "rows": rows}, *_published(board)],
+        "tables": [{"title": "", "columns": columns, "rows": rows}, *_published(board, labels)],
     }
 
 
@@ -100,10 +100,10 @@ def _series_table(table: Table) -> dict[str, Any]:
     return {"title": on_one_line(table.title), "columns": columns, "rows": rows}
 
 
-def _published(board: Board) -> list[dict[str, Any]]:
+def _published(board: Board, labels: Sequence[str]) -> list[dict[str, Any]]:
     """Published averages of as many tasks beside measured ones: other checkpoints, so that only the order compares."""
     measured: dict[str, tuple[str, float]] = {}
-    for row, label in zip(board.rows, formatting.labels(board.rows), strict=True):
+    for row, label in zip(board.rows, labels, strict=True):
         if row.average is not None and not searched_for(row):
             measured.setdefault(row.method, (label, 100 * row.average))
     sets = [one for one in read_reported() if one.tasks == len(board.tasks) and set(one.averages) & set(measured)]

@@ -11,7 +11,7 @@ LARGEST = 64  # side of an image on the sheet, in pixels
 BYTES = 100_000
 # Licences under which images may be passed on; what else a licence says must not take that back.
 FREE = ("cc0", "cc by", "mit", "public domain")
-NOT_FREE = ("not stated", "states none", "non-commercial", "research", "fair use")
+NOT_FREE = ("not stated", "states none", "non-commercial", "-nc", "-nd", "research", "fair use")
 
 
 def may_be_shown(card: "TaskCard") -> bool:
@@ -37,7 +37,8 @@ def sheet_of(task: "Task", folder: Path) -> tuple[bytes | None, str]:
     if not may_be_shown(card):
         return None, f"Its licence ({card.licence}) does not say that its images may be shown here."
     shown = min(len(card.classes), ROWS)
-    note = f"The first test images of {'every class' if shown == len(card.classes) else f'{shown} classes'}, a row for each."
+    which = "every class" if shown == len(card.classes) else f"{shown} classes"
+    note = f"The first test images of {which}, a row for each."
     there = folder / sheet_path(card.name, task.fingerprint)
     if there.is_file():
         return there.read_bytes(), note

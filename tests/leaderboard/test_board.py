@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import pytest
 
 from mergebench.leaderboard.board import make_boards
-from mergebench.leaderboard.site.write import write_site
 from mergebench.leaderboard.reported_numbers import Reported, rank_agreement, read_reported
+from mergebench.leaderboard.site.write import write_site
 from mergebench.leaderboard.table import print_board
 
 LATER = "2026-02-01T00:00:00+00:00"

@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mergebench.leaderboard.site.write import write_site
 from mergebench.leaderboard.plot import draw, inline_svg
 from mergebench.leaderboard.series import make_series
 from mergebench.leaderboard.series_files import write_series
 from mergebench.leaderboard.series_table import interval_note, labels, long_csv, markdown, print_series, tables
+from mergebench.leaderboard.site.write import write_site
 from mergebench.leaderboard.statistics import average_interval, paired_difference
 
 HOSTILE = ["<script>alert(1)</script>", "Ties [ours]", "closing [/bold]", "a | b", "cost $\\unknown$", 'x" onload="y']

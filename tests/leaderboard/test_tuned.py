@@ -3,10 +3,10 @@
 import pytest
 
 from mergebench.leaderboard.board import make_boards
-from mergebench.leaderboard.site.write import write_site
 from mergebench.leaderboard.series import make_series
 from mergebench.leaderboard.series_table import labels as line_labels
 from mergebench.leaderboard.series_table import markdown
+from mergebench.leaderboard.site.write import write_site
 from mergebench.leaderboard.table import print_board
 
 RECORD = {

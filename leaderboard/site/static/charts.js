@@ -59,7 +59,7 @@
     const select = app.element("select", { "aria-label": "cost" });
     for (const cost of there) select.append(app.element("option", { value: cost }, COSTS[cost][0]));
     label.append(select);
-    const place = app.element("div");
+    const place = app.element("div", { class: "scroll" });
     const told = app.element("p", { class: "told", role: "status" });
     figure.append(label, place, told);
     function redraw() {
@@ -76,11 +76,16 @@
     const methods = shown.filter(function (row) { return row.role === "method"; });
     const front = app.front(methods, cost).sort(function (a, b) { return a.point[cost] - b.point[cost]; });
     const along = scale(shown.map(function (row) { return row.point[cost] * unit; }));
-    const ends = shown.flatMap(function (row) { return [row.point.low, row.point.high]; });
-    const low = Math.floor(20 * Math.min.apply(null, ends)) / 20, high = Math.max(low + 0.05, Math.ceil(20 * Math.max.apply(null, ends)) / 20);
-    const left = 50, right = WIDE - 20, top = 14, bottom = HIGH - 46;
+    // One that is far below all others would press these to one height: it stands at the edge, and says how low it is.
+    const all = methods.map(function (row) { return row.point.average; }).sort(function (a, b) { return a - b; });
+    const middle = all[Math.floor(all.length / 2)], best = all[all.length - 1];
+    const floor = middle - Math.max(3 * (best - middle), 0.02);
+    const lowest = shown.map(function (row) { return row.point.low; }).filter(function (v) { return v >= floor; });
+    const low = Math.max(0, Math.floor(20 * Math.min.apply(null, lowest.concat([middle]))) / 20);
+    const high = Math.max(low + 0.05, Math.ceil(20 * Math.max.apply(null, shown.map(function (row) { return row.point.high; }))) / 20);
+    const left = 50, right = WIDE - 20, top = 30, bottom = HIGH - 46;
     const x = function (row) { return left + 12 + (right - left - 24) * along.share(row.point[cost] * unit); };
-    const y = function (value) { return bottom - (bottom - top) * (value - low) / (high - low); };
+    const y = function (value) { return bottom - (bottom - top) * Math.max(value - low, 0) / (high - low); };
     const picture = svg("svg", { viewBox: "0 0 " + WIDE + " " + HIGH, role: "group", "aria-label": "accuracy in % against " + name });
     const step = high - low > 0.3 ? 0.1 : 0.05;
     for (let v = low; v <= high + 1e-9; v += step) {
@@ -100,38 +105,44 @@
       line += (i ? "H" + x(row) + "V" : "M" + x(row) + ",") + y(row.point.average);
     });
     if (front.length) picture.append(svg("path", { class: "step", d: line + "H" + right }));
-    const taken = [];
     for (const row of shown) {
       const ahead = front.includes(row), kind = (row.role === "method" ? "" : "reference ") + (ahead ? "front" : "");
       const says = row.label + ": " + (100 * row.point.average).toFixed(1) + " %, " + short(row.point[cost] * unit) + " (" + name + ")" + (ahead ? ", on the front" : "");
       const link = svg("a", { href: row.page, class: kind, "aria-label": says });
       link.append(svg("title", {}, says));
       link.append(svg("line", { class: "error", x1: x(row), x2: x(row), y1: y(row.point.low), y2: y(row.point.high) }));
-      link.append(svg("circle", { class: "point", cx: x(row), cy: y(row.point.average), r: 5 }));
+      const across = x(row), up = y(row.point.average);
+      if (row.point.average < low) link.append(svg("path", { class: "point", d: "M" + (across - 6) + "," + (up - 10) + "h12l-6,10z" }));
+      else link.append(svg("circle", { class: "point", cx: across, cy: up, r: 5 }));
       for (const event of ["focus", "mouseenter"]) link.addEventListener(event, function () { told.textContent = says; });
       picture.append(link);
-      if (ahead || row.role !== "method") taken.push(row);
     }
-    names(picture, taken, x, y, left, right, top);
+    const named = front.concat(shown.filter(function (row) { return row.role !== "method" || row.point.average < low; }));
+    names(picture, named, shown, x, y, [left, top - 10, right, bottom]);
     return picture;
   }
 
-  // Names beside their points, moved up until they stand on no other name; those that find no place are told on focus.
-  function names(picture, rows, x, y, left, right, top) {
-    const boxes = [];
+  // Names beside their points, where they cover neither points nor names; those that find no place are told on focus.
+  function names(picture, rows, shown, x, y, edges) {
+    const taken = shown.map(function (row) {
+      const at = x(row), up = y(row.point.average);
+      return [at - 5, up - 5, at + 5, up + 5];
+    });
     for (const row of rows) {
       const text = row.label.length > 34 ? row.label.slice(0, 33) + "…" : row.label;
-      const wide = 6.6 * text.length, at = x(row);
-      const end = at + 9 + wide > right;
-      for (let up = 0; up < 12; up += 1) {
-        const line = y(row.point.average) - 8 - 13 * up;
-        const box = [end ? at - 9 - wide : at + 9, line - 11, end ? at - 9 : at + 9 + wide, line + 2];
-        if (box[0] < left || box[1] < top - 8) break;
-        if (boxes.some(function (b) { return b[0] < box[2] && box[0] < b[2] && b[1] < box[3] && box[1] < b[3]; })) continue;
-        boxes.push(box);
-        picture.append(svg("text", { x: end ? at - 9 : at + 9, y: line, "text-anchor": end ? "end" : "start", "aria-hidden": "true" }, text));
-        break;
-      }
+      const wide = 6.6 * text.length, at = x(row), up = y(row.point.average);
+      const places = [];
+      for (const shift of [-6, 14, -19, 27]) places.push([at + 8, up + shift, "start"], [at - 8, up + shift, "end"]);
+      places.push([at, up - 12, "middle"], [at, up + 22, "middle"]);
+      const place = places.find(function (p) {
+        const first = p[2] === "start" ? p[0] : p[2] === "end" ? p[0] - wide : p[0] - wide / 2;
+        const box = [first, p[1] - 10, first + wide, p[1] + 3];
+        const inside = box[0] >= edges[0] && box[1] >= edges[1] && box[2] <= edges[2] && box[3] <= edges[3];
+        const free = taken.every(function (b) { return b[2] <= box[0] || box[2] <= b[0] || b[3] <= box[1] || box[3] <= b[1]; });
+        if (inside && free) taken.push(box);
+        return inside && free;
+      });
+      if (place) picture.append(svg("text", { x: place[0], y: place[1], "text-anchor": place[2], "aria-hidden": "true" }, text));
     }
   }
 
@@ -167,6 +178,8 @@
       text.append(svg("title", {}, label + ", mean rank " + rank));
       picture.append(text);
     });
-    figure.append(picture, app.element("p", { class: "told" }, told));
+    const scroll = app.element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "methods by mean rank" });
+    scroll.append(picture);
+    figure.append(scroll, app.element("p", { class: "told" }, told));
   };
 })();

@@ -47,7 +47,7 @@
         cell.append(element("a", { href: row.page, title: row.settings }, text), " ");
         const link = "#" + view.id + "?row=" + encodeURIComponent(row.id);
         cell.append(element("a", { class: "link", href: link, "aria-label": "link to the row " + text }, "#"));
-        if (row.paper) cell.append(" ", element("small", {}, row.paper));
+        if (row.paper) cell.append(" ", element("small", {}, row.paper.replaceAll("arXiv:", "")));
         if (row.leading) cell.append(" ", element("small", { class: "mark" }, "≈ best"));
         if (row.failure) cell.append(" ", element("small", {}, row.failure));
       } else {

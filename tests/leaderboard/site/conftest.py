@@ -24,13 +24,20 @@ def results(make_proven, at):
         return draw.random(200) < share
 
     plain = {
-        "best": {"family": "calibration", "needs": ["base", "calibration"], "drawn": {"a": "d"}, "drawn_images": {"a": 64}},
+        "best": {
+            "family": "calibration",
+            "needs": ["base", "calibration"],
+            "drawn": {"a": "d"},
+            "drawn_images": {"a": 64},
+        },
         "middle": {"needs": ["base"]},
         "least": {"needs": [], "hyperparameters": {"scale": 0.3}},
     }
     shares = {"best": 0.9, "middle": 0.7, "least": 0.4}
     made = [make_proven(name, hits(s), hits(s), **plain[name]) for name, s in shares.items()]
-    made.append(make_proven("hostile", hits(0.2), hits(0.2), title=HOSTILE, paper=HOSTILE, hyperparameters={"x": HOSTILE}))
+    made.append(
+        make_proven("hostile", hits(0.2), hits(0.2), title=HOSTILE, paper=HOSTILE, hyperparameters={"x": HOSTILE})
+    )
     made.append(make_proven("experts", hits(0.95), hits(0.95), role="ceiling", title="Experts"))
     lost = {"status": "failed", "error": HOSTILE, "merge": None, "evaluation": None}
     made.append(make_proven("broken", hits(0), hits(0), **lost).model_copy(update={"tasks": {}}))
@@ -43,7 +50,9 @@ def results(make_proven, at):
 def known():
     """Cards of one method and one task."""
     text = "Says what it does.\n\n    theta = theta_0 + s sum_t tau_t\n\nSource: a paper."
-    method = MethodFacts(2023, "paper", {"paper": "arXiv:1 (2023)"}, text, (Setting("scale", "0.3", "a number", "", "s"),))
+    method = MethodFacts(
+        2023, "paper", {"paper": "arXiv:1 (2023)"}, text, (Setting("scale", "0.3", "a number", "", "s"),)
+    )
     return Known({"best": method}, {"a": TaskFacts("Task A", {"licence": "CC0"}, ("x", "y"), None, "", "no picture")})
 
 

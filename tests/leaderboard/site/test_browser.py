@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_what_is_shown_can_be_taken_along(site, opened, kind):
     page.fill(f"#{VIEW} input[name=q]", "")
     with page.expect_download() as found:
         page.locator(f"#{VIEW} [data-part='0'] .exports button", has_text=kind).click()
-    text = open(found.value.path(), encoding="utf-8").read()
+    text = Path(found.value.path()).read_text(encoding="utf-8")
     if kind == "CSV":
         rows = list(csv.DictReader(text.splitlines()))
         assert len(rows) == 6 and rows[1]["method"] == "Best" and rows[1]["#"] == "1"

@@ -28,6 +28,10 @@ def test_what_is_below_and_above_is_set_there():
     assert plain("tau'_t") == [["msub", ["msup", ["mi", "τ"], ["mo", "′"]], ["mrow", ["mi", "t"]]]]
 
 
+def test_an_apostrophe_in_a_word_is_no_prime():
+    assert plain("i's") == [["mi", "i"], ["mo", "'"], ["mi", "s"]]
+
+
 def test_groups_go_below_whole():
     (sum_,) = plain("sum_{i <= k}")
     assert sum_[1] == ["mo", "∑"] and ["mo", "≤"] in sum_[2]
@@ -48,7 +52,9 @@ def test_words_and_signs_are_upright():
     assert plain("argmin ||x||") == [["mtext", "argmin"], ["mo", "‖"], ["mi", "x"], ["mo", "‖"]]
 
 
-@pytest.mark.parametrize("line", ["", "_", "^", "x_", "x^ y", "a_(b", "}", "<script>alert(1)</script>", "&amp;", "x_^2"])
+@pytest.mark.parametrize(
+    "line", ["", "_", "^", "x_", "x^ y", "a_(b", "}", "<script>alert(1)</script>", "&amp;", "x_^2"]
+)
 def test_whatever_the_line_it_is_well_formed_and_no_markup(line):
     root = ElementTree.fromstring(f"<p>{as_math(line)}</p>")
     assert not {"script"} & {element.tag for element in root.iter()}
@@ -61,7 +67,13 @@ def test_every_equation_of_the_methods_keeps_all_its_letters():
         for node in ast.parse(file.read_text()).body
         if isinstance(node, ast.FunctionDef) and node.decorator_list
     ]
-    lines = [line for doc in docs for kind, part in blocks((doc or "").partition("\nArgs:")[0]) for line in part if kind == "equation"]
+    lines = [
+        line
+        for doc in docs
+        for kind, part in blocks((doc or "").partition("\nArgs:")[0])
+        for line in part
+        if kind == "equation"
+    ]
     assert len(lines) > 40
     for line in lines:
         root = ElementTree.fromstring(f"<p>{as_math(line)}</p>")

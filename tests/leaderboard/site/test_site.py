@@ -57,7 +57,9 @@ def test_texts_are_escaped_on_every_page_and_in_every_script(site):
 def test_data_are_scripts_that_only_put_data_under_a_name():
     text = as_script("x", {"a": "</script>\u2028\u2029&<!--\ud800"})
     assert not set("<>&\u2028\u2029") & set(text.removeprefix('mergebench.data["x"] = '))
-    assert json.loads(text.removeprefix('mergebench.data["x"] = ').removesuffix(";\n"))["a"].startswith("</script>\u2028")
+    assert json.loads(text.removeprefix('mergebench.data["x"] = ').removesuffix(";\n"))["a"].startswith(
+        "</script>\u2028"
+    )
     assert text.isascii()
 
 
