@@ -53,8 +53,8 @@ def test_a_sheet_is_made_of_images_that_are_there_once(tmp_path, monkeypatch):
     images, labels = np.zeros((4, 8, 8, 3), np.uint8), np.array([0, 0, 1, 1])
     images[2:] = 255
     splits = dict.fromkeys(("train", "calibration", "validation", "test"), 4)
-    card = replace(registry.tasks()["digits"].card, classes=("black", "white"), splits=splits)
-    task = replace(registry.tasks()["digits"], card=card, fingerprint="one", load=lambda split: (images, labels))
+    card = replace(registry.tasks()["signs"].card, classes=("black", "white"), splits=splits)
+    task = replace(registry.tasks()["signs"], card=card, fingerprint="one", load=lambda split: (images, labels))
     assert sheet_of(task, tmp_path)[0] is None, "nothing is made for it"
     image_cache.load_split(task, "test")
     picture, note = sheet_of(task, tmp_path)
@@ -62,7 +62,7 @@ def test_a_sheet_is_made_of_images_that_are_there_once(tmp_path, monkeypatch):
     assert shown.shape == (16, 80) and note == "The first test images of every class, a row for each."
     assert shown[:8, :16].max() < 20 and shown[8:, :16].min() > 235
 
-    there = tmp_path / sheet_path("digits", "one")
+    there = tmp_path / sheet_path("signs", "one")
     there.parent.mkdir()
     there.write_bytes(b"as it was")
     assert sheet_of(task, tmp_path)[0] == b"as it was"
@@ -72,7 +72,7 @@ def test_a_sheet_is_made_of_images_that_are_there_once(tmp_path, monkeypatch):
 def test_a_sheet_that_would_be_large_is_made_smaller_or_left_out(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
     monkeypatch.setattr(image_cache, "kept_images", lambda task, split: (noise, np.arange(40) % 4))
-    task = registry.tasks()["digits"]
+    task = registry.tasks()["signs"]
     picture, _ = sheet_of(task, tmp_path)
     assert picture is None or len(picture) <= contact_sheet.BYTES
     monkeypatch.setattr(contact_sheet, "BYTES", 10)
