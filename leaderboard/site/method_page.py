@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mergebench.leaderboard import formatting
@@ -31,8 +31,8 @@ def method_pages(boards: Sequence[Board], series: Sequence[Series], known: Known
     for one in series:
         for line, label in zip(one.lines, labels(one), strict=True):
             titles.setdefault(line.method, line)
-            link = {"label": f"{label}: {one.name} on {one.zoo}", "link": f"../index.html#{series_id(one)}"}
-            elsewhere.setdefault(line.method, []).append(link)
+            place = {"label": f"{label}: {one.name} on {one.zoo}", "link": f"../index.html#{series_id(one)}"}
+            elsewhere.setdefault(line.method, []).append(place | {"command": series_command(one, line)})
     return {
         f"methods/{address(method)}.html": (
             "method.html",
@@ -90,8 +90,28 @@ def command(board: Board, row: Row) -> str:
     words = ["mergebench", "run", "--methods", row.method, "--suite", board.suite, "--zoo", board.zoo]
     if row.seeds and row.seeds != (0,):
         words += ["--seeds", *map(str, row.seeds)]
-    settings = [f"{row.method}.{name}={_said(value)}" for name, value in row.hyperparameters.items()]
-    return shlex.join(words + (["--set", *settings] if settings else []))
+    return shlex.join(words + _set(row.method, row.hyperparameters))
+
+
+def series_command(series: Series, line: Line) -> str:
+    """What makes a line again: a study brings its own methods, seeds and settings.
+
+    Args:
+        series: where it stands.
+        line: which.
+    """
+    if series.study:
+        return shlex.join(["mergebench", "run", "--study", series.study, "--zoo", series.zoo])
+    words = ["mergebench", "run", "--methods", line.method, "--suite", series.suite, "--zoo", series.zoo]
+    seeds = sorted({result.seed for results in line.results.values() for result in results})
+    words += ["--seeds", *map(str, seeds)] if seeds != [0] else []
+    return shlex.join(words + _set(line.method, line.settings))
+
+
+def _set(method: str, settings: Mapping[str, Any]) -> list[str]:
+    """Every setting, as words of the command line."""
+    said = [f"{method}.{name}={_said(value)}" for name, value in settings.items()]
+    return ["--set", *said] if said else []
 
 
 def _said(value: object) -> str:
