@@ -1,9 +1,10 @@
 """A page per method: its card, its equation, its settings, all its results, and the commands that make them again."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import yaml
 
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board, Row
@@ -115,5 +116,5 @@ def _set(method: str, settings: Mapping[str, Any]) -> list[str]:
 
 
 def _said(value: object) -> str:
-    """A setting as the command line takes it."""
-    return value if isinstance(value, str) else json.dumps(value)
+    """A setting as the command line reads it, which is YAML."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True).removesuffix("...\n").strip()

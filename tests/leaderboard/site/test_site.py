@@ -15,6 +15,7 @@ from mergebench.leaderboard.site.method_page import command
 from mergebench.leaderboard.site.scripts import as_script
 from mergebench.leaderboard.site.views import board_view
 from mergebench.leaderboard.site.write import write_site
+from mergebench.merging.hyperparameters import parse_assignments
 
 HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
 
@@ -123,12 +124,32 @@ def test_names_become_addresses_that_stay_apart():
 
 
 def test_the_command_says_every_setting_and_is_one_that_a_shell_reads(make_result):
-    settings = {"scale": 0.3, "names": ["a b", "c"], "how": "it's", "none": None, "on": True}
+    settings = {
+        "scale": 1e-5,
+        "names": ["a b", "c"],
+        "how": "it's",
+        "none": None,
+        "on": True,
+        "word": "no",
+        "w": {"a": 1e-6},
+    }
     (board,) = make_boards([make_result("m", (1, 2), hyperparameters=settings, seed=1)])
     line = command(board, board.rows[0])
     words = subprocess.run(["sh", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True).stdout.splitlines()
-    assert words[:10] == ["mergebench", "run", "--methods", "m", "--suite", "two", "--zoo", "z", "--seeds", "1"]
-    assert words[10:] == ["--set", "m.scale=0.3", 'm.names=["a b", "c"]', "m.how=it's", "m.none=null", "m.on=true"]
+    assert " ".join(words[:11]) == "mergebench run --methods m --suite two --zoo z --seeds 1 --set"
+        "mergebench",
+        "run",
+        "--methods",
+        "m",
+        "--suite",
+        "two",
+        "--zoo",
+        "z",
+        "--seeds",
+        "1",
+        "--set",
+    ]
+    assert parse_assignments(words[11:]) == {f"m.{name}": value for name, value in settings.items()}
 
 
 def test_tables_beyond_the_first_rows_are_left_to_their_data(results, known, tmp_path, monkeypatch):
