@@ -7,7 +7,13 @@ from typing import Any
 from mergebench.errors import on_one_line
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board, Row
-from mergebench.leaderboard.reported_numbers import agreements, read_reported, searched_for
+from mergebench.leaderboard.reported_numbers import (
+    agreements,
+    read_reported,
+    reported_average,
+    reported_of,
+    searched_for,
+)
 from mergebench.leaderboard.series import Series
 from mergebench.leaderboard.series_table import Table, interval_note, tables
 from mergebench.leaderboard.site.known import Known, MethodFacts, address, digest
@@ -18,12 +24,13 @@ NOTHING = MethodFacts()
 
 def row_id(row: Row) -> str:
     """What a link to a row says: the method and its settings, whatever else the board holds."""
-    return address(f"{row.method}-{digest(repr(sorted((k, repr(v)) for k, v in row.hyperparameters.items())))}")
+    settings = sorted((name, repr(value)) for name, value in row.hyperparameters.items())
+    return address(f"{row.method}-{digest(repr([*settings, row.tier]))}")
 
 
 def track_of(row: Row) -> str:
     """Whose settings a row has: `tuned` where a search chose them."""
-    return getattr(row, "track", None) or ("tuned" if searched_for(row) else "published")
+    return getattr(row, "track", None) or ("tuned" if searched_for(row.tuned) else "published")
 
 
 def board_id(board: Board) -> str:
@@ -45,6 +52,11 @@ def board_view(board: Board, known: Known) -> dict[str, Any]:
     """A board: its table, what its rows are filtered by, and the points of its pictures."""
     ranged = any(row.ranks for row in board.rows)
     several = any(row.spread is not None for row in board.rows)
+    published = reported_of(board)
+    beside = [
+        _column("reported", "reported", number=True, hint="published average of the same checkpoints"),
+        _column("difference", "difference", number=True, hint="measured minus reported, in points"),
+    ]
     columns = [
         _column("rank", "#", number=True, hint="rank by average among methods; references are not ranked"),
         *([_column("ranks", "ranks", number=True, hint="ranks that it may have, 95 %, all rows together")] * ranged),
@@ -54,6 +66,7 @@ def board_view(board: Board, known: Known) -> dict[str, Any]:
         *([_column("spread", "± seeds", number=True, hint="standard deviation over seeds")] * several),
         _column("interval", "95 % interval", number=True, hint="of the average, over test images"),
         _column("relative", "relative", number=True, hint="mean of accuracies relative to each task's own expert"),
+        *(beside if published else []),
         *(_task_column(task, board.totals[task], known) for task in board.tasks),
         _column("seconds", "merge s", number=True, hint="seconds that merging took"),
         _column("images", "images", number=True, hint="images that the merge was given"),
@@ -62,7 +75,10 @@ def board_view(board: Board, known: Known) -> dict[str, Any]:
     shades = {task: _shades(board, task) for task in board.tasks}
     labels = formatting.labels(board.rows)
     keys = [column["key"] for column in columns]
-    rows = [_row(row, label, keys, shades, known) for row, label in zip(board.rows, labels, strict=True)]
+    rows = [
+        _row(row, label, keys, shades, known, reported_average(row, published))
+        for row, label in zip(board.rows, labels, strict=True)
+    ]
     told = [formatting.leaders(board), board.note, *agreements(board)]
     return {
         "id": board_id(board),
@@ -104,7 +120,7 @@ def _published(board: Board, labels: Sequence[str]) -> list[dict[str, Any]]:
     """Published averages of as many tasks beside measured ones: other checkpoints, so that only the order compares."""
     measured: dict[str, tuple[str, float]] = {}
     for row, label in zip(board.rows, labels, strict=True):
-        if row.average is not None and not searched_for(row):
+        if row.average is not None and not searched_for(row.tuned):
             measured.setdefault(row.method, (label, 100 * row.average))
     sets = [one for one in read_reported() if one.tasks == len(board.tasks) and set(one.averages) & set(measured)]
     if not sets:
@@ -122,7 +138,12 @@ def _published(board: Board, labels: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _row(
-    row: Row, label: str, keys: Sequence[str], shades: Mapping[str, Callable[[Row], float | None]], known: Known
+    row: Row,
+    label: str,
+    keys: Sequence[str],
+    shades: Mapping[str, Callable[[Row], float | None]],
+    known: Known,
+    reported: float | None,
 ) -> dict[str, Any]:
     facts = known.methods.get(row.method, NOTHING)
     failed = row.average is None
@@ -135,6 +156,8 @@ def _row(
         "spread": (formatting.percent(row.spread), row.spread),
         "interval": (formatting.interval(row), row.interval[0] if row.interval else None),
         "relative": (formatting.percent(row.relative), row.relative),
+        "reported": (formatting.percent(reported), reported),
+        "difference": (formatting.difference(row.average, reported), _minus(row.average, reported)),
         "seconds": (formatting.seconds(row), row.seconds),
         "images": ("-" if row.images is None else f"{row.images:,}", row.images),
         "peak": (formatting.megabytes(row), row.peak_bytes),
@@ -151,6 +174,7 @@ def _row(
         "fidelity": facts.fidelity,
         "year": facts.year or "",
         "track": track_of(row) if row.role == "method" else "",
+        "tier": row.tier,
         "paper": on_one_line(row.paper),
         "settings": on_one_line(", ".join(f"{k}={v}" for k, v in row.hyperparameters.items())),
         "failure": on_one_line(f"failed: {row.error}") if failed else "",
@@ -160,6 +184,10 @@ def _row(
         "heat": [shade.get(key) for key in keys],
         "point": None if failed else _point(row),
     }
+
+
+def _minus(ours: float | None, theirs: float | None) -> float | None:
+    return None if ours is None or theirs is None else ours - theirs
 
 
 def _point(row: Row) -> dict[str, Any]:

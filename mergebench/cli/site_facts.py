@@ -1,6 +1,6 @@
 """What the leaderboard's pages tell of methods and tasks, gathered from the registry without importing any method."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,24 +8,25 @@ from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
     from mergebench.data.task import Task
+    from mergebench.leaderboard.board import Board
+    from mergebench.leaderboard.series import Series
     from mergebench.leaderboard.site.known import Known, MethodFacts, TaskFacts
-    from mergebench.measuring.results import Result
     from mergebench.merging.method import MethodCard
 
 
-def known_of(results: "Iterable[Result]", folder: Path) -> "Known":
-    """The cards of all methods and tasks that results name.
+def known_of(boards: "Sequence[Board]", series: "Sequence[Series]", folder: Path) -> "Known":
+    """The cards of all methods and tasks of some boards and series.
 
     Args:
-        results: stored ones.
+        boards, series: which.
         folder: the site's; pictures that are there are not made again.
     """
     from mergebench.catalogue import registry
     from mergebench.leaderboard.site.known import Known
 
-    results = list(results)
-    methods = dict.fromkeys(r.method for r in results)
-    tasks = dict.fromkeys(task for r in results for task in r.tasks)
+    lines = [line for one in series for line in one.lines]
+    methods = dict.fromkeys([*(row.method for board in boards for row in board.rows), *(x.method for x in lines)])
+    tasks = dict.fromkeys(task for board in boards for task in board.tasks)
     try:
         cards, registered = registry.methods(), registry.tasks()
     except MergebenchError:  # what is installed contradicts itself: the results are there to be shown all the same

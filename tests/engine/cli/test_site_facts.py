@@ -16,13 +16,15 @@ from mergebench.data import image_cache
 from mergebench.leaderboard.site.known import sheet_path
 
 
-def result(method, *tasks):
-    return SimpleNamespace(method=method, tasks=dict.fromkeys(tasks))
+def of(method, *tasks):
+    """A board, or a series, as far as it is looked at."""
+    named = [SimpleNamespace(method=method)]
+    return SimpleNamespace(rows=named, lines=named, tasks=tasks)
 
 
 def test_cards_are_gathered_of_what_is_registered_and_of_nothing_else(tmp_path):
-    known = known_of([result("ties", "digits", "gone"), result("mine")], tmp_path)
-    assert set(known.methods) == {"ties"} and set(known.tasks) == {"digits"}
+    known = known_of([of("ties", "digits", "gone"), of("mine")], [of("average")], tmp_path)
+    assert set(known.methods) == {"ties", "average"} and set(known.tasks) == {"digits"}
     ties = known.methods["ties"]
     assert (ties.year, ties.facts["paper"]) == (2023, "arXiv:2306.01708 (2023)") and "gamma" in ties.text
     assert "density" in [one.name for one in ties.settings] and "Args:" not in ties.text

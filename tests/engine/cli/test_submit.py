@@ -46,7 +46,7 @@ def test_the_walk_ends_in_a_row_with_its_tier(walked):
     assert "Submitted, and not measured by this run: Halfway (self-reported, by A. Author: two-halfway)" in (
         " ".join(said["leaderboard"].split())
     )
-    assert "Halfway [self-reported]" in (place / "runs/leaderboard.html").read_text()
+    assert "Halfway [self-reported]" in (place / "runs/site/index.html").read_text()
 
 
 def test_what_merges_again_gives_the_same_bits(walked):

@@ -75,10 +75,10 @@ def test_folders_of_several_zoos_stand_side_by_side_in_tables_and_leaderboard(co
         assert command("table", "--out", *places).out.splitlines()[2] == f"| method | {header}: average |"
     one = command("table", "--out", folder, other_zoo, "--zoo", "grown", "--format", "csv")
     assert one.out.splitlines()[0] == "method,title,landcover,digits,average"
-    page = shutil.copytree(folder, other_zoo.parent / "copy") / "leaderboard.html"
-    shown = command("leaderboard", "--out", page.parent, other_zoo).out
+    page = shutil.copytree(folder, other_zoo.parent / "copy") / "site" / "index.html"
+    shown = command("leaderboard", "--out", page.parent.parent, other_zoo).out
     assert "mini on zoo tiny" in shown and "mini on zoo grown" in shown and f"leaderboard page: {page}" in shown
-    assert not (other_zoo / "leaderboard.html").exists()
+    assert not (other_zoo / "site").exists()
 
 
 @pytest.mark.parametrize(

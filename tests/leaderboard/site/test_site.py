@@ -3,13 +3,15 @@
 import json
 import re
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from mergebench.errors import MergebenchError
 from mergebench.leaderboard.board import make_boards
-from mergebench.leaderboard.site import write
+from mergebench.leaderboard.reported_numbers import Reported
+from mergebench.leaderboard.site import views, write
 from mergebench.leaderboard.site.known import Known, TaskFacts, address
 from mergebench.leaderboard.site.method_page import command
 from mergebench.leaderboard.site.scripts import as_script
@@ -137,18 +139,6 @@ def test_the_command_says_every_setting_and_is_one_that_a_shell_reads(make_resul
     line = command(board, board.rows[0])
     words = subprocess.run(["sh", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True).stdout.splitlines()
     assert " ".join(words[:11]) == "mergebench run --methods m --suite two --zoo z --seeds 1 --set"
-        "mergebench",
-        "run",
-        "--methods",
-        "m",
-        "--suite",
-        "two",
-        "--zoo",
-        "z",
-        "--seeds",
-        "1",
-        "--set",
-    ]
     assert parse_assignments(words[11:]) == {f"m.{name}": value for name, value in settings.items()}
 
 
@@ -171,3 +161,18 @@ def test_a_file_in_the_way_is_told_in_one_line(results, tmp_path):
     with pytest.raises(MergebenchError, match="cannot write .*site"):
         write_site(make_boards(r for r in results if not r.point), tmp_path / "site")
     assert (tmp_path / "site").read_text() == "mine"
+
+
+def test_tiers_and_reported_averages_stand_where_there_are_such(results, known, monkeypatch):
+    (board,) = make_boards(r for r in results if not r.point)
+    heads = [column["key"] for column in board_view(board, known)["tables"][0]["columns"]]
+    assert "reported" not in heads
+    rows = tuple(replace(row, tier="self-reported" if row.method == "middle" else "") for row in board.rows)
+    published = Reported("x", 2, "y", {"best": 80.0}, ["a", "b"])
+    monkeypatch.setattr(views, "reported_of", lambda board: published)
+    table = board_view(replace(board, rows=rows), known)["tables"][0]
+    shown = {row["label"]: row for row in table["rows"]}
+    place = [column["key"] for column in table["columns"]].index("reported")
+    best = next(row for row in board.rows if row.method == "best")
+    assert shown["Best"]["cells"][place : place + 2] == ["80.0", f"{100 * best.average - 80:+.1f}"]
+    assert shown["Middle [self-reported]"]["tier"] == "self-reported" and shown["Least"]["cells"][place] == "-"
