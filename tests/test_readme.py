@@ -102,7 +102,7 @@ def test_the_pasted_leaderboard_is_what_is_measured(tmp_path):
     from mergebench.running.runner import run
 
     table = re.search(r"<!-- leaderboard -->(.*?)<!-- /leaderboard -->", TEXTS["README.md"], re.DOTALL)[1]
-    pasted = dict(re.findall(r"^ *(?:\d+|-)  (\S.*?)  +\S+ +(\d+\.\d) ", table, re.MULTILINE))
+    pasted = dict(re.findall(r"^ *(?:\d+|-)  +(?:\d+ to \d+|\d+|-)  (\S.*?)  +\S+ +(\d+\.\d) ", table, re.MULTILINE))
     summary = run(make_plan(RunRequest(methods=["pretrained", "average"], suite="tiny-8")), ResultStore(tmp_path))
     for result in summary.results:
         assert 100 * result.average == pytest.approx(float(pasted[result.title]), abs=0.5)
@@ -178,6 +178,6 @@ def test_what_readme_says_of_the_study_are_its_numbers():
     ).groups()
     across, both = differences["RegMean++, block"], differences["RegMean++, linear"]
     assert told == tuple(f"{d:.1f}" for d in (across, differences["RegMean, linear"], both - across, both))
-    average = float(re.search(r"^ *\d+  Simple Averaging +- +(\S+) ", TEXTS["README.md"], re.MULTILINE)[1])
+    average = float(re.search(r"^ *\d+  +\d+ to \d+  Simple Averaging +- +(\S+) ", TEXTS["README.md"], re.MULTILINE)[1])
     shuffled = [value for row in averages.values() for arm, value in row.items() if "shuffled" in arm]
     assert len(shuffled) == 4 and all(abs(value - average) <= 0.5 for value in shuffled), "within half a point"

@@ -12,7 +12,7 @@ from mergebench.leaderboard.series import Line, Series
 from mergebench.leaderboard.series_table import labels
 from mergebench.leaderboard.site.equation import as_math, blocks
 from mergebench.leaderboard.site.known import Known, address
-from mergebench.leaderboard.site.views import NOTHING, board_id, board_title, row_id, series_id, track_of
+from mergebench.leaderboard.site.views import NOTHING, board_id, board_title, row_id, series_id
 
 
 def method_pages(boards: Sequence[Board], series: Sequence[Series], known: Known) -> dict[str, tuple[str, dict]]:
@@ -68,7 +68,7 @@ def _result(board: Board, row: Row, label: str) -> dict[str, Any]:
         "board": board_title(board),
         "link": f"../index.html#{place}?row={row_id(row)}",
         "label": label,
-        "track": track_of(row),
+        "track": row.track,
         "rank": formatting.rank(row),
         "average": formatting.percent(row.average),
         "interval": formatting.interval(row),

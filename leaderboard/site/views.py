@@ -23,14 +23,9 @@ NOTHING = MethodFacts()
 
 
 def row_id(row: Row) -> str:
-    """What a link to a row says: the method and its settings, whatever else the board holds."""
+    """What a link to a row says: the method, its settings and their track, whatever else the board holds."""
     settings = sorted((name, repr(value)) for name, value in row.hyperparameters.items())
-    return address(f"{row.method}-{digest(repr([*settings, row.tier]))}")
-
-
-def track_of(row: Row) -> str:
-    """Whose settings a row has: `tuned` where a search chose them."""
-    return getattr(row, "track", None) or ("tuned" if searched_for(row.tuned) else "published")
+    return address(f"{row.method}-{digest(repr([*settings, row.track, row.tier]))}")
 
 
 def board_id(board: Board) -> str:
@@ -173,7 +168,7 @@ def _row(
         "needs": list(row.needs),
         "fidelity": facts.fidelity,
         "year": facts.year or "",
-        "track": track_of(row) if row.role == "method" else "",
+        "track": row.track if row.role == "method" else "",
         "tier": row.tier,
         "paper": on_one_line(row.paper),
         "settings": on_one_line(", ".join(f"{k}={v}" for k, v in row.hyperparameters.items())),
