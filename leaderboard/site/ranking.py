@@ -10,7 +10,9 @@ from mergebench.errors import on_one_line
 from mergebench.leaderboard.board import Board, Row
 from mergebench.leaderboard.critical_difference import FEWEST, rank_test
 from mergebench.leaderboard.formatting import labels
+from mergebench.leaderboard.reported_numbers import searched_for
 from mergebench.leaderboard.site.scripts import as_script
+from mergebench.leaderboard.tracks import TUNED
 
 MOST = 80  # names that a picture can hold
 
@@ -36,7 +38,8 @@ def ranking_script(board: Board, name: str, kept: bytes) -> bytes:
 
 
 def _counts(row: Row, board: Board) -> bool:
-    return row.role == "method" and set(board.tasks) <= set(row.tasks)
+    again = row.track == TUNED and not searched_for(row.tuned)  # it stands in the published track, too
+    return row.role == "method" and not again and set(board.tasks) <= set(row.tasks)
 
 
 def _ranking(named: list[str], accuracies: list[list[float]]) -> dict[str, Any] | None:

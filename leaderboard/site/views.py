@@ -17,6 +17,7 @@ from mergebench.leaderboard.reported_numbers import (
 from mergebench.leaderboard.series import Series
 from mergebench.leaderboard.series_table import Table, interval_note, tables
 from mergebench.leaderboard.site.known import Known, MethodFacts, address, digest
+from mergebench.leaderboard.tracks import TUNED
 
 UNRANKED = 1_000_000  # what sorts behind every rank
 NOTHING = MethodFacts()
@@ -47,6 +48,7 @@ def board_view(board: Board, known: Known) -> dict[str, Any]:
     """A board: its table, what its rows are filtered by, and the points of its pictures."""
     ranged = any(row.ranks for row in board.rows)
     several = any(row.spread is not None for row in board.rows)
+    tracked = any(row.track == TUNED for row in board.rows)
     published = reported_of(board)
     beside = [
         _column("reported", "reported", number=True, hint="published average of the same checkpoints"),
@@ -55,6 +57,7 @@ def board_view(board: Board, known: Known) -> dict[str, Any]:
     columns = [
         _column("rank", "#", number=True, hint="rank by average among methods; references are not ranked"),
         *([_column("ranks", "ranks", number=True, hint="ranks that it may have, 95 %, all rows together")] * ranged),
+        *([_column("track", "track", hint="published settings, or those that a search has chosen")] * tracked),
         _column("method", "method"),
         _column("needs", "needs", hint="what it reads besides the experts"),
         _column("average", "average", number=True, hint="mean accuracy over tasks, in %"),
@@ -145,6 +148,7 @@ def _row(
     shown = {
         "rank": (formatting.rank(row), row.rank or UNRANKED),
         "ranks": (formatting.ranks(row), row.ranks[0] if row.ranks else UNRANKED),
+        "track": (formatting.track(row), formatting.track(row)),
         "method": (on_one_line(label), label.lower()),
         "needs": (formatting.needs(row), formatting.needs(row)),
         "average": (formatting.percent(row.average), row.average),

@@ -1,15 +1,16 @@
 """Two tracks on one board: each ranked by itself, what stands in both, and what tuning gave."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
 from mergebench.leaderboard.board import make_boards
-from mergebench.leaderboard.page import write_page
 from mergebench.leaderboard.reported_numbers import Reported, agreements, rank_agreement, read_reported, shaped_by
 from mergebench.leaderboard.selection import pick
+from mergebench.leaderboard.site.write import write_site
 from mergebench.leaderboard.statistics import rank_correlation_interval
 from mergebench.leaderboard.table import print_board
 from mergebench.measuring.facts import NOTHING_TO_TUNE
@@ -87,8 +88,10 @@ def test_table_and_page_tell_the_tracks_apart(both, capsys, tmp_path):
     assert ["4", "tuned", "D"] in [line[:3] for line in lines] and ["4", "published", "D"] in [
         line[:3] for line in lines
     ]
-    page = write_page(boards, tmp_path / "page.html").read_text()
-    assert page.count('<th class="needs">track</th>') == 1 and "A +20.0" in page
+    page = write_site(boards, tmp_path / "site").read_text()
+    assert len(re.findall(r"<th[^>]*>track</th>", page)) == 1 and "A +20.0" in page
+    links = re.findall(r'data-row="([^"]+)"', page)
+    assert len(links) == len(set(links)) == len(boards[0].rows)  # a method in both tracks has two
     print_board(make_boards(both[:3])[0])
     assert "track" not in capsys.readouterr().out
 
