@@ -31,6 +31,21 @@ def singular_values(matrix: Tensor) -> Tensor:
     return torch.linalg.svdvals(matrix.mT if matrix.shape[-2] < matrix.shape[-1] else matrix)
 
 
+def all_above(matrix: Tensor, bound: Tensor) -> bool:
+    """Whether all singular values of a wide matrix [m, n] are larger than a bound; False where rounding hides it.
+
+    They are where M M^T - bound^2 I has a Cholesky factor: no singular value need be computed.
+    """
+    gram = matrix @ matrix.T
+    gram.diagonal().sub_(bound.square() + uncertain(matrix, torch.finfo(matrix.dtype).eps) * gram.diagonal().sum())
+    return not torch.linalg.cholesky_ex(gram).info.item()
+
+
+def uncertain(matrix: Tensor, eps: float) -> float:
+    """Up to what share of its largest singular value one of a matrix [..., m, n] counts as zero."""
+    return 10 * eps * max(matrix.shape[-2:]) ** 0.5
+
+
 def _from_gram(matrix: Tensor, needed: Callable[[Tensor], int] | None) -> tuple[Tensor, Tensor, Tensor] | None:
     """What `singular_triplets` gives, by the eigenvectors of M^T M; None where they do not tell it, or hardly would.
 

@@ -5,7 +5,8 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.methods.spectral import Rounding, merge_matrices, polar_factor, triplets, uncertain
+from mergebench.methods.decomposition import uncertain
+from mergebench.methods.spectral import Rounding, merge_matrices, polar_factor, triplets
 
 
 def flattened_sum(vectors: Tensor, rounding: Rounding | None = None) -> Tensor:

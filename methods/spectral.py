@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mergebench import ModelPool, StateDict
 from mergebench.merging.layout import Layout
-from mergebench.methods.decomposition import singular_triplets, singular_values
+from mergebench.methods.decomposition import all_above, singular_triplets, singular_values, uncertain
 from mergebench.methods.stacks import with_experts
 
 # Singular values nearer to each other than this share of the largest are one value, whose vectors are any basis.
@@ -114,25 +114,10 @@ def task_matrices(base: Tensor, experts: Tensor) -> tuple[Tensor, Rounding]:
     return vectors, Rounding(eps, noise)
 
 
-def all_above(matrix: Tensor, bound: Tensor) -> bool:
-    """Whether all singular values of a wide matrix [m, n] are larger than a bound; False where rounding hides it.
-
-    They are where M M^T - bound^2 I has a Cholesky factor: no singular value need be computed.
-    """
-    gram = matrix @ matrix.T
-    gram.diagonal().sub_(bound.square() + uncertain(matrix, torch.finfo(matrix.dtype).eps) * gram.diagonal().sum())
-    return not torch.linalg.cholesky_ex(gram).info.item()
-
-
 def unit_roundoff(tensor: Tensor) -> float:
     """Half the relative spacing of the coarsest format that holds all values of a tensor exactly."""
     held = (dtype for dtype in FORMATS if torch.equal(tensor.to(dtype).to(tensor.dtype), tensor))
     return torch.finfo(next(held, tensor.dtype)).eps / 2
-
-
-def uncertain(matrix: Tensor, eps: float) -> float:
-    """Up to what share of its largest singular value one of a matrix [..., m, n] counts as zero."""
-    return 10 * eps * max(matrix.shape[-2:]) ** 0.5
 
 
 def triplets(

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mergebench.methods import decomposition
-from mergebench.methods.decomposition import SQUARED, singular_triplets, singular_values
+from mergebench.methods.decomposition import SQUARED, all_above, singular_triplets, singular_values
 
 
 @pytest.mark.parametrize("shape", [(5, 5), (4, 9), (9, 4), (3, 4, 11), (2, 1, 6), (6, 1)])
@@ -83,3 +85,12 @@ def test_in_a_batch_one_that_squares_do_not_tell_decides_for_all(decomposed):
     singular_triplets(torch.stack([well, badly]), lambda values: 20)
     singular_triplets(torch.zeros(2, 30, 20, dtype=torch.float64), lambda values: 3)
     assert len(decomposed) == 2
+
+
+@given(st.integers(1, 12), st.integers(0, 10), st.floats(-4, 0), st.integers(0, 10**6))
+def test_whether_all_singular_values_are_above_a_bound_is_told_without_them(rows, more, exponent, seed):
+    matrix = torch.randn(rows, rows + more, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    least, bound = torch.linalg.svdvals(matrix)[-1], torch.tensor(10.0**exponent, dtype=torch.float64)
+    if abs(least / bound - 1) > 1e-3 and least > 1e-4:
+        assert all_above(matrix, bound) == bool(least > bound)
+    assert not all_above(torch.cat([matrix, matrix[:1]]), bound)  # of lower rank
