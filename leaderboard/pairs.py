@@ -11,7 +11,7 @@ from mergebench.leaderboard.statistics import ROUNDING
 # Variances below this are those of rows that agree image by image, and of rounding.
 NOTHING = 1e-18
 # Degrees of freedom for which the rows' usual variance over seeds counts. Without it equal rows of three seeds, 12 of
-# them, are told apart in every second board where seeds matter more than images; with it in 2 to 5 %.
+# them, are told apart on every second board where seeds matter more than images; with it on no more than 6 %.
 PRIOR = 4.0
 # A share of the processor's cache: weights of images in so many replicates are made together.
 AT_ONCE = 2**22
