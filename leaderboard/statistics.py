@@ -133,12 +133,18 @@ def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> tuple[int, int, float]:
 
 
 def rank_correlation(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Kendall's tau-b between two orders of the same things."""
-    return float(_scipy_stats().kendalltau(ours, theirs).statistic)
+    """Kendall's tau-b between two orders of the same things; NaN where one of them orders nothing.
+
+    tau_b = sum_ij s_ij t_ij / sqrt(sum_ij s_ij^2 sum_ij t_ij^2),   s_ij, t_ij the signs of differences
+    """
+    # Here rather than from scipy.stats, as `wilson_interval`; a test holds it to that.
+    x, y = (np.sign(np.subtract.outer(values, values)) for values in (ours, theirs))
+    scale = math.sqrt((x * x).sum() * (y * y).sum())
+    return float((x * y).sum() / scale) if scale else math.nan
 
 
 def _scipy_stats() -> ModuleType:
-    """scipy.stats, whose import takes a second, which a board without seeds and published numbers need not wait for."""
+    """scipy.stats, whose import takes a second, which a board without seeds need not wait for."""
     import scipy.stats
 
     return scipy.stats
@@ -147,9 +153,7 @@ def _scipy_stats() -> ModuleType:
 def rank_correlation_interval(
     ours: Sequence[float], theirs: Sequence[float], level: float = 0.95, draws: int = 2000
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of Kendall's tau-b over draws of the things that are ordered.
-
-        tau_b = sum_ij s_ij t_ij / sqrt(sum_ij s_ij^2 sum_ij t_ij^2),   s_ij, t_ij the signs of differences
+    """Percentile bootstrap interval of Kendall's tau-b (`rank_correlation`) over draws of the things that are ordered.
 
     It speaks of methods like these, where a board's intervals speak of its images. A draw that orders nothing, as it
     holds one thing alone, is left out; NaN, as tau itself, where all are equal.

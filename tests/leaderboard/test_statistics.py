@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, kendalltau
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from mergebench.leaderboard.statistics import average_interval, holm, mcnemar, wilson_interval
+from mergebench.leaderboard.statistics import average_interval, holm, mcnemar, rank_correlation, wilson_interval
 
 
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -63,3 +63,9 @@ def test_mcnemars_test_is_the_one_that_statsmodels_knows(seed, images):
     assert (alone, others) == (sum(ours & ~theirs), sum(~ours & theirs))
     table = [[sum(ours & theirs), alone], [others, sum(~ours & ~theirs)]]
     assert p == pytest.approx(min(statsmodels_mcnemar(table, exact=True).pvalue, 1.0))
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=20))
+def test_tau_is_the_one_that_scipy_knows(pairs):
+    ours, theirs = zip(*pairs, strict=True)
+    assert rank_correlation(ours, theirs) == pytest.approx(kendalltau(ours, theirs).statistic, nan_ok=True)
