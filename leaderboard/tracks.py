@@ -5,9 +5,9 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any, TypeVar
 
-Placed = TypeVar("Placed")  # a board's row, which is made of these
+from mergebench.measuring.facts import PUBLISHED, TUNED
 
-PUBLISHED, TUNED = "published", "tuned"
+Placed = TypeVar("Placed")  # a board's row, which is made of these
 
 
 def in_tracks(rows: Sequence[Placed]) -> list[Placed]:

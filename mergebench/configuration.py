@@ -1,9 +1,12 @@
 """Zoos, suites and studies: the fields of their YAML files, and what fits together."""
 
 import hashlib
+import json
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from mergebench.errors import MergebenchError, is_unseen
@@ -12,6 +15,14 @@ REGIONS = ("early", "middle", "late")
 
 
 LONGEST_NAME = 230  # bytes of a file's name, so that an ending, and a temporary file's letters, have room behind it
+
+
+def option_value(value: Any) -> str:
+    """A setting as `--set` reads it back: YAML on one line, in which 1e-05 stays a number."""
+    # Numbers that were held to a range are of types of their own, which YAML does not know.
+    plain = json.loads(json.dumps(value))
+    text = yaml.safe_dump(plain, default_flow_style=True, width=math.inf, allow_unicode=True)
+    return text.removesuffix("...\n").strip()
 
 
 def file_name(name: str) -> str:

@@ -4,8 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
+from mergebench.configuration import option_value
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board, Row
 from mergebench.leaderboard.series import Line, Series
@@ -111,10 +110,5 @@ def series_command(series: Series, line: Line) -> str:
 
 def _set(method: str, settings: Mapping[str, Any]) -> list[str]:
     """Every setting, as words of the command line."""
-    said = [f"{method}.{name}={_said(value)}" for name, value in settings.items()]
+    said = [f"{method}.{name}={option_value(value)}" for name, value in settings.items()]
     return ["--set", *said] if said else []
-
-
-def _said(value: object) -> str:
-    """A setting as the command line reads it, which is YAML."""
-    return yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True).removesuffix("...\n").strip()

@@ -89,6 +89,20 @@ class Grid:
     notes: tuple[str, ...] = ()
 
     @property
+    def caption(self) -> str:
+        """The title, as a sentence, and the key."""
+        return " ".join([self.title.rstrip(".") + ".", *self.key])
+
+    @property
+    def ruled(self) -> list[tuple[GridRow, bool]]:
+        """The rows, each with whether a rule follows it: the references end there."""
+        following = (*self.rows[1:], None)
+        return [
+            (row, after is not None and row.reference and not after.reference)
+            for row, after in zip(self.rows, following, strict=True)
+        ]
+
+    @property
     def groups(self) -> list[tuple[str, int]]:
         """Neighbouring columns of one group: its header and how many they are."""
         found: list[tuple[str, int]] = []

@@ -25,7 +25,7 @@ def _lines(grid: Grid) -> Iterator[str]:
     yield "\\begin{table}[t]"
     yield f"\\centering{size}"
     yield "\\setlength{\\belowcaptionskip}{6pt}"
-    yield f"\\caption{{{for_latex(' '.join([grid.title.rstrip('.') + '.', *grid.key]))}}}"
+    yield f"\\caption{{{for_latex(grid.caption)}}}"
     yield f"\\label{{tab:{re.sub('[^a-z0-9]+', '-', grid.name.casefold()).strip('-') or 'table'}}}"
     if len(grid.columns) > 5:
         yield f"\\setlength{{\\tabcolsep}}{{{4 if len(grid.columns) < 11 else 3}pt}}"
@@ -33,10 +33,10 @@ def _lines(grid: Grid) -> Iterator[str]:
     yield "\\toprule"
     yield from _header(grid, turned)
     yield "\\midrule"
-    for row, following in zip(grid.rows, (*grid.rows[1:], None), strict=True):
+    for row, ends in grid.ruled:
         cells = [_cell(cell, column, grid.digits) for cell, column in zip(row.cells, grid.columns, strict=True)]
         yield f"{' & '.join([for_latex(row.label), *cells])} \\\\"
-        if following is not None and row.reference and not following.reference:
+        if ends:
             yield "\\midrule"
     yield "\\bottomrule"
     yield "\\end{tabular}"

@@ -21,7 +21,7 @@ def _lines(grid: Grid) -> Iterator[str]:
     aligned = ", ".join("left" if column.unit == "text" else "right" for column in grid.columns)
     yield from (f"// {on_one_line(note)}" for note in grid.notes)
     yield "#figure("
-    yield f"  caption: {for_typst(' '.join([grid.title.rstrip('.') + '.', *grid.key]))},"
+    yield f"  caption: {for_typst(grid.caption)},"
     size = next((size for room, size in SIZES if letters(grid) <= room), 0.5)
     yield f"  text(size: {size}em, table("
     yield f"    columns: {len(grid.columns) + 1},"
@@ -31,10 +31,10 @@ def _lines(grid: Grid) -> Iterator[str]:
     yield "    table.hline(),"
     yield from _header(grid)
     yield "    table.hline(stroke: 0.5pt),"
-    for row, following in zip(grid.rows, (*grid.rows[1:], None), strict=True):
+    for row, ends in grid.ruled:
         cells = [_cell(cell, column, grid.digits) for cell, column in zip(row.cells, grid.columns, strict=True)]
         yield f"    {', '.join([for_typst(row.label), *cells])},"
-        if following is not None and row.reference and not following.reference:
+        if ends:
             yield "    table.hline(stroke: 0.5pt),"
     yield "    table.hline(),"
     yield "  )),"

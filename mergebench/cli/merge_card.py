@@ -1,13 +1,13 @@
 """`mergebench merge --card`: a model card beside merged weights, with the recipe that gives them again."""
 
 import hashlib
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from mergebench.configuration import option_value
 from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
@@ -77,14 +77,7 @@ def _command(card: "MethodCard", recipe: dict[str, Any], weights: Path, named: l
     """The command line that merges the same again."""
     method = card.name if card.module else f"{Path(card.path).name}:{card.function}"
     words = ["mergebench", "merge", "--method", method, *named, "--seed", str(recipe["seed"])]
-    settings = [f"{name}={_plain(value)}" for name, value in recipe["hyperparameters"].items()]
+    settings = [f"{name}={option_value(value)}" for name, value in recipe["hyperparameters"].items()]
     words += ["--set", *settings] if settings else []
     words += ["--format", recipe["format"]] if recipe["format"] != "timm" else []
     return shlex.join([*words, "--output", weights.name])
-
-
-def _plain(value: Any) -> str:
-    """A value as `--set` reads it back."""
-    # Numbers that were held to a range are of types of their own, which YAML does not know.
-    value = json.loads(json.dumps(value))
-    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()

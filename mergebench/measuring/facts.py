@@ -81,6 +81,7 @@ class Environment(BaseModel):
         return self.device.split(" ")[0].partition(":")[0]
 
 
+PUBLISHED, TUNED = "published", "tuned"  # the tracks: whose settings a method is measured with
 # The record of a method that has nothing to search: its published settings are its tuned ones.
 NOTHING_TO_TUNE: Mapping[str, Any] = {"trials": 0, "trial": 0, "default": None, "best": None}
 

@@ -7,13 +7,11 @@ from typing import Any
 
 from mergebench.catalogue.trust import check_methods, method_files
 from mergebench.errors import HyperparameterError, MergebenchError
-from mergebench.measuring.facts import NOTHING_TO_TUNE
+from mergebench.measuring.facts import NOTHING_TO_TUNE, PUBLISHED, TUNED
 from mergebench.merging.method import MethodCard
 from mergebench.running.chosen import read_settings, record_of, shipped
 from mergebench.running.planned import RunRequest
 from mergebench.suites.bench import Bench
-
-PUBLISHED, TUNED = "published", "tuned"
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
 from mergebench.catalogue.yaml_files import short_name
+from mergebench.configuration import option_value
 from mergebench.errors import CheckpointError, on_one_line
 from mergebench.measuring.measure import environment
 from mergebench.merging.contract import PerTask
@@ -143,7 +142,7 @@ def _merge(found: Read, run: Run, file: Path, device: str, timeout: float, named
     submission, folder = found.submission, file.parent
     code = submission.code
     method = f"{folder / CODE_FILE}:{code.function}" if code else submission.method.name
-    settings = [f"{name}={_as_yaml(value)}" for name, value in submission.method.hyperparameters.items()]
+    settings = [f"{name}={option_value(value)}" for name, value in submission.method.hyperparameters.items()]
     command = [sys.executable, "-P", "-m", "mergebench", "merge", "--method", method, *named]
     command += ["--seed", str(run.seed), "--device", device, "--threads", str(submission.environment.threads)]
     command += ["--output", str(file), *(["--set", *settings] if settings else [])]
@@ -171,9 +170,3 @@ def _end(process: subprocess.Popen) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _as_yaml(value: Any) -> str:
-    """A value as `--set` reads it back: YAML on one line, in which 1e-05 stays a number."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True)
-    return text.removesuffix("...\n").strip()
