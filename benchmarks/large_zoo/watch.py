@@ -25,11 +25,13 @@ print("\\nmeasured", json.dumps({"seconds": seconds, "processor_seconds": used, 
 sys.exit(status)
 """
 MARK = "measured "
+# Threads that wait for each other spin, and count as if they worked; and other jobs find a core of their own.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 LOOK = 0.25  # seconds between two looks at how long it has run and what it holds
 
 
 def measured(arguments: list[str], limit: float = float("inf"), memory: float = float("inf")) -> dict[str, Any]:
-    """What a command line took, from after its imports on.
+    """What a command line took on one thread, from after its imports on.
 
     Args:
         arguments: of mergebench; none measures Python with all packages.
@@ -38,14 +40,15 @@ def measured(arguments: list[str], limit: float = float("inf"), memory: float = 
         memory: gigabytes above which it is ended, too.
 
     Returns:
-        `seconds`, `processor_seconds` (all threads') and `peak_gb`; `others`, the share of the machine's processors
+        `seconds`, `processor_seconds` and `peak_gb`; `others`, the share of the machine's processors
         that others kept busy meanwhile; `ended`, why it did not come to its end, with what it had taken until then, or
         "".
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         start, busy, own = time.perf_counter(), _busy(), _of_children()
         command = [sys.executable, "-c", CHILD, *arguments]
-        child = subprocess.Popen(command, stdout=out, stderr=errors, start_new_session=True)
+        environment = os.environ | ONE_THREAD
+        child = subprocess.Popen(command, stdout=out, stderr=errors, env=environment, start_new_session=True)
         held, used, ended = 0.0, 0.0, ""
         try:
             while child.poll() is None and not ended:
