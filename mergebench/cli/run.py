@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as METHOD.NAME=VALUE")
     parser.add_argument(
         "--settings", nargs="+", type=str, default=[], help="published (the cards' defaults), tuned (installed choices "
-        "of that suite and zoo), or FILE.yaml that `tune` wrote; several: cells of each (published)"
+        "of that suite and zoo), or FILE.yaml that `tune` wrote; several: cells of each (tuned where there are choices)"
     )  # fmt: skip
     parser.add_argument("--hyperparameters", type=dict[str, dict[str, Any]], default={}, help="the same, for --config")
     parser.add_argument("--out", type=str, default="runs", help="folder of results and leaderboard")

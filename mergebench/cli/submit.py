@@ -51,6 +51,7 @@ def execute(config: Namespace) -> int:
     from mergebench.cli.progress import ProgressObserver
     from mergebench.conformance.candidate import Candidate
     from mergebench.leaderboard.notes import failure
+    from mergebench.measuring.facts import PUBLISHED
     from mergebench.measuring.measure import set_threads
     from mergebench.measuring.results import ResultStore
     from mergebench.merging.hyperparameters import parse_assignments
@@ -78,6 +79,7 @@ def execute(config: Namespace) -> int:
         precision=config.precision,
         devices=config.devices,
         memory=memory_of(config),
+        settings=[PUBLISHED],  # its own, and what --set says
     )
     store = ResultStore(config.out)
     plan = make_plan(request)

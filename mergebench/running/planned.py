@@ -32,7 +32,7 @@ class RunRequest:
         allow_duplicates: whether one and the same image may be in several splits of a task.
         memory: bytes that merges are to stay within; what does not is left out.
         settings: "published", "tuned" (the installed choices of that suite and zoo), or files of choices; each makes
-            cells of its own. Published ones, if not given.
+            cells of its own. If not given: the installed choices, and published ones for what these lack.
     """
 
     methods: Sequence[str] = ()

@@ -26,6 +26,7 @@ from mergebench.errors import MergebenchError, tell
 from mergebench.measuring.proof import checksum
 from mergebench.measuring.results import CellKey
 from mergebench.merging.method import MethodCard, Needs
+from mergebench.running import chosen
 from mergebench.running.planned import Cell, Plan, RunRequest
 from mergebench.suites.variant import Variant
 from mergebench.weights.footing import Footing, noting, still_there
@@ -112,7 +113,8 @@ def _note_code(footing: Footing) -> None:
             if os.stat(file).st_ctime > started:
                 footing.elsewhere = f"{file} may have changed since it was imported"
     folders = [folder for folder in sys.path if Path(folder).name in INSTALLED]
-    folders += [file.parent for kind in registry.SINGULAR for file in registry.config_files(kind).values()]
+    kinds = (*registry.SINGULAR, chosen.KIND)
+    folders += [file.parent for kind in kinds for file in registry.config_files(kind).values()]
     for folder in dict.fromkeys(folders):
         footing.add(folder, alone=True)
 

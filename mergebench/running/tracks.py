@@ -1,7 +1,7 @@
 """Tracks: under which settings a run's methods are measured, published ones or those that a search has chosen."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,25 @@ class Track:
         name: "published", or the place of a settings file.
         settings: method -> hyper-parameter -> value, in place of the defaults.
         records: method -> how they were chosen; a method without a record is not of this track.
+        elsewhere: methods that are of another track alone.
         told: what is to be known of it, in sentences.
     """
 
     name: str
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    elsewhere: Collection[str] = ()
     told: tuple[str, ...] = ()
 
     def has(self, card: MethodCard) -> bool:
         """Whether a method is measured in it; references are, in all."""
-        return self.name == PUBLISHED or card.role != "method" or card.name in self.records
+        own = self.name == PUBLISHED or card.role != "method" or card.name in self.records
+        return own and card.name not in self.elsewhere
 
 
 def make_tracks(request: RunRequest, bench: Bench, cards: Sequence[MethodCard], known: Collection[str]) -> list[Track]:
-    """The tracks that a request asks for; the published one, if it says nothing.
+    """The tracks that a request asks for; if it says nothing, the installed choices, and for what these lack, and where
+    there are none, the published settings.
 
     Args:
         request: what was asked for; its `settings` name the tracks.
@@ -47,12 +51,32 @@ def make_tracks(request: RunRequest, bench: Bench, cards: Sequence[MethodCard], 
     Raises:
         MergebenchError: a file that is missing or does not fit, or what cannot be asked for together.
     """
-    tracks = [_track(name, request, bench, cards, known) for name in dict.fromkeys(request.settings or (PUBLISHED,))]
+    if not request.settings:
+        return _unasked(request, bench, cards, known)
+    tracks = [_track(name, request, bench, cards, known) for name in dict.fromkeys(request.settings)]
     if not any(track.has(card) for card in cards for track in tracks if card.role == "method"):
         told = next((sentence for track in tracks for sentence in track.told), "")
         if told:
             raise MergebenchError(f"nothing to run: {told}")
     return tracks
+
+
+def _unasked(request: RunRequest, bench: Bench, cards: Sequence[MethodCard], known: Collection[str]) -> list[Track]:
+    """The installed choices, if there are any, and published settings for each method that they lack or that was given
+    settings: no method is left out for want of a search that nobody asked for."""
+    if bench.study or shipped(bench.name, bench.zoo.name) is None:
+        return [Track(PUBLISHED)]
+    given = request.hyperparameters
+    tuned = _track(TUNED, replace(request, hyperparameters={}), bench, cards, known)
+    records = {name: record for name, record in tuned.records.items() if name not in given}
+    methods = [card.name for card in cards if card.role == "method"]
+    lacking = [name for name in methods if name not in tuned.records and name not in given]
+    told = [
+        f"{', '.join(lacking)}: measured with published settings, the others with those chosen for {bench.name}; "
+        f"`--settings published` has all alike, `mergebench tune {' '.join(lacking)}` searches"
+    ] * bool(lacking and set(methods) & set(records))
+    published = Track(PUBLISHED, elsewhere=frozenset(records), told=tuple(told))
+    return [replace(tuned, records=records, told=()), published]
 
 
 def _track(name: str, request: RunRequest, bench: Bench, cards: Sequence[MethodCard], known: Collection[str]) -> Track:
@@ -82,7 +106,7 @@ def _track(name: str, request: RunRequest, bench: Bench, cards: Sequence[MethodC
         told.append(f"{path} has settings of {', '.join(unknown)}, which no method here is called")
     if (file.suite, file.zoo) != (bench.name, bench.zoo.name):
         told.append(f"settings were chosen for {file.place} and are used on {bench.name}, zoo {bench.zoo.name}")
-    return Track(str(path), chosen, records, tuple(told))
+    return Track(str(path), chosen, records, told=tuple(told))
 
 
 def _file(name: str, bench: Bench) -> Path:

@@ -45,6 +45,18 @@ def settings(tmp_path):
     return make
 
 
+@pytest.fixture
+def install(monkeypatch):
+    """Makes a file the installed choices of suite "two" on zoo "tiny"."""
+    real = registry.config_files
+
+    def put(path):
+        found = {"two-tiny": Path(path)}
+        monkeypatch.setattr(registry, "config_files", lambda kind: found if kind == "settings" else real(kind))
+
+    return put
+
+
 def cells(plan):
     return [(c.card.name, c.hyperparameters.get("density"), dict(c.tuned).get("trials")) for c in plan.cells]
 
@@ -81,12 +93,44 @@ def test_a_remembered_plan_remembers_how_settings_were_chosen_until_the_file_cha
     assert recalled(request) is None
 
 
-def test_installed_choices_are_found_by_suite_and_zoo(request_of, settings, monkeypatch):
+def test_installed_choices_are_found_by_suite_and_zoo(request_of, settings, install):
     with pytest.raises(MergebenchError, match="no chosen settings for two on zoo tiny; .*tune all --suite two"):
         make_plan(request_of(settings=["tuned"]))
-    real, path = registry.config_files, Path(settings())
-    monkeypatch.setattr(registry, "config_files", lambda kind: {"two-tiny": path} if kind == "settings" else real(kind))
+    install(settings())
     assert cells(make_plan(request_of(settings=["tuned"])))[1] == ("ties", 0.05, 5)
+
+
+def test_where_choices_are_installed_they_are_what_is_run_without_a_word(request_of, settings, install):
+    install(settings())
+    plan = make_plan(request_of())
+    assert cells(plan) == [("finetuned", None, None), ("ties", 0.05, 5), ("average", None, 0)]
+    assert not plan.left_out
+    assert cells(make_plan(request_of(settings=["published"])))[1:] == [("ties", 0.2, None), ("average", None, None)]
+
+
+def test_what_the_installed_choices_lack_is_run_as_published_and_told(request_of, settings, install):
+    install(settings())
+    plan = make_plan(request_of("ties", "dare"))
+    assert [(name, trials) for name, _, trials in cells(plan)] == [("finetuned", None), ("ties", 5), ("dare", None)]
+    (told,) = plan.left_out
+    assert told.startswith("dare: measured with published settings") and "tune dare" in told
+    alone = make_plan(request_of("dare"))
+    assert not alone.left_out, "there is nothing that it could be mistaken for an equal of"
+
+
+def test_settings_that_are_given_take_the_place_of_installed_choices(request_of, settings, install):
+    install(settings())
+    plan = make_plan(request_of(hyperparameters={"ties": {"density": 0.1}}))
+    assert cells(plan)[1:] == [("ties", 0.1, None), ("average", None, 0)]
+    assert not plan.left_out
+
+
+def test_a_study_is_run_without_installed_choices(request_of, settings, install, write):
+    install(settings())
+    study = write("s", title="t", suite=request_of().suite, methods=["ties"], vary={"scaling": [0.5, 1.0]})
+    assert {(density, trials) for name, density, trials in cells(make_plan(RunRequest(study=study))) if density} == {
+        (0.2, None)
+    }
 
 
 def test_methods_that_the_file_does_not_have_are_left_out_and_told(request_of, settings):
