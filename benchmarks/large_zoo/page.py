@@ -6,11 +6,15 @@ python benchmarks/large_zoo/page.py
 import argparse
 import json
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from draw import Kept, draw
 
 from mergebench.catalogue import registry
+from mergebench.merging.budget import Sizes, wanted
+from mergebench.merging.layout import Layout
+from mergebench.weights.encoders import Encoder
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -28,6 +32,19 @@ def cell(run: Kept | None, measure: str, digits: int) -> str:
     return ("> " if run["ended"] else "") + f"{run[measure]:.{digits}f}"
 
 
+@lru_cache
+def sizes(encoder: str) -> Sizes:
+    """A model's, of which experts are stored in float16."""
+    model = Encoder(encoder).make()
+    return Sizes.of(Layout(model), {name: tensor.half() for name, tensor in model.state_dict().items()})
+
+
+def estimate(run: Kept) -> float:
+    """What `--memory` takes a merge to hold, in models of float32."""
+    known = sizes(run["encoder"])
+    return wanted([registry.method(run["method"])], run["experts"], known) / known.models
+
+
 def amounts(run: Kept, along: str) -> str:
     """How few steps and images these seconds are of."""
     words = {"shift_steps": "steps of the shift", "steps": "steps", "samples": "images", "batch_size": "images a step"}
@@ -37,17 +54,20 @@ def amounts(run: Kept, along: str) -> str:
 
 
 def table(runs: list[Kept], along: str) -> str:
-    """A line for each method: peaks in models, then processor seconds, by experts or images; and why some lack."""
+    """A line for each method: peaks and estimates in models, then processor seconds, by experts or images; and why some
+    lack."""
     values = sorted({run[along] for run in runs})
     short_label = {"experts": "T", "images": "N"}[along]
-    heads = [f"{words}, {short_label} = {', '.join(map(str, values))}" for words in ("models", "processor seconds")]
-    lines = [f"| method | {heads[0]} | {heads[1]} | of |", "|---|---:|---:|---|"]
+    measures = ("models", "by the card", "processor seconds")
+    heads = " | ".join(f"{words}, {short_label} = {', '.join(map(str, values))}" for words in measures)
+    lines = [f"| method | {heads} | of |", "|---|---:|---:|---:|---|"]
     lacking: list[str] = []
     for name in registry.methods():
-        own = {run[along]: run for run in runs if run["method"] == name}
+        own = {run[along]: run | {"estimate": estimate(run)} for run in runs if run["method"] == name}
         if not own:
             continue
-        told = [", ".join(cell(own.get(v), m, d) for v in values) for m, d in (("models", 1), ("processor_seconds", 0))]
+        digits = {"models": 1, "estimate": 1, "processor_seconds": 0}
+        told = [", ".join(cell(own.get(v), measure, d) for v in values) for measure, d in digits.items()]
         lines.append("| " + " | ".join([name, *told, amounts(next(iter(own.values())), along)]) + " |")
         lacking += [f"{name}: {run['ended']}." for run in own.values() if run["ended"][:4] not in ("", "over")][:1]
     return "\n".join([*lines, *([""] + lacking if lacking else [])])

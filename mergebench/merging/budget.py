@@ -47,33 +47,37 @@ class Budget:
         self._taken = psutil.Process().memory_info().rss
 
     def estimate(self, cards: Sequence[MethodCard], experts: int, sizes: Sizes) -> int:
-        """Bytes that the process will take: what it has now, what the method holds, and the merged model, which lies
-        there once more, as it is stored, on its way to a file.
-
-        Args:
-            cards: the method's, and that of the one it starts from; a card that does not say what it holds counts none.
-            experts: how many are merged.
-            sizes: of the models.
-        """
-        return (
-            self._taken + sizes.models + sizes.experts + max((_held(card, experts, sizes) for card in cards), default=0)
-        )
+        """Bytes that the process will take: what it has now, and what is `wanted`, whose arguments these are."""
+        return self._taken + wanted(cards, experts, sizes)
 
     def lack(self, cards: Sequence[MethodCard], experts: int, sizes: Sizes) -> str:
-        """Why a merge does not fit; empty if it does. The arguments are those of `estimate`."""
-        wanted = self.estimate(cards, experts, sizes)
-        if wanted <= self.limit:
+        """Why a merge does not fit; empty if it does. The arguments are those of `wanted`."""
+        whole = self.estimate(cards, experts, sizes)
+        if whole <= self.limit:
             return ""
         holds = max(cards, key=lambda card: _held(card, experts, sizes)).holds or "the merged model"
         return (
-            f"{cards[0].name} would take about {wanted / 1e9:.1f} GB for {experts} experts ({holds}; a model is "
+            f"{cards[0].name} would take about {whole / 1e9:.1f} GB for {experts} experts ({holds}; a model is "
             f"{sizes.models / 1e9:.2f} GB, and {self._taken / 1e9:.1f} GB are taken), but --memory allows "
             f"{self.limit / 1e9:.1f} GB"
         )
 
     def left(self, cards: Sequence[MethodCard], experts: int, sizes: Sizes) -> int:
-        """Bytes that are left for images, tokens and activations. The arguments are those of `estimate`."""
+        """Bytes that are left for images, tokens and activations. The arguments are those of `wanted`."""
         return max(self.limit - self.estimate(cards, experts, sizes), 0)
+
+
+def wanted(cards: Sequence[MethodCard], experts: int, sizes: Sizes) -> int:
+    """Bytes that a merge takes: what the method holds, and the merged model, which lies there once more, as it is
+    stored, on its way to a file. Images, tokens and activations, of which a method takes as many as there is room for,
+    are not in it.
+
+    Args:
+        cards: the method's, and that of the one it starts from; a card that does not say what it holds counts none.
+        experts: how many are merged.
+        sizes: of the models.
+    """
+    return sizes.models + sizes.experts + max((_held(card, experts, sizes) for card in cards), default=0)
 
 
 def _held(card: MethodCard, experts: int, sizes: Sizes) -> int:
