@@ -35,8 +35,25 @@ WAITING = {
 DECOMPOSED = "decompositions, in which the blocking by threads would show (design)"
 SOLVED = "normal equations, whose condition is the inputs' squared"
 DOUBLE = {
-    **dict.fromkeys(("adarank", "doge_am", "doge_ta", "iso_c", "iso_cts", "opcm", "svc", "tsv_m"), DECOMPOSED),
-    **dict.fromkeys(("ace_merging", "featcal", "lot_merging", "regmean", "regmean++"), SOLVED),
+    **dict.fromkeys(
+        (
+            "adarank",
+            "aswudi",
+            "cart",
+            "dc_merge",
+            "doge_am",
+            "doge_ta",
+            "iso_c",
+            "iso_cts",
+            "opcm",
+            "subspace_boosting",
+            "svc",
+            "swudi",
+            "tsv_m",
+        ),
+        DECOMPOSED,
+    ),
+    **dict.fromkeys(("ace_merging", "actmat", "featcal", "lot_merging", "regmean", "regmean++"), SOLVED),
     "slerp": "the angle between tensors that are nearly parallel, of which float32 leaves little",
 }
 SMALL = 64  # entries: numbers by task, class or channel

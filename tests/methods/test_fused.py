@@ -4,9 +4,14 @@ import pytest
 import torch
 
 from mergebench.merging.layout import Layout
+from mergebench.methods.actmat import regression_on_vectors
+from mergebench.methods.cart import leading_deviations
+from mergebench.methods.dc_merge import combined_in_shared_basis
 from mergebench.methods.iso import common_and_specific, flattened_sum
 from mergebench.methods.opcm import accumulated
+from mergebench.methods.subspace_boosting import boosted
 from mergebench.methods.svc import calibrated_spectrum, calibrated_whole
+from mergebench.methods.swudi import filtered_minimum
 from mergebench.methods.tsv_m import decorrelated_sum
 from mergebench.methods.wudi import least_interference
 
@@ -18,6 +23,12 @@ CASES = {
     "iso_c": ("iso_c", {"scaling": 1}, flattened_sum),
     "iso_cts": ("iso_cts", {"scaling": 1}, lambda vectors: common_and_specific(vectors, 0.8)),
     "wudi": ("wudi", {"steps": 20, "lr": 1e-3}, lambda vectors: least_interference(vectors, 20, 1e-3)),
+    "swudi": ("swudi", {}, lambda vectors: filtered_minimum(vectors, 21, 1300.0)),
+    "aswudi": ("aswudi", {}, lambda vectors: filtered_minimum(vectors, None)),
+    "actmat": ("actmat", {}, lambda vectors: regression_on_vectors(vectors, 0.0)),
+    "dc_merge": ("dc_merge", {"density": 0.05}, lambda vectors: combined_in_shared_basis(vectors, 0.05)),
+    "cart": ("cart", {"qkv": "apart"}, lambda vectors: vectors.mean(0) + 2 * leading_deviations(vectors, 0.12)),
+    "subspace_boosting": ("subspace_boosting", {}, lambda vectors: boosted(0.3 * vectors.sum(0), 0.01)),
     "opcm": ("opcm", {}, lambda vectors: accumulated(vectors, 0.5)),
     "svc": ("svc", SVC, lambda vectors: calibrated_spectrum(0.8 * vectors.sum(0), vectors, 1 / 3)),
     "svc, layer": (
