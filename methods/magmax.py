@@ -10,8 +10,8 @@ from mergebench import ModelPool, Needs, StateDict, merge_method
 
 
 def largest_changes(vectors: Iterable[Tensor]) -> Tensor:
-    """The entry of largest magnitude among the task vectors: T of [*shape] -> [*shape]; of equal ones, the first."""
-    return reduce(lambda largest, vector: torch.where(vector.abs() > largest.abs(), vector, largest), vectors)
+    """The entry of largest magnitude among the task vectors: T of [*shape] -> [*shape]; of equal ones, the last."""
+    return reduce(lambda largest, vector: torch.where(vector.abs() >= largest.abs(), vector, largest), vectors)
 
 
 @merge_method(
@@ -30,7 +30,8 @@ def magmax(pool: ModelPool, *, scaling: float = 0.5) -> StateDict:
 
         m = argmax_t |tau_t|, entry by entry;   theta = theta_0 + s tau_m
 
-    Of equal magnitudes the first task's by name counts; in the released code, the last one's in the order of training.
+    Of equal magnitudes the last task's counts, as in the released code: there, and in a sequence here, the last in the
+    order of training, elsewhere the last by name.
     Source: Marczak et al., "MagMax: leveraging model merging for seamless continual learning".
 
     Args:

@@ -1,4 +1,4 @@
-"""SLERP: from one expert to the other along an arc instead of a straight line."""
+"""SLERP and NuSLERP: from one expert to the other along an arc instead of a straight line."""
 
 from typing import Literal
 
@@ -10,6 +10,8 @@ from mergebench import ModelPool, Needs, StateDict, merge_method
 
 # With a cosine beyond this, of either sign, arc and line are taken to be one.
 PARALLEL = 0.9995
+# As is a sine below this by NuSLERP.
+STRAIGHT = 1e-8
 
 
 def spherical(first: Tensor, second: Tensor, weight: float) -> Tensor:
@@ -64,3 +66,69 @@ def slerp(
     if between == "weights":
         return pool.map_experts(lambda experts: spherical(*experts, weight))
     return pool.map_names(lambda name: pool.base[name] + spherical(*pool.vectors(name), weight))
+
+
+def spherical_rows(first: Tensor, second: Tensor, weight: float) -> Tensor:
+    """Points on the arcs between the rows of two matrices [m, n], which keep their own lengths: [m, n]."""
+    a, b = first.double(), second.double()
+    lengths = [torch.linalg.vector_norm(rows, dim=1, keepdim=True) for rows in (a, b)]
+    product = lengths[0] * lengths[1]
+    # Of a row of zeros the direction is unknown: a line too.
+    cosine = torch.where(product > 0, (a * b).sum(1, keepdim=True) / product.where(product > 0, 1), 1).clamp(-1, 1)
+    angle = torch.arccos(cosine)
+    sine = torch.sin(angle)
+    straight = sine < STRAIGHT
+    sine = sine.where(~straight, 1)
+    shares = [
+        torch.where(straight, line, torch.sin(line * angle) / sine).to(first.dtype) for line in (1 - weight, weight)
+    ]
+    return shares[0] * first + shares[1] * second
+
+
+@merge_method(
+    "nuslerp",
+    title="NuSLERP",
+    paper="mergekit's NuSLERP, 2024",
+    needs=Needs(),
+    needs_when={("between", "task_vectors"): Needs(base=True)},
+    year=2024,
+    fidelity="released code",
+    holds="12 tensors",
+    cost="no passes",
+    idempotent=True,
+    experts=2,
+    ranges={"weight": (0.0, 1.0), "along": ("tensors", "rows", "columns")},
+)
+def nuslerp(
+    pool: ModelPool,
+    *,
+    weight: ClosedUnitInterval = 0.5,
+    along: Literal["tensors", "rows", "columns"] = "tensors",
+    between: Literal["weights", "task_vectors"] = "weights",
+) -> StateDict:
+    """Spherical interpolation of two experts, of whole tensors or of their rows or columns one by one.
+
+        v = (sin((1 - w) phi) v_1 + sin(w phi) v_2) / sin(phi),   cos(phi) = cos(v_1, v_2)
+
+    and (1 - w) v_1 + w v_2 where sin(phi) < 1e-8, or one of the two is zero: SLERP with a bound that hardly anything
+    meets, and the choice of what is a vector. Tensors of one dimension are one vector, kernels have a row an output.
+    Source: mergekit's method of this name, whose `weight` of two models w_1 and w_2 is w = w_2 / (w_1 + w_2) here, and
+    whose `nuslerp_flatten: false` is `along=rows`, or `along=columns` together with `nuslerp_row_wise: true`.
+
+    Args:
+        weight: w, of the second expert in the order of the tasks' names.
+        along: what is a vector.
+        between: the arc's ends: the experts' weights, or their task vectors (their arc is then added to the base).
+    """
+
+    def between_two(first: Tensor, second: Tensor) -> Tensor:
+        shape = first.squeeze().shape
+        rows = 1 if along == "tensors" or len(shape) < 2 else shape[0]
+        one, two = first.reshape(rows, -1), second.reshape(rows, -1)
+        if along == "columns" and rows > 1:
+            return spherical_rows(one.T, two.T, weight).T.reshape(first.shape)
+        return spherical_rows(one, two, weight).view(first.shape)
+
+    if between == "weights":
+        return pool.map_experts(lambda experts: between_two(*experts))
+    return pool.map_names(lambda name: pool.base[name] + between_two(*pool.vectors(name)))

@@ -54,7 +54,10 @@ DOUBLE = {
         DECOMPOSED,
     ),
     **dict.fromkeys(("ace_merging", "actmat", "featcal", "lot_merging", "regmean", "regmean++"), SOLVED),
-    "slerp": "the angle between tensors that are nearly parallel, of which float32 leaves little",
+    **dict.fromkeys(
+        ("karcher", "nuslerp", "slerp"),
+        "the angle between tensors that are nearly parallel, of which float32 leaves little",
+    ),
 }
 SMALL = 64  # entries: numbers by task, class or channel
 

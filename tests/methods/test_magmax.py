@@ -11,8 +11,8 @@ from mergebench.methods.magmax import largest_changes
 
 def test_worked_by_hand():
     vectors = torch.tensor([[1.0, -5.0, 0.0, 2.0], [-3.0, 4.0, 0.0, -2.0], [2.0, 4.5, 0.0, 1.0]])
-    # In the last column the first and the second are equally large: the first counts.
-    assert largest_changes(vectors).tolist() == [-3, -5, 0, 2]
+    # In the last column the first and the second are equally large: the later counts.
+    assert largest_changes(vectors).tolist() == [-3, -5, 0, -2]
 
 
 def test_equals_a_numpy_implementation(mini):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mergebench
-from mergebench.methods.slerp import PARALLEL, spherical
+from mergebench.methods.slerp import PARALLEL, spherical, spherical_rows
 
 TWO = ("birds", "cars")
 
@@ -138,3 +138,38 @@ def test_a_weight_past_an_end_is_refused(mini, weight):
     base = mini.encoder()
     with pytest.raises(mergebench.errors.HyperparameterError, match="weight"):
         mergebench.merge("slerp", base, pair(mini, base), weight=weight)
+
+
+def rows_on_arcs(first, second, weight):
+    """Row by row, with its length's share in each end."""
+    found = []
+    for a, b in zip(first, second, strict=True):
+        angle = np.arccos(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+        found.append((np.sin((1 - weight) * angle) * a + np.sin(weight * angle) * b) / np.sin(angle))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("between", ["weights", "task_vectors"])
+@pytest.mark.parametrize("along", ["tensors", "rows", "columns"])
+def test_nuslerp_turns_tensors_rows_or_columns(mini, along, between):
+    base = mini.encoder(dtype=torch.float64)
+    experts = pair(mini, base, scale=0.3)
+    merged = mergebench.merge("nuslerp", base, experts, weight=0.3, along=along, between=between)
+    for name, value in base.state_dict().items():
+        start = value.numpy() if between == "task_vectors" else np.zeros(value.shape)
+        ends = [experts[t][name].numpy() - start for t in TWO]
+        whole = along == "tensors" or value.squeeze().ndim < 2
+        ends = [end.reshape(1 if whole else len(value.squeeze()), -1) for end in ends]
+        if along == "columns" and not whole:
+            found = rows_on_arcs(*(end.T for end in ends), 0.3).T
+        else:
+            found = rows_on_arcs(*ends, 0.3)
+        expected = start + found.reshape(value.shape)
+        np.testing.assert_allclose(merged[name].numpy(), expected, rtol=1e-8, atol=1e-10, err_msg=name)
+
+
+def test_nuslerp_goes_straight_where_there_is_no_arc():
+    first = torch.tensor([[1.0, 2.0], [1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    second = torch.tensor([[2.0, 4.0], [-3.0, 0.0], [5.0, 1.0]], dtype=torch.float64)
+    found = spherical_rows(first, second, 0.25)
+    torch.testing.assert_close(found, 0.75 * first + 0.25 * second)
