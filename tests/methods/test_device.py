@@ -171,8 +171,9 @@ def test_the_host_is_handed_no_more_for_more_batches_and_steps(name, choice):
     allowed = {file for method, file in WAITING if method == name}
     assert {c: n for c, n in grown(name, choice).items() if c.file not in allowed} == {}
     (few, _, asked), (many, _, asked_more) = (on_device(name, choice, work) for work in (1, 2))
-    # The images themselves, once a batch.
-    assert sum(many.uploads.values()) - sum(few.uploads.values()) == asked_more - asked
+    # The images themselves, and their labels, once a batch.
+    each = 2 if needs.labels else 1
+    assert sum(many.uploads.values()) - sum(few.uploads.values()) == each * (asked_more - asked)
 
 
 @pytest.mark.parametrize("name", DOUBLE)
