@@ -53,7 +53,7 @@ DOUBLE = {
         ),
         DECOMPOSED,
     ),
-    **dict.fromkeys(("ace_merging", "actmat", "featcal", "lot_merging", "regmean", "regmean++"), SOLVED),
+    **dict.fromkeys(("ace_merging", "actmat", "esm", "featcal", "lot_merging", "regmean", "regmean++"), SOLVED),
     **dict.fromkeys(
         ("karcher", "nuslerp", "slerp"),
         "the angle between tensors that are nearly parallel, of which float32 leaves little",
