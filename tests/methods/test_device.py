@@ -43,6 +43,7 @@ DOUBLE = {
             "dc_merge",
             "doge_am",
             "doge_ta",
+            "dop",
             "iso_c",
             "iso_cts",
             "opcm",
