@@ -23,6 +23,7 @@ VERBS = {
     "verify": "hold submissions to their schema, predictions and benchmark; with --run-code, merge again",
     "merge": "merge experts into one checkpoint",
     "evaluate": "evaluate a checkpoint on a suite",
+    "inspect": "look at a zoo's task vectors: angles, sizes, signs and spectra by depth",
     "finetune": "train an expert from a zoo's base",
     "leaderboard": "show stored results again, as table and page",
     "table": "print stored results as papers print them: LaTeX, Markdown, CSV, Typst",

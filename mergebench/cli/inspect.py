@@ -1,0 +1,94 @@
+"""`mergebench inspect`: what a zoo's task vectors look like, without an image."""
+
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser, Namespace
+
+from mergebench.cli.options import DEFAULT_SUITE, add_encoder_options, add_suite_options, named_encoder, one_variant
+from mergebench.cli.saying import say
+from mergebench.errors import MergebenchError
+
+if TYPE_CHECKING:
+    from mergebench.zoo.inspection.spectra import Overlap, Spectrum
+    from mergebench.zoo.inspection.vectors import Vectors
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What `inspect` takes."""
+    add_suite_options(parser)
+    parser.add_argument("--tasks", nargs="+", type=str, default=[], help="of the zoo, in place of the suite's")
+    parser.add_argument("--merged", type=str | None, default=None, help="a merged model, held to each task")
+    add_encoder_options(parser)
+    parser.add_argument("--output", type=str, default="inspect", help="folder of the CSV files and the picture")
+
+
+def execute(config: Namespace) -> int:
+    """Look, write, and tell the most telling."""
+    from pathlib import Path
+
+    from mergebench.merging.layout import Layout
+    from mergebench.suites.bench import Bench
+    from mergebench.weights import formats
+    from mergebench.weights.writing import check_writable
+    from mergebench.zoo.inspection.files import write_files
+    from mergebench.zoo.inspection.spectra import look_at_spectra
+    from mergebench.zoo.inspection.vectors import look_at_vectors
+
+    check_writable(Path(config.output) / "inspect.png")
+    encoder, suite = named_encoder(config), config.suite or DEFAULT_SUITE
+    bench = Bench(suite, config.zoo, config.zoo_root, allow_duplicates=config.allow_duplicates, encoder=encoder)
+    zoo = bench.zoo
+    names = [zoo.find(name) for name in config.tasks] or one_variant(bench, config.only).merged
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise MergebenchError(f"--tasks: {twice} is named twice")
+    experts = {name: zoo.expert(name) for name in names}
+    merged = None
+    if config.merged:
+        who = f"the merged model ({config.merged})"
+        merged = formats.as_timm(formats.open_weights(Path(config.merged)), who, zoo.encoder.names)
+        zoo.check(merged, who)
+    layout = Layout(zoo.make_empty_encoder())
+    vectors = look_at_vectors(layout, zoo.base, experts, merged)
+    spectra, overlaps = look_at_spectra(layout, zoo.base, experts)
+    say(f"zoo {zoo.name}: {len(experts)} task vectors, {len(overlaps)} matrices of {len(layout.blocks)} blocks")
+    for line in told(vectors, spectra, overlaps):
+        say(line)
+    files = write_files(Path(config.output), vectors, spectra, overlaps)
+    say(f"picture: {files[-1]}; numbers: {', '.join(file.name for file in files[:-1])} beside it")
+    return 0
+
+
+def told(vectors: "Vectors", spectra: "list[Spectrum]", overlaps: "list[Overlap]") -> list[str]:
+    """A line for each task, one for each part of the encoder, and what all tasks come to."""
+    from statistics import fmean
+
+    from mergebench.zoo.inspection.vectors import WHOLE, mean_off_diagonal
+
+    whole, count = vectors.parts[WHOLE], vectors.tasks
+    width = max(map(len, (*vectors.names, *vectors.parts)))
+    size = whole.base**0.5
+    near = mean_off_diagonal(whole.cosines, count).tolist()
+    shared = mean_off_diagonal(sum(o.shares for o in overlaps) / len(overlaps), count).tolist()
+    lines = [f"{'task':<{width}}  % of base  cosine to others  effective rank  overlap"]
+    for place, task in enumerate(vectors.names[:count]):
+        moved = [s.effective for s in spectra if s.task == task and s.norm]
+        rank = f"{100 * fmean(moved):12.1f} %" if moved else f"{'-':>14}"
+        norm = 100 * whole.norms[place].item() / size
+        lines.append(f"{task:<{width}}  {norm:9.2f}  {near[place]:16.3f}  {rank}  {shared[place]:7.3f}")
+    if len(vectors.names) > count:
+        nearness = ", ".join(
+            f"{t} {c:.2f}" for t, c in zip(vectors.names, whole.cosines[-1, :-1].tolist(), strict=False)
+        )
+        lines.append(f"merged: {100 * whole.norms[-1].item() / size:.2f} % of the base; cosine to {nearness}")
+    lines.append(f"{'part':<{width}}  % of base  mean cosine  sign conflicts")
+    for name, part in vectors.parts.items():
+        norm = 100 * part.norms[:count].mean().item() / max(part.base, 1e-30) ** 0.5
+        cosine = mean_off_diagonal(part.cosines, count).nanmean().item()
+        lines.append(f"{name:<{width}}  {norm:9.2f}  {cosine:11.3f}  {100 * part.conflict:12.1f} %")
+    chance = fmean(o.chance for o in overlaps)
+    return [
+        *lines,
+        f"overlap: of 1/{count} of each matrix's directions, by chance {chance:.3f}; sign conflicts: of two tasks that "
+        "move an entry, by chance 50 %",
+    ]

@@ -1,0 +1,1 @@
+"""What task vectors look like before anybody merges them: angles, sizes, signs, spectra, by depth."""
