@@ -1,16 +1,30 @@
-"""`mergebench inspect`: what a zoo's task vectors look like, without an image."""
+"""`mergebench inspect`: what a zoo's task vectors look like, and the way from one model to another."""
 
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import PositiveInt
 
-from mergebench.cli.options import DEFAULT_SUITE, add_encoder_options, add_suite_options, named_encoder, one_variant
+from mergebench.cli.options import (
+    DEFAULT_SUITE,
+    add_device_options,
+    add_encoder_options,
+    add_suite_options,
+    named_encoder,
+    one_variant,
+)
 from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from mergebench.suites.bench import Bench
     from mergebench.zoo.inspection.spectra import Overlap, Spectrum
     from mergebench.zoo.inspection.vectors import Vectors
+    from mergebench.zoo.zoo import Zoo
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -18,7 +32,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_suite_options(parser)
     parser.add_argument("--tasks", nargs="+", type=str, default=[], help="of the zoo, in place of the suite's")
     parser.add_argument("--merged", type=str | None, default=None, help="a merged model, held to each task")
+    parser.add_argument(
+        "--path", nargs=2, type=str, default=[], metavar=("FROM", "TO"), help="also evaluate models on the straight "
+        "line between two of these: a task's expert, base, merged; on validation images"
+    )  # fmt: skip
+    parser.add_argument("--points", type=PositiveInt, default=11, help="how many models on that line, the two included")
     add_encoder_options(parser)
+    add_device_options(parser)
     parser.add_argument("--output", type=str, default="inspect", help="folder of the CSV files and the picture")
 
 
@@ -48,6 +68,10 @@ def execute(config: Namespace) -> int:
         who = f"the merged model ({config.merged})"
         merged = formats.as_timm(formats.open_weights(Path(config.merged)), who, zoo.encoder.names)
         zoo.check(merged, who)
+    models = {**experts, "base": zoo.base, **({"merged": merged} if merged is not None else {})}
+    ends = [models[_end(name, models, zoo)] for name in config.path]
+    if ends and config.points < 2:
+        raise MergebenchError("--points 1: a path has two ends; give 2 or more")
     layout = Layout(zoo.make_empty_encoder())
     vectors = look_at_vectors(layout, zoo.base, experts, merged)
     spectra, overlaps = look_at_spectra(layout, zoo.base, experts)
@@ -56,7 +80,47 @@ def execute(config: Namespace) -> int:
         say(line)
     files = write_files(Path(config.output), vectors, spectra, overlaps)
     say(f"picture: {files[-1]}; numbers: {', '.join(file.name for file in files[:-1])} beside it")
+    if ends:
+        _walk(config, bench, ends, names)
     return 0
+
+
+def _end(name: str, models: "Mapping[str, object]", zoo: "Zoo") -> str:
+    """Which model an end of the path is."""
+    if name in ("base", "merged"):
+        if name not in models:
+            raise MergebenchError("--path merged: say which model that is, --merged FILE")
+        return name
+    task = zoo.find(name)
+    if task not in models:
+        raise MergebenchError(f"--path {name}: {task} is not among the tasks that are looked at; add it to --tasks")
+    return task
+
+
+def _walk(config: Namespace, bench: "Bench", ends: "list[Mapping[str, Tensor]]", tasks: "Sequence[str]") -> None:
+    """Evaluate on the way, tell the barriers, write and draw."""
+    from pathlib import Path
+
+    import numpy as np
+
+    from mergebench.cli.inspect_path import write_path
+    from mergebench.measuring.measure import resolve_device, set_threads
+    from mergebench.running.execution import Executor
+    from mergebench.running.interpolation import walk_line
+
+    set_threads(config.threads)
+    executor = Executor(bench, resolve_device(config.device))
+    shares = np.linspace(0, 1, config.points).tolist()
+    found = walk_line(executor, *ends, tasks, shares)
+    width = max(map(len, tasks))
+    say(f"{'task':<{width}}  {config.path[0]:>12}  {config.path[1]:>12}  lowest  barrier")
+    for place, task in enumerate(tasks):
+        line = 100 * found.accuracies[:, place]
+        told = f"{line[0]:12.1f}  {line[-1]:12.1f}  {line.min():6.1f}  {100 * found.barriers[place]:7.1f}"
+        say(f"{task:<{width}}  {told}")
+    say("barrier: by how much accuracy falls below the line between the two ends', in % of validation images")
+    table, picture = write_path(Path(config.output), found, config.path)
+    say(f"picture: {picture}; numbers: {table.name} beside it")
 
 
 def told(vectors: "Vectors", spectra: "list[Spectrum]", overlaps: "list[Overlap]") -> list[str]:

@@ -49,3 +49,19 @@ def test_what_cannot_be_looked_at_is_refused_in_a_line(refused, tmp_path):
     (tmp_path / "file").write_text("x")
     assert "file" in refused("inspect", "--tasks", "digits", "--output", tmp_path / "file")
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_the_way_between_two_models_is_evaluated(command, refused, tmp_path):
+    tasks = ("--tasks", "digits", "signs", "--output", tmp_path)
+    done = command("inspect", *tasks, "--path", "base", "digits", "--points", 3)
+    assert done.status == 0
+    path = rows(tmp_path / "path.csv")
+    assert [r["share_of_digits"] for r in path] == ["0", "0.5", "1"]
+    line = [100 * float(r["digits"]) for r in path]
+    told = re.findall(r"^digits +(\S+) +(\S+) +(\S+) +(\S+)$", done.out, re.MULTILINE)[-1]
+    barrier = max(0, (line[0] + line[2]) / 2 - line[1])
+    assert [float(x) for x in told] == [round(x, 1) for x in (line[0], line[2], min(line), barrier)]
+    assert (tmp_path / "path.png").read_bytes().startswith(b"\x89PNG")
+    assert "say which model that is, --merged FILE" in refused("inspect", *tasks, "--path", "base", "merged")
+    assert "scenes is not among the tasks" in refused("inspect", *tasks, "--path", "base", "scenes")
+    assert "--points 1: a path has two ends" in refused("inspect", *tasks, "--path", "base", "digits", "--points", 1)
