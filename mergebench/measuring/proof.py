@@ -97,11 +97,6 @@ def write_predictions(path: Path, predictions: Mapping[str, np.ndarray], labels:
                 np.lib.format.write_array(member, np.asarray(array).astype("<u2"), allow_pickle=False)
 
 
-def recounted(path: Path, totals: Mapping[str, int]) -> dict[str, Count]:
-    """The counts that follow from a side file; arguments and errors are those of `answers`."""
-    return {task: count(*answer) for task, answer in answers(path, totals).items()}
-
-
 def answers(path: Path, totals: Mapping[str, int]) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
     """What a side file holds.
 

@@ -20,7 +20,7 @@ from pydantic import (
 
 from mergebench.configuration import file_name
 from mergebench.measuring.facts import Cost, Environment, TaskScore, Tuned, Value
-from mergebench.measuring.proof import Unproven, answers, checksum, read_stored, recounted, write_predictions
+from mergebench.measuring.proof import Unproven, answers, checksum, count, read_stored, write_predictions
 from mergebench.weights.writing import check_writable, writing
 
 SCHEMA_VERSION = 1
@@ -107,9 +107,8 @@ class Result(BaseModel):
     cell: str = ""
     checksum: str = ""
     _proven: bool = PrivateAttr(default=True)
-    _side: Path | None = PrivateAttr(default=None)
     _listing: Listing | None = PrivateAttr(default=None)
-    _hits: dict[str, np.ndarray] | None = PrivateAttr(default=None)
+    _right: dict[str, np.ndarray] | None = PrivateAttr(default=None)  # of `hits`, eight images a byte
 
     @field_validator("point")
     @classmethod
@@ -146,17 +145,10 @@ class Result(BaseModel):
 
     def hits(self) -> dict[str, np.ndarray] | None:
         """Which test images are classified correctly, task -> [N] bool, as stored; None where that is not known."""
-        if self._hits is not None:
-            return self._hits
-        if self._side is None or not self.tasks:
+        if self._right is None:
             return None
-        try:
-            found = answers(self._side, {task: score.total for task, score in self.tasks.items()})
-        except Unproven:
-            return None
-        if any(labels is None for _, labels in found.values()):
-            return None
-        return {task: predicted == labels for task, (predicted, labels) in found.items()}
+        sizes = {task: self.tasks[task].total for task in self._right}
+        return {t: np.unpackbits(bits, count=sizes[t]).view(bool) for t, bits in self._right.items()}
 
     @property
     def listing(self) -> Listing | None:
@@ -171,7 +163,7 @@ class Result(BaseModel):
             hits: task -> [N] bool, as `hits` gives them.
         """
         found = self.model_copy()
-        found._listing, found._hits = listing, hits
+        found._listing, found._right = listing, hits and {task: np.packbits(right) for task, right in hits.items()}
         return found
 
     @property
@@ -351,24 +343,33 @@ def read_result(path: Path) -> Result:
     result = read_stored(path, Result, "result")
     if result.checksum and not path.stem.endswith(f"-{result.cell}"):
         raise Unproven(f"it is another cell's result, {result.cell}'s")
-    result._proven, result._side = bool(result.checksum), path.with_suffix(".npz")
-    _check_counts(result._side, result)
+    result._proven, result._right = bool(result.checksum), _recounted(path.with_suffix(".npz"), result)
     return result
 
 
-def _check_counts(path: Path, result: Result) -> None:
-    """Refuses, as `Unproven`, counts that do not follow from the predictions."""
+def _recounted(path: Path, result: Result) -> dict[str, np.ndarray] | None:
+    """Which images its predictions have right, as `_right` holds them; None where labels or predictions are not there.
+
+    Kept from the one reading that a result is held to: statistics look at them, and files may go meanwhile.
+
+    Raises:
+        Unproven: its counts do not follow from its predictions.
+    """
     # Results from before there was a checksum may have been moved without their predictions.
     if not result.tasks or not (result.checksum or path.exists()):
-        return
-    for task, found in recounted(path, {t: s.total for t, s in result.tasks.items()}).items():
-        score = result.tasks[task]
+        return None
+    right = {}
+    for task, (predicted, labels) in answers(path, {t: s.total for t, s in result.tasks.items()}).items():
+        found, score = count(predicted, labels), result.tasks[task]
         if found.predictions != score.predictions:
             raise Unproven(f"the predictions beside it are not those that were counted (task {task!r})")
         if found.correct is None and result.checksum:
             raise Unproven(f"the predictions beside it come without labels (task {task!r})")
         if found.correct is not None and found.correct != score.correct:
             raise Unproven(f"it says {score.correct} correct of task {task!r}, its predictions {found.correct}")
+        if labels is not None:
+            right[task] = np.packbits(predicted == labels)
+    return right if right.keys() == result.tasks.keys() else None
 
 
 def _check_key(result: Result, key: CellKey) -> None:

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from mergebench.measuring.proof import write_predictions
 from mergebench.measuring.results import Cost, Environment, Result, TaskScore
 
 
@@ -68,19 +67,16 @@ def counts():
 
 
 @pytest.fixture
-def make_proven(make_result, tmp_path):
-    """A result whose predictions are stored: from a method's name and which images of tasks a and b are right [N]."""
+def make_proven(make_result):
+    """A result whose predictions are known: from a method's name and which images of tasks a and b are right [N]."""
 
     def make(method, *hits, seed=0, **changes):
-        labels = {t: np.arange(len(right)) % 7 for t, right in zip("ab", hits, strict=True)}
-        predictions = {t: np.where(right, labels[t], labels[t] + 1) for t, right in zip("ab", hits, strict=True)}
         tasks = {
             t: TaskScore(correct=int(right.sum()), total=len(right), expert_correct=None, predictions="x")
             for t, right in zip("ab", hits, strict=True)
         }
         result = make_result(method, (0, 0), seed=seed, **{"tasks": tasks, **changes})
-        result._side = tmp_path / f"{method}-{seed}-{len(list(tmp_path.iterdir()))}.npz"
-        write_predictions(result._side, predictions, labels)
+        result._right = {t: np.packbits(right) for t, right in zip("ab", hits, strict=True)}
         return result
 
     return make

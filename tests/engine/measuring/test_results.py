@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from mergebench.measuring.proof import recounted, write_predictions
+from mergebench.measuring.proof import answers, write_predictions
 from mergebench.measuring.results import CellKey, Cost, Environment, Result, ResultStore
 
 LABELS = {"a": np.array([0, 1, 2, 1]), "file": np.array([0, 1])}
@@ -164,6 +164,27 @@ def test_results_from_before_are_read_as_unproven_and_stay_so(store, put):
     assert "are not those that were counted" in store.look(key)[1]
 
 
+def test_which_images_are_right_is_known_from_the_one_reading(store, put):
+    side = store.path(put()).with_suffix(".npz")
+    (result,), _ = store.survey()
+    with np.load(side) as file:
+        right = {task: file[task] == file[f"labels/{task}"] for task in LABELS}
+    side.unlink()
+    for found in (result.hits(), result.listed(None, result.hits()).hits()):
+        assert found.keys() == right.keys()
+        assert all((found[task] == right[task]).all() and found[task].dtype == bool for task in right)
+
+
+def test_which_images_are_right_is_not_known_without_predictions_or_labels(store, put):
+    path = store.path(put())
+    edited(path, unsealed)
+    without_labels(path.with_suffix(".npz"))
+    assert store.survey()[0][0].hits() is None
+    path.with_suffix(".npz").unlink()
+    (result,), _ = store.survey()
+    assert not result.proven and result.hits() is None and result.listed(None).hits() is None
+
+
 DAMAGED = {
     "empty": b"",
     "no text": b"\xff\xfe\x00",
@@ -222,4 +243,4 @@ def test_an_archive_that_claims_to_be_larger_is_not_unpacked(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.npy", b"\0" * 10**7)
     with pytest.raises(Exception, match=r"of a\.npy are more than 4"):
-        recounted(tmp_path / "x.npz", {"a": 4})
+        answers(tmp_path / "x.npz", {"a": 4})
