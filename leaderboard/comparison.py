@@ -1,5 +1,6 @@
 """Two rows of a board against each other, task by task, on the same images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,8 +8,8 @@ import numpy as np
 from mergebench.errors import MergebenchError
 from mergebench.leaderboard.board import Row
 from mergebench.leaderboard.outcomes import Outcomes
-from mergebench.leaderboard.pairs import Pairs
-from mergebench.leaderboard.statistics import holm, mcnemar
+from mergebench.leaderboard.pairs import Ends, Pairs
+from mergebench.leaderboard.significance import holm, mcnemar
 
 
 @dataclass(frozen=True)
@@ -59,17 +60,17 @@ def compare(ours: Row, theirs: Row) -> Comparison:
     first, second = (_outcomes(row) for row in (ours, theirs))
     if not first.same_images(second):
         raise MergebenchError(f"{ours.title} and {theirs.title} were not evaluated on the same images: run both again")
-    tasks = list(first.shares)
-    exact = {task: mcnemar(first.first[task], second.first[task]) for task in tasks}
-    corrected = holm(np.array([exact[task][2] for task in tasks]))
+    tasks, pairs = list(first.shares), Pairs([first, second])
+    whole, of_tasks = pairs.intervals()
+    exact = [mcnemar(first.first[task], second.first[task]) for task in tasks]
+    corrected = holm(np.array([p for _, _, p in exact]))
     found = {}
-    for task, adjusted in zip(tasks, corrected, strict=True):
-        only_ours, only_theirs, p = exact[task]
-        facts = _facts(first.of_task(task), second.of_task(task))
-        found[task] = Difference(*facts[:4], p, float(adjusted), only_ours, only_theirs)
-    *facts, p = _facts(first, second)
-    counts = (sum(exact[task][side] for task in tasks) for side in (0, 1))
-    return Comparison(found, Difference(*facts, p, p, *counts), ours, theirs)
+    for task, ends, (*only, p), adjusted in zip(tasks, of_tasks, exact, corrected, strict=True):
+        means = (float(side.shares[task].mean()) for side in (first, second))
+        found[task] = _difference(*means, ends, (p, float(adjusted)), only)
+    means = (float(np.mean([shares.mean() for shares in side.shares.values()])) for side in (first, second))
+    p, only = float(pairs.p[0, 1]), [sum(one[side] for one in exact) for side in (0, 1)]
+    return Comparison(found, _difference(*means, whole, (p, p), only), ours, theirs)
 
 
 def _outcomes(row: Row) -> Outcomes:
@@ -83,9 +84,7 @@ def _outcomes(row: Row) -> Outcomes:
     return row.outcomes
 
 
-def _facts(ours: Outcomes, theirs: Outcomes) -> tuple[float, float, float, tuple[float, float], float]:
-    """Both averages, their difference, its interval and p value."""
-    pairs = Pairs([ours, theirs])
-    low, high = (float(end[0, 1]) for end in pairs.interval())
-    means = (float(np.mean([shares.mean() for shares in side.shares.values()])) for side in (ours, theirs))
-    return (*means, float(pairs.difference[0, 1]), (low, high), float(pairs.p[0, 1]))
+def _difference(ours: float, theirs: float, ends: Ends, p: tuple[float, float], only: Sequence[int]) -> Difference:
+    """From both averages, their difference's interval, p value (as it is, and corrected), and who alone is right."""
+    low, high = (float(end[0, 1]) for end in ends)
+    return Difference(ours, theirs, ours - theirs, (low, high), *p, *only)

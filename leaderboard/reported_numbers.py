@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from mergebench.leaderboard.board import Board, Row
-from mergebench.leaderboard.statistics import rank_correlation, rank_correlation_interval
+from mergebench.leaderboard.rank_correlation import rank_correlation, rank_correlation_interval
 from mergebench.leaderboard.tracks import PUBLISHED
 
 FEWEST_SHARED = 4  # below that an order of methods says nothing

@@ -7,7 +7,7 @@ import numpy as np
 
 from mergebench.leaderboard.outcomes import Outcomes
 from mergebench.leaderboard.pairs import Pairs
-from mergebench.leaderboard.statistics import holm
+from mergebench.leaderboard.significance import holm
 
 SURE = 0.05  # the chance that any pair at all is told apart that does not differ
 

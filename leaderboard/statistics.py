@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from types import ModuleType
 
 import numpy as np
+
+from mergebench.leaderboard.significance import student
 
 ROUNDING = 1e-12  # means of counts that are equal differ by no more
 
@@ -89,87 +90,12 @@ def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) ->
     mean = float(np.mean(differences))
     if np.ptp(differences) <= ROUNDING:  # the t statistic would be 0/0 or infinite
         return Difference(mean, (mean, mean), 1.0 if abs(mean) <= ROUNDING else 0.0, len(differences))
-    p = float(_scipy_stats().ttest_1samp(differences, 0.0).pvalue)
-    half = _half_width(differences, 0.95)
-    return Difference(mean, (mean - half, mean + half), p, len(differences))
+    half, count = _half_width(differences, 0.95), len(differences)
+    statistic = mean / (np.std(differences, ddof=1) / math.sqrt(count))
+    return Difference(mean, (mean - half, mean + half), float(student(statistic, count - 1)), count)
 
 
 def _half_width(values: Sequence[float], level: float) -> float:
-    return float(
-        _scipy_stats().t.ppf(0.5 + level / 2, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
-    )
+    from scipy.special import stdtrit  # a fifth of a second, which a board without seeds need not wait for
 
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's step-down correction: adjusted p values [m], so that one below 5 % is so among all m with 95 % confidence.
-
-    The i-th smallest of m is multiplied by m - i + 1, and none is below a smaller one's.
-    Source: Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979).
-
-    Args:
-        p: p values [m].
-    """
-    # Here rather than from statsmodels, whose import takes longer than all of a board; a test holds it to that.
-    order = np.argsort(p, kind="stable")
-    stepped = np.minimum(p[order] * np.arange(len(p), 0, -1), 1.0)
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.maximum.accumulate(stepped)
-    return adjusted
-
-
-def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> tuple[int, int, float]:
-    """McNemar's exact test: of images that one of two alone classifies correctly, is that each as often?
-
-    Args:
-        ours, theirs: whether each image is classified correctly [N].
-
-    Returns:
-        How many images are right for us alone, how many for them alone, and the two-sided p value.
-    """
-    alone, others = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
-    if not alone + others:
-        return 0, 0, 1.0
-    return alone, others, float(_scipy_stats().binomtest(alone, alone + others).pvalue)
-
-
-def rank_correlation(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Kendall's tau-b between two orders of the same things; NaN where one of them orders nothing.
-
-    tau_b = sum_ij s_ij t_ij / sqrt(sum_ij s_ij^2 sum_ij t_ij^2),   s_ij, t_ij the signs of differences
-    """
-    # Here rather than from scipy.stats, as `wilson_interval`; a test holds it to that.
-    x, y = (np.sign(np.subtract.outer(values, values)) for values in (ours, theirs))
-    scale = math.sqrt((x * x).sum() * (y * y).sum())
-    return float((x * y).sum() / scale) if scale else math.nan
-
-
-def _scipy_stats() -> ModuleType:
-    """scipy.stats, whose import takes a second, which a board without seeds need not wait for."""
-    import scipy.stats
-
-    return scipy.stats
-
-
-def rank_correlation_interval(
-    ours: Sequence[float], theirs: Sequence[float], level: float = 0.95, draws: int = 2000
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of Kendall's tau-b (`rank_correlation`) over draws of the things that are ordered.
-
-    It speaks of methods like these, where a board's intervals speak of its images. A draw that orders nothing, as it
-    holds one thing alone, is left out; NaN, as tau itself, where all are equal.
-
-    Args:
-        ours, theirs: two orders of the same things.
-        level: confidence.
-        draws: how many; they are always the same ones.
-    """
-    # All draws at once: SciPy's function, one draw after the other, would take longer than all else of a board.
-    signs = [np.sign(np.subtract.outer(values, values)) for values in (ours, theirs)]
-    drawn = np.random.default_rng(0).integers(len(ours), size=(draws, len(ours)))
-    x, y = (s[drawn[:, :, None], drawn[:, None, :]] for s in signs)
-    both, scale = (x * y).sum((1, 2)), np.sqrt((x * x).sum((1, 2)) * (y * y).sum((1, 2)))
-    ordered = scale > 0
-    if not ordered.any():
-        return math.nan, math.nan
-    low, high = np.quantile(both[ordered] / scale[ordered], [0.5 - level / 2, 0.5 + level / 2])
-    return float(low), float(high)
+    return float(stdtrit(len(values) - 1, 0.5 + level / 2) * np.std(values, ddof=1) / math.sqrt(len(values)))

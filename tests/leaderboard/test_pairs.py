@@ -105,6 +105,18 @@ def test_the_interval_is_that_of_a_plain_bootstrap():
     assert (low, high) == pytest.approx(np.quantile(plain, (0.025, 0.975)), abs=0.002)
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_every_task_has_the_interval_that_it_has_alone_from_the_draws_of_the_average(seeds):
+    rows = drawn(np.random.default_rng(4), [(0.5, 0.8), (0.55, 0.7)], 300, 0.03 * (seeds > 1), seeds)
+    pairs = Pairs(rows)
+    whole, of_tasks = pairs.intervals(4000)
+    np.testing.assert_array_equal(whole, pairs.interval(4000))
+    alone = [Pairs([row.of_task(task) for row in rows]).interval(4000) for task in ("t0", "t1")]
+    if seeds == 1:  # with several, what seeds draw comes after the last task's images
+        np.testing.assert_array_equal(of_tasks[0], alone[0])
+    np.testing.assert_allclose(of_tasks, alone, atol=0.004 * seeds)
+
+
 def test_it_is_the_same_at_every_call_and_mirrored():
     pairs = Pairs(drawn(np.random.default_rng(0), [(0.5,), (0.6,), (0.7,)], 50, 0.05, seeds=3))
     low, high = pairs.interval(500)

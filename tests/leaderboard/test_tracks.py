@@ -1,9 +1,7 @@
 """Two tracks on one board: each ranked by itself, what stands in both, and what tuning gave."""
 
-import math
 import re
 
-import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
@@ -11,7 +9,6 @@ from mergebench.leaderboard.board import make_boards
 from mergebench.leaderboard.reported_numbers import Reported, agreements, rank_agreement, read_reported, shaped_by
 from mergebench.leaderboard.selection import pick
 from mergebench.leaderboard.site.write import write_site
-from mergebench.leaderboard.statistics import rank_correlation_interval
 from mergebench.leaderboard.table import print_board
 from mergebench.measuring.facts import NOTHING_TO_TUNE
 
@@ -107,22 +104,6 @@ def test_agreement_with_the_published_order_is_told_of_each_track(both, make_res
     reported = Reported("x", 2, "y", {"a": 4, "b": 3, "c": 2, "d": 1})
     assert rank_agreement(board, reported, "tuned") == (pytest.approx(1), ["a", "b", "c", "d"])
     assert rank_agreement(board, reported)[0] == pytest.approx(kendalltau([40, 50, 45, 30], [4, 3, 2, 1]).statistic)
-
-
-def test_the_interval_of_an_agreement_is_that_of_scipys_tau_over_the_same_draws():
-    rng = np.random.default_rng(3)
-    ours, theirs = rng.normal(size=9), rng.integers(0, 5, size=9).astype(float)
-    drawn = np.random.default_rng(0).integers(9, size=(200, 9))
-    taus = [kendalltau(ours[d], theirs[d]).statistic for d in drawn]
-    expected = np.nanquantile(taus, [0.025, 0.975])
-    assert rank_correlation_interval(ours, theirs, draws=200) == pytest.approx(tuple(expected))
-    assert rank_correlation_interval(ours, theirs, draws=200) == rank_correlation_interval(ours, theirs, draws=200)
-
-
-def test_draws_of_one_thing_alone_are_left_out():
-    assert rank_correlation_interval([1, 2, 3, 4], [1, 2, 3, 4]) == (1, 1)
-    assert rank_correlation_interval([1, 2, 3, 4], [4, 3, 2, 1]) == (-1, -1)
-    assert all(math.isnan(end) for end in rank_correlation_interval([1, 1, 1, 1], [1, 2, 3, 4]))
 
 
 def test_methods_that_had_a_part_in_making_the_zoo_are_named_beside_the_agreement(make_result):
