@@ -1,8 +1,9 @@
 """Published averages: an order to compare with, and beside measured ones of the same checkpoints; never ranked."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -32,19 +33,21 @@ class Reported:
     names: Sequence[str] = ()
 
 
-def read_reported() -> list[Reported]:
+@cache
+def read_reported() -> tuple[Reported, ...]:
     """All published sets that ship with the package."""
     sets: dict[tuple[str, int, str], dict[str, float]] = {}
     for row in _read("averages"):
         key = (row["backbone"], int(row["tasks"]), row["checkpoints"])
         sets.setdefault(key, {})[row["method"]] = float(row["average"])
     names = {row["checkpoints"]: row["tasks"].split() for row in _read("tasks")}
-    return [Reported(*key, averages, names[key[2]][: key[1]]) for key, averages in sets.items()]
+    return tuple(Reported(*key, averages, names[key[2]][: key[1]]) for key, averages in sets.items())
 
 
-def _read(name: str) -> Iterator[dict[str, str]]:
+@cache
+def _read(name: str) -> tuple[dict[str, str], ...]:
     text = files("mergebench.leaderboard").joinpath(f"reported/{name}.csv").read_text(encoding="utf-8")
-    return csv.DictReader(text.splitlines())
+    return tuple(csv.DictReader(text.splitlines()))
 
 
 def reported_of(board: Board) -> Reported | None:
@@ -73,30 +76,39 @@ def shaped_by(zoo: str) -> list[str]:
     return [row["method"] for row in _read("shaped") if row["zoo"] == zoo]
 
 
-def rank_agreement(board: Board, reported: Reported, track: str = PUBLISHED) -> tuple[float | None, list[str]]:
-    """Kendall's tau-b between a board's order of methods and a published one.
+@dataclass(frozen=True)
+class Agreement:
+    """How far a board's order of methods is a published one.
+
+    Args:
+        tau: Kendall's tau-b.
+        interval: its 95 % interval, over draws of the methods.
+        methods: those that both have, in the board's order.
+    """
+
+    tau: float
+    interval: tuple[float, float]
+    methods: tuple[str, ...]
+
+
+def rank_agreement(board: Board, reported: Reported, track: str = PUBLISHED) -> Agreement | None:
+    """The agreement of a board's order of methods with a published one; None of too few methods to say anything.
 
     Args:
         board: measured; of a method's rows only the first (its best) counts. The experts and the joint model are left
             out, which are above all others by construction.
         reported: published.
         track: whose rows.
-
-    Returns:
-        tau, None where too few methods are shared for it to say anything; and the methods both have.
     """
-    ours, theirs = _orders(board, reported, track)
-    return rank_correlation(list(ours.values()), theirs) if len(ours) >= FEWEST_SHARED else None, list(ours)
-
-
-def _orders(board: Board, reported: Reported, track: str) -> tuple[dict[str, float], list[float]]:
-    """What was measured of the methods that both have, and what is published of them."""
     measured: dict[str, float] = {}
     for row in board.rows:
         if row.average is not None and (row.role == "floor" or (row.role == "method" and row.track == track)):
             measured.setdefault(row.method, row.average)
-    shared = {m: average for m, average in measured.items() if m in reported.averages}
-    return shared, [reported.averages[m] for m in shared]
+    shared = tuple(method for method in measured if method in reported.averages)
+    if len(shared) < FEWEST_SHARED:
+        return None
+    ours, theirs = (tuple(averages[m] for m in shared) for averages in (measured, reported.averages))
+    return Agreement(rank_correlation(ours, theirs), rank_correlation_interval(ours, theirs), shared)
 
 
 def agreements(board: Board) -> list[str]:
@@ -108,20 +120,20 @@ def agreements(board: Board) -> list[str]:
     shaped = shaped_by(board.zoo)
     for track in dict.fromkeys(row.track for row in board.rows):
         for reported in read_reported():
-            ours, theirs = _orders(board, reported, track)
-            if reported.tasks != len(board.tasks) or len(ours) < FEWEST_SHARED:
+            found = rank_agreement(board, reported, track) if reported.tasks == len(board.tasks) else None
+            if found is None:
                 continue
             whose = "Order of methods" if track == PUBLISHED else f"Order of methods under {track} settings"
             sentences.append(
                 f"{whose} against the published one on {reported.backbone}, {reported.tasks} tasks "
-                f"({reported.checkpoints} checkpoints): Kendall's tau {_tau(list(ours.values()), theirs)}."
+                f"({reported.checkpoints} checkpoints): Kendall's tau {_told(found)}."
             )
-            named |= dict.fromkeys(m for m in shaped if m in ours)
+            named |= dict.fromkeys(m for m in shaped if m in found.methods)
     if named:
         sentences.append(f"The zoo was made with an eye on {', '.join(named)}: their order is partly built in.")
     return sentences
 
 
-def _tau(ours: list[float], theirs: list[float]) -> str:
-    low, high = rank_correlation_interval(ours, theirs)
-    return f"{rank_correlation(ours, theirs):.2f} over {len(ours)} methods ({low:.2f} to {high:.2f} over draws of them)"
+def _told(found: Agreement) -> str:
+    low, high = found.interval
+    return f"{found.tau:.2f} over {len(found.methods)} methods ({low:.2f} to {high:.2f} over draws of them)"

@@ -11,8 +11,6 @@ from mergebench.leaderboard.reported_numbers import searched_for
 from mergebench.leaderboard.tables.grid import Cell, Column
 from mergebench.leaderboard.tracks import PUBLISHED, TUNED
 
-ORDERS = ("average", "name", "given", "year")
-TRACKS = (PUBLISHED, TUNED, "both")
 REFERENCES = ("floor", "ceiling", "joint")  # in this order, above the methods
 
 
@@ -23,8 +21,8 @@ class Wishes:
     Args:
         rows: names of methods, patterns (`regmean*`), families, "methods", "references" or "all".
         columns: names of columns, or of kinds of them; the layout's own choice, if empty.
-        order: of the rows, one of `ORDERS`.
-        track: which settings of methods, one of `TRACKS`.
+        order: of the rows: "average", "name", "given" or "year" (of the paper).
+        track: which settings of methods: "published", "tuned" or "both".
         digits: decimals of percentages.
         spread: where standard deviations stand: "average", "all" or "none".
     """

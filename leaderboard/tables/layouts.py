@@ -20,7 +20,6 @@ SERIES: dict[str, tuple[tuple[str, ...], Callable[[Series, Wishes], Grid | list[
     "points": ((), several.points),
 }
 BOARDS = ("tasks", "backbones")
-LAYOUTS = (*BOARDS, *SERIES)
 
 
 def make_grids(
@@ -31,7 +30,7 @@ def make_grids(
     Args:
         boards, series: what was measured.
         wishes: rows, columns and how they are shown.
-        layout: one of `LAYOUTS`; without it what the axes ask for, and boards of several zoos side by side.
+        layout: of `BOARDS` or `SERIES`; without it what the axes ask for, and boards of several zoos side by side.
 
     Raises:
         MergebenchError: a layout that does not fit any of them, or a row or column that there is not.

@@ -182,15 +182,16 @@ def test_environments_that_differ_are_told(make_result):
 
 def test_too_few_methods_in_common_have_no_agreement(make_result, recwarn):
     (board,) = make_boards([make_result("a", (80, 80))])
-    assert rank_agreement(board, Reported("b", 2, "c", {"a": 1.0})) == (None, ["a"]) and not recwarn
+    assert rank_agreement(board, Reported("b", 2, "c", {"a": 1.0})) is None and not recwarn
 
 
 def test_rank_agreement_is_one_for_the_same_order_and_minus_one_for_the_reverse(make_result):
     board = board_of([make_result(m, (10 * i, 10)) for i, m in enumerate("abcd")])
     same = Reported("x", 2, "y", {"a": 1, "b": 2, "c": 3, "d": 4, "unknown": 9})
-    assert rank_agreement(board, same) == (pytest.approx(1), ["d", "c", "b", "a"])
+    found = rank_agreement(board, same)
+    assert (found.tau, found.methods) == (pytest.approx(1), tuple("dcba"))
     reverse = Reported("x", 2, "y", {"a": 4, "b": 3, "c": 2, "d": 1})
-    assert rank_agreement(board, reverse)[0] == pytest.approx(-1)
+    assert rank_agreement(board, reverse).tau == pytest.approx(-1)
 
 
 def test_published_sets_name_registered_methods_or_those_known_to_be_lacking():
@@ -246,7 +247,8 @@ def test_the_joint_model_and_tuned_rows_do_not_enter_the_agreement(make_result):
     results.append(make_result("a", (90, 90), hyperparameters={"x": 1}, tuned=record))
     (board,) = make_boards(results)
     same = Reported("x", 2, "y", {"a": 1, "b": 2, "c": 3, "d": 4, "j": 0})
-    assert rank_agreement(board, same) == (pytest.approx(1), ["d", "c", "b", "a"])
+    found = rank_agreement(board, same)
+    assert (found.tau, found.methods) == (pytest.approx(1), tuple("dcba"))
 
 
 def test_a_default_that_a_search_has_confirmed_still_stands_against_what_is_published(make_result):
@@ -255,7 +257,7 @@ def test_a_default_that_a_search_has_confirmed_still_stands_against_what_is_publ
     results.append(make_result("d", (90, 90), hyperparameters={"x": 1}, tuned=record))
     (board,) = make_boards(results)
     published = Reported("x", 2, "y", {"a": 1, "b": 2, "c": 3, "d": 4})
-    assert rank_agreement(board, published)[1] == ["d", "c", "b", "a"]
+    assert rank_agreement(board, published).methods == tuple("dcba")
 
 
 def test_a_reduced_precision_and_the_hub_s_commits_are_told(make_result):

@@ -102,8 +102,9 @@ def test_comparing_a_method_that_stands_in_both_tracks_is_not_ambiguous(both):
 def test_agreement_with_the_published_order_is_told_of_each_track(both, make_result):
     (board,) = make_boards(both)
     reported = Reported("x", 2, "y", {"a": 4, "b": 3, "c": 2, "d": 1})
-    assert rank_agreement(board, reported, "tuned") == (pytest.approx(1), ["a", "b", "c", "d"])
-    assert rank_agreement(board, reported)[0] == pytest.approx(kendalltau([40, 50, 45, 30], [4, 3, 2, 1]).statistic)
+    found = rank_agreement(board, reported, "tuned")
+    assert (found.tau, found.methods) == (pytest.approx(1), tuple("abcd"))
+    assert rank_agreement(board, reported).tau == pytest.approx(kendalltau([40, 50, 45, 30], [4, 3, 2, 1]).statistic)
 
 
 def test_methods_that_had_a_part_in_making_the_zoo_are_named_beside_the_agreement(make_result):
