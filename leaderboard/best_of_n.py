@@ -1,14 +1,12 @@
 """What a search had found after n trials: a panel for every method, and the numbers behind it."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
 from mergebench.errors import on_one_line
-from mergebench.leaderboard.media import for_csv
+from mergebench.leaderboard.media import csv_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,14 +36,13 @@ def best_csv(found: Mapping[str, Curves]) -> str:
     Args:
         found: method -> its studies' curves, as fractions.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "seed", "trials", "best"])
-    for method, curves in found.items():
-        for seed, curve in curves.items():
-            for number, best in enumerate(curve, start=1):
-                writer.writerow([for_csv(method), seed, number, "" if best is None else f"{best:.6f}"])
-    return text.getvalue()
+    rows = [
+        [method, seed, number, "" if best is None else f"{best:.6f}"]
+        for method, curves in found.items()
+        for seed, curve in curves.items()
+        for number, best in enumerate(curve, start=1)
+    ]
+    return csv_text([["method", "seed", "trials", "best"], *rows])
 
 
 def draw_best(found: Sequence[tuple[str, Curves]]) -> "Figure":

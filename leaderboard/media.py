@@ -3,7 +3,10 @@
 Ordinary names, titles and settings stay as they are, to the last byte.
 """
 
+import csv
+import io
 import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -68,6 +71,13 @@ def for_csv(value: Any) -> Any:
         return value
     text = on_one_line(value)
     return f"'{text}" if text.lstrip()[:1] in tuple(FORMULA) and not _is_number(text) else text
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows of cells as a CSV file, every cell through `for_csv`."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(map(for_csv, row) for row in rows)
+    return text.getvalue()
 
 
 def for_latex(text: str) -> str:

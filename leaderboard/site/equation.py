@@ -56,12 +56,17 @@ def blocks(text: str) -> list[tuple[str, list[str]]]:
 def as_math(line: str) -> Markup:
     """One line of an equation, in a `math` element for each part that wide spaces set apart."""
     parts = re.split(r"\s{3,}", line.strip())
-    return Markup(" ").join(Markup("<math><mrow>{}</mrow></math>").format(_row(part)) for part in parts)
+    return Markup(" ".join(_element("math", _element("mrow", _row(part))) for part in parts))
 
 
 def _row(text: str) -> Markup:
     tokens = [match.group() for match in TOKEN.finditer(text)]
-    return Markup("").join(_items(_Tokens(tokens)))
+    return Markup("".join(_items(_Tokens(tokens))))
+
+
+def _element(name: str, *inner: Markup) -> Markup:
+    """An element around what is markup already."""
+    return Markup(f"<{name}>{''.join(inner)}</{name.partition(' ')[0]}>")
 
 
 class _Tokens:
@@ -100,7 +105,7 @@ def _scripted(base: Markup, tokens: "_Tokens") -> Markup:
     """An element with what stands below and above it."""
     while tokens.peek() == "'" and not tokens.peek(1).isalpha():
         next(tokens)
-        base = Markup("<msup>{}<mo>′</mo></msup>").format(base)
+        base = _element("msup", base, _element("mo", Markup("′")))
     below = above = None
     while (tokens.peek() == "_" and below is None) or (tokens.peek() == "^" and above is None):
         if not tokens.peek(1) or tokens.peek(1).isspace():
@@ -110,34 +115,33 @@ def _scripted(base: Markup, tokens: "_Tokens") -> Markup:
         else:
             above = _script(tokens)
     if below is not None and above is not None:
-        return Markup("<msubsup>{}{}{}</msubsup>").format(base, below, above)
+        return _element("msubsup", base, below, above)
     if below is not None:
-        return Markup("<msub>{}{}</msub>").format(base, below)
-    return base if above is None else Markup("<msup>{}{}</msup>").format(base, above)
+        return _element("msub", base, below)
+    return base if above is None else _element("msup", base, above)
 
 
 def _script(tokens: "_Tokens") -> Markup:
     """What follows `_` or `^`: a group in brackets, or a name or number, with what a comma joins to it."""
     first = next(tokens)
     if first in CLOSING:
-        inner = Markup("").join(_items(tokens, CLOSING[first]))
-        return Markup("<mrow>{}</mrow>").format(inner)
+        return _element("mrow", *_items(tokens, CLOSING[first]))
     parts = [_atom(first)]
     if first in "-+−" and tokens.peek().isalnum():
         parts.append(_atom(next(tokens)))
     while tokens.peek() == "," and len(tokens.peek(1)) == 1 and tokens.peek(1).isalpha():
         parts += [_atom(next(tokens)), _atom(next(tokens))]
-    return Markup("<mrow>{}</mrow>").format(Markup("").join(parts))
+    return _element("mrow", *parts)
 
 
 def _atom(token: str) -> Markup:
     """A token by itself."""
     if token in GREEK:
-        return Markup("<mi>{}</mi>").format(GREEK[token])
+        return _element("mi", escape(GREEK[token]))
     if token[0].isdigit():
-        return Markup("<mn>{}</mn>").format(token)
+        return _element("mn", escape(token))
     if token.isalpha() and token not in SIGNS:
         # One letter is a quantity, more are a word.
-        return Markup("<mi>{}</mi>" if len(token) == 1 else "<mtext>{}</mtext>").format(escape(token))
-    stretchy = Markup('<mo stretchy="false">{}</mo>' if token in "()[]{}|" or token == "||" else "<mo>{}</mo>")
-    return stretchy.format(SIGNS.get(token, token))
+        return _element("mi" if len(token) == 1 else "mtext", escape(token))
+    bracket = token in "()[]{}|" or token == "||"
+    return _element('mo stretchy="false"' if bracket else "mo", escape(SIGNS.get(token, token)))

@@ -1,9 +1,6 @@
 """A grid as CSV: numbers for other programs, without marks."""
 
-import csv
-import io
-
-from mergebench.leaderboard.media import for_csv
+from mergebench.leaderboard.media import csv_text
 from mergebench.leaderboard.tables.grid import Grid, number
 
 
@@ -17,9 +14,7 @@ def csv_file(grid: Grid) -> str:
     header = ["method", "title"] if grid.stub == "method" else [grid.stub, "title"]
     for head, spread in zip(grid.heads, spreads, strict=True):
         header += [head, f"{head} std"] if spread else [head]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(for_csv, header + ["leading"] * leading))
+    rows = [header + ["leading"] * leading]
     for row in grid.rows:
         cells = [row.name, row.label]
         for cell, column, spread in zip(row.cells, grid.columns, spreads, strict=True):
@@ -28,5 +23,5 @@ def csv_file(grid: Grid) -> str:
             if spread:
                 cells.append("" if cell.spread is None else f"{cell.spread:.{grid.digits}f}")
         cells += ["yes" if any(cell.leading for cell in row.cells) else "no"] * leading
-        writer.writerow(map(for_csv, cells))
-    return text.getvalue()
+        rows.append(cells)
+    return csv_text(rows)

@@ -1,9 +1,10 @@
 """From all that could be shown to the table that is asked for."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mergebench.errors import on_one_line
-from mergebench.leaderboard.formatting import told_apart
+from mergebench.leaderboard.labels import told_apart
 from mergebench.leaderboard.tables.choosing import Entry, Field, Wishes, chosen_fields, chosen_rows
 from mergebench.leaderboard.tables.grid import Cell, Grid, GridRow, marked
 
@@ -64,13 +65,13 @@ def draft(
     )
     told = tuple(sentence for kind, sentence in MEANINGS.items() if any(kind in f.keys for f in columns))
     grid = marked(Grid(name, title, stub, tuple(f.column for f in columns), made, wishes.digits))
-    return Grid(**{**vars(grid), "key": (*_marks(grid, over), *key, *told), "notes": tuple(filter(None, notes))})
+    return replace(grid, key=(*_marks(grid, over), *key, *told), notes=tuple(filter(None, notes)))
 
 
 def _allowed(field: Field, cell: Cell, wishes: Wishes) -> Cell:
     """The cell, with its standard deviation only where these were asked for."""
     wanted = wishes.spread == "all" or (wishes.spread == "average" and "average" in field.keys)
-    return cell if wanted or cell.spread is None else Cell(cell.value, None, cell.text, cell.mark, cell.leading)
+    return cell if wanted or cell.spread is None else replace(cell, spread=None)
 
 
 def _marks(grid: Grid, over: str) -> list[str]:

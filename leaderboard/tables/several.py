@@ -60,9 +60,9 @@ def sequential(series: Series, wishes: Wishes) -> Grid:
         Field(Column(str(step), "after step", 1), ("points", "average", str(step)), _over_orders(vs, metric))
         for step, vs in by_step.items()
     ]
-    for place, (name, better) in enumerate((("backward", 1), ("forgetting", -1)), start=1):
+    for name, better in (("backward", 1), ("forgetting", -1)):
         unit = "points" if name == "backward" else "percent"
-        fields.append(Field(Column(name, "", better, unit), ("average", name), _figure(series, place)))
+        fields.append(Field(Column(name, "", better, unit), ("average", name), _figure(series, name)))
     key = ["After a step: the average over the tasks merged so far, the mean over orders."]
     usual = ("points", "backward", "forgetting")
     return _grid(series, "accuracy as tasks arrive", fields, usual, wishes, key, over="orders")
@@ -150,14 +150,14 @@ def _over_orders(variants: Sequence[str], metric: str) -> Callable[[Line], Cell]
     return cell
 
 
-def _figure(series: Series, place: int) -> Callable[[Line], Cell]:
-    """One of the figures of `transfer`, where a line has a single arm."""
+def _figure(series: Series, name: str) -> Callable[[Line], Cell]:
+    """The figure of `transfer` with this name, where a line has a single arm."""
 
     def cell(line: Line) -> Cell:
         arms = list(transfer(series, line).values()) if line.role == "method" else []
         if len(arms) != 1:
             return Cell()
-        mean, spread = (arms[0].backward, arms[0].forgetting)[place - 1]
+        mean, spread = getattr(arms[0], name)
         return Cell(100 * mean, None if spread is None else 100 * spread)
 
     return cell

@@ -1,4 +1,6 @@
-// A table as it is shown, filtered and sorted, in the formats that people take along.
+// A table as it is shown, filtered and sorted, in the formats that people take along. It is written here and not taken
+// from `mergebench table`, as only the page knows which rows are left and in which order, and cells are texts here,
+// without the numbers and marks that papers' tables are made from; how cells are made safe follows `media.py`.
 (function () {
   "use strict";
   const app = window.mergebench = { data: {} }; // this script is the first; data put themselves into it
