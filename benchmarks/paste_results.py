@@ -19,7 +19,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "results.md"
 def of_board(board: Board) -> str:
     """A board's averages as a Markdown table."""
     lines = ["| # | method | average | 95 % interval | relative |", "|---:|---|---:|---:|---:|"]
-    for row, label in zip(board.rows, formatting.labels(board.rows), strict=True):
+    for row, label in zip(board.rows, board.labels, strict=True):
         cells = [formatting.rank(row), label, formatting.percent(row.average), formatting.interval(row)]
         lines.append("| " + " | ".join([*cells, formatting.percent(row.relative)]) + " |")
     return "\n".join(lines)

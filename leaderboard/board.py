@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
 from mergebench.errors import LONGEST, on_one_line
 from mergebench.leaderboard.comparable import comparable
+from mergebench.leaderboard.labels import told_apart
 from mergebench.leaderboard.notes import codes, conditions, environments, measured, searches, submitted, unproven
 from mergebench.leaderboard.outcomes import Outcomes, outcomes_of
 from mergebench.leaderboard.standing import standings
@@ -94,6 +96,22 @@ class Board:
     environment: dict[str, Any] = field(default_factory=dict)
     note: str = ""
     checkpoints: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What it is called where a reader has to choose: its suite, zoo and variant."""
+        return ", ".join(filter(None, (self.suite, f"zoo {self.zoo}", self.variant)))
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """One label per row: the title, with the hyper-parameters that were tuned or differ in rows of the same method;
+        of a submission, its tier."""
+        found = told_apart([(r.method, r.title, r.hyperparameters, r.tuned) for r in self.rows])
+        return [f"{label} [{row.tier}]" if row.tier else label for label, row in zip(found, self.rows, strict=True)]
+
+    def label(self, row: Row) -> str:
+        """The label of one of its rows."""
+        return next(label for label, own in zip(self.labels, self.rows, strict=True) if own is row)
 
 
 def make_boards(results: Iterable[Result]) -> list[Board]:

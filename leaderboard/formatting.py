@@ -1,8 +1,5 @@
 """How numbers of a board are written, the same in the table and on the page."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from mergebench.leaderboard import notes
 from mergebench.leaderboard.board import Board, Row
 from mergebench.leaderboard.tracks import PUBLISHED
@@ -53,34 +50,10 @@ def track(row: Row) -> str:
     return row.track if row.role == "method" else "-"
 
 
-def labels(rows: tuple[Row, ...]) -> list[str]:
-    """One label per row: the title, with the hyper-parameters that were tuned or differ in rows of the same method;
-    of a submission, its tier."""
-    found = told_apart([(r.method, r.title, r.hyperparameters, r.tuned) for r in rows])
-    return [f"{label} [{row.tier}]" if row.tier else label for label, row in zip(found, rows, strict=True)]
-
-
 def leaders(board: Board) -> str:
     """Who cannot be told from the best method, a sentence for each track; empty where predictions are not stored."""
-    named, told = list(zip(board.rows, labels(board.rows), strict=True)), []
+    named, told = list(zip(board.rows, board.labels, strict=True)), []
     for one in dict.fromkeys(row.track for row in board.rows):
         led = notes.leaders([label for row, label in named if row.leading and row.track == one])
         told.append(f"Under {one} settings: {led}" if led and one != PUBLISHED else led)
     return " ".join(filter(None, told))
-
-
-def told_apart(entries: Sequence[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
-    """Titles, each with the settings that a search has chosen, and those in which entries of the same method differ.
-
-    Args:
-        entries: method, title, settings and record of the search (empty where there was none) of each.
-    """
-    found = []
-    for method, title, settings, tuned in entries:
-        twins = [theirs for name, _, theirs, _ in entries if name == method]
-        differing = [k for k in settings if len({repr(theirs.get(k)) for theirs in twins}) > 1]
-        named = dict.fromkeys([*notes.searched(settings, tuned), *differing])
-        told = ", ".join(f"{k}={settings[k]}" for k in named)
-        told = f"tuned: {told}" if tuned and told else "tuned" * bool(tuned) + told
-        found.append(f"{title} ({told})" if told else title)
-    return found

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from mergebench.errors import on_one_line
 from mergebench.leaderboard.matrix import draw_matrix, matrices
 from mergebench.leaderboard.series import Series, across, intervals_of, values_of
-from mergebench.leaderboard.series_table import labels
 from mergebench.weights.writing import writing
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def _drawn(series: Series) -> "Figure":
 
     found = matrices(series)
     if found:
-        return _matrices({labels(series)[place]: matrix for place, matrix in found.items()})
+        return _matrices({series.labels[place]: matrix for place, matrix in found.items()})
     metrics = [m for m in series.metrics if m != "validation"][:2]
     # The legend names every line, and must not be cut off.
     height = max(4.4, 0.4 + LEGEND_LINE * len(series.lines))
@@ -91,7 +90,7 @@ def _told(series: Series, metrics: Sequence[str]) -> dict[str, str]:
         return {}
     reach = FAR * max(max(drawn) - min(drawn), 1.0)
     found = {}
-    for name, line, own in zip(labels(series), series.lines, means, strict=True):
+    for name, line, own in zip(series.labels, series.lines, means, strict=True):
         low, high = min(own, default=0.0), max(own, default=0.0)
         if line.role != "method" and (low > max(drawn) + reach or high < min(drawn) - reach):
             ends = " to ".join(dict.fromkeys((f"{low:.1f}", f"{high:.1f}")))
@@ -106,7 +105,7 @@ def _panel(panel: "Axes", series: Series, metric: str, told: Mapping[str, str]) 
     places = _places(panel, values)
     methods = [line for line in series.lines if line.role == "method"]
     alone = len(series.axes) == 1  # only then is a point on the axis one score, with an interval
-    for name, line in zip(labels(series), series.lines, strict=True):
+    for name, line in zip(series.labels, series.lines, strict=True):
         label = on_one_line(told.get(name, name))
         means = across(series, line, metric, axis)
         if not means:

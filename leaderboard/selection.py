@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.leaderboard.board import Board, Row
-from mergebench.leaderboard.formatting import labels
 
 
 def only_board(boards: Sequence[Board]) -> Board:
@@ -15,7 +14,7 @@ def only_board(boards: Sequence[Board]) -> Board:
     """
     if len(boards) == 1:
         return boards[0]
-    there = "; ".join(", ".join(filter(None, (b.suite, f"zoo {b.zoo}", b.variant))) for b in boards)
+    there = "; ".join(board.name for board in boards)
     if not there:
         raise MergebenchError("no results of such a suite, zoo, variant and seeds")
     raise MergebenchError(f"several boards: say which with --suite, --zoo or --only; there are: {there}")
@@ -38,8 +37,7 @@ def pick(board: Board, text: str) -> Row:
     found = list({repr(sorted(r.hyperparameters.items())): r for r in reversed(found)}.values())
     if len(found) == 1:
         return found[0]
-    named = dict(zip(map(id, board.rows), labels(board.rows), strict=True))
-    there = "; ".join(named[id(row)] for row in rows)
+    there = "; ".join(map(board.label, rows))
     if found:
         raise MergebenchError(
             f"{text}: several rows; say which by settings, as {method}:NAME=VALUE; there are: {there}"

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
 from mergebench.leaderboard.comparable import comparable
+from mergebench.leaderboard.labels import told_apart
 from mergebench.leaderboard.notes import codes, conditions, environments, failures, measured, searches, unproven
 from mergebench.leaderboard.statistics import ROUNDING, average_interval, seed_interval
 from mergebench.measuring.results import SUITE_AXES, Result, TaskScore
@@ -94,6 +96,11 @@ class Series:
     def axes(self) -> tuple[str, ...]:
         """The axes of its points."""
         return tuple(dict.fromkeys(axis for point in self.points.values() for axis in point))
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """One label per line: the title, with the settings that were tuned or differ in lines of the same method."""
+        return told_apart([(x.method, x.title, x.settings, next(iter(x.tuned.values()), {})) for x in self.lines])
 
     @property
     def sequential(self) -> bool:

@@ -1,7 +1,5 @@
 """A series as tables: on a terminal, as Markdown, and every number of it as CSV."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,9 +9,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from mergebench.errors import on_one_line
-from mergebench.leaderboard.formatting import percent, told_apart
+from mergebench.leaderboard.formatting import percent
 from mergebench.leaderboard.matrix import matrices, tasks_of
-from mergebench.leaderboard.media import for_csv, for_markdown
+from mergebench.leaderboard.media import csv_text, for_markdown
 from mergebench.leaderboard.sequence import transfer
 from mergebench.leaderboard.series import Line, Score, Series, across, chosen, suite_point, values_of
 from mergebench.leaderboard.statistics import Difference, paired_difference
@@ -50,12 +48,6 @@ def tables(series: Series) -> list[Table]:
     return found + [table for table in extra if table]
 
 
-def labels(series: Series) -> list[str]:
-    """One label per line: the title, with the settings that were tuned or differ in lines of the same method."""
-    lines = series.lines
-    return told_apart([(x.method, x.title, x.settings, next(iter(x.tuned.values()), {})) for x in lines])
-
-
 def _point_label(variant: str, axes: Sequence[str]) -> str:
     """A point's name; where there is only one axis, its value alone."""
     return variant.partition("=")[2] if len(axes) == 1 else variant
@@ -65,7 +57,7 @@ def _metric_table(series: Series, metric: str) -> Table:
     header = ("method", *(_point_label(v, series.axes) for v in series.points))
     rows = [
         (label, *(_with_interval(line.scores[metric].get(v)) for v in series.points))
-        for label, line in zip(labels(series), series.lines, strict=True)
+        for label, line in zip(series.labels, series.lines, strict=True)
     ]
     axis = series.axes[0] if len(series.axes) == 1 else "point"
     return Table(f"{_heading(metric)} by {axis}", header, tuple(rows), intervals=True)
@@ -82,7 +74,7 @@ def _axis_tables(series: Series, metric: str) -> list[Table]:
         title = f"{_heading(metric)} by {axis}" + (f" (mean over {over})" if over else "")
         rows = [
             (label, *(percent(column.get(v)) for v in values))
-            for label, column in zip(labels(series), columns, strict=True)
+            for label, column in zip(series.labels, columns, strict=True)
         ]
         found.append(Table(title, ("method", *map(str, values)), tuple(rows)))
     return found
@@ -93,7 +85,7 @@ def _matrix_tables(series: Series) -> list[Table]:
     for place, matrix in matrices(series).items():
         tasks = tasks_of(matrix)
         rows = tuple((expert, *(percent(row.get(t)) for t in tasks)) for expert, row in matrix.items())
-        title = f"Every expert on every task ({labels(series)[place]} of one expert)"
+        title = f"Every expert on every task ({series.labels[place]} of one expert)"
         found.append(Table(title, ("expert of", *tasks), rows))
     return found
 
@@ -118,7 +110,7 @@ def _transfer_table(series: Series) -> Table | None:
     if not series.sequential:
         return None
     rows = []
-    for label, line in zip(labels(series), series.lines, strict=True):
+    for label, line in zip(series.labels, series.lines, strict=True):
         for arm, figures in (transfer(series, line) if line.role == "method" else {}).items():
             parts = (figures.final, figures.backward, figures.forgetting)
             rows.append((f"{label}, {arm}" if arm else label, *map(_with_spread, parts)))
@@ -156,7 +148,7 @@ def _difference_table(series: Series) -> Table | None:
 
 def _by_name(series: Series) -> list[tuple[str, Line]]:
     """Lines of methods with their labels, by name: the others are held against the first, whatever the outcome."""
-    methods = [(n, x) for n, x in zip(labels(series), series.lines, strict=True) if x.role == "method"]
+    methods = [(n, x) for n, x in zip(series.labels, series.lines, strict=True) if x.role == "method"]
     return sorted(methods, key=lambda item: (item[1].method, repr(sorted(item[1].settings.items()))))
 
 
@@ -213,10 +205,7 @@ def markdown(series: Series) -> str:
 
 def long_csv(series: Series) -> str:
     """Every count: a row per method, point, seed, split and task."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    axes = map(for_csv, series.axes)
-    writer.writerow(["method", "settings", *axes, "seed", "split", "task", "merged", "correct", "total"])
+    rows = [["method", "settings", *series.axes, "seed", "split", "task", "merged", "correct", "total"]]
     for line in series.lines:
         settings = " ".join(f"{k}={v}" for k, v in line.settings.items())
         for variant, results in line.results.items():
@@ -226,9 +215,8 @@ def long_csv(series: Series) -> str:
                     for task, score in scores.items():
                         where = [point.get(axis, "") for axis in series.axes]
                         count = [task in result.merged, score.correct, score.total]
-                        row = [line.method, settings, *where, result.seed, split, task, *count]
-                        writer.writerow(map(for_csv, row))
-    return text.getvalue()
+                        rows.append([line.method, settings, *where, result.seed, split, task, *count])
+    return csv_text(rows)
 
 
 def print_series(series: Series) -> None:
@@ -237,7 +225,7 @@ def print_series(series: Series) -> None:
     study = f" (study on suite {series.suite})" if series.study else ""
     heading = on_one_line(f"{series.name}{study} on zoo {series.zoo}")
     console.print(f"\n{escape(heading)}", style="bold", highlight=False)
-    roles = dict(zip(labels(series), (line.role for line in series.lines), strict=True))
+    roles = dict(zip(series.labels, (line.role for line in series.lines), strict=True))
     for table in found:
         console.print(f"\n{on_one_line(table.title)}", highlight=False, markup=False)
         shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

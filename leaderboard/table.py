@@ -55,7 +55,7 @@ def print_board(board: Board) -> None:
     table.add_column("needs", no_wrap=True)
     for name in ("average", *seeds, "95 %", "relative", *beside, *(board.tasks if wide else ()), "merge s", "peak MB"):
         table.add_column(escape(on_one_line(name)), justify="right", no_wrap=True)
-    for row, label in zip(board.rows, formatting.labels(board.rows), strict=True):
+    for row, label in zip(board.rows, board.labels, strict=True):
         cells = [formatting.rank(row), *(formatting.ranks(row) for _ in ranges)]
         cells += [*(formatting.track(row) for _ in tracks), label, formatting.needs(row)]
         cells += [formatting.percent(row.average), *(formatting.percent(row.spread) for _ in seeds)]

@@ -78,6 +78,16 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
+def method_path(method: str) -> str:
+    """Where a method's page lies in the site."""
+    return f"methods/{address(method)}.html"
+
+
+def task_path(task: str) -> str:
+    """Where a task's page lies in the site."""
+    return f"tasks/{address(task)}.html"
+
+
 def sheet_path(task: str, edition: str) -> str:
     """Where a task's picture lies in the site."""
     return f"pictures/task-{address(task)}-{digest(edition)}.webp"

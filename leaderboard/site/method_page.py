@@ -8,10 +8,9 @@ from mergebench.configuration import option_value
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board, Row
 from mergebench.leaderboard.series import Line, Series
-from mergebench.leaderboard.series_table import labels
 from mergebench.leaderboard.site.equation import as_math, blocks
-from mergebench.leaderboard.site.known import Known, address
-from mergebench.leaderboard.site.views import NOTHING, board_id, board_title, row_id, series_id
+from mergebench.leaderboard.site.known import Known, method_path
+from mergebench.leaderboard.site.views import NOTHING, board_title, row_link, series_id
 
 
 def method_pages(boards: Sequence[Board], series: Sequence[Series], known: Known) -> dict[str, tuple[str, dict]]:
@@ -24,17 +23,17 @@ def method_pages(boards: Sequence[Board], series: Sequence[Series], known: Known
     titles: dict[str, Row | Line] = {}
     results: dict[str, list[dict[str, Any]]] = {}
     for board in boards:
-        for row, label in zip(board.rows, formatting.labels(board.rows), strict=True):
+        for row, label in zip(board.rows, board.labels, strict=True):
             titles.setdefault(row.method, row)
             results.setdefault(row.method, []).append(_result(board, row, label))
     elsewhere: dict[str, list[dict[str, str]]] = {}
     for one in series:
-        for line, label in zip(one.lines, labels(one), strict=True):
+        for line, label in zip(one.lines, one.labels, strict=True):
             titles.setdefault(line.method, line)
             place = {"label": f"{label}: {one.name} on {one.zoo}", "link": f"../index.html#{series_id(one)}"}
             elsewhere.setdefault(line.method, []).append(place | {"command": series_command(one, line)})
     return {
-        f"methods/{address(method)}.html": (
+        method_path(method): (
             "method.html",
             _facts(method, first, known) | {"results": results.get(method, []), "series": elsewhere.get(method, [])},
         )
@@ -62,10 +61,9 @@ def _facts(method: str, first: Row | Line, known: Known) -> dict[str, Any]:
 
 
 def _result(board: Board, row: Row, label: str) -> dict[str, Any]:
-    place = board_id(board)
     return {
         "board": board_title(board),
-        "link": f"../index.html#{place}?row={row_id(row)}",
+        "link": row_link(board, row),
         "label": label,
         "track": row.track,
         "rank": formatting.rank(row),

@@ -9,7 +9,6 @@ import numpy as np
 from mergebench.errors import on_one_line
 from mergebench.leaderboard.board import Board, Row
 from mergebench.leaderboard.critical_difference import FEWEST, rank_test
-from mergebench.leaderboard.formatting import labels
 from mergebench.leaderboard.reported_numbers import searched_for
 from mergebench.leaderboard.site.scripts import as_script
 from mergebench.leaderboard.tracks import TUNED
@@ -27,8 +26,8 @@ def ranking_script(board: Board, name: str, kept: bytes) -> bytes:
         name: what the data are asked for by.
         kept: the file as it was written before; nothing, if it was not.
     """
-    named = labels(board.rows)
-    rows = [(on_one_line(label), row) for label, row in zip(named, board.rows, strict=True) if _counts(row, board)]
+    named = zip(board.labels, board.rows, strict=True)
+    rows = [(on_one_line(label), row) for label, row in named if _counts(row, board)]
     accuracies = [[row.tasks[task] for task in board.tasks] for _, row in rows]
     inputs = json.dumps([name, [label for label, _ in rows], accuracies])
     first = f"// {hashlib.sha256(inputs.encode()).hexdigest()}\n".encode()

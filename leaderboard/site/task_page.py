@@ -5,8 +5,8 @@ from typing import Any
 
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board, Row
-from mergebench.leaderboard.site.known import Known, TaskFacts, address, sheet_path
-from mergebench.leaderboard.site.views import board_id, board_title, row_id
+from mergebench.leaderboard.site.known import Known, TaskFacts, sheet_path, task_path
+from mergebench.leaderboard.site.views import board_title, row_link
 
 # A board, and its rows with their labels.
 Named = tuple[Board, Sequence[tuple[Row, str]]]
@@ -20,8 +20,8 @@ def task_pages(boards: Sequence[Board], known: Known) -> dict[str, tuple[str, di
         known: the cards; a task that is not among them has its results alone.
     """
     there = dict.fromkeys(task for board in boards for task in board.tasks)
-    named = [(board, list(zip(board.rows, formatting.labels(board.rows), strict=True))) for board in boards]
-    return {f"tasks/{address(task)}.html": ("task.html", _facts(task, named, known)) for task in there}
+    named = [(board, list(zip(board.rows, board.labels, strict=True))) for board in boards]
+    return {task_path(task): ("task.html", _facts(task, named, known)) for task in there}
 
 
 def _facts(task: str, named: Sequence[Named], known: Known) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def _results(task: str, board: Board, rows: Sequence[tuple[Row, str]]) -> dict[s
         "rows": [
             {
                 "label": label,
-                "link": f"../index.html#{board_id(board)}?row={row_id(row)}",
+                "link": row_link(board, row),
                 "reference": row.role != "method",
                 "accuracy": formatting.percent(row.tasks[task]),
                 "average": formatting.percent(row.average),

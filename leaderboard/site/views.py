@@ -16,7 +16,7 @@ from mergebench.leaderboard.reported_numbers import (
 )
 from mergebench.leaderboard.series import Series
 from mergebench.leaderboard.series_table import Table, interval_note, tables
-from mergebench.leaderboard.site.known import Known, MethodFacts, address, digest
+from mergebench.leaderboard.site.known import Known, MethodFacts, address, digest, method_path, task_path
 from mergebench.leaderboard.tracks import TUNED
 
 UNRANKED = 1_000_000  # what sorts behind every rank
@@ -37,6 +37,11 @@ def board_id(board: Board) -> str:
 def board_title(board: Board) -> str:
     """What people call a board."""
     return on_one_line(f"{board.suite} on {board.zoo}" + (f", {board.variant}" if board.variant else ""))
+
+
+def row_link(board: Board, row: Row) -> str:
+    """A link to a row from the page of a method or task."""
+    return f"../index.html#{board_id(board)}?row={row_id(row)}"
 
 
 def series_id(series: Series) -> str:
@@ -71,11 +76,10 @@ def board_view(board: Board, known: Known) -> dict[str, Any]:
         _column("peak", "peak MB", number=True, hint="memory of merging above what was held before"),
     ]
     shades = {task: _shades(board, task) for task in board.tasks}
-    labels = formatting.labels(board.rows)
     keys = [column["key"] for column in columns]
     rows = [
         _row(row, label, keys, shades, known, reported_average(row, published))
-        for row, label in zip(board.rows, labels, strict=True)
+        for row, label in zip(board.rows, board.labels, strict=True)
     ]
     told = [formatting.leaders(board), board.note, *agreements(board)]
     return {
@@ -85,7 +89,7 @@ def board_view(board: Board, known: Known) -> dict[str, Any]:
         "summary": f"{len(board.tasks)} tasks, {sum(board.totals.values()):,} test images",
         "notes": [on_one_line(sentence) for sentence in told if sentence],
         "measured": _environment(board.environment),
-        "tables": [{"title": "", "columns": columns, "rows": rows}, *_published(board, labels)],
+        "tables": [{"title": "", "columns": columns, "rows": rows}, *_published(board)],
     }
 
 
@@ -114,10 +118,10 @@ def _series_table(table: Table) -> dict[str, Any]:
     return {"title": on_one_line(table.title), "columns": columns, "rows": rows}
 
 
-def _published(board: Board, labels: Sequence[str]) -> list[dict[str, Any]]:
+def _published(board: Board) -> list[dict[str, Any]]:
     """Published averages of as many tasks beside measured ones: other checkpoints, so that only the order compares."""
     measured: dict[str, tuple[str, float]] = {}
-    for row, label in zip(board.rows, labels, strict=True):
+    for row, label in zip(board.rows, board.labels, strict=True):
         if row.average is not None and not searched_for(row.tuned):
             measured.setdefault(row.method, (label, 100 * row.average))
     sets = [one for one in read_reported() if one.tasks == len(board.tasks) and set(one.averages) & set(measured)]
@@ -166,7 +170,7 @@ def _row(
     return {
         "id": row_id(row),
         "label": on_one_line(label),
-        "page": f"methods/{address(row.method)}.html",
+        "page": method_path(row.method),
         "role": "failed" if failed else row.role,
         "family": "references" if row.role != "method" else row.family,
         "needs": list(row.needs),
@@ -213,8 +217,8 @@ def _column(key: str, title: str, *, number: bool = False, hint: str = "", page:
 
 
 def _task_column(task: str, images: int, known: Known) -> dict[str, Any]:
-    page = f"tasks/{address(task)}.html"
-    return _column(f"task {task}", task, number=True, hint=f"accuracy on {images:,} test images, in %", page=page)
+    hint = f"accuracy on {images:,} test images, in %"
+    return _column(f"task {task}", task, number=True, hint=hint, page=task_path(task))
 
 
 def _environment(environment: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mergebench.leaderboard.board import Board
 from mergebench.leaderboard.media import for_page
 from mergebench.leaderboard.series import Series
-from mergebench.leaderboard.site.known import Known, address, sheet_path
+from mergebench.leaderboard.site.known import Known, sheet_path, task_path
 from mergebench.leaderboard.site.method_page import method_pages
 from mergebench.leaderboard.site.pictures import series_picture
 from mergebench.leaderboard.site.ranking import ranking_script
@@ -74,7 +74,7 @@ def write_site(
     for path, (template, facts) in pages.items():
         content[path] = environment.get_template(template).render(root="../", **facts)
     for name, task in known.tasks.items():
-        if task.sheet and f"tasks/{address(name)}.html" in pages:
+        if task.sheet and task_path(name) in pages:
             content[sheet_path(name, task.edition)] = task.sheet
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     facts = {"views": views, "plain": _plain(views), "when": when, "root": ""}

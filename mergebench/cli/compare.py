@@ -22,17 +22,17 @@ def execute(config: Namespace) -> int:
     """Compare."""
     from pathlib import Path
 
+    from mergebench.cli.showing import read
     from mergebench.leaderboard.board import make_boards
     from mergebench.leaderboard.comparison import compare
     from mergebench.leaderboard.comparison_output import draw_comparison, picture_path, print_comparison
-    from mergebench.leaderboard.formatting import labels
     from mergebench.leaderboard.plot import write_png
     from mergebench.leaderboard.selection import only_board, pick
     from mergebench.leaderboard.sound import sound
     from mergebench.measuring.results import ResultStore
 
     wanted = wanted_variants(config.only)
-    results, told = ResultStore(config.out).survey()
+    results, told = read(ResultStore(config.out))
     some = [
         r
         for r in results
@@ -45,16 +45,11 @@ def execute(config: Namespace) -> int:
     boards, left_out = sound(some, make_boards)
     for sentence in (*told, *left_out):
         say(sentence)
-    if not results:
-        raise MergebenchError(f"no results in {config.out}; make some: mergebench run --methods all --out {config.out}")
     board = only_board(boards)
     rows = [pick(board, text) for text in (config.ours, config.theirs)]
     if rows[0] is rows[1]:
         raise MergebenchError(f"{config.ours} and {config.theirs} are one row: nothing to compare")
-    comparison = compare(*rows)
-    names = dict(zip(map(id, board.rows), labels(board.rows), strict=True))
-    where = ", ".join(filter(None, (board.suite, f"zoo {board.zoo}", board.variant)))
-    titled = (names[id(rows[0])], names[id(rows[1])], where)
+    comparison, titled = compare(*rows), (*map(board.label, rows), board.name)
     print_comparison(comparison, *titled)
     path = picture_path(comparison, Path(config.out) / "compare", "-".join(filter(None, (board.suite, board.variant))))
     write_png(draw_comparison(comparison, *titled), path)

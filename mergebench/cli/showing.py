@@ -15,6 +15,24 @@ if TYPE_CHECKING:
 Files = TypeVar("Files")
 
 
+def read(store: ResultStore, needed: bool = True) -> tuple[list[Result], list[str]]:
+    """The results of a folder, and a sentence for every file that is none.
+
+    Args:
+        store: the folder.
+        needed: whether there must be any.
+
+    Raises:
+        MergebenchError: there are none, and must be; the sentences are told.
+    """
+    found, faults = store.survey()
+    if needed and not found:
+        for fault in faults:
+            tell(fault)
+        raise MergebenchError(f"no results in {store.out}; make some: mergebench run --methods all --out {store.out}")
+    return found, faults
+
+
 def survey(
     stores: Sequence[ResultStore],
     only: Collection[str] = (),
@@ -55,12 +73,7 @@ def survey(
     results, told = [], []
     folder_of: dict[str, int] = {}
     for place, store in enumerate(stores):
-        found, faults = store.survey()
-        if not (found or (alone and submitted)):
-            for fault in faults:
-                tell(fault)
-            remedy = f"make some: mergebench run --methods all --out {store.out}"
-            raise MergebenchError(f"no results in {store.out}; {remedy}")
+        found, faults = read(store, needed=not (alone and submitted))
         results += found
         told += faults
         folder_of = {result.zoo: place for result in found} | folder_of

@@ -10,7 +10,7 @@ import pytest
 from mergebench.leaderboard.plot import draw, inline_svg
 from mergebench.leaderboard.series import make_series
 from mergebench.leaderboard.series_files import write_series
-from mergebench.leaderboard.series_table import interval_note, labels, long_csv, markdown, print_series, tables
+from mergebench.leaderboard.series_table import interval_note, long_csv, markdown, print_series, tables
 from mergebench.leaderboard.site.write import write_site
 from mergebench.leaderboard.statistics import average_interval, paired_difference
 
@@ -122,7 +122,7 @@ def test_columns_stand_in_the_points_order_even_where_the_first_line_lacks_one(a
 
 def test_lines_of_one_method_are_told_apart_by_what_differs(at):
     results = [at("m", (1, 1), {"arm": "x"}, hyperparameters={"alpha": a, "n": 3}) for a in (0.1, 0.9)]
-    assert set(labels(one(results))) == {"M (alpha=0.1)", "M (alpha=0.9)"}
+    assert set(one(results).labels) == {"M (alpha=0.1)", "M (alpha=0.9)"}
 
 
 def test_the_chosen_point_is_validations_and_its_number_the_tests(study):

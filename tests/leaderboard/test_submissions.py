@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from mergebench.leaderboard.board import make_boards
-from mergebench.leaderboard.formatting import labels
 from mergebench.leaderboard.media import FORMULA
 from mergebench.measuring.results import Listing
 from mergebench.submissions import text
@@ -58,7 +57,7 @@ def test_a_submission_is_a_row_of_its_own_with_its_tier(make_result, submitted):
     ours = [make_result("ties", (60, 60)), make_result("average", (50, 50))]
     theirs = [submitted("ties", (70, 70), seed=seed, tier=TIERS[1]) for seed in (0, 1)]
     (board,) = make_boards(ours + theirs)
-    told = [(row.rank, label, row.seeds) for row, label in zip(board.rows, labels(board.rows), strict=True)]
+    told = [(row.rank, label, row.seeds) for row, label in zip(board.rows, board.labels, strict=True)]
     assert told == [(1, "Ties [re-run here]", (0, 1)), (2, "Ties", (0,)), (3, "Average", (0,))]
     assert "Submitted, and not measured by this run: Ties (re-run here, by A. Author: theirs)." in board.note
 

@@ -4,7 +4,6 @@ import pytest
 
 from mergebench.leaderboard.board import make_boards
 from mergebench.leaderboard.series import make_series
-from mergebench.leaderboard.series_table import labels as line_labels
 from mergebench.leaderboard.series_table import markdown
 from mergebench.leaderboard.site.write import write_site
 from mergebench.leaderboard.table import print_board
@@ -43,9 +42,8 @@ def test_a_tuned_row_alone_says_so_too_and_what_else_differs(make_result):
     assert board.rows[0].tuned == RECORD and board.note == NOTE
     fixed = make_result("m", (60, 60), hyperparameters=CHOSEN | {"n": 4}, tuned=RECORD)
     (board,) = make_boards([tuned, fixed])
-    from mergebench.leaderboard.formatting import labels
 
-    assert labels(board.rows) == ["M (tuned: alpha=0.7, kind=a, n=4)", "M (tuned: alpha=0.7, kind=a, n=3)"]
+    assert board.labels == ["M (tuned: alpha=0.7, kind=a, n=4)", "M (tuned: alpha=0.7, kind=a, n=3)"]
 
 
 def test_without_a_search_nothing_is_said_of_one(make_result):
@@ -75,6 +73,6 @@ def test_a_suite_with_variants_tells_at_which_of_them_a_line_was_tuned(at, tuned
     results += [at("m", (50, 55), {"tasks": 4}, hyperparameters=CHOSEN, tuned=tuned, position=4)]
     (series,) = make_series(results)
     label = "M (tuned: alpha=0.7, kind=a)" if tuned else "M (alpha=0.7)"
-    assert set(line_labels(series)) == {"M (alpha=0.3)", label}
+    assert set(series.labels) == {"M (alpha=0.3)", label}
     where = NOTE.replace("kind=a)", "kind=a) at tasks=4")
     assert (where in series.notes) is (where in markdown(series)) is bool(tuned)

@@ -24,3 +24,11 @@ def test_what_cannot_be_compared_is_refused_in_a_line(mini_run, refused, tmp_pat
     assert "no results of such a suite" in refused("compare", "average", "regmean", "--out", mini_run, "--seeds", 7)
     assert "no results in" in refused("compare", "average", "regmean", "--out", tmp_path)
     assert "write AXIS=VALUE" in refused("compare", "average", "regmean", "--out", mini_run, "--only", "x")
+
+
+def test_of_a_folder_of_what_is_no_result_the_reasons_are_told_before_the_remedy(command, tmp_path):
+    (tmp_path / "cells" / "two").mkdir(parents=True)
+    (tmp_path / "cells" / "two" / "mine-s0-0.json").write_text("{}")
+    told = [command(*verb, "--out", tmp_path) for verb in (("compare", "a", "b"), ("table",), ("leaderboard",))]
+    assert len({done.err for done in told}) == 1 and not any(done.out for done in told)
+    assert "mine-s0-0.json is set aside" in told[0].err and f"no results in {tmp_path}" in told[0].err
