@@ -11,7 +11,7 @@ from mergebench import tasks
 
 WEIGHTS = Path(tasks.__file__).parent / "tiny" / "weights"
 HEAVY = ("torch", "lightning", "timm", "torchvision", "open_clip", "optuna")
-DRAWING = ("scipy", "matplotlib")  # what the page's diagrams need, where they are not there already
+DRAWING = ("scipy.stats", "matplotlib")  # what the page's diagrams need, where they are not there already
 
 
 RUN = ["run", "--methods", "average", "task_arithmetic"]
