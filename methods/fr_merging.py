@@ -53,8 +53,8 @@ def fr_merging(pool: ModelPool, *, scaling: float = 0.7, radius: NonNegativeFloa
     F is the two-dimensional Fourier transform with its lowest frequencies at the corners, so that these are what is
     left out: they are taken for what tasks disturb each other by. The weights of the blocks' linear layers are
     filtered, as they are stored; other parameters are not, but scaled and summed likewise.
-    Source: Zheng et al., "FREE-Merging: Fourier transform for model merging with lightweight experts", section 4.1, by
-    its released code, without the experts that stay beside the model.
+    Source: Zheng and Wang, "FREE-Merging: Fourier transform for model merging with lightweight experts", section 4.1,
+    by its released code, without the experts that stay beside the model.
 
     Args:
         scaling: s.

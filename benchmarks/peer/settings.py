@@ -64,6 +64,19 @@ COMPARISONS = {
         told="the batch estimator",
     ),
     "wudi": Comparison("wudi", ("WUDIMerging", {"iter_num": 10}), ours={"steps": 10}, told="10 steps"),
+    "dop": Comparison(
+        "dop",
+        (
+            "ContinualDOPForCLIP",
+            {
+                "seed": 0, "shuffle_order": False, "save_on_every_step": False, "evaluate_on_every_step": False,
+                "lr": 1e-4, "num_steps": 10, "mgda": True, "ema": True, "ema_beta": 0.999, "alpha": 0.8,
+                "svd_epsilon": 0.99999, "svd_proj_space": "uv",
+            },
+        ),
+        ours={"steps": 10},
+        told="10 steps",
+    ),
     "adamerging": Comparison(
         "adamerging",
         (
