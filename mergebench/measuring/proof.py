@@ -19,6 +19,7 @@ Stored = TypeVar("Stored", bound=BaseModel)
 
 LABELS = "labels/"  # before a task's name: the labels that its predictions are held against
 HEADER = 4096  # bytes, more than any array's header takes
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of others a few bytes unpack to gigabytes, and in one step
 
 
 class Count(NamedTuple):
@@ -137,13 +138,20 @@ def class_ids(archive: zipfile.ZipFile, name: str, total: int) -> np.ndarray:
         Unproven: it is another number of class ids, or none.
         Exception: whatever a broken archive makes the readers of archives and arrays stumble over.
     """
-    if archive.getinfo(name).file_size > HEADER + 8 * total:
+    stated = archive.getinfo(name)
+    if stated.file_size > HEADER + 8 * total:
         raise Unproven(f"of {name} are more than {total}")
-    content = archive.read(name)
+    if stated.compress_type not in PACKINGS:
+        raise Unproven(f"of {name} are packed in another way than by deflation")
+    # No more than is stated: `ZipFile.read` unpacks gigabytes before it finds that they are more.
+    with archive.open(stated) as member:
+        content = member.read(stated.file_size)
     length = int.from_bytes(content[8:10], "little") + 10
     shape, dtype = _header(content[:length])
     if shape != (total,) or dtype.kind not in "iu":
         raise Unproven(f"of {name} are {dtype} {list(shape)}, not {total} class ids")
+    if len(content) != length + total * dtype.itemsize:
+        raise Unproven(f"of {name} are {len(content) - length:,} bytes, not those of {total} class ids")
     return np.frombuffer(content, dtype, offset=length)
 
 

@@ -120,8 +120,9 @@ class Result(BaseModel):
     @field_validator("conditions")
     @classmethod
     def _sections(cls, conditions: dict[str, Any]) -> dict[str, Any]:
-        for section in ("calibration", "restrict"):
-            if not isinstance(conditions.get(section) or {}, Mapping):
+        for section in ("zoo", "calibration", "restrict"):
+            given = conditions.get(section, {})
+            if not isinstance(given if section == "zoo" else given or {}, Mapping):
                 raise ValueError(f"{section} {conditions[section]!r} is no section")
         return conditions
 

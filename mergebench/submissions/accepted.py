@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterator
 from datetime import date
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, in_words
 from mergebench.measuring.facts import TaskScore, beside
 from mergebench.measuring.results import Listing, Result
 from mergebench.submissions.reading import Read, read
@@ -22,6 +23,7 @@ LOG, SCHEMA = "log.csv", "schema.json"
 COLUMNS = ["date", "file", "sha256", "tier", "change"]
 FILES = 10_000  # submissions of a folder that are looked at
 LOG_BYTES = 10_000_000
+IDS = 1_000_000_000  # predictions of all that are shown together, a byte each; a thousand submissions have half of it
 
 
 def listed(folder: Path) -> tuple[list[Result], list[str]]:
@@ -32,16 +34,23 @@ def listed(folder: Path) -> tuple[list[Result], list[str]]:
     """
     if not folder.is_dir():
         raise MergebenchError(f"no folder of submissions: {folder}")
-    tiers, results, told = logged(folder), [], []
+    tiers, results, told, read_so_far = logged(folder), [], [], 0
     files = sorted(f for f in folder.glob("*.json") if f.name != SCHEMA)
     if len(files) > FILES:
         told.append(f"{folder}: the first {FILES:,} of {len(files):,} submissions are read")
     for file in files[:FILES]:
         try:
             found = read(file)
+            read_so_far += sum(map(len, found.predictions.values()))
+            if read_so_far > IDS:
+                told.append(f"{file} and those behind it are left out: {IDS:,} predictions of a folder are read")
+                break
             results += results_of(found, _tier(found, tiers))
         except Refused as reason:
             told.append(f"{file} is left out: {reason}")
+        # Files are other people's: what they make their reader stumble over costs their own rows.
+        except Exception as error:  # noqa: BLE001
+            told.append(f"{file} is left out: it cannot be read ({in_words(error)})")
     return results, told
 
 
@@ -52,13 +61,17 @@ def logged(folder: Path) -> dict[str, tuple[str, str]]:
         MergebenchError: a line that says nothing of the kind, or one that is out of its order.
     """
     path = folder / LOG
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
+    if not path.is_file():  # a pipe would be waited for; a log that is not read would let go of every digest in it
+        raise MergebenchError(f"{path} is no file; put the folder's log there, or take it away")
     found: dict[str, tuple[str, str]] = {}
     before = ""
     for number, line in enumerate(_lines(path), 1):
         if number == 1:
-            fault = "" if line == COLUMNS else f"the columns are {','.join(COLUMNS)}"
+            fault = (
+                "" if line == COLUMNS else f"the columns are {','.join(COLUMNS)}, in UTF-8 without a mark before them"
+            )
         else:
             fault = _fault(line, before)
         if fault:
@@ -84,8 +97,10 @@ def _fault(line: list[str], before: str) -> str:
         return f"{len(line)} columns, not {len(COLUMNS)}"
     when, file, digest, tier, change = line
     try:
-        date.fromisoformat(when)
+        written = date.fromisoformat(when).isoformat()
     except ValueError:
+        written = ""
+    if when != written:  # there are other ways to write a date, which do not sort
         return f"date: {when!r} is none; write YYYY-MM-DD"
     if when < before:
         return f"date: {when} is before the line above; lines are only added, at the end"

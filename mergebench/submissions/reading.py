@@ -20,6 +20,7 @@ from mergebench.submissions.text import BYTES, SHOWN, Refused, below, parsed
 
 ARRAYS = 64_000_000  # bytes of the arrays' file: five seeds of twenty tasks of 50,000 images take 10 at most
 IDS = 100_000_000  # class ids in all arrays together, whatever they were packed to: 200 MB
+LISTED, SPARE = b"PK\1\2", 100  # what begins an entry of an archive's list; by chance it stands elsewhere, too
 EXPERTS = "experts/"  # before a task's name: what its own expert predicts
 
 
@@ -135,6 +136,9 @@ def unpacked(content: bytes, submission: Submission) -> dict[str, np.ndarray]:
     totals |= {f"{LABELS}{task}": score.total for task, score in submission.results[0].tasks.items()}
     if sum(totals.values()) > IDS:
         raise Refused.at("predictions", f"{sum(totals.values()):,} class ids; {IDS:,} at most")
+    # Before the archive's own list of what it holds is read, of which 64 MB may hold a million.
+    if content.count(LISTED) > 2 * len(totals) + SPARE:
+        raise Refused.at("predictions", f"an archive of more than the {len(totals)} arrays that are expected")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             there, wanted = archive.namelist(), [f"{name}.npy" for name in totals]
@@ -145,13 +149,20 @@ def unpacked(content: bytes, submission: Submission) -> dict[str, np.ndarray]:
                 raise Refused.at("predictions", f"array {_shown((odd or lacking).removesuffix('.npy'))} is {fault}")
             if len(there) > len(wanted):
                 raise Refused.at("predictions", "an array is there twice")
-            return {name: class_ids(archive, f"{name}.npy", total) for name, total in totals.items()}
+            return {name: _ids(archive, name, total) for name, total in totals.items()}
     except Refused:
         raise
     # Whatever a broken archive makes the readers of archives and arrays stumble over.
     except Exception as error:  # noqa: BLE001
         reason = str(error) if isinstance(error, Unproven) else f"cannot be read ({type(error).__name__})"
         raise Refused.at("predictions", reason) from None
+
+
+def _ids(archive: zipfile.ZipFile, name: str, total: int) -> np.ndarray:
+    found = class_ids(archive, f"{name}.npy", total)
+    if found.dtype.newbyteorder("=") != np.uint16:  # of which the counts' hashes are; wider ones take more memory
+        raise Unproven(f"of {name} are {found.dtype}, not uint16")
+    return found
 
 
 def _recount(submission: Submission, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,6 +1,7 @@
 """What a submission holds: the fields of its JSON file, from which the published JSON Schema is made."""
 
 import json
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
@@ -12,6 +13,8 @@ SCHEMA_VERSION = 1
 # any of them, and all predictions together are still held to `reading.ARRAYS`.
 TASKS, SEEDS, IMAGES = 200, 20, 1_000_000
 CODE = 100_000  # characters of a method's file; the longest of ours has 8,000
+# Characters of settings and of conditions as JSON, and packages: boards print them. Ours take a tenth at most.
+SETTINGS, CONDITIONS, PACKAGES = 4_000, 100_000, 200
 
 # No name is a path: it begins with a letter or digit, no dot follows another, and there is no slash in it.
 WORD = r"[A-Za-z0-9]+(?:[._+-][A-Za-z0-9]+)*\+*"
@@ -73,6 +76,14 @@ class Benchmark(Strict):
     data: dict[Part, Hash16]
     origins: dict[Part, Line] = {}
 
+    @field_validator("conditions")
+    @classmethod
+    def _sections(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for section in ("zoo", "calibration", "restrict"):
+            if not isinstance(given.get(section, {}), dict):
+                raise ValueError(f"{section}: not a mapping of fields")
+        return _short(given, CONDITIONS)
+
 
 class Method(Strict):
     """What was measured, and the recipe of its merge.
@@ -101,7 +112,14 @@ class Method(Strict):
         # A method to start from may be named by its file: nobody else has it, or has something else there.
         if ".py" in json.dumps(given):
             raise ValueError("a value names a file of code; a submission holds its one file")
-        return given
+        return _short(given, SETTINGS)
+
+
+def _short(given: dict[str, Any], most: int) -> dict[str, Any]:
+    written = len(json.dumps(given))
+    if written > most:
+        raise ValueError(f"{written:,} characters as JSON; {most:,} at most")
+    return given
 
 
 class Code(Strict):
@@ -136,11 +154,18 @@ class Machine(Environment):
     """Where it was measured, with what decides whether other bits come out elsewhere.
 
     Args:
+        device, precision, platform, git_commit: as results have them.
+        packages: name -> version.
         processor: its model, as the system names it; empty where it does not.
         capability: the instructions that torch uses ("AVX2", "AVX512").
     """
 
+    device: Line
+    precision: Line
     threads: Annotated[int, Field(ge=1, le=4096)]
+    platform: Line
+    packages: Annotated[dict[Line, Line], Field(max_length=PACKAGES)]
+    git_commit: Line
     processor: Line = ""
     capability: Line = ""
 
@@ -164,7 +189,18 @@ class Run(Strict):
     drawn_images: dict[Part, Count] = {}
     merge: Cost
     evaluation: Cost
-    started: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00$")]
+    started: Annotated[
+        str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?\+00:00$")
+    ]
+
+    @field_validator("started")
+    @classmethod
+    def _is_a_time(cls, started: str) -> str:
+        try:
+            datetime.fromisoformat(started)
+        except ValueError as error:
+            raise ValueError(f"{started!r} is no time ({error})") from None
+        return started
 
 
 class Predictions(Strict):
@@ -207,6 +243,9 @@ class Submission(Strict):
         evaluated = self.benchmark.conditions.get("evaluate")
         if not isinstance(evaluated, list) or sorted(map(str, evaluated)) != sorted(first.tasks):
             raise ValueError("benchmark.conditions.evaluate: not the tasks of results.0")
+        reduced, told = self.benchmark.conditions.get("precision", "float32"), self.environment.precision
+        if reduced != told:
+            raise ValueError(f"environment.precision: {told!r}, but benchmark.conditions say {reduced!r}")
         for place, run in enumerate(self.results):
             if run.seed in [r.seed for r in self.results[:place]]:
                 raise ValueError(f"results.{place}.seed: {run.seed} stands twice")

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,10 @@ WHOLE = 2**53  # the largest whole number that every reader of JSON holds
 SHOWN = 60  # characters of a name or value that a refusal shows
 # In a text of its own line: what a page takes for markup. What a spreadsheet takes for a formula: in front, see below.
 MARKUP = "<>"
+FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and signs that are blank
+MARKS = 8  # on one letter; no writing has more, and a tower of them stands over the lines beside it
+# Python reads a file by the coding that one of its first two lines names, whatever else reads it.
+CODING = re.compile(r"^[ \t]*#.*?coding[:=][ \t]*([-\w.]+)", re.ASCII)
 FORMULA = "=+-@＝＋－＠"  # noqa: RUF001 (wide letters count too)
 
 
@@ -104,9 +109,13 @@ def below(path: str, name: str | int) -> str:
 
 def odd_text(text: str) -> str:
     """Why a line of text may do more than be read; empty if it may not."""
-    unseen = next((c for c in text if is_unseen(c) or c in "\u200c\u200d\ufffe\uffff"), "")
+    unseen = next((c for c in text if is_unseen(c) or c in "\u200c\u200d\ufffe\uffff" or c in FILLERS), "")
     if unseen:
-        return f"holds the unseen character U+{ord(unseen):04X} (control, direction or format)"
+        return f"holds the unseen character U+{ord(unseen):04X} (control, direction, format or filler)"
+    if text and not text.strip():
+        return "holds blanks alone"
+    if not text.isascii() and "m" * (MARKS + 1) in "".join(map(_kind, text)):
+        return f"holds more than {MARKS} marks on one letter"
     markup = next((c for c in text if c in MARKUP), "")
     if markup:
         return f"holds {markup!r}, which a page may take for markup"
@@ -118,4 +127,14 @@ def odd_text(text: str) -> str:
 def odd_code(text: str) -> str:
     """Why a file of code does not say what it seems to; empty if it does."""
     unseen = next((c for c in text if is_unseen(c) and c not in "\n\t"), "")
-    return f"holds the unseen character U+{ord(unseen):04X} (control, direction or format)" if unseen else ""
+    if unseen:
+        return f"holds the unseen character U+{ord(unseen):04X} (control, direction or format)"
+    coding = next(filter(None, map(CODING.match, text.split("\n", 2)[:2])), None)
+    if coding and coding[1].lower().replace("_", "-") not in ("utf-8", "utf8", "ascii"):
+        return f"names the coding {coding[1]!r}, in which Python would read another text than stands here; only utf-8"
+    return ""
+
+
+def _kind(character: str) -> str:
+    """ "m" of a mark that stands on the letter before it, "-" of all else."""
+    return "m" if unicodedata.category(character) in ("Mn", "Me") else "-"

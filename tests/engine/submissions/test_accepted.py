@@ -1,10 +1,13 @@
 """A folder of submissions: its log says how far each file is held to, and nothing else does."""
 
 import hashlib
+import os
+import shutil
 
 import pytest
 
 from mergebench.errors import MergebenchError
+from mergebench.submissions import accepted
 from mergebench.submissions.accepted import COLUMNS, TIERS, listed
 
 HEAD = ",".join(COLUMNS)
@@ -53,6 +56,8 @@ def test_a_file_that_changed_since_its_line_is_left_out(log, submission):
     [
         ("2026-01-01,sub.json,DIGEST,best of all,listed", "tier: 'best of all' is none of"),
         ("2025-12-31,sub.json,DIGEST,self-reported,listed", "is before the line above"),
+        ("20260101,sub.json,DIGEST,self-reported,listed", "date: '20260101' is none; write YYYY-MM-DD"),
+        ("2026-W01-1,sub.json,DIGEST,self-reported,listed", "date: '2026-W01-1' is none"),
         ("yesterday,sub.json,DIGEST,self-reported,listed", "date: 'yesterday' is none"),
         ("2026-01-01,../sub.json,DIGEST,self-reported,listed", "file: '../sub.json' is no submission's name"),
         ("2026-01-01,sub.json,1234,self-reported,listed", "sha256: not 64 hex digits"),
@@ -72,6 +77,43 @@ def test_a_file_that_does_not_hold_costs_its_own_row(submission):
     (submission.folder / "other.json").write_text("{}")
     results, told = listed(submission.folder)
     assert len(results) == 2 and len(told) == 1 and "other.json is left out: " in told[0]
+
+
+def test_what_its_reader_stumbles_over_costs_its_own_row(submission, monkeypatch):
+    submission.write()
+    whole = accepted.read
+
+    def stumbling(file):
+        return whole(file) if file.name == "sub.json" else [][0]
+
+    (submission.folder / "other.json").write_text("{}")
+    monkeypatch.setattr(accepted, "read", stumbling)
+    results, told = listed(submission.folder)
+    assert len(results) == 2 and len(told) == 1 and "other.json is left out: it cannot be read (IndexError" in told[0]
+
+
+def test_a_folder_of_more_predictions_than_can_be_held(submission, monkeypatch):
+    submission.write()
+    for end in (".json", ".npz"):
+        shutil.copy(submission.path.with_suffix(end), submission.folder / f"tub{end}")
+    monkeypatch.setattr(accepted, "IDS", 200)
+    results, told = listed(submission.folder)
+    assert len(results) == 2 and "tub.json and those behind it are left out: 200 predictions" in told[0]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("nowhere", path)])
+def test_a_log_that_is_no_file_is_not_taken_for_none(submission, make):
+    submission.write()
+    make(submission.folder / "log.csv")
+    with pytest.raises(MergebenchError, match=r"log\.csv is no file"):
+        listed(submission.folder)
+
+
+def test_a_log_with_a_mark_before_it(log):
+    folder = log("2026-01-01,sub.json,DIGEST,self-reported,listed")
+    (folder / "log.csv").write_text((folder / "log.csv").read_text(), encoding="utf-8-sig")
+    with pytest.raises(MergebenchError, match=r"log\.csv:1: the columns are .*, in UTF-8 without a mark before them"):
+        listed(folder)
 
 
 def test_a_folder_that_is_none(tmp_path):

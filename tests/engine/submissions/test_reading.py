@@ -1,9 +1,11 @@
 """A submission is refused with the field's path and the reason, whatever its author wanted."""
 
 import hashlib
+import io
 import json
 import os
 import re
+import tracemalloc
 import zipfile
 from contextlib import suppress
 
@@ -82,10 +84,41 @@ def test_one_that_holds_is_read_whole(submission):
         ("code.text", "x = 1  # \u202e }", r"code\.text: holds the unseen character U\+202E"),
         ("predictions.sha256", "0" * 64, r"predictions\.sha256: sub\.npz is another file"),
         ("submitter.licence", "MIT; rm -rf", r"submitter\.licence: .*pattern"),
+        ("method.title", " \u3000\xa0", r"method\.title: holds blanks alone"),
+        ("method.title", "\u3164", r"method\.title: holds the unseen character U\+3164"),
+        ("method.title", "Z" + "\u0301" * 9, r"method\.title: holds more than 8 marks on one letter"),
+        ("benchmark.conditions.zoo", [], r"benchmark\.conditions: zoo: not a mapping of fields"),
+        ("benchmark.conditions.zoo", None, r"benchmark\.conditions: zoo: not a mapping of fields"),
+        ("benchmark.conditions.restrict", "all", r"benchmark\.conditions: restrict: not a mapping of fields"),
+        ("benchmark.conditions.more", ["x" * 99] * 1000, r"benchmark\.conditions: 10\d,\d+ characters as JSON"),
+        ("benchmark.conditions.precision", "bfloat16", r"environment\.precision: 'float32', but .* say 'bfloat16'"),
+        ("environment.precision", "float8", r"environment\.precision: 'float8', but .* say 'float32'"),
+        ("environment.platform", "x" * 201, r"environment\.platform: .*at most 200 characters"),
+        ("environment.device", "x" * 201, r"environment\.device: .*at most 200 characters"),
+        ("environment.packages", {f"p{n}": "1" for n in range(201)}, r"environment\.packages: .*at most 200 items"),
+        ("method.hyperparameters.weight", [0] * 2000, r"method\.hyperparameters: 6,\d+ characters as JSON; 4,000"),
+        ("results.0.started", "2026-99-99T00:00:00+00:00", r"results\.0\.started: '2026-99-99T.* is no time"),
+        ("results.0.started", "٢٠٢٦-01-01T00:00:00+00:00", r"results\.0\.started: .*pattern"),
     ],
 )  # fmt: skip
 def test_what_no_submission_holds(change, path, value, told):
     assert re.match(told, refusal(change(path, value)))
+
+
+@pytest.mark.parametrize("title", ["Größe à la ε", "நிறம்", "हिन्दी", "ภาษาไทยนี้", "❤️ 4 merging", "-0.5", "Ắ"])
+def test_ordinary_texts_pass(change, title):
+    assert read(change("method.title", title)).submission.method.title == title
+
+
+@pytest.mark.parametrize("line", ["# -*- coding: utf-7 -*-", "#!/bin/sh\n# vim: set fileencoding=raw_unicode_escape :"])
+def test_code_that_python_would_read_as_another_text(submission, line):
+    """In UTF-7, and where escapes are read, a comment holds lines of code."""
+    hidden = f"{line}\n# +AAo-print(1)  # \\u000aprint(1)\n{submission.fields['code']['text']}"
+    submission.fields["code"] |= {"text": hidden, "sha256": hashlib.sha256(hidden.encode()).hexdigest()}
+    assert "code.text: names the coding " in refusal(submission.write())
+    named = hidden.replace("utf-7", "utf-8").replace("raw_unicode_escape", "utf-8")
+    submission.fields["code"] |= {"text": named, "sha256": hashlib.sha256(named.encode()).hexdigest()}
+    assert read(submission.write()).submission.code.text == named
 
 
 def test_a_name_that_is_markup_is_shown_by_its_path(change):
@@ -145,6 +178,11 @@ def test_pipes_folders_and_what_is_missing(submission):
 def stated(submission, content: bytes) -> str:
     """The refusal of a submission whose arrays are this file, and which says so."""
     submission.write()
+    return stated_bare(submission, content)
+
+
+def stated_bare(submission, content: bytes) -> str:
+    """The same of a submission that is written already."""
     submission.path.with_suffix(".npz").write_bytes(content)
     submission.fields["predictions"]["sha256"] = hashlib.sha256(content).hexdigest()
     submission.path.write_text(json.dumps(submission.fields))
@@ -184,6 +222,63 @@ def test_an_array_of_objects_is_not_unpickled(submission, tmp_path):
     arrays = submission.arrays | {f"labels/{task}": ids for task, ids in submission.labels.items()}
     np.savez(pickled, **(arrays | {"s0/digits": objects}))
     assert stated(submission, pickled.read_bytes()).startswith("predictions: ")
+
+
+def packed(submission, change, packing=zipfile.ZIP_DEFLATED) -> bytes:
+    """The submission's arrays, of which `change(content)` makes `s0/digits` another; packed otherwise."""
+    submission.write()
+    content = io.BytesIO()
+    with zipfile.ZipFile(submission.path.with_suffix(".npz")) as old, zipfile.ZipFile(content, "w", packing) as new:
+        for name in old.namelist():
+            new.writestr(name, change(old.read(name)) if name == "s0/digits.npy" else old.read(name))
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("change", "size"), [(lambda c: c + b"xx", 62), (lambda c: c[:-2], 58), (lambda c: c[:-1], 59)]
+)
+def test_an_array_of_another_length_than_its_header_says(submission, change, size):
+    told = f"predictions: of s0/digits.npy are {size} bytes, not those of 30 class ids"
+    assert stated(submission, packed(submission, change)) == told
+
+
+@pytest.mark.parametrize("dtype", ["<i8", "u1", "<u4", "<i2"])
+def test_class_ids_of_another_width(submission, dtype):
+    def wider(content: bytes) -> bytes:
+        file = io.BytesIO()
+        np.lib.format.write_array(file, np.lib.format.read_array(io.BytesIO(content)).astype(dtype))
+        return file.getvalue()
+
+    told = f"predictions: of s0/digits are {np.dtype(dtype)}, not uint16"
+    assert stated(submission, packed(submission, wider)) == told
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_packings_that_unpack_in_one_step(submission, packing):
+    told = stated(submission, packed(submission, bytes, packing))
+    assert told == "predictions: of s0/digits.npy are packed in another way than by deflation"
+
+
+def test_an_array_that_unpacks_to_more_than_it_states(submission, monkeypatch):
+    """64 MB of zeros behind a list that says 188 bytes; unpacking is stopped there."""
+    content = bytearray(packed(submission, lambda c: c[:128] + bytes(64_000_000)))
+    for signature, before, place in ((b"PK\3\4", 30, 22), (b"PK\1\2", 46, 24)):
+        ends = (found.start() - before for found in re.finditer(b"s0/digits.npy", content))
+        at = next(end for end in ends if content[end : end + 4] == signature) + place
+        content[at : at + 4] = (188).to_bytes(4, "little")
+    monkeypatch.setattr(reading, "ARRAYS", 1_000_000)  # as much room is made for the file
+    tracemalloc.start()
+    try:
+        assert stated(submission, bytes(content)).startswith("predictions: cannot be read")
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_archive_of_a_million_entries_is_not_listed(submission, monkeypatch):
+    content = packed(submission, bytes) + b"PK\1\2" * 1_000_000
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    assert "an archive of more than the 8 arrays that are expected" in stated_bare(submission, content)
 
 
 def test_more_class_ids_than_any_suite_has(submission, monkeypatch):
