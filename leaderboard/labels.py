@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mergebench.errors import on_one_line
 from mergebench.leaderboard import notes
+
+LONGEST_VALUE = 60  # characters of a setting that a row's label shows; a longer one would leave no room for numbers
 
 
 def told_apart(entries: Sequence[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
@@ -19,7 +22,7 @@ def told_apart(entries: Sequence[tuple[str, str, Mapping[str, Any], Mapping[str,
     found = []
     for method, title, settings, tuned in entries:
         named = dict.fromkeys([*notes.searched(settings, tuned), *(k for k in settings if k in differing[method])])
-        told = ", ".join(f"{k}={settings[k]}" for k in named)
+        told = ", ".join(f"{k}={on_one_line(settings[k], LONGEST_VALUE)}" for k in named)
         told = f"tuned: {told}" if tuned and told else "tuned" * bool(tuned) + told
         found.append(f"{title} ({told})" if told else title)
     return found

@@ -5,6 +5,7 @@ Ordinary names, titles and settings stay as they are, to the last byte.
 
 import csv
 import io
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -62,7 +63,8 @@ def for_markdown(text: str, cell: bool = False) -> str:
         cell: whether it stands in a table, of which it must not end a cell.
     """
     safe = on_one_line(text).replace("<", "&lt;").replace("](", "]\\(")
-    return safe.replace("|", "\\|") if cell else safe
+    # Backslashes before a bar are doubled: the bar's own would else be taken with the last of them, and end the cell.
+    return re.sub(r"(\\*)\|", r"\1\1\\|", safe) if cell else safe
 
 
 def for_csv(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
 
 from mergebench.leaderboard.outcomes import Outcomes
 from mergebench.leaderboard.significance import student
@@ -54,7 +55,10 @@ class Pairs:
         images = [(self._of_images(shares), len(shares) - 1.0) for shares in self._shares if len(shares) > 1]
         self._images = images
         self.variance, freedom = _together([*images, (self._seeds, self._freedom)])
-        self.p = np.where(np.abs(self.difference) > ROUNDING, 0.0, 1.0)
+        # What never varies is sure; but of one image, with one seed, nothing tells what varies.
+        apart = np.abs(self.difference) > ROUNDING
+        self._unknown = apart & (self.variance == 0) & (len(images) < len(self._shares))
+        self.p = np.where(apart & ~self._unknown, 0.0, 1.0)
         known = self.variance > 0
         self.p[known] = student(self.difference[known] / np.sqrt(self.variance[known]), freedom[known])
 
@@ -89,10 +93,8 @@ class Pairs:
 
     def _ends(self, averages: np.ndarray, quantile: np.ndarray, level: float) -> Ends:
         """The interval's, from what `_drawn` gives."""
-        from scipy.special import ndtr, stdtrit  # a fifth of a second, which a board need not wait for
-
         shown = sum(term * df / (df + 1) for term, df in self._images)  # of the variance, by drawing images anew
-        variance, freedom = _together(self._images)
+        variance, freedom = _together(self._images or [(np.zeros_like(self.difference), 1.0)])
         with np.errstate(divide="ignore", invalid="ignore"):
             end = ndtr(stdtrit(freedom, 0.5 - level / 2) * np.sqrt(variance / shown))
         end = np.where(variance > 0, end, 0.5 - level / 2)
@@ -104,7 +106,8 @@ class Pairs:
             moved.sort(axis=0)
             low[i, i:], high[i, i:] = (_at(moved, share) for share in (end[i, i:], 1 - end[i, i:]))
             low[i:, i], high[i:, i] = -high[i, i:], -low[i, i:]
-        return low, high
+        # Seeds that say little may say more than there is: no average differs by more than 1.
+        return np.where(self._unknown, -1, np.clip(low, -1, 1)), np.where(self._unknown, 1, np.clip(high, -1, 1))
 
     def _of_images(self, shares: np.ndarray) -> np.ndarray:
         """The variance of a task's part of every difference, shares being [N, K]."""

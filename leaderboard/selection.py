@@ -1,6 +1,9 @@
 """Which board, and which row of it, somebody means."""
 
+import re
 from collections.abc import Sequence
+
+import yaml
 
 from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.leaderboard.board import Board, Row
@@ -31,8 +34,9 @@ def pick(board: Board, text: str) -> Row:
     rows = [row for row in board.rows if row.method == method]
     if not rows:
         raise UnknownNameError("method on this board:", method, [row.method for row in board.rows])
-    wanted = [item.partition("=") for item in settings.split(",")] if settings else []
-    found = [r for r in rows if all(equals and _is(r.hyperparameters.get(n), v) for n, equals, v in wanted)]
+    # Commas stand in lists, too: one that ends a setting has the next one's name behind it.
+    wanted = [item.partition("=") for item in re.split(r",(?=\s*\w+=)", settings)] if settings else []
+    found = [r for r in rows if all(equals and _has(r, name.strip(), value) for name, equals, value in wanted)]
     # What stands in both tracks is one row for whoever compares.
     found = list({repr(sorted(r.hyperparameters.items())): r for r in reversed(found)}.values())
     if len(found) == 1:
@@ -45,9 +49,19 @@ def pick(board: Board, text: str) -> Row:
     raise MergebenchError(f"{text}: no row has these settings; there are: {there}")
 
 
+def _has(row: Row, name: str, text: str) -> bool:
+    return name in row.hyperparameters and _is(row.hyperparameters[name], text)
+
+
 def _is(value: object, text: str) -> bool:
     """Whether a setting is what was written: as Python, JSON or YAML write it."""
-    return text in (str(value), str(value).lower(), repr(value)) or _number(text) == value
+    if text in (str(value), str(value).lower(), repr(value)) or (value is not None and _number(text) == value):
+        return True
+    try:
+        read = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return False
+    return type(read) is type(value) and read == value
 
 
 def _number(text: str) -> float | None:

@@ -141,6 +141,13 @@ def test_rows_of_one_method_are_told_apart_by_what_differs(make_result, capsys):
     assert "M (alpha=0.1)" in out and "M (alpha=0.9)" in out and "n=3" not in out
 
 
+def test_a_setting_of_any_length_leaves_room_for_the_numbers(make_result, capsys):
+    results = [make_result("m", (c, 45), hyperparameters={"w": [c] * 2000}) for c in (41, 43)]
+    print_board(board_of(results))
+    (line,) = (x for x in capsys.readouterr().out.splitlines() if x.split()[:2] == ["1", "M"])
+    assert "w=[43, 43, " in line and "... (8,000 characters)" in line and "44.0" in line
+
+
 def test_what_was_asked_for_last_counts_even_if_it_was_measured_first(make_result):
     old = make_result("m", (80, 80), source="before", asked="2026-03-01T00:00:00.000+00:00")
     new = make_result("m", (10, 10), source="after", started="2026-02-01T00:00:00+00:00")

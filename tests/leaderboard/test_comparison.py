@@ -113,9 +113,36 @@ def test_a_row_is_named_by_its_method_and_where_there_are_several_by_their_setti
         ("ties", "several rows; say which by settings, as ties:NAME=VALUE; there are: Ties (scaling=1"),
         ("ties:scaling=3", "no row has these settings"),
         ("ties:scaling", "no row has these settings"),
+        ("dare:nosuch=1", "no row has these settings"),
+        ("dare:nosuch=None", "no row has these settings"),
     ):
         with pytest.raises(MergebenchError, match=said.replace("(", r"\(")):
             pick(board, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "weights"),
+    [
+        ("m:weights=null", None),
+        ("m:weights=[0.3, 0.7]", [0.3, 0.7]),
+        ("m:weights=[0.3,0.7],n=2", [0.3, 0.7]),
+        ("m:n=2, weights=[1, 0]", [1, 0]),
+        ("m:weights=a,b", "a,b"),
+    ],
+)
+def test_settings_are_written_as_yaml_writes_them_lists_too(make_proven, text, weights):
+    values = (None, [0.3, 0.7], [1, 0], "a,b")
+    made = (make_proven("m", right(40), right(50), hyperparameters={"weights": v, "n": 2}) for v in values)
+    assert pick(only_board(make_boards(made)), text).hyperparameters["weights"] == weights
+
+
+def test_of_tasks_of_one_image_nothing_is_told(make_proven):
+    board = only_board(
+        make_boards(make_proven(m, np.array([hit]), np.array([True])) for m, hit in (("a", 1), ("b", 0)))
+    )
+    comparison = compare(*(pick(board, name) for name in "ab"))
+    assert comparison.average.p == comparison.tasks["a"].p == 1
+    assert comparison.tasks["a"].interval == (-1, 1) and comparison.tasks["b"].interval == (0, 0)
 
 
 def test_of_several_boards_one_has_to_be_named(make_result):

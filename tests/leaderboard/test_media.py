@@ -1,6 +1,7 @@
 """Texts from results in each medium: nothing acts on a terminal, a page or a spreadsheet, or becomes a path."""
 
 import csv
+import re
 import unicodedata
 
 import pytest
@@ -31,6 +32,10 @@ def test_ordinary_texts_stay(text):
 def test_markdown_makes_no_element_link_or_cell():
     assert for_markdown("<script>") == "&lt;script>"
     assert for_markdown("![x](http://y)\n# z") == "![x]\\(http://y) # z"
+    # GitHub takes a backslash and what is behind it together, then splits at bars that are left.
+    for text, cell in ((r"a\|b", r"a\\\|b"), (r"a\\|b", r"a\\\\\|b"), ("|", r"\|"), ("a\\", "a\\")):
+        assert for_markdown(text, cell=True) == cell
+        assert "|" not in re.sub(r"\\.", "", cell)
     assert for_markdown("a|b") == "a|b" and for_markdown("a|b", cell=True) == "a\\|b"
 
 

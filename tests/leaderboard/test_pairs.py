@@ -136,3 +136,27 @@ def test_intervals_cover_a_known_difference_and_p_values_are_small_as_rarely_as_
         rejected += pairs.p[0, 1] < 0.05
     assert 0.91 <= hits / 300 <= 0.99  # three standard deviations about 95 %
     assert 0.01 <= rejected / 300 <= 0.09
+
+
+@pytest.mark.parametrize("many", [{}, {"b": np.array([1, 0, 1])}])
+def test_of_one_image_and_one_seed_nothing_is_told_apart(many):
+    pairs = Pairs([outcomes({"a": np.array([right]), **many}) for right in (1, 0)])
+    assert pairs.difference[0, 1] > 0 and pairs.p[0, 1] == 1
+    low, high = pairs.interval(100)
+    assert (low[0, 1], high[0, 1]) == (-1, 1) and low[0, 0] == high[0, 0] == 0
+
+
+def test_of_one_image_seeds_tell_what_varies():
+    rights = [[1, 1, 0, 1], [0, 1, 0, 0]]
+    pairs = Pairs([outcomes(*({"a": np.array([bool(right)])} for right in of)) for of in rights])
+    assert pairs.p[0, 1] == pytest.approx(ttest_rel(*rights).pvalue, rel=1e-9)
+    low, high = pairs.interval(1000)
+    assert low[0, 1] < pairs.difference[0, 1] < high[0, 1]
+
+
+def test_no_interval_ends_beyond_what_averages_can_differ_by():
+    ours, *theirs = (
+        outcomes(*({"a": np.array(right, bool)} for right in seeds)) for seeds in ([(1, 1, 0)], [(0, 0, 1), (0, 1, 1)])
+    )
+    low, high = Pairs([ours, *theirs]).interval(1000)
+    assert (low[0, 1], high[0, 1]) == (-1, 1)
