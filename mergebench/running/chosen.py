@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from mergebench.catalogue import registry
 from mergebench.catalogue.yaml_files import checked, read_yaml
@@ -64,8 +64,8 @@ class SearchRecord(Strict):
     optuna: str
     seed: Count
     split: str
-    space: Annotated[dict[str, Any], Field(min_length=1)]
-    fixed: dict[str, Any]
+    space: Annotated[dict[str, dict[str, Value] | list[Value]], Field(min_length=1)]
+    fixed: dict[str, JsonValue]
     from_: dict[str, Value] = Field(alias="from")
     default: Accuracy | None
     best: Accuracy
@@ -82,7 +82,7 @@ class ChosenSettings(Strict):
         search: how it was chosen.
     """
 
-    settings: dict[str, Any]
+    settings: dict[str, JsonValue]
     search: SearchRecord
 
     @model_validator(mode="after")
@@ -94,6 +94,10 @@ class ChosenSettings(Strict):
             raise ValueError(f"settings.{odd}: it was neither searched nor set; set it by --set and tune anew")
         if lacking is not None:
             raise ValueError(f"settings.{lacking}: missing, though it was searched or set")
+        for where, record in (("search", self.search), *((f"study {s.seed}", s) for s in self.search.studies)):
+            if max(record.failed, (record.trial or 0) + 1) > record.trials:
+                told = f"trial {record.trial} was the best and {record.failed} failed"
+                raise ValueError(f"{where}: of {record.trials} trials {told}, which cannot be")
         mine = next((s.settings for s in self.search.studies if s.seed == self.search.seed), None)
         chosen = {name: self.settings[name] for name in self.search.space}
         if mine != chosen:

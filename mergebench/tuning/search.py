@@ -32,7 +32,7 @@ from mergebench.tuning.space import Choices, Interval, Space, make_space, settin
 from mergebench.tuning.trials import Trial
 from mergebench.tuning.trials import read as read_trials
 from mergebench.tuning.trials import write as write_trials
-from mergebench.weights.writing import check_writable
+from mergebench.weights.writing import alone, check_writable
 
 SAMPLER = "TPE"
 
@@ -292,12 +292,30 @@ def run_search(
     executor = Executor(search.bench, search.device, timeout)
     while len(search.trials) < trials and untried(search) != []:
         trial = _try(search, executor, propose(search))
-        search.trials.append(trial)
         executor.forget_scores()
-        write_trials(search.path, vars(search.key), search.trials)
-        observer.trial(search, trial, stored=False)
+        for added in _kept(search, trial)[:trials]:
+            observer.trial(search, added, stored=added is not trial)
     if len(search.trials) < trials:
         observer.ended(search, trials)
+
+
+def _kept(search: Search, trial: Trial) -> list[Trial]:
+    """Add a trial to a search and to its file, and give what was added.
+
+    Whoever makes the same search in the same folder, and got further meanwhile, has made this trial too: theirs stand.
+    """
+    done = len(search.trials)
+    with alone(search.path.parent):
+        try:
+            stored, _ = read_trials(search.path, vars(search.key), search.variant.evaluate, search.asks)
+        except Unproven:
+            stored = []
+        if len(stored) > done:
+            search.trials = stored
+        else:
+            search.trials = [*search.trials, trial]
+            write_trials(search.path, vars(search.key), search.trials)
+    return search.trials[done:]
 
 
 def _try(search: Search, executor: Executor, settings: dict[str, Any]) -> Trial:

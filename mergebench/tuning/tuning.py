@@ -19,14 +19,13 @@ from mergebench.tuning.search import (
     Search,
     SearchObserver,
     TuneRequest,
-    ValidationBench,
     another_study,
     make_search,
     run_search,
     validation_bench,
 )
 from mergebench.tuning.studies import chosen_settings
-from mergebench.weights.writing import check_writable
+from mergebench.weights.writing import alone, check_writable
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def plan_searches(
         told = [*left_out, *(f"{name} has no ranges" for name in nothing.values())]
         raise MergebenchError(f"nothing to tune: {'; '.join(told)}")
     place = Path(write) if write else store.out / "settings" / f"{stem(bench.name, bench.zoo.name, variant.name)}.yaml"
-    kept = _kept(place, bench, variant.name)
+    kept = _kept(place, SettingsFile(suite=bench.name, zoo=bench.zoo.name, variant=variant.name, methods={}))
     check_writable(place)
     return Programme(request, studies, names, nothing, left_out, place, kept)
 
@@ -144,13 +143,12 @@ def _defaults(card: MethodCard) -> dict[str, Any]:
     return resolve(discovery.load_function(card), {})
 
 
-def _kept(place: Path, bench: ValidationBench, variant: str) -> SettingsFile:
-    """What a settings file holds that is there already; an empty one where there is none.
+def _kept(place: Path, mine: SettingsFile) -> SettingsFile:
+    """What a settings file holds that is there already; `mine` where there is none.
 
     Raises:
         MergebenchError: it is none, or another suite's or zoo's.
     """
-    mine = SettingsFile(suite=bench.name, zoo=bench.zoo.name, variant=variant, methods={})
     if not place.exists():
         return mine
     file = read_settings(place)
@@ -186,7 +184,7 @@ def tune_all(programme: Programme, store: ResultStore, observer: SearchObserver 
             continue
         outcome.chosen[programme.names[called]] = chosen
         observer.chosen(programme.names[called], chosen.settings, chosen.search.model_dump(by_alias=True))
-        write_settings(programme.place, _file(programme, outcome.chosen))
+        _write(programme, outcome.chosen)
         outcome.place = programme.place
     named = [called for called in programme.studies if programme.names[called] in outcome.chosen]
     if named:
@@ -208,11 +206,15 @@ def tune_all(programme: Programme, store: ResultStore, observer: SearchObserver 
     return outcome
 
 
-def _file(programme: Programme, chosen: Mapping[str, ChosenSettings]) -> SettingsFile:
-    """The settings file as it stands when these methods are done."""
-    methods = dict(sorted({**programme.kept.methods, **chosen}.items()))
-    nothing = sorted({*programme.kept.nothing_to_tune, *programme.nothing.values()} - methods.keys())
-    return programme.kept.model_copy(update={"methods": methods, "nothing_to_tune": nothing})
+def _write(programme: Programme, chosen: Mapping[str, ChosenSettings]) -> None:
+    """Write the settings file as it stands when these methods are done, with what is in it by now of all others."""
+    place = programme.place
+    with alone(place.parent):
+        # Read again: another `tune` may have written its choices meanwhile.
+        kept = _kept(place, programme.kept)
+        methods = dict(sorted({**kept.methods, **chosen}.items()))
+        nothing = sorted({*kept.nothing_to_tune, *programme.nothing.values()} - methods.keys())
+        write_settings(place, kept.model_copy(update={"methods": methods, "nothing_to_tune": nothing}))
 
 
 def _fruitless(name: str, studies: Sequence[Search], trials: int) -> str:

@@ -4,7 +4,8 @@ import os
 import re
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
@@ -15,6 +16,7 @@ try:
 except ImportError:  # no POSIX
     fcntl = None
 
+PATIENCE = 10.0  # seconds that a folder is waited for, which is held for as long as a file takes to be written
 ABANDONED = 60.0  # seconds after which a temporary file that nobody holds is a dead one's
 
 
@@ -27,6 +29,25 @@ def _lock(handle: int) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until nobody else is in such a block on this folder: for what is read there, changed and written again.
+
+    Where folders cannot be held, or somebody holds one for longer than any such block takes, it goes on all the same.
+    """
+    handle = None
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        end = time.monotonic() + PATIENCE
+        while handle is not None and not _lock(handle) and fcntl and time.monotonic() < end:
+            time.sleep(0.02)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 class writing:  # noqa: N801 (reads as a phrase: `with writing(path) as temporary`)

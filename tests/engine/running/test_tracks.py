@@ -1,6 +1,7 @@
 """Settings that searches have chosen: read, refused, and made into cells beside the published ones."""
 
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,15 @@ def changed(place, value):
         (changed(["search", "best"], float("nan")), "search.best"),
         (changed(["search", "best"], 1.5), "search.best"),
         (changed(["search", "trials"], 0), "search.trials"),
+        (changed(["search", "trial"], 999), "search: of 5 trials trial 999 was the best and 0 failed, which cannot be"),
+        (
+            changed(["search", "failed"], 999),
+            "search: of 5 trials trial 3 was the best and 999 failed, which cannot be",
+        ),
+        (changed(["search", "space", "density"], {"low": date(2020, 1, 1), "high": 1}), "search.space.density.low"),
+        (changed(["search", "space", "density"], [b"\xff", 1]), "search.space.density"),
+        (changed(["search", "space", "density"], [float("nan"), 1]), "search.space.density"),
+        (changed(["search", "fixed"], {"scaling": date(2020, 1, 1)}), "search.fixed.scaling"),
         (changed(["search", "studies"], []), "search.studies"),
         (changed(["settings", "density"], ["a"]), "is not what the study of seed 0 chose"),
         (changed(["search", "from", "density"], ["a"]), "search.from"),

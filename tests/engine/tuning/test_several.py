@@ -1,5 +1,6 @@
 """Many methods with one budget: what is searched, what is listed, what a failure costs, and the file of choices."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -110,6 +111,38 @@ def test_other_methods_choices_stay_in_the_file_and_another_suites_are_not_touch
     assert apart.place != first.place
     with pytest.raises(MergebenchError, match="holds settings for two on zoo tiny, not three .*another file: --write"):
         everything(request_of(trials=2, suite=suite), f"{file}:dial", store, write=str(first.place))
+
+
+class Meanwhile(SearchObserver):
+    """Does something when so many trials were run, as another process might in the same folder."""
+
+    def __init__(self, after, act):
+        self.told, self.after, self.act = [], after, act
+
+    def trial(self, search, trial, stored):
+        self.told.append((trial.number, stored))
+        if len(self.told) == self.after:
+            self.act()
+
+
+def test_two_at_once_on_one_file_of_choices_keep_each_others(evaluated, request_of, store, file):
+    def another():
+        everything(request_of(trials=2, space={"weight": (0.1, 0.9)}), f"{file}:plain", store)
+
+    outcome = everything(request_of(trials=3), f"{file}:dial", store, Meanwhile(1, another))
+    assert list(read_settings(outcome.place).methods) == ["dial", "plain"]
+
+
+@pytest.mark.parametrize(("theirs", "told"), [(5, [True] * 2), (2, [False] * 2)])
+def test_two_that_make_one_search_at_once_lose_no_trial(evaluated, request_of, store, tmp_path, file, theirs, told):
+    """What the other has tried stands, where it got further; what it has not, is not taken back."""
+    alone = everything(request_of(trials=4), f"{file}:dial", ResultStore(tmp_path / "alone"))
+    observer = Meanwhile(2, lambda: everything(request_of(trials=theirs), f"{file}:dial", store))
+    both = everything(request_of(trials=4), f"{file}:dial", store, observer)
+    assert observer.told == list(enumerate([False, False, *told]))
+    assert both.chosen["dial"].settings == alone.chosen["dial"].settings
+    (path,) = store.out.glob("tuning/*/*.json")
+    assert len(json.loads(path.read_text())["trials"]) == max(theirs, 4)
 
 
 def test_of_one_method_what_cannot_be_tuned_is_refused_of_several_it_is_told(request_of, store, file):
