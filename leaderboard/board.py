@@ -8,6 +8,7 @@ from typing import Any
 
 from mergebench.errors import LONGEST, on_one_line
 from mergebench.leaderboard.comparable import comparable
+from mergebench.leaderboard.copies import without_copies
 from mergebench.leaderboard.labels import told_apart
 from mergebench.leaderboard.notes import codes, conditions, environments, measured, searches, submitted, unproven
 from mergebench.leaderboard.outcomes import Outcomes, outcomes_of
@@ -136,7 +137,8 @@ def _settings(result: Result) -> tuple:
 
 def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     # Of one method, setting and seed only the newest of those that may stand beside the others.
-    members = list({(r.method, _settings(r), r.listing, r.seed): r for r in comparable(results)}.values())
+    newest = {(r.method, _settings(r), r.listing, r.seed): r for r in comparable(results)}
+    members, copies = without_copies(newest.values())
     by_setting: dict[tuple, list[Result]] = {}
     for result in members:
         by_setting.setdefault((result.method, _settings(result), result.listing), []).append(result)
@@ -150,7 +152,7 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     tuned = searches((r.title, r.hyperparameters, r.tuned, "") for r in rows)
     own = [r for r in members if not r.listing]
     notes = (conditions(members), measured(members), environments(members), codes(own), tuned, gains(rows))
-    note = " ".join(filter(None, (*notes, unproven(members), submitted(members))))
+    note = " ".join(filter(None, (*notes, unproven(members), submitted(members, copies))))
     return Board(*group, tuple(totals), totals, tuple(rows), environment, note, members[-1].checkpoints)
 
 

@@ -112,19 +112,23 @@ def leaders(titles: Sequence[str]) -> str:
     return f"Not to be told from {titles[0]}: {', '.join(some)}{' and ' * bool(some)}{last}."
 
 
-def submitted(results: Iterable[Result]) -> str:
-    """Which rows are submissions, by whom, and how far they are held to what they say, in a sentence.
+def submitted(results: Iterable[Result], copies: Iterable[Result] = ()) -> str:
+    """What was submitted, by whom, and how far it is held to what it says, in sentences.
 
     Args:
         results: those of a table.
+        copies: of submissions whose row is that of a result of the table, which is the same.
 
     Returns:
-        A sentence; empty where all were measured here.
+        Sentences; empty where nothing was submitted.
     """
-    told = dict.fromkeys(
-        f"{r.title} ({r.listing.tier}, by {r.listing.author}: {r.listing.name})" for r in results if r.listing
-    )
-    return f"Submitted, and not measured by this run: {', '.join(told)}." if told else ""
+    told = {"not measured by this run": _listings(results), "the same as measured here, in one row": _listings(copies)}
+    return " ".join(f"Submitted, and {how}: {', '.join(names)}." for how, names in told.items() if names)
+
+
+def _listings(results: Iterable[Result]) -> list[str]:
+    told = [f"{r.title} ({r.listing.tier}, by {r.listing.author}: {r.listing.name})" for r in results if r.listing]
+    return list(dict.fromkeys(told))
 
 
 def searched(settings: Mapping[str, Any], tuned: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,6 @@ What that process gives is a file of weights, which cannot run anything; so no c
 It runs with all rights of who starts it.
 """
 
-import math
 import os
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from mergebench.catalogue.yaml_files import short_name
 from mergebench.configuration import option_value
 from mergebench.errors import CheckpointError, on_one_line
 from mergebench.measuring.measure import environment
+from mergebench.measuring.rounding import flips
 from mergebench.merging.contract import PerTask
 from mergebench.running.execution import Executor
 from mergebench.running.identity import SourceReader
@@ -32,18 +32,7 @@ from mergebench.suites.bench import Bench
 from mergebench.suites.variant import Variant
 from mergebench.weights.states import SafetensorsState, digest
 
-# Of a task's images, how many may be classified otherwise where versions or machines differ; see `allowed`.
-SHARE = 0.005
 LAST = 4000  # bytes of what a failed process says that are looked at
-
-
-def allowed(total: int) -> int:
-    """How many of a task's images may be classified otherwise by a merge that rounds otherwise: 1, and 5 in 1,000.
-
-    Args:
-        total: the images.
-    """
-    return 1 + math.ceil(SHARE * total)
 
 
 def differences(there: Machine, here: Machine) -> list[str]:
@@ -128,7 +117,7 @@ def _held(found: Read, predicted: dict[str, np.ndarray], totals: dict[str, int],
     others = {}
     for name, total in totals.items():
         others[name] = int((np.asarray(predicted[name]) != found.predictions[name]).sum())
-        most = allowed(total) if tolerant else 0
+        most = flips(total) if tolerant else 0
         if others[name] > most:
             raise Refused.at(
                 f"predictions.{name}", f"{others[name]} of {total} are others than measured here; {most} may be"

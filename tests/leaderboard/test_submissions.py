@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mergebench.leaderboard.board import make_boards
@@ -97,3 +98,57 @@ def test_no_file_of_a_result_says_that_it_is_a_submission(make_result, submitted
     theirs = submitted("ties", (70, 70), tier=TIERS[2])
     text = theirs.model_dump_json()
     assert TIERS[2] not in text and type(theirs).model_validate_json(text).listing is None
+
+
+@pytest.fixture
+def proven(make_proven, submitted):
+    """A result with its predictions, of ours or, with a tier, of a submission."""
+
+    def make(method, *hits, tier="", **changes):
+        found = make_proven(method, *hits, **changes)
+        return found.listed(Listing("theirs", "A. Author", tier), found.hits()) if tier else found
+
+    return make
+
+
+def right(share, seed=0, flipped=()):
+    """Which of 1,000 images are right, the same ones whenever the seed is; some are flipped."""
+    found = np.random.default_rng(seed).random(1000) < share
+    found[list(flipped)] ^= True
+    return found
+
+
+@pytest.mark.parametrize("flipped", [(), (3, 4, 500)])
+def test_a_submission_of_what_was_measured_here_shares_its_row(proven, flipped):
+    """Three images of a thousand are what another machine's rounding flips."""
+    ours = [proven("ties", right(0.7), right(0.6, 1)), proven("average", right(0.5), right(0.5, 1))]
+    theirs = [proven("ties", right(0.7, flipped=flipped), right(0.6, 1), tier=TIERS[1], seed=s) for s in (0, 1)]
+    (board,) = make_boards(ours + theirs)
+    assert [(row.rank, row.method, row.tier) for row in board.rows] == [(1, "ties", ""), (2, "average", "")]
+    assert board.note.endswith("the same as measured here, in one row: Ties (re-run here, by A. Author: theirs).")
+
+
+def test_a_copy_takes_no_part_in_what_is_told_of_the_others(proven):
+    """A difference that is told without the submission is told beside it."""
+    best, next_best = right(0.70), right(0.70)
+    next_best[np.flatnonzero(best)[:9]] = False  # p = 0.0027, or 0.016 if each stood there twice
+    ours = [proven("best", best, best), proven("next", next_best, best)]
+    theirs = [proven("best", best, best, tier=TIERS[0]), proven("next", next_best, best, tier=TIERS[0])]
+    alone, beside = (make_boards(some)[0].rows for some in (ours, ours + theirs))
+    assert [row.ranks for row in alone] == [row.ranks for row in beside] == [(1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"hyperparameters": {"density": 0.1}},
+        {"flipped": range(7)},
+        {"seed": 4},
+    ],
+)
+def test_a_submission_of_something_else_keeps_its_row(proven, other):
+    """Other settings; more images than rounding flips; seeds that were not measured here."""
+    flipped = other.pop("flipped", ())
+    theirs = proven("ties", right(0.7, flipped=flipped), right(0.6, 1), tier=TIERS[0], **other)
+    (board,) = make_boards([proven("ties", right(0.7), right(0.6, 1)), theirs])
+    assert sorted(row.tier for row in board.rows) == ["", "self-reported"]
