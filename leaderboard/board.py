@@ -10,11 +10,20 @@ from mergebench.errors import LONGEST, on_one_line
 from mergebench.leaderboard.comparable import comparable
 from mergebench.leaderboard.copies import without_copies
 from mergebench.leaderboard.labels import told_apart
-from mergebench.leaderboard.notes import codes, conditions, environments, measured, searches, submitted, unproven
+from mergebench.leaderboard.notes import (
+    codes,
+    conditions,
+    environments,
+    measured,
+    searches,
+    submitted,
+    unproven,
+    went_on,
+)
 from mergebench.leaderboard.outcomes import Outcomes, outcomes_of
 from mergebench.leaderboard.standing import standings
 from mergebench.leaderboard.statistics import average_interval
-from mergebench.leaderboard.tracks import PUBLISHED, TUNED, gains, in_tracks
+from mergebench.leaderboard.tracks import PUBLISHED, TUNED, gains, in_tracks, superseded
 from mergebench.measuring.results import Result
 
 
@@ -142,7 +151,11 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     by_setting: dict[tuple, list[Result]] = {}
     for result in members:
         by_setting.setdefault((result.method, _settings(result), result.listing), []).append(result)
-    rows = in_tracks([_row(seeds) for seeds in by_setting.values()])
+    found = [_row(seeds) for seeds in by_setting.values()]
+    gone_on = superseded(found)
+    # The default was measured for its own sake too; what else such a search had chosen was not.
+    kept = [replace(r, tuned={}) if r in gone_on else r for r in found if r not in gone_on or _default(r)]
+    rows = in_tracks(kept)
     rows.sort(key=lambda r: (r.role != "ceiling", r.average is None, r.track, -(r.average or 0), r.method))
     rows = [row for track in (PUBLISHED, TUNED) for row in _ranked([r for r in rows if r.track == track])]
     rows.sort(key=lambda r: r.average is None)
@@ -151,9 +164,15 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     environment = members[-1].environment.model_dump()
     tuned = searches((r.title, r.hyperparameters, r.tuned, "") for r in rows)
     own = [r for r in members if not r.listing]
-    notes = (conditions(members), measured(members), environments(members), codes(own), tuned, gains(rows))
+    left_out = went_on((r.title, r.hyperparameters, r.tuned) for r in gone_on if not _default(r))
+    notes = (conditions(members), measured(members), environments(members), codes(own), tuned, left_out, gains(rows))
     note = " ".join(filter(None, (*notes, unproven(members), submitted(members, copies))))
     return Board(*group, tuple(totals), totals, tuple(rows), environment, note, members[-1].checkpoints)
+
+
+def _default(row: Row) -> bool:
+    """Whether what a search chose is what it began with."""
+    return row.tuned.get("trial") == 0
 
 
 def _ranked(rows: list[Row]) -> list[Row]:

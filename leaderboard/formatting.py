@@ -55,5 +55,5 @@ def leaders(board: Board) -> str:
     named, told = list(zip(board.rows, board.labels, strict=True)), []
     for one in dict.fromkeys(row.track for row in board.rows):
         led = notes.leaders([label for row, label in named if row.leading and row.track == one])
-        told.append(f"Under {one} settings: {led}" if led and one != PUBLISHED else led)
+        told.append(f"Under {one} settings: {led[0].lower()}{led[1:]}" if led and one != PUBLISHED else led)
     return " ".join(filter(None, told))

@@ -137,7 +137,7 @@ def searched(settings: Mapping[str, Any], tuned: Mapping[str, Any]) -> list[str]
 
 
 def searches(entries: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any], str]]) -> str:
-    """How the hyper-parameters of tuned rows were chosen, in a sentence.
+    """How the hyper-parameters of tuned rows were chosen, in a sentence; what had one budget is told together.
 
     Args:
         entries: title, settings, record of the search (empty where there was none) and variant of each.
@@ -145,16 +145,60 @@ def searches(entries: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any], 
     Returns:
         A sentence; empty where nothing was tuned.
     """
+    budgets: dict[str, list[tuple[str, Mapping[str, Any], Mapping[str, Any], str]]] = {}
+    for entry in entries:
+        if entry[2].get("trials"):
+            budgets.setdefault(_budget(entry[2]), []).append(entry)
     told = []
-    for title, settings, tuned, variant in entries:
-        if tuned.get("trials"):
-            values = ", ".join(f"{name}={settings[name]}" for name in searched(settings, tuned))
-            default = "failed" if tuned["default"] is None else f"{100 * tuned['default']:.1f} %"
-            where = f" at {variant}" if variant else ""
-            gave = f"{100 * tuned['best']:.1f} % there, the default {default}"
-            each = f" in each of {len(tuned['studies'])} studies" if len(tuned.get("studies", ())) > 1 else ""
-            told.append(f"{title} ({values}){where} with {tuned['trials']} trials{each} ({gave})")
+    for budget, there in budgets.items():
+        # A line of a series says nowhere else what was chosen at each of its points.
+        alone = len(there) == 1 or any(where for *_, where in there)
+        told += [_searched(budget, *entry) for entry in there] if alone else [f"{budget} {_together(there)}"]
     return f"Tuned rows chose their hyper-parameters on the validation split: {'; '.join(told)}." if told else ""
+
+
+def _budget(tuned: Mapping[str, Any]) -> str:
+    each = f" in each of {len(tuned['studies'])} studies" if len(tuned.get("studies", ())) > 1 else ""
+    return f"with {tuned['trials']} trials{each}"
+
+
+def _searched(budget: str, title: str, settings: Mapping[str, Any], tuned: Mapping[str, Any], where: str) -> str:
+    """What one search came to."""
+    default = "failed" if tuned["default"] is None else f"{100 * tuned['default']:.1f} %"
+    at = f" at {where}" if where else ""
+    return (
+        f"{title} ({_values(settings, tuned)}){at} {budget} ({100 * tuned['best']:.1f} % there, the default {default})"
+    )
+
+
+def _values(settings: Mapping[str, Any], tuned: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={settings[name]}" for name in searched(settings, tuned))
+
+
+def _together(entries: Sequence[tuple[str, Mapping[str, Any], Mapping[str, Any], str]]) -> str:
+    """What searches of one budget came to: their rows say what they chose, unless several are called the same."""
+    titles = [title for title, *_ in entries]
+    better, same = [], []
+    for title, settings, tuned, _ in entries:
+        name = f"{title} ({_values(settings, tuned)})" if titles.count(title) > 1 else title
+        default = "failed" if tuned["default"] is None else f"{100 * tuned['default']:.1f}"
+        told = f"{name} {100 * tuned['best']:.1f} ({default})"
+        (same if tuned.get("trial") == 0 else better).append(name if tuned.get("trial") == 0 else told)
+    parts = [f"in % there (the default): {', '.join(better)}"] * bool(better)
+    return "; ".join(parts + [f"nothing better than the default of {', '.join(same)}"] * bool(same))
+
+
+def went_on(entries: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]]) -> str:
+    """Which choices are not shown any more, in a sentence.
+
+    Args:
+        entries: title, settings and record of the search of each.
+
+    Returns:
+        A sentence; empty where there are none.
+    """
+    told = [f"{title} ({_values(settings, tuned)}, {_budget(tuned)})" for title, settings, tuned in entries]
+    return f"Left out, as the search that chose it has gone on since: {', '.join(told)}." if told else ""
 
 
 def _said(result: Result) -> dict[str, object]:

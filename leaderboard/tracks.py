@@ -1,6 +1,6 @@
 """Tracks: methods under published settings and under those that a search has chosen, each ranked by itself."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any, TypeVar
@@ -29,6 +29,30 @@ def in_tracks(rows: Sequence[Placed]) -> list[Placed]:
         if row.tuned and searched and row.role == "method":
             found.append(replace(row, tuned=record, track=TUNED, gain=_gain(row, rows) if record else None))
     return found
+
+
+def superseded(rows: Sequence[Placed]) -> list[Placed]:
+    """The tuned rows whose search has gone on since, with more trials or more studies: another row has its choice.
+
+    Args:
+        rows: one for each method and setting, with the record of the search that chose it, if one did.
+    """
+    tuned = [row for row in rows if row.tuned.get("trials")]
+    return [row for row in tuned if any(_goes_on(row.tuned, o.tuned) for o in tuned if o.method == row.method)]
+
+
+def _goes_on(record: Mapping[str, Any], later: Mapping[str, Any]) -> bool:
+    """Whether a record is of the same search as another, and of more of it."""
+    same = all(record.get(name) == later.get(name) for name in ("sampler", "split", "space", "fixed", "from"))
+    (trials, seeds), (more_trials, more_seeds) = _budget(record), _budget(later)
+    within = trials <= more_trials and seeds <= more_seeds
+    return same and within and (trials, seeds) != (more_trials, more_seeds)
+
+
+def _budget(record: Mapping[str, Any]) -> tuple[int, set[int]]:
+    """Trials of each study, and the seeds that part the studies."""
+    studies = record.get("studies") or [record]
+    return record["trials"], {study.get("seed", place) for place, study in enumerate(studies)}
 
 
 def _gain(row: Any, rows: Iterable[Any]) -> float | None:

@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from mergebench.leaderboard.board import make_boards
+from mergebench.leaderboard.formatting import leaders
 from mergebench.leaderboard.reported_numbers import Reported, agreements, rank_agreement, read_reported, shaped_by
 from mergebench.leaderboard.selection import pick
 from mergebench.leaderboard.site.write import write_site
@@ -69,10 +70,48 @@ def test_what_tuning_gave_is_told_where_the_default_was_measured_with_the_same_s
         "Tuning gave, in points on the test split against the default: A +20.0, B +1.0, C +0.0; "
         "on average +7.0 over 3 methods." in board.note
     )
-    assert "A (x=1) with 30 trials in each of 3 studies (50.0 % there, the default 40.0 %)" in board.note
+    together = "with 30 trials in each of 3 studies in % there (the default): A 50.0 (40.0), B 50.0 (40.0)"
+    assert f"split: {together}; nothing better than the default of C. Tuning gave" in board.note
     other = make_result("a", (70, 70), hyperparameters={"x": 1}, tuned=RECORD, seed=1)
     (board,) = make_boards([*both, other])
     assert [r.gain for r in board.rows if r.method == "a"] == [None, None]
+
+
+def studied(trials, seeds=(0,), trial=3, **facts):
+    """The record of a search of so many trials in each study."""
+    return RECORD | {"trials": trials, "studies": [{"seed": s} for s in seeds], "trial": trial} | facts
+
+
+@pytest.mark.parametrize("longer", [{"trials": 8}, {"trials": 4, "seeds": (0, 1)}])
+def test_of_a_search_that_has_gone_on_the_last_choice_stands(make_result, longer):
+    """What it had chosen before is told, and the default it had kept stands among the published settings alone."""
+    earlier = make_result("a", (50, 50), hyperparameters={"x": 2}, tuned=studied(4))
+    kept = make_result("a", (40, 40), hyperparameters={"x": 0}, tuned=studied(3, trial=0))
+    last = make_result("a", (45, 45), hyperparameters={"x": 1}, tuned=studied(**longer))
+    (board,) = make_boards([earlier, kept, last])
+    assert [(r.hyperparameters["x"], r.track, r.rank) for r in board.rows] == [(0, "published", 1), (1, "tuned", 1)]
+    assert "Left out, as the search that chose it has gone on since: A (x=2, with 4 trials)." in board.note
+    assert [r.gain for r in board.rows if r.track == "tuned"] == [pytest.approx(0.05)]
+
+
+@pytest.mark.parametrize(
+    "other", [{"fixed": {"n": 4}}, {"space": {"x": [0, 1, 2]}}, {"seeds": (1,)}, {"trials": 4}], ids=str
+)
+def test_choices_of_different_searches_stand_beside_each_other(make_result, other):
+    """Another space, other fixed settings, another study, or one budget: none of them is more of the other."""
+    results = [
+        make_result("a", (50, 50), hyperparameters={"x": 2}, tuned=studied(4)),
+        make_result("a", (45, 45), hyperparameters={"x": 1}, tuned=studied(**({"trials": 8} | other))),
+    ]
+    (board,) = make_boards(results)
+    assert [(r.track, r.rank) for r in board.rows] == [("tuned", 1), ("tuned", 2)] and "Left out" not in board.note
+
+
+def test_what_is_told_of_the_tuned_leaders_is_one_sentence(make_proven):
+    right = np.arange(1000) < 700
+    results = [make_proven(m, right, right, hyperparameters={"x": 1}, tuned=RECORD) for m in "ab"]
+    (board,) = make_boards(results)
+    assert leaders(board) == "Under tuned settings: not to be told from A (tuned: x=1): B (tuned: x=1)."
 
 
 def test_table_and_page_tell_the_tracks_apart(both, capsys, tmp_path):
