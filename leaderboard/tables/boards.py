@@ -63,7 +63,7 @@ def backbone_grid(boards: Sequence[Board], wishes: Wishes) -> Grid:
             if row.average is not None:
                 found.setdefault((*_kind(row), told), {})[place] = row
     entries = []
-    for (_, _, told), rows in found.items():
+    for (*_, told), rows in found.items():
         first = next(iter(rows.values()))
         average = fmean(r.average or 0.0 for r in rows.values()) if len(rows) == len(where) else None
         entries.append(_entry(first, average, rows, settings=bool(told)))
@@ -82,15 +82,15 @@ def backbone_grid(boards: Sequence[Board], wishes: Wishes) -> Grid:
                 shown = Column(label, headers[zoo], column.better, column.unit)
                 fields.append(Field(shown, (*keys, zoo), _at((zoo, suite), of)))
     numbers = " and ".join(dict.fromkeys(str(len(b.tasks)) for b in boards))
-    title = f"{' and '.join(suites)} on {len(zoos)} zoos: averages over {numbers} tasks"
+    title = f"{' and '.join(suites)} on {len(zoos)} zoo{'s' * (len(zoos) > 1)}: averages over {numbers} tasks"
     notes = [f"{b.suite} on {b.zoo}: {told}" for b in boards for told in (b.note, *_failed(b)) if told]
     return draft(
         "-".join([*suites, *zoos]), title, entries, fields, ("average",), wishes, notes=notes, over=_over(boards)
     )
 
 
-def _kind(row: Row) -> tuple[str, str]:
-    return row.method, row.track
+def _kind(row: Row) -> tuple[str, str, str]:
+    return row.method, row.track, row.tier
 
 
 def _at(place: tuple[str, str], of: Of) -> Callable[[Mapping[tuple[str, str], Row]], Cell]:
@@ -99,7 +99,8 @@ def _at(place: tuple[str, str], of: Of) -> Callable[[Mapping[tuple[str, str], Ro
 
 def _entry(row: Row, average: float | None, source: object, settings: bool = True) -> Entry:
     told = row.hyperparameters if settings else {}
-    card = (row.method, row.title, row.role, row.family, row.paper)
+    title = f"{row.title} [{row.tier}]" if row.tier else row.title
+    card = (row.method, title, row.role, row.family, row.paper)
     return Entry(*card, told, row.tuned, average, source, row.track)
 
 

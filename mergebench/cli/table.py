@@ -1,7 +1,8 @@
 """`mergebench table`: the tables of stored results as papers print them, on standard output."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
@@ -10,6 +11,8 @@ from jsonargparse.typing import NonNegativeInt
 from mergebench.errors import MergebenchError, tell
 
 if TYPE_CHECKING:
+    from mergebench.leaderboard.board import Board
+    from mergebench.leaderboard.series import Series
     from mergebench.leaderboard.tables.grid import Grid
 
 # format -> the writer's name in the module of the same name
@@ -22,6 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--suite", nargs="+", type=str, default=[], help="only these suites' tables")
     parser.add_argument("--study", nargs="+", type=str, default=[], help="only these studies' tables")
     parser.add_argument("--zoo", nargs="+", type=str, default=[], help="only results of these zoos")
+    parser.add_argument("--submissions", type=str | None, default=None, help="folder of submissions to show too")
     parser.add_argument("--format", type=Literal["latex", "markdown", "csv", "typst"], default="markdown")
     parser.add_argument(
         "--layout",
@@ -59,15 +63,19 @@ def execute(config: Namespace) -> int:
     from mergebench.leaderboard.tables.choosing import Wishes
     from mergebench.leaderboard.tables.layouts import make_grids
     from mergebench.measuring.results import ResultStore
+    from mergebench.submissions.accepted import listed
 
     if config.digits > 6:
         raise MergebenchError(f"--digits {config.digits}: at most 6; counts of images have no more to tell")
     wanted = [*config.suite, *config.study]
-    boards, series, told = survey([ResultStore(out) for out in config.out], wanted, config.zoo)
-    for sentence in told:
+    submitted, faults = listed(Path(config.submissions)) if config.submissions else ([], [])
+    stores = [ResultStore(out) for out in config.out]
+    boards, series, told = survey(stores, wanted, config.zoo, submitted, alone=bool(submitted))
+    for sentence in [*faults, *told]:
         tell(sentence)
     boards = [board for board in boards if not wanted or board.suite in wanted]
     series = [one for one in series if not wanted or one.name in wanted]
+    _check_track(config.track, boards, series)
     wishes = Wishes(tuple(config.rows), tuple(config.columns), config.order, config.track, config.digits, config.spread)
     grids = make_grids(boards, series, wishes, config.layout)
     if config.format == "csv":
@@ -78,6 +86,15 @@ def execute(config: Namespace) -> int:
     for line in "\n".join(map(write, grids)).rstrip("\n").split("\n"):
         say(line)
     return 0
+
+
+def _check_track(track: str, boards: "Sequence[Board]", series: "Sequence[Series]") -> None:
+    """Refuses a track in which there is nothing, of which a table would hold references alone."""
+    from mergebench.leaderboard.tracks import TUNED
+
+    tuned = any(row.track == TUNED for board in boards for row in board.rows)
+    if track == TUNED and not (tuned or any(line.tuned for one in series for line in one.lines)):
+        raise MergebenchError("--track tuned: no search has chosen settings here; make some: mergebench tune METHOD")
 
 
 def _writer(name: str) -> "Callable[[Grid], str]":

@@ -139,3 +139,12 @@ def test_results_say_of_which_family_their_zoo_states_to_be_and_are_held_against
     again = command(*run)
     assert "0 cells computed, 2 reused" in again.out and "reported" not in again.out
     assert {repr(cell["checkpoints"]) for cell in cells(out)} == {repr({"backbone": "Mini"})}
+
+
+def test_a_track_in_which_nothing_stands_is_refused(refused, folder):
+    told = refused("table", "--out", folder, "--track", "tuned")
+    assert "--track tuned: no search has chosen settings here; make some: mergebench tune METHOD" in told
+
+
+def test_submissions_are_shown_where_they_are_asked_for(refused, folder, tmp_path):
+    assert "no folder of submissions" in refused("table", "--out", folder, "--submissions", tmp_path / "none")

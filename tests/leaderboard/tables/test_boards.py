@@ -11,6 +11,7 @@ from mergebench.leaderboard.tables import boards as module
 from mergebench.leaderboard.tables.boards import backbone_grid, board_grid
 from mergebench.leaderboard.tables.choosing import published
 from mergebench.leaderboard.tables.layouts import make_grids
+from mergebench.measuring.results import Listing
 
 DEFAULT, CHOSEN = {"alpha": 0.3}, {"alpha": 0.7}
 RECORD = {"trials": 20, "trial": 3, "space": {"alpha": [0, 1]}, "default": 0.4, "best": 0.5}
@@ -112,6 +113,14 @@ def test_a_track_has_its_own_rows_and_references_are_in_both(make_result, wishes
     ]
     grid = board_grid(make_boards(results)[0], wishes(track=track))
     assert [(row.name, row.label) for row in grid.rows] == [("e", "E"), *expected]
+
+
+def test_a_submission_is_told_from_what_was_measured_here(make_result, wishes):
+    theirs = make_result("m", (50, 55)).listed(Listing("theirs", "A. Author", "self-reported"))
+    boards = make_boards([make_result("m", (40, 45)), theirs])
+    for grid in (board_grid(boards[0], wishes()), backbone_grid(boards, wishes())):
+        assert [row.label for row in grid.rows] == ["M [self-reported]", "M"]
+    assert grid.title.startswith("two on 1 zoo:")
 
 
 def test_a_search_that_kept_the_default_is_in_both_tracks(make_result, wishes):
