@@ -25,13 +25,15 @@ def method_pages(boards: Sequence[Board], series: Sequence[Series], known: Known
     for board in boards:
         for row, label in zip(board.rows, board.labels, strict=True):
             titles.setdefault(row.method, row)
-            results.setdefault(row.method, []).append(_result(board, row, label))
+            results.setdefault(row.method, []).append(_result(board, row, label, named(row.method, known)))
     elsewhere: dict[str, list[dict[str, str]]] = {}
     for one in series:
         for line, label in zip(one.lines, one.labels, strict=True):
             titles.setdefault(line.method, line)
             place = {"label": f"{label}: {one.name} on {one.zoo}", "link": f"../index.html#{series_id(one)}"}
-            elsewhere.setdefault(line.method, []).append(place | {"command": series_command(one, line)})
+            elsewhere.setdefault(line.method, []).append(
+                place | {"command": series_command(one, line, named(line.method, known))}
+            )
     return {
         method_path(method): (
             "method.html",
@@ -60,7 +62,12 @@ def _facts(method: str, first: Row | Line, known: Known) -> dict[str, Any]:
     }
 
 
-def _result(board: Board, row: Row, label: str) -> dict[str, Any]:
+def named(method: str, known: Known) -> str:
+    """How the command line names a method: one that is not registered by its file, of which results tell no path."""
+    return method if method in known.methods or not known.methods else "FILE.py"
+
+
+def _result(board: Board, row: Row, label: str, name: str) -> dict[str, Any]:
     return {
         "board": board_title(board),
         "link": row_link(board, row),
@@ -74,33 +81,35 @@ def _result(board: Board, row: Row, label: str) -> dict[str, Any]:
         "seeds": ", ".join(map(str, row.seeds)) or "-",
         "failure": row.error if row.average is None else "",
         "tasks": [(task, formatting.percent(value)) for task, value in row.tasks.items()],
-        "command": command(board, row),
+        "command": command(board, row, name),
     }
 
 
-def command(board: Board, row: Row) -> str:
+def command(board: Board, row: Row, name: str = "") -> str:
     """What makes a row again: every setting is said, whatever suites and defaults may say by then.
 
     Args:
         board: where it stands.
         row: which.
+        name: of its method on the command line, if that is another.
     """
-    words = ["mergebench", "run", "--methods", row.method, "--suite", board.suite, "--zoo", board.zoo]
+    words = ["mergebench", "run", "--methods", name or row.method, "--suite", board.suite, "--zoo", board.zoo]
     if row.seeds and row.seeds != (0,):
         words += ["--seeds", *map(str, row.seeds)]
     return shlex.join(words + _set(row.method, row.hyperparameters))
 
 
-def series_command(series: Series, line: Line) -> str:
+def series_command(series: Series, line: Line, name: str = "") -> str:
     """What makes a line again: a study brings its own methods, seeds and settings.
 
     Args:
         series: where it stands.
         line: which.
+        name: of its method on the command line, if that is another.
     """
     if series.study:
         return shlex.join(["mergebench", "run", "--study", series.study, "--zoo", series.zoo])
-    words = ["mergebench", "run", "--methods", line.method, "--suite", series.suite, "--zoo", series.zoo]
+    words = ["mergebench", "run", "--methods", name or line.method, "--suite", series.suite, "--zoo", series.zoo]
     seeds = sorted({result.seed for results in line.results.values() for result in results})
     words += ["--seeds", *map(str, seeds)] if seeds != [0] else []
     return shlex.join(words + _set(line.method, line.settings))

@@ -9,9 +9,8 @@ import numpy as np
 from mergebench.errors import on_one_line
 from mergebench.leaderboard.board import Board, Row
 from mergebench.leaderboard.critical_difference import FEWEST, rank_test
-from mergebench.leaderboard.reported_numbers import searched_for
 from mergebench.leaderboard.site.scripts import as_script
-from mergebench.leaderboard.tracks import TUNED
+from mergebench.leaderboard.site.views import stands_twice
 
 MOST = 80  # names that a picture can hold
 
@@ -37,8 +36,7 @@ def ranking_script(board: Board, name: str, kept: bytes) -> bytes:
 
 
 def _counts(row: Row, board: Board) -> bool:
-    again = row.track == TUNED and not searched_for(row.tuned)  # it stands in the published track, too
-    return row.role == "method" and not again and set(board.tasks) <= set(row.tasks)
+    return row.role == "method" and not stands_twice(row) and set(board.tasks) <= set(row.tasks)
 
 
 def _ranking(named: list[str], accuracies: list[list[float]]) -> dict[str, Any] | None:

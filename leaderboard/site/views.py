@@ -185,8 +185,13 @@ def _row(
         "cells": [shown[key][0] for key in keys],
         "order": [shown[key][1] for key in keys],
         "heat": [shade.get(key) for key in keys],
-        "point": None if failed else _point(row),
+        "point": None if failed or stands_twice(row) else _point(row),
     }
+
+
+def stands_twice(row: Row) -> bool:
+    """Whether it stands in the published track too, where its point is in the picture."""
+    return row.track == TUNED and not searched_for(row.tuned)
 
 
 def _minus(ours: float | None, theirs: float | None) -> float | None:

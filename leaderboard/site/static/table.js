@@ -3,7 +3,7 @@
   "use strict";
   const app = window.mergebench;
   const PAGE = 200; // rows at once
-  const FACTS = [["family", "family"], ["needs", "needs"], ["fidelity", "fidelity"], ["year", "year"], ["track", "settings"], ["tier", "tier"]];
+  const FACTS = [["family", "family"], ["needs", "needs"], ["fidelity", "fidelity"], ["year", "year"], ["track", "track"], ["tier", "tier"]];
 
   // Texts are other people's: they become text nodes and attributes, never markup.
   app.element = function (name, attributes, text) {

@@ -176,3 +176,21 @@ def test_tiers_and_reported_averages_stand_where_there_are_such(results, known, 
     best = next(row for row in board.rows if row.method == "best")
     assert shown["Best"]["cells"][place : place + 2] == ["80.0", f"{100 * best.average - 80:+.1f}"]
     assert shown["Middle [self-reported]"]["tier"] == "self-reported" and shown["Least"]["cells"][place] == "-"
+
+
+def test_what_stands_in_both_tracks_is_one_point_of_the_picture(make_result):
+    record = {"trials": 3, "trial": 0, "default": 0.5, "best": 0.5, "space": {"x": [0, 1]}}
+    tuned = make_result("a", (50, 50), hyperparameters={"x": 0}, tuned=record)
+    (board,) = make_boards([tuned, make_result("b", (40, 40))])
+    rows = board_view(board, Known())["tables"][0]["rows"]
+    assert [(row["track"], row["point"] is None) for row in rows] == [
+        ("published", False), ("published", False), ("tuned", True),
+    ]  # fmt: skip
+
+
+def test_a_method_that_is_not_registered_is_run_by_its_file(results, known, tmp_path):
+    site = write_site(make_boards(r for r in results if not r.point), tmp_path / "site", (), known)
+    strangers = {r.method for r in results if r.role == "method"} - set(known.methods)
+    pages = [(site.parent / "methods" / f"{address(name)}.html").read_text() for name in strangers]
+    assert pages and all("--methods FILE.py" in page and "FILE.py is the method" in page for page in pages)
+    assert "FILE.py" not in (site.parent / "methods" / "best.html").read_text()
