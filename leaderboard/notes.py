@@ -153,7 +153,7 @@ def searches(entries: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any], 
     for budget, there in budgets.items():
         # A line of a series says nowhere else what was chosen at each of its points.
         alone = len(there) == 1 or any(where for *_, where in there)
-        told += [_searched(budget, *entry) for entry in there] if alone else [f"{budget} {_together(there)}"]
+        told += [_searched(budget, *entry) for entry in there] if alone else [f"{budget}, {_together(there)}"]
     return f"Tuned rows chose their hyper-parameters on the validation split: {'; '.join(told)}." if told else ""
 
 

@@ -5,6 +5,7 @@ import sys
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +18,7 @@ from mergebench.leaderboard.tracks import TUNED
 
 # Below this width rich would fold the numbers; a pipe or file has no width at all.
 NEEDED_WIDTH = 200
+MOST_WIDTH = 10_000  # beyond any table's, for measuring
 
 
 def make_console() -> Console:
@@ -26,10 +28,22 @@ def make_console() -> Console:
 
 def print_board(board: Board) -> None:
     """Print one board; where the terminal is too narrow for the tasks' columns, they are left to the page."""
-    console = make_console()
+    console, table = make_console(), _table(board, wide=True)
+    needed = Measurement.get(console, console.options.update(max_width=MOST_WIDTH), table).maximum
+    if needed <= console.width:
+        console.print(table)
+    elif sys.stdout.isatty():
+        console.print(_table(board, wide=False))
+    else:  # a pipe or file takes lines of any length, and whoever reads cut ones could not widen it
+        Console(width=needed).print(table)
+    for sentence in filter(None, (leaders(board), board.note, *agreements(board))):
+        console.print(on_one_line(sentence), highlight=False, markup=False)
+
+
+def _table(board: Board, wide: bool) -> Table:
+    """Its rows, with the tasks' columns or without."""
     published = reported_of(board)
     beside = ("reported", "difference") if published else ()
-    wide = console.width >= 102 + sum(len(name) + 3 for name in (*beside, *board.tasks))
     named, images = f"{board.suite} on zoo {board.zoo}", sum(board.totals.values())
     seeds = ("± seeds",) if any(row.spread is not None for row in board.rows) else ()
     ranges = ("ranks",) if any(row.ranks for row in board.rows) else ()
@@ -65,6 +79,4 @@ def print_board(board: Board) -> None:
         cells += [formatting.percent(row.tasks.get(t)) for t in board.tasks] if wide else []
         cells += [formatting.seconds(row), formatting.megabytes(row)]
         table.add_row(*(Text(on_one_line(cell)) for cell in cells), style="dim" if row.role != "method" else None)
-    console.print(table)
-    for sentence in filter(None, (leaders(board), board.note, *agreements(board))):
-        console.print(on_one_line(sentence), highlight=False, markup=False)
+    return table

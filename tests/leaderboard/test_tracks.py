@@ -11,7 +11,7 @@ from mergebench.leaderboard.reported_numbers import Reported, agreements, rank_a
 from mergebench.leaderboard.selection import pick
 from mergebench.leaderboard.site.write import write_site
 from mergebench.leaderboard.table import print_board
-from mergebench.measuring.facts import NOTHING_TO_TUNE
+from mergebench.measuring.facts import NOTHING_TO_TUNE, TaskScore
 
 RECORD = {
     "trials": 30, "trial": 7, "default": 0.4, "best": 0.5, "space": {"x": [0, 1]}, "from": {"x": 0},
@@ -70,7 +70,7 @@ def test_what_tuning_gave_is_told_where_the_default_was_measured_with_the_same_s
         "Tuning gave, in points on the test split against the default: A +20.0, B +1.0, C +0.0; "
         "on average +7.0 over 3 methods." in board.note
     )
-    together = "with 30 trials in each of 3 studies in % there (the default): A 50.0 (40.0), B 50.0 (40.0)"
+    together = "with 30 trials in each of 3 studies, in % there (the default): A 50.0 (40.0), B 50.0 (40.0)"
     assert f"split: {together}; nothing better than the default of C. Tuning gave" in board.note
     other = make_result("a", (70, 70), hyperparameters={"x": 1}, tuned=RECORD, seed=1)
     (board,) = make_boards([*both, other])
@@ -164,3 +164,24 @@ def test_methods_that_had_a_part_in_making_the_zoo_are_named_beside_the_agreemen
     (elsewhere,) = make_boards([r.model_copy(update={"zoo": "other"}) for r in results])
     assert len(agreements(elsewhere)) == len(told) - 1
     assert set(shaped_by("tiny")) <= set(registry.methods()) and shaped_by("other") == []
+
+
+def test_in_a_pipe_no_cell_of_a_board_is_cut_however_wide_it_is(make_result, capsys):
+    """Long names, many tasks: none of it fits into the width that a terminal is thought to have."""
+    tasks = {f"task-with-a-long-name-{i}": TaskScore(correct=i, total=100, predictions="x") for i in range(12)}
+    settings = {"hyperparameters": {"a-long-setting": 0.123456, "x": 1}, "tuned": RECORD}
+    results = [make_result("m", (0, 0), tasks=tasks, **settings), make_result("n", (0, 0), tasks=tasks)]
+    print_board(make_boards(results)[0])
+    out = capsys.readouterr().out
+    assert "…" not in out and all(task in out for task in tasks) and "M (tuned: x=1)" in out
+    assert " 1  tuned " in out
+
+
+def test_a_terminal_too_narrow_for_the_tasks_leaves_them_to_the_page(both, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "118")
+    print_board(make_boards(both)[0])
+    assert "Per-task" not in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "70")
+    print_board(make_boards(both)[0])
+    assert "Per-task" in capsys.readouterr().out
