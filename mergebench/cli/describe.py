@@ -72,7 +72,7 @@ def _suite(name: str) -> list[str]:
 
     suite = read_suite(name)
     merge = f"the zoo's first {suite.merge} tasks" if isinstance(suite.merge, int) else " ".join(suite.merge)
-    facts = {"zoo": suite.zoo, "merge": merge, "evaluate": " ".join(suite.evaluate)}
+    facts = {"version": f"v{suite.version}", "zoo": suite.zoo, "merge": merge, "evaluate": " ".join(suite.evaluate)}
     facts |= {f"order {order}": " | ".join(" ".join(g) for g in groups) for order, groups in suite.orders.items()}
     facts |= _sections(suite) | _settings(suite.hyperparameters) | _code(suite)
     variants = _variants(suite, name)

@@ -6,13 +6,16 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from mergebench.cli.complaints import KINDS
+from mergebench.precisions import PRECISIONS
 
 if TYPE_CHECKING:
     from mergebench.merging.method import MethodCard, Needs
 
 TYPES = KINDS | {
+    "Precision": " or ".join(PRECISIONS),
     "ClosedUnitInterval": "a number from 0 to 1",
     "OpenUnitInterval": "a number between 0 and 1",
+    "FractionBelowOne": "a number from 0 to below 1",
     "float": "a number",
     "int": "a whole number",
     "bool": "true or false",

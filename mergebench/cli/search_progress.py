@@ -45,7 +45,8 @@ class SearchProgress(ProgressObserver, SearchObserver):
 
     def chosen(self, method: str, settings: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         """What the search has found, on the split that it saw."""
-        default = "failed" if record["default"] is None else f"{100 * record['default']:.2f} %"
+        default = "; default failed" if record["default"] is None else f"; default {100 * record['default']:.2f} %"
+        default = "" if record["trial"] == 0 else default  # which is told already
         values = _assignments({name: settings[name] for name in record["space"]})
         found = "nothing better than the default" if record["trial"] == 0 else f"{values} (trial {record['trial']})"
         studies, failed = record["studies"], sum(study["failed"] for study in record["studies"])
@@ -55,7 +56,7 @@ class SearchProgress(ProgressObserver, SearchObserver):
             budget += f" in {len(studies)} studies (best {bests} %; the median's, seed {record['seed']})"
         tell(
             self.console,
-            f"{method}: chosen on validation: {found}, {100 * record['best']:.2f} %; default {default}; "
+            f"{method}: chosen on validation: {found}, {100 * record['best']:.2f} %{default}; "
             f"{budget}, {failed} failed, {record['seconds']:.1f} s",
         )
         self._progress.update(self._bar, total=None, unit="method x task", description="reading weights and images")

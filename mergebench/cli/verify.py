@@ -81,12 +81,15 @@ def _hold_here(found: "Read", config: Namespace) -> bool:
     """Hold a submission to this machine's benchmark, and run it again if asked to; whether that could be done."""
     from mergebench.measuring.measure import resolve_device
     from mergebench.submissions.rerunning import rerun
-    from mergebench.submissions.verifying import Elsewhere, bench_of, hold_to_benchmark, hold_to_card
+    from mergebench.submissions.verifying import DOES_THE_SAME, Elsewhere, bench_of, hold_to_benchmark, hold_to_card
 
     fully = True
     try:
-        for sentence in hold_to_card(found.submission):
+        held = list(hold_to_card(found.submission))
+        for sentence in held:
             say(f"  ok    {sentence}")
+        if DOES_THE_SAME not in held:
+            say("  -     not the same here as where it was measured: what the method, or the engine, does")
     except Elsewhere as lack:
         say(f"  -     not held to a card: {lack}")
         fully = False

@@ -19,6 +19,7 @@ from mergebench.submissions.text import Refused
 from mergebench.suites.bench import Bench
 from mergebench.suites.variant import Variant
 
+DOES_THE_SAME = "method and engine do what they do here"
 CODE_FILE = "method.py"  # what a submitted file is called wherever it is written; the submission has no say in it
 
 
@@ -138,7 +139,7 @@ def hold_to_card(submission: Submission) -> Iterator[str]:
         raise Refused.at(f"method.hyperparameters.{stranger}", "not what the method has, or missing")
     yield "name, paper, needs and hyper-parameters are the card's"
     if (told.source, told.engine, told.starts) == (sources.method, sources.engine, dict(sources.starts)):
-        yield "method and engine do what they do here"
+        yield DOES_THE_SAME
 
 
 def card_of(submission: Submission, folder: Path) -> MethodCard:

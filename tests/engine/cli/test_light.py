@@ -1,6 +1,7 @@
 """Help and lists answer without the heavy libraries."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,20 @@ def test_describe_tells_needs_formula_and_hyperparameters(command):
         "alpha            0.95",
         "a number from 0 to 1",
         "block or linear",
+        "float32 or bfloat16",
         "factor on the off-diagonal entries",
     ):
         assert part in out
+
+
+def test_no_type_of_a_setting_is_a_name_that_only_code_knows():
+    """Whatever alias an annotation has: `describe` and the pages tell what may be given."""
+    from mergebench.catalogue import registry
+    from mergebench.cli.method_card import settings_of
+
+    kinds = {kind: name for name, card in registry.methods().items() for _, _, kind, _ in settings_of(card)}
+    assert [f"{name}: {kind}" for kind, name in kinds.items() if re.search(r"\w\[|\b[A-Z]", kind)] == []
+
+
+def test_describe_tells_a_suite_s_version(command):
+    assert "version           v1" in command("describe", "tiny-8").out
