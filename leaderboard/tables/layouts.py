@@ -46,6 +46,9 @@ def make_grids(
         ]
         asked = f"--layout {layout}: shows" if layout else "no layout shows"
         raise MergebenchError(f"{asked} none of what there is; there are: {', '.join(there)}")
+    if not any(grid.rows for grid in grids):
+        track = f" of the {wishes.track} track; both tracks are shown without --track" * (wishes.track != "both")
+        raise MergebenchError(f"no row {' or '.join(wishes.rows)}{track}")
     return grids
 
 

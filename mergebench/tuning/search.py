@@ -293,14 +293,14 @@ def run_search(
     while len(search.trials) < trials and untried(search) != []:
         trial = _try(search, executor, propose(search))
         executor.forget_scores()
-        for added in _kept(search, trial)[:trials]:
+        for added in _kept(search, trial, trials):
             observer.trial(search, added, stored=added is not trial)
     if len(search.trials) < trials:
         observer.ended(search, trials)
 
 
-def _kept(search: Search, trial: Trial) -> list[Trial]:
-    """Add a trial to a search and to its file, and give what was added.
+def _kept(search: Search, trial: Trial, trials: int) -> list[Trial]:
+    """Add a trial to a search and to its file, and give what was added, as far as so many trials are asked for.
 
     Whoever makes the same search in the same folder, and got further meanwhile, has made this trial too: theirs stand.
     """
@@ -315,7 +315,7 @@ def _kept(search: Search, trial: Trial) -> list[Trial]:
         else:
             search.trials = [*search.trials, trial]
             write_trials(search.path, vars(search.key), search.trials)
-    return search.trials[done:]
+    return search.trials[done:trials]
 
 
 def _try(search: Search, executor: Executor, settings: dict[str, Any]) -> Trial:

@@ -252,3 +252,9 @@ def test_as_many_other_tasks_are_not_the_published_ones(make_result, wishes, rep
     other = ours.model_copy(update={"tasks": {"a": ours.tasks["a"], "c": ours.tasks["b"]}})
     with pytest.raises(MergebenchError, match="no published averages"):
         board_grid(make_boards([other])[0], wishes(columns=["reported"]))
+
+
+def test_a_table_without_a_row_is_refused(board, wishes):
+    with pytest.raises(MergebenchError, match="no row methods of the tuned track; both tracks are shown without"):
+        make_grids([board], [], wishes(rows=["methods"], track="tuned"))
+    assert make_grids([board], [], wishes(rows=["references"], track="tuned"))
