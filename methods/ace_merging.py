@@ -86,7 +86,7 @@ def merge_by_estimated_covariance(
     needs=Needs(base=True),
     year=2026,
     fidelity="released code",
-    holds="6 T + 12 tensors",
+    holds="6 T + 48 tensors",
     cost="a solve (and an SVD, where tasks are uneven) a matrix; no passes",
     ranges={"scaling": (0.5, 2.0), "epsilon": (1e-4, 1.0), "threshold": (0.0, 1.0), "share": (0.1, 1.0)},
 )

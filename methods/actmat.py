@@ -33,7 +33,7 @@ def regression_on_vectors(vectors: Tensor, ridge: float) -> Tensor:
     needs=Needs(base=True),
     year=2026,
     fidelity="paper",
-    holds="3 T + 12 tensors",
+    holds="3 T + 48 tensors",
     cost="a solve in float64 a matrix; no passes",
     ranges={"scaling": (0.5, 2.0), "ridge": (0.0, 0.1)},
 )

@@ -33,7 +33,7 @@ def leading_deviations(experts: Tensor, share: float) -> Tensor:
     needs=Needs(),
     year=2024,
     fidelity="paper",
-    holds="8 T + 4 tensors",
+    holds="8 T + 36 tensors",
     cost="T SVDs in float64 a matrix, of a part of it; no passes",
     idempotent=True,
     ranges={"scaling": (0.5, 3.0), "rank": (0.02, 1.0)},

@@ -41,7 +41,7 @@ def combined_in_shared_basis(vectors: Tensor, density: float, rounding: Rounding
     needs=Needs(base=True),
     year=2026,
     fidelity="released code",
-    holds="10 T + 4 tensors",
+    holds="10 T + 36 tensors",
     cost="T + 2 SVDs in float64 a matrix, and T of a part of it; no passes",
     ranges={"scaling": (0.1, 3.0), "density": (1e-4, 0.1)},
 )

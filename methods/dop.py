@@ -93,7 +93,7 @@ def between(old: Projections, new: Projections, *, steps: int, lr: float, stabil
     needs=Needs(base=True),
     year=2025,
     fidelity="released code",
-    holds="T + 20 tensors",
+    holds="T + 40 tensors",
     cost="2 eigendecompositions in float64 and 200 steps of 4 products a matrix and task; no passes",
     ranges={"lr": (1e-6, 1e-2), "stability": (0.1, 0.9)},
 )

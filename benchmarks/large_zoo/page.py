@@ -29,7 +29,7 @@ def cell(run: Kept | None, measure: str, digits: int) -> str:
     """A number; how far a run came that was ended; "-" for what is not measured."""
     if run is None or run.get(measure) is None or run["ended"].startswith("failed"):
         return "-"
-    return ("> " if run["ended"] else "") + f"{run[measure]:.{digits}f}"
+    return ("> " if run["ended"] and measure != "estimate" else "") + f"{run[measure]:.{digits}f}"
 
 
 @lru_cache
