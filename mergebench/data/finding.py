@@ -48,7 +48,7 @@ def find(config: TaskConfig, folder: Path, place: Place, asked: set[str], *, alo
         return folders.find(path, asked, [*config.classes, *others], unlisted=config.split == "")
     if path.is_file():
         raise MergebenchError(f"{path} {_other_file(path)}")
-    if is_location(config.data):
+    if is_location(config.data, inside=False):
         try:
             return _on_the_hub(config, asked, place, alone)
         except MergebenchError as error:

@@ -11,12 +11,18 @@ from mergebench.weights.footing import rests_elsewhere
 Kind = Literal["model", "dataset"]
 Found = TypeVar("Found")
 
-_LOCATION = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*?)(?:@(?P<revision>[\w./-]+))?")
+_LOCATION = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*?)(?P<inside>(?:/\w[\w.+-]*?)*)(?:@(?P<revision>[\w./-]+))?")
 
 
-def is_location(text: str) -> bool:
-    """Whether a text has the form `owner/name[@revision]` of a place on the hub."""
-    return _LOCATION.fullmatch(text) is not None
+def is_location(text: str, inside: bool = True) -> bool:
+    """Whether a text has the form `owner/name[/path/inside][@revision]` of a place on the hub.
+
+    Args:
+        text: what may be one.
+        inside: whether it may name a path inside a repository.
+    """
+    match = _LOCATION.fullmatch(text)
+    return match is not None and (inside or not match["inside"])
 
 
 class HubError(MergebenchError):
@@ -41,14 +47,14 @@ class Hub:
         if root is not None and not root.is_dir():
             raise MergebenchError(f"no folder in the hub's place at {root} (--zoo-root)")
         self.root, self.download = root, download
-        self._commits: dict[tuple[str, Kind], str] = {}
+        self._commits: dict[tuple[str, str | None, Kind], str] = {}
 
     def file(self, location: str, names: Sequence[str], kind: Kind = "model") -> Path:
         """The first of these files that there is.
 
         Args:
-            location: `owner/name[@revision]`.
-            names: in the order of preference.
+            location: `owner/name[/path/inside][@revision]`.
+            names: in the order of preference, below that path.
             kind: what it is.
 
         Raises:
@@ -67,9 +73,9 @@ class Hub:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-        repository, revision = _parts(location)
+        repository, inside, revision = _parts(location)
         reached, reason = self.download, None
-        for name in names:
+        for name in (inside + name for name in names):
             options = {"repo_type": kind, "revision": revision, "local_files_only": not reached}
             try:
                 path = Path(self._asked(lambda name=name, o=options: hf_hub_download(repository, name, **o), location))
@@ -79,7 +85,7 @@ class Hub:
             except EntryNotFoundError:
                 continue
             else:
-                self._commits[location, kind] = path.parents[len(Path(name).parts) - 1].name
+                self._commits[repository, revision, kind] = path.parents[len(Path(name).parts) - 1].name
                 return path
         if not reached:
             raise self._unreachable(location, reason)
@@ -93,8 +99,9 @@ class Hub:
         if self.root is None:
             from huggingface_hub import try_to_load_from_cache
 
-            repository, revision = _parts(location)
-            cached = [try_to_load_from_cache(repository, n, revision=revision, repo_type=kind) for n in names]
+            repository, inside, revision = _parts(location)
+            wanted = [inside + name for name in names]
+            cached = [try_to_load_from_cache(repository, n, revision=revision, repo_type=kind) for n in wanted]
             known = next((path for path in cached if isinstance(path, str)), None)
             if known or all(cached):  # a mark of its own says that there is no such file
                 return Path(known) if known else None
@@ -110,14 +117,14 @@ class Hub:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
-        repository, revision = _parts(location)
+        repository, _, revision = _parts(location)
         options = {"repo_type": kind, "revision": revision, "local_files_only": not self.download}
         try:
             fetch = lambda: snapshot_download(repository, allow_patterns=list(patterns), **options)  # noqa: E731
             path = Path(self._asked(fetch, location))
         except LocalEntryNotFoundError as error:
             raise self._unreachable(location, error) from None
-        self._commits[location, kind] = path.name
+        self._commits[repository, revision, kind] = path.name
         return path
 
     def names(self, location: str, kind: Kind = "dataset") -> list[str]:
@@ -127,7 +134,7 @@ class Hub:
             return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
         from huggingface_hub import list_repo_files
 
-        repository, revision = _parts(location)
+        repository, _, revision = _parts(location)
         try:
             ask = lambda: list_repo_files(repository, repo_type=kind, revision=revision)  # noqa: E731
             return self._asked(ask, location) if self.download else []
@@ -136,13 +143,17 @@ class Hub:
 
     def revision(self, location: str, kind: Kind = "model") -> str:
         """The commit of what was found at a location; empty in a folder, which knows of none."""
-        return self._commits.get((location, kind), "")
+        match = _LOCATION.fullmatch(location)
+        return self._commits.get((match["id"], match["revision"], kind), "") if match else ""
 
     def _local(self, location: str, kind: Kind) -> Path:
-        folder = self.root / ("datasets" if kind == "dataset" else "") / _parts(location)[0]
+        repository, inside, _ = _parts(location)
+        folder = self.root / ("datasets" if kind == "dataset" else "") / repository
         if not folder.is_dir():
             raise MergebenchError(f"no {_spelt(kind)} {location!r} in {self.root}: there is no folder {folder}")
-        return folder
+        if not (folder / inside).exists():
+            raise MergebenchError(f"no {_spelt(kind)} {location!r} in {self.root}: {folder} has no {inside}")
+        return folder / inside
 
     def _told(self, location: str, kind: Kind) -> str:
         return str(self._local(location, kind)) if self.root is not None else f"the hub's {_spelt(kind)} {location!r}"
@@ -206,13 +217,14 @@ def _refused(location: str, status: int) -> MergebenchError:
     return MergebenchError(f"{told}: it is closed to you, or was taken down")
 
 
-def _parts(location: str) -> tuple[str, str | None]:
-    """`owner/name[@revision]` -> (owner/name, revision)."""
+def _parts(location: str) -> tuple[str, str, str | None]:
+    """`owner/name[/path/inside][@revision]` -> (owner/name, "path/inside/" or nothing, revision)."""
     rests_elsewhere(f"{location} is looked for on the hub, or in a folder in its place")
     match = _LOCATION.fullmatch(location)
     if match is None:
         raise MergebenchError(f"{location!r} is no place on the hub; write owner/name or owner/name@revision")
-    return match["id"], match["revision"]
+    inside = match["inside"].removeprefix("/")
+    return match["id"], inside and f"{inside}/", match["revision"]
 
 
 def _spelt(kind: Kind) -> str:

@@ -122,6 +122,10 @@ def mirror(tmp_path_factory):
         "some/large/model.safetensors": os.urandom(30_000_000),
         "some/parts/model.safetensors.index.json": json.dumps({"weight_map": PARTS}).encode(),
         **{f"some/parts/{file}": save({name: torch.ones(2)}) for name, file in PARTS.items()},
+        "some/many/runs/mnist/last.safetensors": save({"a.weight": torch.ones(2)}),
+        "some/many/runs/mnist/config.json": b"{}",
+        "some/many/runs/dtd/model.safetensors": save({"a.weight": torch.zeros(2)}),
+        "some/many/runs/svhn/adapter_config.json": b"{}",
         "datasets/some/digits/data/train.parquet": b"train",
         "datasets/some/digits/data/test.parquet": b"test",
         "datasets/some/digits/README.md": b"about",
@@ -188,6 +192,38 @@ def test_weights_in_several_files_are_fetched_whole(ask):
     assert {n: t.tolist() for n, t in open_weights(path).items()} == dict.fromkeys(PARTS, [1, 1]) and commit == COMMIT
 
 
+@pytest.mark.parametrize(
+    ("place", "name", "values"),
+    [
+        ("some/many/runs/mnist/last.safetensors", "last.safetensors", [1, 1]),
+        ("some/many/runs/mnist/last.safetensors@main", "last.safetensors", [1, 1]),
+        (f"some/many/runs/dtd@{COMMIT}", "model.safetensors", [0, 0]),
+    ],
+)
+def test_a_path_inside_a_repository_is_fetched_alone_and_known_by_its_commit(ask, mirror, place, name, values):
+    path, commit = map(str.strip, ask("weights", place).split("|"))
+    assert open_weights(path)["a.weight"].tolist() == values and Path(path).name == name and commit == COMMIT
+    fetched = {path.rpartition("/")[2] for verb, path, _ in mirror.asked if verb == "GET"}
+    assert fetched - {"config.json"} == {name}
+    assert ask("weights", place, HF_HUB_OFFLINE="1") == f"{path}|{COMMIT}" and mirror.asked == []
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("some/many/runs/mnist/first.pt", "on the hub: the hub's model 'some/many/runs/mnist' has no first.pt"),
+        ("some/many/runs/mnist/last.safetensors@v9", "'some/many/runs/mnist@v9': it has no such revision"),
+        ("some/many/runs/cars", "the hub's model 'some/many/runs/cars' has no model.safetensors or"),
+        ("some/many/runs/svhn", "some/many/runs/svhn/adapter_config.json is of a LoRA adapter"),
+        ("some/none/runs/mnist/last.pt", "'some/none/runs/mnist': there is none on the hub"),
+        ("runs/last.pt", "no such checkpoint: runs/last.pt"),
+    ],
+)
+def test_a_path_that_is_not_there_is_named(ask, place, told):
+    line = ask("weights", place)
+    assert line.startswith("refused:") and told in line and place in line and "\n" not in line
+
+
 @pytest.mark.parametrize("asked", [("file", "openai/clip", "config.json"), ("folder", "some/digits", "*")])
 @pytest.mark.parametrize(
     ("status", "remedy"),
@@ -251,9 +287,11 @@ def test_a_folder_takes_the_hub_s_place(mirror):
     assert hub.file("openai/clip", ("model.safetensors", "pytorch_model.bin")).name == "pytorch_model.bin"
     assert hub.folder("some/digits@main", ()) == mirror.folder / "datasets/some/digits"
     assert hub.revision("openai/clip") == ""
+    assert hub.file("some/many/runs/dtd@v2", ("model.safetensors",)).parent == mirror.folder / "some/many/runs/dtd"
     for ask, told in (
         (lambda: hub.file("openai/clip", ("no.json",)), "no.json"),
         (lambda: hub.file("nobody/clip", ("config.json",)), "no model 'nobody/clip'"),
+        (lambda: hub.file("some/many/runs/cars", ("config.json",)), "some/many has no runs/cars"),
         (lambda: hub.folder("nobody/digits", ()), "no data set 'nobody/digits'"),
     ):
         with pytest.raises(MergebenchError, match=told):
@@ -262,7 +300,21 @@ def test_a_folder_takes_the_hub_s_place(mirror):
 
 @pytest.mark.parametrize(
     ("text", "is_one"),
-    [("openai/clip", True), ("a/b@main", True), ("clip", False), ("a/b/c", False), ("a/b@", False), ("./a b/c", False)],
+    [
+        ("openai/clip", True),
+        ("a/b@main", True),
+        ("a/b/c/d.pt@refs/pr/1", True),
+        ("clip", False),
+        ("a/b/", False),
+        ("a/b/../c", False),
+        ("/a/b/c", False),
+        ("a/b@", False),
+        ("./a b/c", False),
+    ],
 )
 def test_locations(text, is_one):
     assert is_location(text) == is_one
+
+
+def test_a_data_set_is_a_whole_repository():
+    assert is_location("a/b@main", inside=False) and not is_location("a/b/c", inside=False)
