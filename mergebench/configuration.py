@@ -112,7 +112,7 @@ class ZooConfig(Strict):
     """One backbone's base, experts and heads.
 
     Its weights are a folder (`weights`), or are named one by one (`base` and `experts`). Places are paths (relative to
-    the YAML file) or `owner/name[@revision]` on the Hugging Face hub.
+    the YAML file) or `owner/name[/path/inside][@revision]` on the Hugging Face hub.
 
     Args:
         title: for people.
@@ -122,6 +122,9 @@ class ZooConfig(Strict):
         encoder: what makes the empty timm VisionTransformer: a name in timm, or "module:function". Without it, the
             base's own config.json, or the zoo that `base` names, says it.
         options: of an encoder named in timm, as `timm.create_model` takes them.
+        projection: whose the projection of images is (CLIP's `visual.proj`): "base": of the heads, the base's for all;
+            "merged": of the encoder, each expert having its own; `options: {projection: 512}` names its length where
+            it is to be known before the base is there. Not given: as the zoo that `base` names has it, or "base".
         weights: folder of base.safetensors, experts/ and heads/: a path, or "package:folder" inside a package.
         base: the pre-trained checkpoint, or the name of a registered zoo whose base it is.
         experts: task -> checkpoint; or one place for all, with `{task}` in it; nothing before they are trained.
@@ -140,6 +143,7 @@ class ZooConfig(Strict):
     family: str = ""
     encoder: str | None = None
     options: dict[str, Any] = {}
+    projection: Literal["base", "merged"] | None = None
     weights: str | None = None
     base: str | None = None
     experts: str | dict[str, str] = {}
@@ -181,6 +185,10 @@ class ZooConfig(Strict):
             raise ValueError(f"{passed_over[0]}: the folder that weights names holds experts and heads; leave it out")
         if self.options and self.encoder is None:
             raise ValueError("options are of an encoder; name it: encoder")
+        if self.weights and self.projection:
+            raise ValueError("projection: only beside base and experts; of a folder of weights, its heads tell")
+        if "projection" in self.options and self.base and self.projection != "merged":
+            raise ValueError("options: projection is the length of one that is merged; say so: projection: merged")
         if isinstance(self.experts, str) and "{task}" not in self.experts:
             raise ValueError(f"experts: {self.experts!r} must hold {{task}}, or be a mapping task -> checkpoint")
         lacking = [t for t in self.tasks if t not in self.experts] if isinstance(self.experts, dict) else []

@@ -24,8 +24,9 @@ def stages(encoder: VisionTransformer, layout: Layout) -> Iterator[Stage]:
         yield tuple(n for n in layout.shapes if n.startswith(block.name + ".")), module
     # Features are those that are read: where that is the class token, the others' drift is nobody's.
     read = slice(1) if encoder.global_pool == "token" else slice(None)
-    ending = (*layout.embedding, *layout.final_norm)  # a pooling layer's own parameters count as embedding
-    yield ending, lambda tokens: encoder.forward_head(encoder.norm(tokens[:, read]), pre_logits=True)
+    behind = (layout.projection,) if layout.projection else ()
+    ending = (*layout.embedding, *layout.final_norm, *behind)  # a pooling layer's own parameters count as embedding
+    yield ending, lambda tokens: encoder.forward_head(encoder.norm(tokens[:, read]))
 
 
 @merge_method(

@@ -87,7 +87,4 @@ def regmean_plus_plus(
         precision: of the forward passes; "bfloat16" is quicker where the machine has it, and its error is reported.
     """
     settings = {"alpha": alpha, "samples": samples, "ridge": ridge, "granularity": granularity, "precision": precision}
-    merged = walk_blocks(pool, source="merged", **settings)
-    if final_norm == "base":
-        merged.update({name: pool.base[name] for name in pool.layout.final_norm})
-    return pool.finish(merged)
+    return pool.finish(walk_blocks(pool, source="merged", final_norm=final_norm, **settings))

@@ -167,6 +167,8 @@ def _zoo(name: str) -> list[str]:
     return [
         _headed(name, zoo.title),
         f"  encoder  {zoo.encoder or 'as the base says'}{run}",
+        *["  merged   the encoder with its projection, of which each expert has its own"]
+        * (zoo.projection == "merged"),
         *(f"  {field:<8} {value}" for field in ("backbone", "family") if (value := getattr(zoo, field))),
         *(f"  {field:<8} {value}" for field in ("weights", "base", "experts", "text") if (value := _place(zoo, field))),
         f"  tasks    {' '.join(zoo.tasks)}",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mergebench.data.source import Found, Part, Source
 
 
-def make_task(name: str, config: TaskConfig, folder: Path) -> Task:
+def make_task(name: str, config: TaskConfig, folder: Path, stands_for: str = "") -> Task:
     """The task that a description means; its images can be had once it is placed (`Task.at`).
 
     The card is whole if the description counts the images of train (and names its classes); otherwise, once the task
@@ -28,6 +28,7 @@ def make_task(name: str, config: TaskConfig, folder: Path) -> Task:
         name: the task's.
         config: the description.
         folder: that paths in it are relative to.
+        stands_for: the CLIP task whose place it takes, if it is not its own.
 
     Raises:
         MergebenchError: splits or counts that do not fit together.
@@ -37,7 +38,7 @@ def make_task(name: str, config: TaskConfig, folder: Path) -> Task:
         card = TaskCard(
             name=name,
             title=config.title or name,
-            stands_for=name,
+            stands_for=stands_for or name,
             classes=tuple(config.classes),
             templates=tuple(config.templates),
             splits=splits.sizes(counts) if counts else _tested(config),

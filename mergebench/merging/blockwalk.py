@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from mergebench.merging.layout import Block, embed_images, load_part
-from mergebench.merging.least_squares import GramSum, LayerRegression, precision_of
+from mergebench.merging.least_squares import GramSum, LayerRegression, Solution, precision_of
 from mergebench.merging.pool import ModelPool
 from mergebench.merging.streams import HELD, Shelf, TokenStream
 from mergebench.precisions import Precision
@@ -40,8 +41,9 @@ def walk_blocks(
     ridge: float = 0.0,
     granularity: str = "block",
     precision: Precision = "float32",
+    final_norm: str = "average",
 ) -> StateDict:
-    """Merge all linear layers of the blocks by regression on their inputs; all other parameters are averaged.
+    """Merge all linear layers of the blocks, and the projection, by regression on their inputs; the rest is averaged.
 
     Memory does not grow with the number of experts: one regression per linear layer of one block is held at a time,
     and of the token streams no more than `streams.HELD`.
@@ -54,6 +56,7 @@ def walk_blocks(
         ridge: pull towards the average; see `LayerRegression`.
         granularity: "block" or "linear"; see above.
         precision: of the forward passes: "float32" (or finer, as the pool's), or "bfloat16" for the matrix products.
+        final_norm: "average", or "base": the merged model's is the base's.
 
     Returns:
         The merged state. The pool's report gains `condition`: layer -> condition number of its summed Gram; and in
@@ -61,6 +64,9 @@ def walk_blocks(
     """
     layout = pool.layout
     merged = pool.average()
+    solves_projection = layout.projection is not None and pool.inside(layout.projection)
+    if final_norm == "base":
+        merged.update({n: pool.base[n].to("cpu", layout.dtypes[n]) for n in layout.final_norm})
     runner = pool.encoder()
     (streams,) = embed_tasks(pool, [(runner, merged if source == "merged" else None)], samples, precision)
     rows = min(stream.rows for stream in streams.values())
@@ -69,7 +75,7 @@ def walk_blocks(
     for index, block in enumerate(layout.blocks):
         pool.tell("blocks", index, len(layout.blocks))
         module = runner.blocks[index]
-        last = index + 1 == len(layout.blocks)
+        last = index + 1 == len(layout.blocks) and not solves_projection
         parameters = tuple(n for n in layout.shapes if n.startswith(block.name + "."))
         # Outside the region a layer stays the average, so that the merged prefix is what the result will really hold.
         solved = tuple(n for n in block.linears if pool.inside(f"{n}.weight"))
@@ -100,6 +106,11 @@ def walk_blocks(
                 conditions[name] = solution.condition
         if not last and not onward:
             advance(pool, runner, index, parameters, merged if source == "merged" else None, streams, precision)
+    if solves_projection:
+        own = merged if source == "merged" else None
+        solution = _solved_projection(pool, runner, merged[layout.projection], own, streams, alpha, ridge, precision)
+        merged[layout.projection] = solution.weight.to("cpu", layout.dtypes[layout.projection])
+        conditions[layout.projection.removesuffix(".weight")] = solution.condition
     pool.report(condition=conditions, **({"forward_error": errors} if errors else {}))
     return merged
 
@@ -162,6 +173,42 @@ def advance(
                 with _computing(batch, precision):
                     passed = runner.blocks[index](batch)
                 tokens[i] = passed.to(batch.dtype)
+
+
+def _solved_projection(
+    pool: ModelPool,
+    runner: VisionTransformer,
+    average: Tensor,
+    merged: StateDict | None,
+    streams: Mapping[str, TokenStream],
+    alpha: float,
+    ridge: float,
+    precision: Precision,
+) -> Solution:
+    """The projection [embed, width], a linear layer behind final norm and pooling: it has one input row an image.
+
+    Args:
+        pool, alpha, ridge, precision: as of `walk_blocks`.
+        runner: a model to run.
+        average: the experts' projections' mean.
+        merged: whose final norm feeds it; each expert's own, if None.
+        streams: every task's tokens behind the last block.
+    """
+    name, ending = pool.layout.projection, (*pool.layout.embedding, *pool.layout.final_norm)
+    width, images = average.shape[1], min(s.rows // s[0].shape[1] for s in streams.values())
+    dtype = torch.promote_types(precision_of(alpha, images, width), pool.dtype)
+    regression = LayerRegression(average.to(pool.device), alpha, ridge, dtype)
+    for task in pool.tasks:
+        expert = pool.experts[task]
+        load_part(runner, merged or expert, ending)  # a pooling layer's own parameters count as embedding
+        gram = GramSum(width, pool.device, dtype)
+        with recorded_inputs({name: runner.head}) as seen, torch.no_grad():
+            for batch in streams[task]:
+                with _computing(batch, precision):
+                    runner.forward_head(runner.norm(batch))
+                gram.add(seen[name])
+        regression.add(gram.total(), expert[name], gram.rows)
+    return regression.solve()
 
 
 def _computing(tokens: Tensor, precision: Precision) -> torch.autocast:

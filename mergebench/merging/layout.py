@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from mergebench.errors import MergebenchError
 from mergebench.merging.views import ReadOnlyState
+from mergebench.weights.projection import has_projection
+from mergebench.weights.rules import PROJECTION
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,11 @@ class Layout:
                 f"the base is a {type(encoder).__name__}; merging needs a timm VisionTransformer "
                 "(timm.create_model(..., num_classes=0))"
             )
-        if not isinstance(encoder.head, nn.Identity):
+        if not (isinstance(encoder.head, nn.Identity) or has_projection(encoder)):
             raise MergebenchError("the base still has a classifier; make it with num_classes=0: heads are never merged")
         self.shapes = {n: tuple(t.shape) for n, t in encoder.state_dict().items()}
         self.dtypes = {n: t.dtype for n, t in encoder.state_dict().items()}
+        self.projection = PROJECTION if has_projection(encoder) else None
         self.blocks = tuple(
             Block(f"blocks.{i}", tuple(f"blocks.{i}.{n}" for n, m in block.named_modules() if isinstance(m, nn.Linear)))
             for i, block in enumerate(encoder.blocks)
@@ -63,8 +66,9 @@ class Layout:
 
     @property
     def linear_weights(self) -> tuple[str, ...]:
-        """Weights of all linear layers in the blocks, in the order of the forward pass."""
-        return tuple(f"{n}.weight" for b in self.blocks for n in b.linears)
+        """Weights of all linear layers in the blocks and of the projection, in the order of the forward pass."""
+        behind = (self.projection,) if self.projection else ()
+        return (*(f"{n}.weight" for b in self.blocks for n in b.linears), *behind)
 
     @property
     def final_norm(self) -> tuple[str, ...]:
@@ -74,7 +78,7 @@ class Layout:
     @property
     def embedding(self) -> tuple[str, ...]:
         """Parameters in front of the first block."""
-        later = (*(b.name + "." for b in self.blocks), *self.final_norm)
+        later = (*(b.name + "." for b in self.blocks), *self.final_norm, PROJECTION)
         return tuple(n for n in self.shapes if not n.startswith(later))
 
     def is_matrix(self, name: str) -> bool:

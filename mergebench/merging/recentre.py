@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mergebench.errors import MergebenchError
 from mergebench.merging.method import Needs
 from mergebench.merging.pool import ModelPool
+from mergebench.weights.projection import has_projection
 from mergebench.weights.states import StateDict
 
 SAMPLES = 256  # images of each task, where there are as many
@@ -55,6 +56,8 @@ def moving_bias(encoder: nn.Module) -> str:
     Raises:
         MergebenchError: there is none, or something else stands behind it.
     """
+    if isinstance(encoder, VisionTransformer) and has_projection(encoder):
+        raise MergebenchError("recentre: behind the final norm is a projection, which belongs to it; leave it out")
     if isinstance(encoder, VisionTransformer) and encoder.attn_pool is None:
         name = "norm" if isinstance(encoder.fc_norm, nn.Identity) else "fc_norm"
         if isinstance(getattr(encoder, name), nn.LayerNorm) and getattr(encoder, name).bias is not None:

@@ -1,6 +1,6 @@
 """How timm, Hugging Face and open_clip name the tensors of vision transformers: tables, read both ways."""
 
-from mergebench.weights.rules import Dialect, Rule
+from mergebench.weights.rules import PROJECTION, Dialect, Rule
 
 
 def _both(timm: str, *theirs: str) -> tuple[Rule, Rule]:
@@ -33,6 +33,7 @@ HUGGING_FACE = Dialect(
     ),
     inside=("embeddings.position_ids",),
     beside=("text_model.", "text_projection.weight", "visual_projection.weight", "logit_scale"),
+    projected=Rule(PROJECTION, ("{wrapper}visual_projection.weight",)),
 )
 
 _TEXT_TOWER = (
@@ -61,6 +62,7 @@ OPEN_CLIP = Dialect(
     inside=("proj",),
     beside=_TEXT_TOWER,
     parts=("attn_pool",),
+    projected=Rule(PROJECTION, ("{prefix}proj",), transposed=True),
 )
 
 TIMM = Dialect(
@@ -72,6 +74,7 @@ TIMM = Dialect(
     heads=("head.", "mask_token"),  # the latter stands for hidden patches while DINOv2 is trained
     parts=("reg_token", "dist_token", "norm_pre", "fc_norm", "attn_pool"),
     complete=False,  # there are many; the architecture says what each must have
+    projected=Rule(PROJECTION, ("{wrapper}visual.head.proj.weight",)),  # of open_clip's models, as above
 )
 
 # What Hugging Face's ViT and DINOv2 have in common.

@@ -4,7 +4,7 @@ import difflib
 import importlib
 import mmap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import ModuleType
 from typing import Any
@@ -16,6 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from mergebench.errors import MergebenchError, UnknownNameError
+from mergebench.weights.projection import Projection, has_projection
 from mergebench.weights.states import check_state
 
 REMEDY = (
@@ -26,6 +27,8 @@ REMEDY = (
 FOREIGN = ("checkpoint_path", "cache_dir")
 # An option that timm does not have: what its layers' norms add to variances.
 NORM_EPS = "norm_eps"
+# Another: how long its features are behind a projection that belongs to it.
+LENGTH = "projection"
 # Files say these numbers, and making a model takes as long, and as much memory, as they say.
 LARGEST = 100_000
 DEEPEST = 200
@@ -38,8 +41,9 @@ class Encoder:
 
     Args:
         name: "module:function" of one's own, or a name in timm's registry.
-        options: of a name in timm, as `timm.create_model` takes them (`img_size`, `depth`, ...), and `norm_eps`, where
-            the layers' norms have another epsilon than that model's.
+        options: of a name in timm, as `timm.create_model` takes them (`img_size`, `depth`, ...); `norm_eps`, where
+            the layers' norms have another epsilon than that model's; and `projection`, the length of its features
+            behind a projection that is a part of it.
         scales: mean and std of its images, where they are not the architecture's own.
         alternative: the name that is as likely, where it is known by its shapes alone: they do not tell activations.
     """
@@ -119,7 +123,7 @@ class Encoder:
 
     def _created(self) -> VisionTransformer:
         options = dict(self.options)
-        epsilon = options.pop(NORM_EPS, None)
+        epsilon, length = options.pop(NORM_EPS, None), options.pop(LENGTH, None)
         encoder = self._called(timm.create_model, self.name, options=options, pretrained=False, num_classes=0)
         if epsilon is not None:
             if type(epsilon) is not float or not 0 < epsilon < 1:
@@ -129,6 +133,10 @@ class Encoder:
             for module in encoder.modules():
                 if isinstance(module, nn.LayerNorm):
                     module.eps = epsilon
+        if length is not None:
+            if type(length) is not int or length < 1:
+                raise MergebenchError(f"encoder {self.name!r}: {LENGTH} is {length!r}, not a length: 512")
+            encoder.head = Projection(encoder.num_features, length)
         return encoder
 
     def _called(
@@ -151,8 +159,18 @@ class Encoder:
 
     @cached_property
     def width(self) -> int:
-        """Length of a feature."""
-        return self._made.num_features
+        """Length of a feature, behind the projection where that is the encoder's."""
+        return self._made.head.out_features if has_projection(self._made) else self._made.num_features
+
+    @property
+    def projection(self) -> int | None:
+        """How long features are behind the projection that belongs to it; None where none does."""
+        return self.options.get(LENGTH)
+
+    def projected(self, length: int | None) -> "Encoder":
+        """The same with a projection of its own to so many numbers; with none, if None."""
+        options = {name: value for name, value in self.options.items() if name != LENGTH}
+        return replace(self, options=options | ({} if length is None else {LENGTH: length}))
 
     @cached_property
     def image_size(self) -> int:

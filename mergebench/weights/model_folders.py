@@ -30,6 +30,7 @@ PARTS = {
     VIT: re.compile(r"pooler\.dense\.(weight|bias)"),
 }
 TEXT = {"hf": "text_model.embeddings.token_embedding.weight", "open_clip": "token_embedding.weight"}
+VISUAL = {"hf": "visual_projection.weight", "open_clip": "visual.proj"}  # which may be the encoder's
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json")
 HEAD_WIDTH = 64  # of every published CLIP's text tower
 
@@ -90,21 +91,22 @@ def _parts(base: Mapping[str, Tensor], format: str) -> tuple[StateDict, tuple[st
         )
     what = f"{', '.join(map(repr, names))} is"
     if TEXT.get(format) in names:
-        what = "text tower and projections are"
+        projections = "projections" if VISUAL[format] in names else "projection"
+        what = f"text tower and {projections} are"
     return {own: base.source[name] for own, name in names.items()}, (f"{what} the base's",)
 
 
 def _hugging_face(encoder: Encoder, base: Mapping[str, Tensor], others: StateDict) -> dict[str, Any]:
-    config = vision_config(encoder, dialect_for(encoder.make().state_dict(), "hf"))
-    projection = others.get("visual_projection.weight")
-    size = {} if projection is None else {"projection_dim": len(projection)}
+    config = vision_config(encoder.projected(None), dialect_for(encoder.make().state_dict(), "hf"))
+    projection = encoder.projection or len(others.get("visual_projection.weight", ()))
+    size = {"projection_dim": projection} if projection else {}
     beside = _beside(base, "config.json")
     if TEXT["hf"] in others:
         text = _beside_part(beside, "text_config") or _text_config(others, config["hidden_act"])
         vision = {name: value for name, value in config.items() if name not in ("architectures", "model_type")}
         config = {"architectures": ["CLIPModel"], "model_type": "clip", **size}
         config |= {"text_config": text | size, "vision_config": vision | size}
-    elif projection is not None:
+    elif projection:
         config |= {"architectures": ["CLIPVisionModelWithProjection"], **size}
     config["dtype"] = _main_dtype(base)
     side = encoder.image_size
@@ -134,7 +136,7 @@ def _text_config(others: StateDict, activation: str) -> dict[str, Any]:
 
 
 def _open_clip(encoder: Encoder, base: Mapping[str, Tensor], others: StateDict) -> dict[str, Any]:
-    if TEXT["open_clip"] not in others or "visual.proj" not in others:
+    if TEXT["open_clip"] not in others or not (encoder.projection or "visual.proj" in others):
         return {}
     made = encoder.make()
     block = made.blocks[0]
@@ -152,7 +154,7 @@ def _open_clip(encoder: Encoder, base: Mapping[str, Tensor], others: StateDict) 
     beside = _beside_part(_beside(base, "open_clip_config.json"), "model_cfg")
     text |= _beside_part(beside, "text_cfg")
     model = {
-        "embed_dim": others["visual.proj"].shape[1],
+        "embed_dim": encoder.projection or others["visual.proj"].shape[1],
         "quick_gelu": activation(encoder, block.mlp.act) == "quick_gelu",
         "vision_cfg": vision,
         "text_cfg": text,
@@ -169,6 +171,11 @@ def _timm(encoder: Encoder, base: Mapping[str, Tensor], others: StateDict) -> di
         raise MergebenchError(
             f"--format timm: timm's config.json cannot say that norms have epsilon {encoder.options[NORM_EPS]}; write "
             "a folder with --format hf, or name a file (.safetensors)"
+        )
+    if encoder.projection:
+        raise MergebenchError(
+            "--format timm: timm's config.json cannot say that the projection is the encoder's; write a folder with "
+            "--format hf or open_clip, or name a file (.safetensors)"
         )
     side = encoder.image_size
     told = {"mean": list(encoder.mean), "std": list(encoder.std), "input_size": [3, side, side], "num_classes": 0}

@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
+PROJECTION = "head.weight"  # timm's name of what CLIP calls visual.proj, where it belongs to the encoder [embed, width]
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -14,12 +16,14 @@ class Rule:
         theirs: its name, or the names of the parts that stand one below the other in timm's.
         leading: dimensions of length one that timm has in front.
         thirds: which thirds of their rows it is, from and to, where timm has in two what they have in one.
+        transposed: whether theirs is the transpose of timm's matrix.
     """
 
     timm: str
     theirs: tuple[str, ...]
     leading: int = 0
     thirds: tuple[int, int] | None = None
+    transposed: bool = False
 
     def numbered(self, block: int, prefix: str) -> "Rule":
         """The rule of one block, with what stands before their names."""
@@ -40,6 +44,8 @@ class Dialect:
         heads: the same as `inside`, but of what was trained with it, so that it is told.
         parts: what else may be a part of the encoder, by the first word of its names, besides those in `rules`.
         complete: whether an encoder has these tensors and no others.
+        projected: where a whole model keeps the projection of its images, below `{prefix}` (of the encoder's names) or
+            `{wrapper}` (of all names).
     """
 
     name: str
@@ -51,6 +57,7 @@ class Dialect:
     heads: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     complete: bool = True
+    projected: Rule | None = None
 
     def of_depth(self, depth: int, prefix: str) -> tuple[Rule, ...]:
         """The rules of an encoder of so many blocks."""
@@ -64,6 +71,13 @@ class Dialect:
         stem = prefix + next(stems)
         numbers = {n.removeprefix(stem).partition(".")[0] for n in names if n.startswith(stem)}
         return max(1, sum(re.fullmatch("0|[1-9][0-9]*", n) is not None for n in numbers))
+
+    def projection(self, prefix: str) -> Rule | None:
+        """The rule of the projection, where this stands before the encoder's names; None if there is no such thing."""
+        if self.projected is None:
+            return None
+        (name,) = self.projected.theirs
+        return replace(self.projected, theirs=(name.format(prefix=prefix, wrapper=self.wrapper(prefix)),))
 
     @property
     def anchor(self) -> str:
@@ -97,7 +111,7 @@ class Dialect:
         if not name.startswith(prefix) or self.is_known(name, prefix):
             return True
         within = name.removeprefix(prefix)
-        if _listed(within, self.heads):
+        if _listed(within, self.heads) and within not in own:
             return True
         first, dot, _ = within.partition(".")
         parts = {n.partition(".")[0] for n in (*self.parts, *(t for r in self.rules for t in r.theirs), *own)}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mergebench.errors import CheckpointError, UnknownNameError, tell
 from mergebench.weights.dialects import DIALECTS, WRITTEN
-from mergebench.weights.rules import Dialect, Rule
+from mergebench.weights.rules import PROJECTION, Dialect, Rule
 from mergebench.weights.states import LazyState, StateDict, shape_of
 from mergebench.weights.towers import find_tower, freed
 
@@ -25,7 +25,7 @@ class TranslatedState(LazyState):
         dialect: that library's names.
         prefix: what stands before the names of the encoder.
         who: what the state is, for messages.
-        own: timm's names of the encoder's tensors, where they are known.
+        own: timm's names of the encoder's tensors, where they are known; with its projection, that is one of them.
 
     Raises:
         CheckpointError: a tensor is missing, or of no known part; the parts of one tensor do not fit each other.
@@ -41,16 +41,21 @@ class TranslatedState(LazyState):
     ) -> None:
         self.source, self.dialect, self.prefix, self.who = source, dialect, prefix, who
         self.wrapper = dialect.wrapper(prefix)
+        projection = dialect.projection(prefix) if PROJECTION in own else None
+        projections = [projection] if projection is not None and projection.theirs[0] in source else []
         own = () if dialect.complete else own
-        self.others = tuple(name for name in source if dialect.is_other(name, prefix, own, _is_number(source, name)))
+        apart = [rule.theirs[0] for rule in projections]
+        others = (name for name in source if dialect.is_other(name, prefix, own, _is_number(source, name)))
+        self.others = tuple(name for name in others if name not in apart)
         own = dict.fromkeys(source)
-        for name in self.others:
+        for name in dict.fromkeys((*self.others, *apart)):
             del own[name]
         if dialect.complete:
             rules = dialect.of_depth(dialect.depth(own, prefix), prefix)
             _account(own, [name for rule in rules for name in rule.theirs], dialect, who)
         else:
             rules = [Rule(name.removeprefix(prefix), (name,)) for name in own]
+        rules = [*rules, *projections]
         self._rules = {rule.timm: rule for rule in rules}
         super().__init__(self._rules, getattr(source, "path", None), getattr(source, "metadata", {}))
         for rule in rules:
@@ -72,6 +77,8 @@ class TranslatedState(LazyState):
         if rule.thirds:
             first, last = (len(whole) * third // 3 for third in rule.thirds)
             whole = whole[first:last]
+        if rule.transposed:
+            whole = whole.T.contiguous()
         return whole[(None,) * rule.leading]
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -83,6 +90,8 @@ class TranslatedState(LazyState):
         if rule.thirds:
             first, last = (shape[0] * third // 3 for third in rule.thirds)
             shape = (last - first, *shape[1:])
+        if rule.transposed:
+            shape = shape[::-1]
         return (1,) * rule.leading + shape
 
     @property
@@ -169,6 +178,12 @@ def as_timm(state: Mapping[str, Tensor], who: str, own: Collection[str] = ()) ->
     state = _Freed.of(state, who)
     tower = find_tower(state, who, own)
     translated = TranslatedState(state, tower.dialect, tower.prefix, who, own)
+    if PROJECTION in own and PROJECTION not in translated:
+        raise CheckpointError(
+            f"{who} holds no projection of images (visual.proj, visual_projection.weight), which belongs to this "
+            "encoder: name the whole model's file, or leave the projection with the heads (in a zoo's file, "
+            "projection: base)"
+        )
     if translated.told:
         tell(f"{who}: {translated.told}")
     return state if list(translated) == list(state) else translated
@@ -197,7 +212,8 @@ def from_timm(
     dialect = dialect_for(state, format)
     prefix = dialect.prefixes[0] if prefix is None else prefix
     if dialect.complete:
-        rules = dialect.of_depth(DIALECTS["timm"].depth(state, ""), prefix)
+        rules = list(dialect.of_depth(DIALECTS["timm"].depth(state, ""), prefix))
+        rules += filter(None, [dialect.projection(prefix) if PROJECTION in state else None])
         _account(state, [rule.timm for rule in rules], dialect, f"cannot be written as {format}: the encoder")
     else:
         rules = [Rule(name, (prefix + name,)) for name in state]
@@ -219,7 +235,7 @@ def check_format(state: Mapping[str, Tensor], format: str) -> None:
 
 def dialect_for(state: Mapping[str, Tensor], format: str) -> Dialect:
     """The dialect of a library ("timm", "hf", "open_clip") that can hold an encoder; the first, if none can."""
-    names, depth = set(state), DIALECTS["timm"].depth(state, "")
+    names, depth = set(state) - {PROJECTION}, DIALECTS["timm"].depth(state, "")
     kinds = [dialect for dialect in WRITTEN if dialect.name == format]
     fits = [dialect for dialect in kinds if {rule.timm for rule in dialect.of_depth(depth, "")} == names] or kinds[:1]
     # What has the same names with gates in its blocks comes after what has none.
@@ -243,6 +259,8 @@ def _parts(rule: Rule, tensor: Tensor) -> StateDict:
     if tensor.shape[: rule.leading] != (1,) * rule.leading or (count > 1 and len(tensor) % count):
         raise CheckpointError(f"{rule.timm!r} is {tuple(tensor.shape)}, which {rule.theirs[0]!r} cannot hold")
     tensor = tensor[(0,) * rule.leading]
+    if rule.transposed:
+        tensor = tensor.T.contiguous()
     if count == 1:
         return {rule.theirs[0]: tensor}
     return {name: part.clone() for name, part in zip(rule.theirs, tensor.chunk(count), strict=True)}

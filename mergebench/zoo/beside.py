@@ -46,6 +46,8 @@ def told_encoder(state: Mapping[str, Tensor], named: Encoder | None = None, *, o
         described = _described(config, not of_base)
     if described is None:
         return Encoder("", scales=scales) if scales else None
+    if named is not None:  # such a file does not say whose the projection is
+        described = described.projected(named.projection)
     return replace(described, scales=described.scales or scales)
 
 

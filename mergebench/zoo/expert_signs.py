@@ -73,12 +73,11 @@ def _left_out(base: Mapping[str, Tensor], expert: Mapping[str, Tensor]) -> str:
 
 def projection(state: TranslatedState) -> tuple[str, Tensor] | None:
     """The projection of features [embed, width] beside an encoder, with its name there; None if there is none."""
-    for name in state.others:
-        if name.endswith(("visual_projection.weight", "visual.head.proj.weight")):
-            return name, state.source[name]
-        if name == f"{state.prefix}proj":
-            return name, state.source[name].T
-    return None
+    rule = state.dialect.projection(state.prefix)
+    if rule is None or rule.theirs[0] not in state.others:
+        return None
+    tensor = state.source[rule.theirs[0]]
+    return rule.theirs[0], tensor.T if rule.transposed else tensor
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -8,25 +8,30 @@ from torch import Tensor, nn
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights.states import check_finite, recipe_of
 
+TEXTS = "text_features"  # of a zero-shot head, what is of one task alone
+
 
 class ZeroShotHead(nn.Module):
     """Cosine classifier on projected features, as CLIP scores an image against class prompts.
 
     Args:
-        projection: visual projection [embed, width] (no bias), as `nn.Linear` holds it.
+        projection: visual projection [embed, width] (no bias), as `nn.Linear` holds it; None where it belongs to the
+            encoder, whose features are behind it.
         text_features: one unit-norm text embedding per class [classes, embed].
         logit_scale: the multiplier of the cosines (already exponentiated), a scalar.
     """
 
-    def __init__(self, projection: Tensor, text_features: Tensor, logit_scale: Tensor) -> None:
+    def __init__(self, projection: Tensor | None, text_features: Tensor, logit_scale: Tensor) -> None:
         super().__init__()
-        self.register_buffer("projection", projection.float())
+        self.register_buffer("projection", None if projection is None else projection.float())
         self.register_buffer("text_features", text_features.float())
         self.register_buffer("logit_scale", logit_scale.float())
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, width] -> logits [B, classes]."""
-        embedded = nn.functional.normalize(features @ self.projection.to(features.dtype).T, dim=-1)
+        if self.projection is not None:
+            features = features @ self.projection.to(features.dtype).T
+        embedded = nn.functional.normalize(features, dim=-1)
         return self.logit_scale.to(features.dtype) * embedded @ self.text_features.to(features.dtype).T
 
     @property
@@ -65,7 +70,7 @@ def load_head(state: Mapping[str, Tensor], width: int, classes: int | None, who:
     """The head that a checkpoint holds: its tensors' names say of which kind.
 
     Args:
-        state: `projection`, `text_features` and `logit_scale`; or `weight` and `bias`.
+        state: `projection` (where it is not the encoder's), `text_features` and `logit_scale`; or `weight` and `bias`.
         width: of the backbone's features.
         classes: how many the task has; None: as many as the head.
         who: whose head, for messages.
@@ -80,13 +85,14 @@ def load_head(state: Mapping[str, Tensor], width: int, classes: int | None, who:
     if other:
         raise CheckpointError(f"{who} holds {other!r} of a zero-shot head and 'weight' or 'bias' of a linear one")
     try:
-        head = kind(*(state[name] for name in kinds[kind]))
+        without = kind is ZeroShotHead and "projection" not in state and "text_features" in state
+        head = kind(*(None if without and name == "projection" else state[name] for name in kinds[kind]))
     except KeyError as error:
         told = " or ".join(", ".join(names) for names in kinds.values())
         raise CheckpointError(f"{who} lacks {error}; a head holds {told}") from None
     shapes = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
     found = (*shapes["text_features" if kind is ZeroShotHead else "weight"], 0)[0]
-    embed = (*shapes.get("projection", ()), 0)[0]
+    embed = (*shapes["projection"], 0)[0] if "projection" in shapes else width
     fitting = {"projection": (embed, width), "text_features": (found, embed), "logit_scale": ()}
     fitting |= {"weight": (found, width), "bias": (found,)}
     if any(shape != fitting[name] for name, shape in shapes.items()):
@@ -94,6 +100,10 @@ def load_head(state: Mapping[str, Tensor], width: int, classes: int | None, who:
         hint = ""
         if shapes.get("weight", (width,))[-1:] != (width,):
             hint = "; is it for features behind a projection? It must be for the encoder's own, before any"
+        elif "projection" in shapes and embed == width:
+            hint = "; the projection belongs to this encoder (projection: merged), and so to no head"
+        elif kind is ZeroShotHead and "projection" not in shapes:
+            hint = "; it holds no projection: is it of an encoder that has one (projection: merged)?"
         raise CheckpointError(f"{who} does not fit features of width {width}: {told}{hint}")
     if classes not in (None, found):
         raise CheckpointError(f"{who} has {found} classes, its card {classes}")
@@ -142,7 +152,8 @@ def joint_head(heads: Sequence[Head]) -> Head:
     if isinstance(first, LinearHead):
         return LinearHead(torch.cat([h.weight for h in heads]), torch.cat([h.bias for h in heads])).eval()
     for head in heads[1:]:
-        same = torch.equal(head.projection, first.projection) and torch.equal(head.logit_scale, first.logit_scale)
+        mine, theirs = head.state_dict(), first.state_dict()
+        same = mine.keys() == theirs.keys() and all(torch.equal(mine[n], theirs[n]) for n in mine if n != TEXTS)
         if not same:
             raise MergebenchError("heads of different projections or logit scales cannot be joined into one classifier")
     return ZeroShotHead(first.projection, torch.cat([h.text_features for h in heads]), first.logit_scale).eval()

@@ -56,7 +56,7 @@ class TextTower:
     def __init__(self, state: Mapping[str, Tensor], who: str, *, quick_gelu: bool) -> None:
         self._state, self._who, self._quick_gelu = state, who, quick_gelu
 
-    def head(self, classes: Sequence[str], templates: Sequence[str]) -> ZeroShotHead:
+    def head(self, classes: Sequence[str], templates: Sequence[str], projected: bool = False) -> ZeroShotHead:
         """The zero-shot classifier of these classes, from the cache if it was made before and its file is whole.
 
         Each class's embedding is the normalised mean of its normalised prompts' embeddings, as in CLIP (Radford et al.,
@@ -65,18 +65,20 @@ class TextTower:
         Args:
             classes: names, in the order of the label ids.
             templates: with one `{}` each for the class's name.
+            projected: whether the projection of images belongs to the encoder, and is none of the head's.
 
         Raises:
             CheckpointError: the checkpoint has no text tower, or its parts do not fit together.
         """
-        asked = json.dumps([VERSION, self._identity, list(classes), list(templates)])
+        asked = json.dumps([VERSION, self._identity, list(classes), list(templates), *["projected"] * projected])
         path = cache_root() / "heads" / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.safetensors"
-        found = kept(path, self._projection.shape[1], len(classes))
+        projection = self._projection
+        found = kept(path, projection.shape[0 if projected else 1], len(classes))
         if found is not None:
             return found
         prompts = self._embed([template.replace("{}", name) for name in classes for template in templates])
         features = (average_prompts(prompts.split(len(templates))) / GRID).round() * GRID
-        head = ZeroShotHead(self._projection, features, self._scale).eval()
+        head = ZeroShotHead(None if projected else projection, features, self._scale).eval()
         if looked_at() is None:
             keep(head, path)
         return head

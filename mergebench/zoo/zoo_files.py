@@ -11,12 +11,13 @@ from mergebench.catalogue.modules import folder_of
 from mergebench.configuration import ZooConfig
 from mergebench.data.labels import two_orders
 from mergebench.data.task import TaskCard
-from mergebench.errors import CheckpointError, MergebenchError
+from mergebench.errors import CheckpointError, MergebenchError, retold
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder
 from mergebench.weights.footing import rests_on
 from mergebench.weights.hub import Hub, is_location
-from mergebench.weights.states import SafetensorsState, recipe_of
+from mergebench.weights.rules import PROJECTION
+from mergebench.weights.states import SafetensorsState, recipe_of, shape_of
 from mergebench.weights.towers import adapter_refused
 from mergebench.zoo.beside import CONFIG, PREPROCESSOR, told_encoder
 from mergebench.zoo.encoder_notes import encoder_of
@@ -33,6 +34,7 @@ CHECKPOINTS = (
     "open_clip_pytorch_model.bin",
 )
 
+FILES = (".safetensors", ".json", *formats.PICKLES)  # how a checkpoint's file ends
 
 # What peft writes for a LoRA adapter: differences from a base, which transformers adds to it when it loads the folder.
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
@@ -115,10 +117,27 @@ class ListedFiles:
 
     @cached_property
     def encoder(self) -> Encoder:
-        """What makes the empty model."""
+        """What makes the empty model, with its projection where that is merged."""
+        if self._parent is not None or not self._config.projection:
+            return self._bare
+        if self._config.projection == "base":
+            return self._bare.projected(None)
+        # Where its length is named, nothing is fetched to be asked.
+        length = self._bare.projection or shape_of(self._whole(self._bare.projected(1)), PROJECTION)[0]
+        return self._bare.projected(length)
+
+    @cached_property
+    def _bare(self) -> Encoder:
         named = Encoder(self._config.encoder, self._config.options) if self._config.encoder else None
         if self._parent is not None:
-            return named or self._parent.encoder
+            of_parent = self._parent.encoder
+            own = self._config.projection
+            if own and (own == "merged") != bool(of_parent.projection):
+                raise MergebenchError(
+                    f"projection: {own}, but not in zoo {self._config.base!r}, whose base and heads these are; leave "
+                    "it out, or name that zoo's base itself"
+                )
+            return named.projected(of_parent.projection) if named else of_parent
         base = self._config.base
         # What is on the hub is not fetched to be asked what is known; when it is read, the zoo holds it to that.
         asked = not named or (self._folder / base).exists()
@@ -145,7 +164,10 @@ class ListedFiles:
         """See WeightFiles."""
         if self._parent is not None:
             return self._parent.base()
-        return formats.as_timm(self._raw_base, f"the base ({self._config.base})", self.encoder.names)
+        return self._whole(self.encoder)
+
+    def _whole(self, encoder: Encoder) -> Mapping[str, Tensor]:
+        return formats.as_timm(self._raw_base, f"the base ({self._config.base})", encoder.names)
 
     def _shapes(self) -> Mapping[str, Tensor]:
         """The base where nothing says yet what encoder it is of."""
@@ -175,7 +197,7 @@ class ListedFiles:
             )
         if self._parent is not None and not self._config.text:
             return self._parent.head(card)  # of a task that both mean, or from the prompts
-        return self._text.head(card.classes, card.templates)
+        return self._text.head(card.classes, card.templates, projected=bool(self.encoder.projection))
 
     @cached_property
     def _text(self) -> TextTower:
@@ -210,7 +232,8 @@ def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
     """A checkpoint's file.
 
     Args:
-        place: a file, a folder as Hugging Face's libraries write it, or `owner/name[@revision]` on the hub.
+        place: a file, a folder as Hugging Face's libraries write it, or `owner/name[/path/inside][@revision]` on the
+            hub, of a folder or a file there.
         folder: that a path is relative to.
         hub: where else it is looked for.
 
@@ -233,14 +256,20 @@ def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
         return found
     if not _may_be_on_the_hub(place):
         raise CheckpointError(f"no such checkpoint: {path}; give a file, a folder, or owner/name on the hub")
-    adapter = hub.known_file(place, ADAPTER[:1])
+    where, file = _parted(place)
+    adapter = hub.known_file(where, ADAPTER[:1])
     if adapter is not None:
-        raise adapter_refused(f"{place}/{adapter.name}")
-    found = hub.file(place, CHECKPOINTS)
+        raise adapter_refused(f"{where}/{adapter.name}")
+    try:
+        found = hub.file(where, (file,) if file else CHECKPOINTS)
+    except MergebenchError as error:
+        if not file:
+            raise
+        raise retold(error, f"{place}: there is no such file here, and on the hub: {error}") from None
     for shard in formats.shards_of(found):  # which come to lie beside the index
-        hub.file(place, (shard,))
+        hub.file(where, (shard,))
     for name in (CONFIG, PREPROCESSOR):  # what describes it comes to lie beside it
-        hub.known_file(place, (name,))
+        hub.known_file(where, (name,))
     return found
 
 
@@ -250,12 +279,22 @@ def optional_beside(place: str, folder: Path, hub: Hub, name: str) -> Path | Non
     if path.exists():
         beside = path / name if path.is_dir() else path.with_name(name)
         return beside if beside.is_file() else None
-    return hub.optional_file(place, (name,)) if _may_be_on_the_hub(place) else None
+    return hub.optional_file(_parted(place)[0], (name,)) if _may_be_on_the_hub(place) else None
+
+
+def _parted(place: str) -> tuple[str, str]:
+    """A place on the hub -> the folder there, and the file in it where the place names one.
+
+    `owner/name/runs/7/last.pt@main` is the file `last.pt` of `owner/name/runs/7@main`.
+    """
+    inside, at, revision = place.partition("@")
+    folder, _, file = inside.rpartition("/")
+    return (folder + at + revision, file) if file.endswith(FILES) else (place, "")
 
 
 def _may_be_on_the_hub(place: str) -> bool:
-    """Whether what is not on this disk may be a place on the hub: not if it ends as a file does."""
-    return is_location(place) and not place.endswith((".safetensors", ".json", *formats.PICKLES))
+    """Whether what is not on this disk may be a place on the hub: a file is one only inside a repository."""
+    return is_location(place) and is_location(_parted(place)[0])
 
 
 def _read_head(state: SafetensorsState, card: TaskCard, encoder: Encoder) -> Head:

@@ -1,0 +1,21 @@
+"""The projection of features into the space of the texts, where it belongs to the encoder and is merged with it."""
+
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+
+class Projection(nn.Linear):
+    """What stands where timm has a classifier, and is none: features behind it are what heads are for.
+
+    Args:
+        width: of the features in front of it.
+        embed: of those behind it.
+    """
+
+    def __init__(self, width: int, embed: int) -> None:
+        super().__init__(width, embed, bias=False)
+
+
+def has_projection(encoder: VisionTransformer) -> bool:
+    """Whether an encoder's features are behind a projection of its own."""
+    return isinstance(encoder.head, Projection)
