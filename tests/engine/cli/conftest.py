@@ -58,12 +58,13 @@ def in_mini() -> set[str]:
 
 
 @pytest.fixture(scope="session")
-def make_hub() -> Callable[[Path, Sequence[str], int], Path]:
+def make_hub() -> Callable[..., Path]:
     """Makes a miniature of the hub in a folder; gives the zoo that looks at it: the published one, but for sizes."""
 
-    def make(root: Path, tasks: Sequence[str], count: int) -> Path:
-        published, rng, described_as = read_zoo("clip-vit-b-32"), np.random.default_rng(0), {}
-        _write_models(root, _name(published.base), {task: _name(published.expert_of(task)) for task in tasks})
+    def make(root: Path, tasks: Sequence[str], count: int, like: str = "clip-vit-b-32") -> Path:
+        published, rng, described_as = read_zoo(like), np.random.default_rng(0), {}
+        write, length = (_write_models, {}) if published.projection is None else (_write_open_clips, {"projection": 32})
+        write(root, _name(published.base), {task: _name(published.expert_of(task)) for task in tasks})
         for task in tasks:
             card = described(task)
             _write_data(root / "datasets" / _name(card.data), card, count, rng)
@@ -71,7 +72,7 @@ def make_hub() -> Callable[[Path, Sequence[str], int], Path]:
             counted = {"counts": {"train": images, "test": images}}
             described_as[task] = card.model_dump(exclude_defaults=True) | counted
         zoo = root / "mini-clip.yaml"
-        own = {"options": OPTIONS, "tasks": described_as, "revisions": {}}
+        own = {"options": OPTIONS | length, "tasks": described_as, "revisions": {}}
         fields = published.model_dump(exclude_defaults=True) | own
         zoo.write_text(yaml.safe_dump(fields, sort_keys=False))
         return zoo
@@ -100,6 +101,27 @@ def _write_models(root: Path, base: str, experts: dict[str, str]) -> None:
         for own, tensor in zip(expert.parameters(), model.vision_model.parameters(), strict=True):
             own.data = tensor.data + 0.02 * torch.randn_like(tensor)
         expert.save_pretrained(root / place)
+
+
+def _write_open_clips(root: Path, base: str, experts: dict[str, str]) -> None:
+    """A CLIP of random weights as open_clip saves it; experts are pickles of another's, without the text's blocks."""
+    import torch
+    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+
+    torch.manual_seed(0)
+    vision = CLIPVisionCfg(layers=2, width=64, head_width=64, patch_size=16, image_size=32)
+    text = CLIPTextCfg(context_length=77, vocab_size=49408, width=64, heads=1, layers=2)
+    state = CLIP(32, vision, text, quick_gelu=True).state_dict()
+    (root / base).mkdir(parents=True)
+    torch.save(state, root / base / "open_clip_pytorch_model.bin")
+    for place in experts.values():
+        moved = {
+            f"model.{n}": t + (0.02 + 0.1 * (n == "visual.proj")) * torch.randn_like(t) if "visual." in n else t
+            for n, t in state.items()
+            if not n.startswith("transformer.")
+        }
+        (root / place).parent.mkdir(parents=True)
+        torch.save(moved, root / place)
 
 
 def _encoded(rng: np.random.Generator, label: int) -> bytes:

@@ -11,9 +11,9 @@ import yaml
 from mergebench.data import labels
 from mergebench.data.task import SPLITS
 from mergebench.tasks import tiny
-from mergebench.tasks.clip import CARDS, ORDER, TASKS, described
+from mergebench.tasks.clip import CARDS, ORDER, PLACES, TASKS, described
 
-CONFIGS = {name: described(name) for name in ORDER}
+CONFIGS = {name: described(name) for name in TASKS}
 
 # Task -> classes and test images.
 SIZES = {
@@ -37,9 +37,10 @@ SIZES = {
     "emnist_letters": (26, 20800),
     "kmnist": (10, 10000),
     "rendered-sst2": (2, 1821),
+    "emnist_digits": (10, 40000),
 }
 
-each = pytest.mark.parametrize("name", ORDER)
+each = pytest.mark.parametrize("name", TASKS)
 
 
 def plain(name: str) -> str:
@@ -54,11 +55,16 @@ def spellings(name: str) -> list[list[str]]:
 
 
 def test_the_order_is_that_of_the_tasks_the_tiny_world_stands_for():
-    assert [task.card.stands_for for task in tiny.TASKS.values()] == list(ORDER) == list(SIZES)
+    assert [task.card.stands_for for task in tiny.TASKS.values()] == list(ORDER)
+    assert [*ORDER, *PLACES] == list(TASKS) == list(SIZES)
+
+
+def test_what_takes_another_s_place_says_so():
+    assert {name: task.card.stands_for for name, task in TASKS.items()} == {n: n for n in ORDER} | PLACES
 
 
 def test_every_file_is_a_task():
-    assert sorted(path.stem for path in CARDS.glob("*.yaml")) == sorted(ORDER)
+    assert sorted(path.stem for path in CARDS.glob("*.yaml")) == sorted(TASKS)
 
 
 @each
@@ -132,6 +138,7 @@ TORCHVISION = {
     "mnist": vision.MNIST.classes,
     "fashion_mnist": vision.FashionMNIST.classes,
     "kmnist": vision.KMNIST.classes,
+    "emnist_digits": vision.EMNIST.classes_split_dict["digits"],
     "emnist_letters": vision.EMNIST.classes_split_dict["letters"][1:],  # its ids count from 1
     "oxford_flowers102": vision.Flowers102.classes,
     "eurosat": sorted(

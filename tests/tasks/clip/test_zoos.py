@@ -10,8 +10,9 @@ import yaml
 
 import mergebench.configs
 from mergebench.catalogue import registry
-from mergebench.catalogue.yaml_files import read_suite
+from mergebench.catalogue.yaml_files import read_suite, read_zoo
 from mergebench.configuration import SuiteConfig
+from mergebench.leaderboard.reported_numbers import read_reported
 from mergebench.running.plan import merged_settings
 from mergebench.suites.bench import Bench
 from mergebench.tasks.clip import ORDER
@@ -24,6 +25,7 @@ ZOOS = {
     "clip-vit-b-16": ((768, 12, 16), "clip-vit-base-patch16"),
     "clip-vit-l-14": ((1024, 24, 14), "clip-vit-large-patch14"),
 }
+TALL = {name.replace("clip", "tall"): zoo[0] for name, zoo in ZOOS.items()}
 SUITES = {"clip-8": 8, "clip-14": 14, "clip-20": 20}
 
 
@@ -38,6 +40,37 @@ def test_a_zoo_has_the_twenty_tasks_in_order_and_experts_of_its_base(name):
     assert zoo["tasks"] == list(ORDER)
     assert re.fullmatch(f"openai/{repository}@[0-9a-f]{{40}}", zoo["base"])
     assert zoo["experts"].format(task="dtd") == f"tanganke/{repository}_dtd"
+
+
+@pytest.mark.parametrize("name", TALL)
+def test_a_tall_zoo_is_the_same_but_for_its_experts_and_the_twentieth_task(name):
+    zoo, other = read_zoo(name), read_zoo(name.replace("tall", "clip"))
+    assert zoo.tasks == ["emnist_digits" if task == "emnist_letters" else task for task in ORDER]
+    assert (zoo.base, zoo.encoder, zoo.backbone) == (other.base, other.encoder, other.backbone)
+    assert zoo.hyperparameters == other.hyperparameters and zoo.projection == "merged"
+    places = [zoo.expert_of(task) for task in zoo.tasks]
+    model = name.removeprefix("tall-").replace("vit", "ViT").replace("b-", "B-").replace("l-", "L-")
+    pattern = f"nik-dim/tall_masks/single_task/{model}/\\w+Val/nonlinear_finetuned.pt"
+    assert all(re.fullmatch(pattern, place) for place in places) and len(set(places)) == 20
+    names = {re.sub("[^a-z0-9]", "", place.split("/")[4].removesuffix("Val").lower()) for place in places}
+    ours = {re.sub("[^a-z0-9]", "", task) for task in zoo.tasks}
+    renamed = {"stanfordcars": "cars", "oxfordflowers102": "flowers102", "emnistdigits": "emnist"}
+    assert names == {renamed.get(task, task) for task in ours}
+
+
+@pytest.mark.parametrize(("name", "length"), zip(TALL, (512, 512, 768), strict=True))
+def test_a_tall_zoo_s_projection_is_as_long_as_its_backbone_s_texts(name, length):
+    assert read_zoo(name).options == {"projection": length}
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_suites_serve_tall_zoos_and_find_what_is_published_of_them(suite):
+    bench = Bench(suite, "tall-vit-b-32")
+    tasks = bench.variants[0].merged
+    assert list(tasks) == read_zoo("tall-vit-b-32").tasks[: SUITES[suite]]
+    sets = {(r.backbone, r.checkpoints, r.tasks): r for r in read_reported()}
+    stated = bench.zoo.checkpoints
+    assert set(sets[stated["backbone"], stated["family"], SUITES[suite]].names) == set(tasks)
 
 
 @pytest.mark.parametrize("name", ZOOS)
