@@ -1,5 +1,6 @@
 """A miniature of the TALL family: files inside one repository, each expert with a projection of its own."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from datasets import Dataset
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transform import image_transform
+from PIL import Image
 from safetensors.torch import load_file
 
 from mergebench.catalogue.yaml_files import read_zoo
@@ -47,6 +49,12 @@ def results(where, tmp_path_factory):
     return {r.method: r for r in ResultStore(out).all()}
 
 
+def middle(image: Image.Image) -> Image.Image:
+    """The centre; of half a pixel the cut goes where this project has it, which open_clip has in three of four."""
+    left, top = ((side - 32) // 2 for side in image.size)
+    return image.crop((left, top, left + 32, top + 32))
+
+
 class Pipeline:
     """open_clip alone, with one image tower for each task."""
 
@@ -56,12 +64,18 @@ class Pipeline:
         self.model = CLIP(32, vision, text, quick_gelu=True).eval()
         base = root / PUBLISHED.base.partition("@")[0] / "open_clip_pytorch_model.bin"
         self.base = torch.load(base)
-        self.root, self.look = root, image_transform(32, is_train=False, mean=MEAN, std=STD)
+        self.root = root
+        resize, _, *rest = image_transform(32, is_train=False, mean=MEAN, std=STD).transforms
+        self.steps = (resize, middle, *rest)
         self.experts = {t: self.visual(torch.load(root / PUBLISHED.expert_of(t))) for t in TASKS}
 
     def visual(self, state: dict) -> dict:
         """The image tower of a model, its projection with it."""
         return {n.removeprefix("model."): t for n, t in state.items() if "visual." in n}
+
+    def look(self, image: Image.Image) -> torch.Tensor:
+        """Pixels [3, 32, 32]."""
+        return functools.reduce(lambda seen, step: step(seen), self.steps, image)
 
     def texts(self, task: str) -> torch.Tensor:
         """Unit rows [classes, embed]."""
@@ -79,7 +93,7 @@ class Pipeline:
         self.model.load_state_dict(self.base | visual)
         folder = self.root / "datasets" / card.data.partition("@")[0] / card.subset
         data = Dataset.from_parquet(str(folder / "test-00000-of-00001.parquet"))
-        images = torch.stack([self.look(image.convert("RGB")) for image in data[card.image]])
+        images = torch.stack([self.look(image) for image in data[card.image]])
         named = [data.features[card.label].int2str(label) for label in data[card.label]]
         labels = torch.tensor([[c.upper().replace(" ", "_") for c in card.classes].index(name) for name in named])
         with torch.no_grad():
@@ -131,6 +145,28 @@ def test_a_merge_goes_out_with_its_projection(where, command, tmp_path, pipeline
         torch.testing.assert_close(found, mean.T if form == "timm" else mean)
         measured = command("evaluate", out, *where)
         assert measured.status == 0, measured.err
+
+
+def test_files_inside_a_repository_are_merged_without_a_zoo(root, command, tmp_path, pipeline):
+    sizes = ["img_size=32", "patch_size=16", "embed_dim=64", "depth=2", "num_heads=1", "projection=32"]
+    named = ["--encoder", PUBLISHED.encoder, "--encoder-options", *sizes, "--zoo-root", root]
+    experts = [f"{task}={PUBLISHED.expert_of(task)}" for task in TASKS]
+    out = tmp_path / "merged.safetensors"
+    base = PUBLISHED.base.partition("@")[0]
+    done = command("merge", "--method", "average", "--base", base, "--experts", *experts, *named, "--output", out)
+    assert done.status == 0, done.err
+    mean = torch.stack([e["visual.proj"] for e in pipeline.experts.values()]).mean(0)
+    torch.testing.assert_close(load_file(out)["head.weight"], mean.T)
+
+
+def test_finetune_trains_it_with_the_encoder(where, command, tmp_path, root):
+    out = tmp_path / "expert.safetensors"
+    done = command("finetune", "--task", "mnist", *where[2:], "--steps", 2, "--lr", 0.001, "--output", out)
+    assert done.status == 0, done.err
+    base = Zoo(str(root / "mini-clip.yaml"), root).base["head.weight"]
+    assert not torch.equal(load_file(out)["head.weight"], base)
+    again = command("evaluate", out, *where)
+    assert again.status == 0, again.err
 
 
 def change(root: Path, where: list[str], fields: dict, tmp_path: Path) -> list:
