@@ -170,7 +170,8 @@ class OwnModels:
     def head(self, name: str) -> Head:
         """An expert's classifier."""
         who = f"head of {name!r} ({self.heads[name]})"
-        head = load_head(SafetensorsState(self.heads[name]), self.encoder.width, None, who)
+        projected = self.encoder.projection is not None
+        head = load_head(SafetensorsState(self.heads[name]), self.encoder.width, None, who, projected)
         check_own_head(head, self.expert_states[name], who, f"expert {name!r} ({self.experts[name]})")
         return head
 

@@ -66,14 +66,15 @@ class LinearHead(nn.Module):
 Head = ZeroShotHead | LinearHead
 
 
-def load_head(state: Mapping[str, Tensor], width: int, classes: int | None, who: str) -> Head:
+def load_head(state: Mapping[str, Tensor], width: int, classes: int | None, who: str, projected: bool = False) -> Head:
     """The head that a checkpoint holds: its tensors' names say of which kind.
 
     Args:
-        state: `projection` (where it is not the encoder's), `text_features` and `logit_scale`; or `weight` and `bias`.
+        state: `projection`, `text_features` and `logit_scale`; or `weight` and `bias`.
         width: of the backbone's features.
         classes: how many the task has; None: as many as the head.
         who: whose head, for messages.
+        projected: whether features are behind a projection of the encoder's, so that a zero-shot head may have none.
 
     Raises:
         CheckpointError: a tensor is missing, does not fit the task or the backbone, or is not finite; or there are
@@ -85,7 +86,7 @@ def load_head(state: Mapping[str, Tensor], width: int, classes: int | None, who:
     if other:
         raise CheckpointError(f"{who} holds {other!r} of a zero-shot head and 'weight' or 'bias' of a linear one")
     try:
-        without = kind is ZeroShotHead and "projection" not in state and "text_features" in state
+        without = projected and "projection" not in state
         head = kind(*(None if without and name == "projection" else state[name] for name in kinds[kind]))
     except KeyError as error:
         told = " or ".join(", ".join(names) for names in kinds.values())
@@ -100,10 +101,8 @@ def load_head(state: Mapping[str, Tensor], width: int, classes: int | None, who:
         hint = ""
         if shapes.get("weight", (width,))[-1:] != (width,):
             hint = "; is it for features behind a projection? It must be for the encoder's own, before any"
-        elif "projection" in shapes and embed == width:
-            hint = "; the projection belongs to this encoder (projection: merged), and so to no head"
-        elif kind is ZeroShotHead and "projection" not in shapes:
-            hint = "; it holds no projection: is it of an encoder that has one (projection: merged)?"
+        elif projected and "projection" in shapes:
+            hint = "; the projection is the encoder's (projection: merged), and a head made with another has none"
         raise CheckpointError(f"{who} does not fit features of width {width}: {told}{hint}")
     if classes not in (None, found):
         raise CheckpointError(f"{who} has {found} classes, its card {classes}")

@@ -17,20 +17,21 @@ def keep(head: Head, path: Path) -> None:
     save_state(state, path, {"digest": digest(state)})
 
 
-def kept(path: Path, width: int, classes: int) -> Head | None:
+def kept(path: Path, width: int, classes: int, projected: bool = False) -> Head | None:
     """The head in a file; None where there is none that proves to be the one that was written.
 
     Args:
         path: the file.
         width: of the backbone's features.
         classes: how many the task has.
+        projected: as of `load_head`.
     """
     if not path.exists():
         return None
     try:
         state = SafetensorsState(path)
         if state.metadata.get("digest") == digest(state):
-            return load_head(state, width, classes, str(path))
+            return load_head(state, width, classes, str(path), projected)
         if "digest" not in state.metadata:  # earlier versions kept none, and nothing is wrong with what they made
             return None
     except CheckpointError:

@@ -73,7 +73,7 @@ class TextTower:
         asked = json.dumps([VERSION, self._identity, list(classes), list(templates), *["projected"] * projected])
         path = cache_root() / "heads" / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.safetensors"
         projection = self._projection
-        found = kept(path, projection.shape[0 if projected else 1], len(classes))
+        found = kept(path, projection.shape[0 if projected else 1], len(classes), projected)
         if found is not None:
             return found
         prompts = self._embed([template.replace("{}", name) for name in classes for template in templates])

@@ -299,7 +299,7 @@ def _may_be_on_the_hub(place: str) -> bool:
 
 def _read_head(state: SafetensorsState, card: TaskCard, encoder: Encoder) -> Head:
     who = f"head of task {card.name!r} ({state.path})"
-    head = load_head(state, encoder.width, len(card.classes), who)
+    head = load_head(state, encoder.width, len(card.classes), who, encoder.projection is not None)
     for number, (own, expected) in enumerate(zip(recipe_of(state).get("classes", ()), card.classes, strict=False)):
         if own != expected:
             raise CheckpointError(

@@ -60,6 +60,33 @@ def test_a_head_that_does_not_fit_is_refused(state, told):
         load_head(state if lacks else LINEAR | state, WIDTH, 3, "it")
 
 
+def test_a_head_behind_the_encoder_s_own_projection_holds_texts_alone():
+    state = {name: ZERO_SHOT[name] for name in ("text_features", "logit_scale")}
+    head, whole = load_head(state, 6, 3, "it", projected=True), load_head(ZERO_SHOT, WIDTH, 3, "it")
+    features = torch.randn(4, WIDTH)
+    assert head.state_dict().keys() == state.keys()
+    torch.testing.assert_close(head(features @ ZERO_SHOT["projection"].T), whole(features))
+    joint = joint_head([head, head])
+    assert joint.classes == 6 and joint.state_dict().keys() == state.keys()
+    with pytest.raises(MergebenchError, match="different projections"):
+        joint_head([head, whole])
+
+
+@pytest.mark.parametrize(
+    ("without", "width", "projected", "told"),
+    [
+        (("projection",), 6, False, "it lacks 'projection'"),
+        (("projection",), 7, True, "it does not fit features of width 7"),
+        ((), 6, True, "the projection is the encoder's"),
+        (("text_features", "projection"), 6, True, "it lacks 'text_features'"),
+    ],
+)
+def test_a_head_for_features_on_the_other_side_of_a_projection_is_refused(without, width, projected, told):
+    state = {name: tensor for name, tensor in ZERO_SHOT.items() if name not in without}
+    with pytest.raises(CheckpointError, match=told):
+        load_head(state, width, 3, "it", projected)
+
+
 def test_linear_heads_are_joined_row_by_row():
     first, second = load_head(LINEAR, WIDTH, 3, "it"), LinearHead(torch.randn(2, WIDTH), torch.randn(2))
     features = torch.randn(4, WIDTH)
