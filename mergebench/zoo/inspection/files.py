@@ -80,7 +80,7 @@ def _overlaps(vectors: Vectors, overlaps: Iterable[Overlap]) -> Iterable[tuple]:
 
 
 def draw(vectors: Vectors, spectra: Sequence[Spectrum], overlaps: Sequence[Overlap]) -> "Figure":
-    """Six panels: angles and overlaps of tasks, and sizes, signs, ranks and spectra by depth."""
+    """Six panels: angles and overlaps of tasks, and sizes, signs, ranks and spectra by depth (of the blocks)."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -100,6 +100,7 @@ def draw(vectors: Vectors, spectra: Sequence[Spectrum], overlaps: Sequence[Overl
     signs.set_title("sign conflicts: % of pairs (chance: 50)")
     signs.axhline(50, color="gray", linewidth=0.8)
     signs.set_ylim(0, 100)
+    spectra = [s for s in spectra if s.matrix.startswith("blocks.")]
     blocks = sorted({_block(s.matrix) for s in spectra})
     for task in tasks:
         means = [_mean([s.effective for s in spectra if s.task == task and _block(s.matrix) == b]) for b in blocks]

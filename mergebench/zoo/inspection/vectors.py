@@ -65,7 +65,9 @@ class Vectors:
 
 
 def part_of(layout: Layout, name: str) -> str:
-    """Which part of an encoder a parameter belongs to: "embedding", a block as "block 3", or "norm"."""
+    """Which part of an encoder a parameter belongs to: "embedding", a block as "block 3", "norm", or "projection"."""
+    if name == layout.projection:
+        return "projection"
     if name in layout.final_norm:
         return "norm"
     place = next((i for i, block in enumerate(layout.blocks) if name.startswith(block.name + ".")), None)
@@ -74,7 +76,8 @@ def part_of(layout: Layout, name: str) -> str:
 
 def parts_in_order(layout: Layout) -> list[str]:
     """The names of all parts, from the front of the encoder to its end, and then `all`."""
-    names = ["embedding", *(f"block {i}" for i in range(len(layout.blocks))), *(["norm"] if layout.final_norm else [])]
+    blocks = [f"block {i}" for i in range(len(layout.blocks))]
+    names = ["embedding", *blocks, *["norm"] * bool(layout.final_norm), *["projection"] * bool(layout.projection)]
     return [*names, WHOLE]
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from mergebench.errors import MergebenchError
 from mergebench.merging.layout import Layout
+from mergebench.weights.projection import Projection
 from mergebench.zoo.inspection.files import write_files
 from mergebench.zoo.inspection.spectra import look_at_spectra
 from mergebench.zoo.inspection.vectors import look_at_vectors
@@ -54,3 +55,15 @@ def test_a_place_that_cannot_be_written_is_told(mini, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(MergebenchError, match="file"):
         write_files(tmp_path / "file", *looked_at(mini, {"a": mini.expert(mini.encoder(), 0)}))
+
+
+def test_a_projection_of_the_encoders_own_is_a_part_and_a_matrix(mini, tmp_path):
+    base = mini.encoder()
+    base.head = Projection(base.embed_dim, 12)
+    layout, start = Layout(base), {n: t.clone() for n, t in base.state_dict().items()}
+    experts = {t: mini.expert(base, i) for i, t in enumerate("ab")}
+    vectors = look_at_vectors(layout, start, experts)
+    assert list(vectors.parts)[-2:] == ["projection", "all"]
+    assert vectors.parts["projection"].entries == 12 * base.embed_dim
+    files = write_files(tmp_path, vectors, *look_at_spectra(layout, start, experts))
+    assert rows(files[2])[-1]["matrix"] == "head.weight"
