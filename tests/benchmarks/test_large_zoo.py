@@ -1,6 +1,7 @@
 """The benchmark of real size: what is run for each method, which runs are done, and an end to what takes too much."""
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -44,6 +45,9 @@ def test_every_method_gets_what_merge_takes_for_it(scripts, tmp_path):
     assert set(plan.methods()) == {name for name, card in registry.methods().items() if card.role == "method"}
     for name in plan.methods():
         needs, run = registry.method(name).needs, plan.run_of("vit_tiny_patch16_224", name, 2, 8)
+        if needs.labels:
+            assert plan.refused(run).startswith("needs labels")
+            continue
         assert plan.refused(run) == ""
         command = plan.command(run, tmp_path, 10)
         assert ("--heads" in command) == needs.heads
@@ -139,9 +143,12 @@ def test_the_page_has_every_run_and_why_some_have_no_numbers(scripts, monkeypatc
     page.main()
     text = (tmp_path / "real-size.md").read_text()
     assert "old" not in text and "slerp: slerp merges 2 experts, not 8." in text
-    assert "| adarank | 2.2, > 30.0 | 3, > 3 | 3 steps, 8 images a step |" in text
-    assert "| fisher | 2.2, 8.2 | 3, 3 | 8 images |" in text and "| ties | 2.2, 8.2 | 3, 3 |  |" in text
-    assert "| fisher | 2.2, 2.2 | 3, 3 |  |" in text.partition("by images")[2]
+    card = r"\| [\d.]+, [\d.]+ \|"
+    assert re.search(rf"\| adarank \| 2.2, > 30.0 {card} 3, > 3 \| 3 steps, 8 images a step \|", text)
+    assert re.search(rf"\| fisher \| 2.2, 8.2 {card} 3, 3 \| 8 images \|", text)
+    # Its card says 1 model and 2 T + 2 tensors; the result lies there in float32, and in float16 on its way to a file.
+    assert "| ties | 2.2, 8.2 | 2.7, 3.0 | 3, 3 |  |" in text
+    assert re.search(rf"\| fisher \| 2.2, 2.2 {card} 3, 3 \|  \|", text.partition("by images")[2])
     for along in ("experts", "images"):
         drawn = (tmp_path / f"real-size-vit-b-32-{along}.svg").read_text()
         assert ("ties" in drawn) == (along == "experts") and "fisher" in drawn
