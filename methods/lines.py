@@ -46,7 +46,8 @@ def lines(
     """
     begun, layout = start_from(pool, start, start_settings), pool.layout
     sizes = torch.zeros(2, dtype=torch.float64, device=pool.device)
-    for name in layout.floating:
+    # What lies outside the region will be the average, and must not enter the sizes.
+    for name in filter(pool.inside, layout.floating):
         change = begun[name].to(pool.base[name]) - pool.base[name]
         sizes += torch.stack([part.abs().sum(dtype=torch.float64) for part in (pool.vectors(name).sum(0), change)])
     factor = (sizes[0] / sizes[1]).item() if sizes[1] > 0 else 1.0

@@ -149,17 +149,17 @@ def prodistill(
         load_part(student, state, parameters)
         learnt = [n for n in parameters if pool.inside(n) and n in layout.floating]
         inner = {n: n.removeprefix(f"{block.name}.") for n in learnt}
-        found, before_after = distilled(
-            student.blocks[index],
-            {inner[n]: pool.base[n] for n in learnt},
-            {inner[n]: pool.vectors(n) for n in learnt},
-            [(own[task], theirs[task]) for task in pool.tasks],
-            steps=steps,
-            lr=lr,
-            init=scaling,
-        )
-        state.update({n: found[inner[n]].to("cpu", layout.dtypes[n]) for n in learnt})
-        errors[block.name] = before_after
+        if learnt:
+            found, errors[block.name] = distilled(
+                student.blocks[index],
+                {inner[n]: pool.base[n] for n in learnt},
+                {inner[n]: pool.vectors(n) for n in learnt},
+                [(own[task], theirs[task]) for task in pool.tasks],
+                steps=steps,
+                lr=lr,
+                init=scaling,
+            )
+            state.update({n: found[inner[n]].to("cpu", layout.dtypes[n]) for n in learnt})
         advance(pool, student, index, parameters, state, own)
     pool.report(errors=errors)
     return pool.finish(state)
