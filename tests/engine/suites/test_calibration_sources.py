@@ -79,14 +79,18 @@ def merge(bench, method, seed=0, **settings):
 @pytest.mark.parametrize("samples", [1, 33])
 @pytest.mark.parametrize(("method", "calibration"), [(m, {}) for m in READING] + [("regmean", s) for s in SOURCES[1:4]])
 def test_a_method_reads_exactly_as_many_images_as_it_asks_for(method, samples, calibration, make, monkeypatch):
-    read, plain = Counter(), ModelPool.calibration
+    read = Counter()
 
-    def counted(pool, task, *arguments, **options):
-        for batch in plain(pool, task, *arguments, **options):
-            read[task] += len(batch)
-            yield batch
+    def counting(plain):
+        def counted(pool, task, *arguments, **options):
+            for batch in plain(pool, task, *arguments, **options):
+                read[task] += len(batch[0] if isinstance(batch, tuple) else batch)
+                yield batch
 
-    monkeypatch.setattr(ModelPool, "calibration", counted)
+        return counted
+
+    for door in ("calibration", "labelled_calibration"):
+        monkeypatch.setattr(ModelPool, door, counting(getattr(ModelPool, door)))
     merged = merge(make(calibration), method, samples=samples)
     assert read == dict.fromkeys(TASKS, samples)
     assert merged.drawn_images == {f"{t}/calibration": samples for t in TASKS}
