@@ -161,7 +161,7 @@ def test_files_inside_a_repository_are_merged_without_a_zoo(root, command, tmp_p
 
 def test_finetune_trains_it_with_the_encoder(where, command, tmp_path, root):
     out = tmp_path / "expert.safetensors"
-    done = command("finetune", "--task", "mnist", *where[2:], "--steps", 2, "--lr", 0.001, "--output", out)
+    done = command("finetune", "--task", "mnist", *where[2:], "--steps", 2, "--output", out)
     assert done.status == 0, done.err
     base = Zoo(str(root / "mini-clip.yaml"), root).base["head.weight"]
     assert not torch.equal(load_file(out)["head.weight"], base)

@@ -111,10 +111,13 @@ def test_every_method_takes_heads_of_both_kinds(name, mini):
     experts = {t: mini.expert(base, i) for i, t in enumerate(tasks)}
     images = {t: [mini.images(i, 4)] for i, t in enumerate(tasks)}
     linear, zero_shot = load_head(LINEAR, WIDTH, 3, "it"), mini.head(0)
-    settings = registry.methods()[name].hyperparameters
+    card = registry.methods()[name]
+    given = {t: [(b, torch.arange(4) % 3) for b in batches] for t, batches in images.items()}
+    calibration = given if card.needs.labels else images
+    settings = card.hyperparameters
     quick = {n: 2 for n in ("steps", "shift_steps") if n in settings}
     merged, turned = (
-        mergebench.merge(name, base, experts, calibration=images, test_inputs=images, heads=heads, **quick)
+        mergebench.merge(name, base, experts, calibration=calibration, test_inputs=images, heads=heads, **quick)
         for heads in ({"birds": zero_shot, "cars": linear}, {"birds": linear, "cars": zero_shot})
     )
     assert any(not torch.equal(merged[n], turned[n]) for n in merged)  # they are read
