@@ -19,7 +19,9 @@ from mergebench.cli.saying import say
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What `evaluate` takes."""
-    parser.add_argument("checkpoint", type=str, help="the encoder's weights (.safetensors)")
+    parser.add_argument(
+        "checkpoint", type=str, help="the encoder's weights (.safetensors), or the folder of a LoRA adapter"
+    )
     add_suite_options(parser)
     add_encoder_options(parser)
     parser.add_argument("--json", type=str | None, default=None, help="also write the counts to this file")
@@ -47,7 +49,7 @@ def execute(config: Namespace) -> int:
         encoder=named_encoder(config),
     )
     who = f"the checkpoint ({config.checkpoint})"
-    state = formats.as_timm(formats.open_weights(Path(config.checkpoint)), who, bench.zoo.encoder.names)
+    state = formats.as_expert(formats.open_weights(Path(config.checkpoint)), who, bench.zoo.base)
     bench.zoo.check(state, who)
     variant = one_variant(bench, config.only)
     check_set_aside(who, state, variant.evaluate, bench.zoo.task)

@@ -277,6 +277,18 @@ class ModelPool:
         base = self.base[name]
         return self._stacked(name).sub_(base)
 
+    def low_rank(self, task: str, name: str) -> tuple[Tensor, Tensor] | None:
+        """The factors B [m, r] and A [r, n] of which one parameter of a task vector is the product; needs `base`.
+
+        Their scale is in B; m rows, and n of all that is behind them. Of a fused qkv B is block by block where query,
+        key and value were adapted apart.
+
+        Returns:
+            None where the expert is no adapter, or has no factors of this parameter: see `vector`.
+        """
+        self._require("base")
+        return self._experts[task].low_rank(name)
+
     def map_names(self, merge: Callable[[str], Tensor]) -> StateDict:
         """Merge parameter by parameter; what `merge` reads of the others is its own affair.
 

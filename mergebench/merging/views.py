@@ -20,6 +20,12 @@ class ReadOnlyState(Mapping[str, Tensor]):
         """Copy a tensor into one of the reader's own, in one go."""
         tensor.copy_(self._state[name].detach())
 
+    def low_rank(self, name: str) -> tuple[Tensor, Tensor] | None:
+        """Copies of the factors that a state has of one parameter's difference from the base; None without any."""
+        told = getattr(self._state, "low_rank", None)
+        factors = told(name) if told else None
+        return factors and tuple(factor.to(self._device, self._dtype, copy=True) for factor in factors)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._state)
 

@@ -119,7 +119,7 @@ class OwnModels:
         states = {}
         for name, place in self.experts.items():
             who = f"expert {name!r} ({place})"
-            states[name] = formats.as_timm(self._files[place], who, self.base_state)
+            states[name] = formats.as_expert(self._files[place], who, self.base_state)
             check_state(states[name], self.base_state, who)
         return states
 

@@ -147,7 +147,7 @@ class Bench:
             return self.zoo.expert(task)
         if task not in self._experts:
             state = formats.open_weights(Path(self._files[task]))
-            state = formats.as_timm(state, f"expert {task!r} ({self._files[task]})", self.zoo.encoder.names)
+            state = formats.as_expert(state, f"expert {task!r} ({self._files[task]})", self.zoo.base)
             self._experts[task] = self.zoo.check_expert(task, state)
         return self._experts[task]
 

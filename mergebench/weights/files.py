@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mergebench.errors import CheckpointError, tell
+from mergebench.weights.adapters import ADAPTER, AdapterState, adapter_in
 from mergebench.weights.containers import state_dict_in
 from mergebench.weights.footing import rests_on
 from mergebench.weights.harmless import HARMLESS
@@ -27,13 +28,15 @@ def open_weights(path: str | Path) -> LazyState:
     """A file's state dict, under the names that it has there; tensors are read when they are asked for.
 
     Args:
-        path: `.safetensors`, a torch pickle (`.bin`, `.pt`, `.pth`, `.ckpt`, `.pth.tar`), or an index of
-            shards (`.index.json`).
+        path: `.safetensors`, a torch pickle (`.bin`, `.pt`, `.pth`, `.ckpt`, `.pth.tar`), an index of shards
+            (`.index.json`), or the folder of a LoRA adapter or a file in it (`AdapterState`).
 
     Raises:
         CheckpointError: missing, truncated, of another format, or a pickle that needs code to be read.
     """
     path = Path(path)
+    if path.name in ADAPTER or (path.is_dir() and adapter_in(path)):
+        return AdapterState(path)
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; name a checkpoint in it")
     if path.name.endswith(INDEX):

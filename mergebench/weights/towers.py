@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mergebench.errors import CheckpointError
+from mergebench.weights.adapters import refused
 from mergebench.weights.dialects import READ, TIMM
 from mergebench.weights.rules import Dialect
 from mergebench.weights.states import shape_of
@@ -76,7 +77,10 @@ def find_tower(state: Mapping[str, Tensor], who: str, own: Collection[str] = ())
     """
     adapted = next((name for name in state if ADAPTER.search(name) and name not in own), None)
     if adapted is not None:
-        raise adapter_refused(f"{who} has {adapted!r}: it")
+        raise refused(
+            f"{who} has {adapted!r}: it",
+            "; or name the folder that peft wrote, with its adapter_config.json, as an expert",
+        )
     found = towers(state)
     if found:
         other = next((tower for tower in found[1:] if not _equal(state, found[0], tower)), None)
@@ -106,19 +110,6 @@ def find_tower(state: Mapping[str, Tensor], who: str, own: Collection[str] = ())
     if text is not None and likely.prefix == likely.wrapper:
         raise CheckpointError(f"{who} holds a text tower ({text!r}) and no encoder of images; name a whole CLIP's file")
     return likely
-
-
-def adapter_refused(what: str, way: str = "") -> CheckpointError:
-    """The refusal of an adapter.
-
-    Args:
-        what: the adapter.
-        way: what else can be done, begun by a semicolon.
-    """
-    return CheckpointError(
-        f"{what} is of a LoRA adapter, a difference from its base and no whole encoder: add it to the base with peft "
-        f"(merge_and_unload, then save_pretrained) and name what that writes{way}"
-    )
 
 
 def _before(names: Iterable[str], ending: str) -> set[str]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mergebench.errors import CheckpointError, UnknownNameError, tell
+from mergebench.weights.adapters import AdapterState, refused
 from mergebench.weights.dialects import DIALECTS, WRITTEN
 from mergebench.weights.rules import PROJECTION, Dialect, Rule
 from mergebench.weights.states import LazyState, StateDict, shape_of
@@ -146,6 +147,8 @@ class Unwrapped(LazyState):
     """
 
     def __init__(self, source: Mapping[str, Tensor], who: str) -> None:
+        if isinstance(source, AdapterState):
+            raise refused(f"{who} has {next(iter(source))!r}: it")
         source = _Freed.of(source, who)
         self._source, self._wrapper = source, find_tower(source, who).wrapper
         own = [name.removeprefix(self._wrapper) for name in source if name.startswith(self._wrapper)]
@@ -175,6 +178,8 @@ def as_timm(state: Mapping[str, Tensor], who: str, own: Collection[str] = ()) ->
     Raises:
         CheckpointError: names of no known format, several encoders, a tensor missing, or one that belongs to no part.
     """
+    if isinstance(state, AdapterState):
+        raise refused(f"{who} has {next(iter(state))!r}: it")
     state = _Freed.of(state, who)
     tower = find_tower(state, who, own)
     translated = TranslatedState(state, tower.dialect, tower.prefix, who, own)

@@ -160,7 +160,7 @@ class Zoo:
         """
         self._check_name(task)
         if task not in self._experts:
-            self._experts[task] = self.check_expert(task, self.files.expert(task))
+            self._experts[task] = self.check_expert(task, self.files.expert(task, self.base))
         return self._experts[task]
 
     def check_expert(self, task: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

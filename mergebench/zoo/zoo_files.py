@@ -13,12 +13,12 @@ from mergebench.data.labels import two_orders
 from mergebench.data.task import TaskCard
 from mergebench.errors import CheckpointError, MergebenchError, retold
 from mergebench.weights import formats
+from mergebench.weights.adapters import ADAPTER_CONFIG, ADAPTER_PICKLE, ADAPTER_WEIGHTS, adapter_in
 from mergebench.weights.encoders import Encoder
 from mergebench.weights.footing import rests_on
 from mergebench.weights.hub import Hub, is_location
 from mergebench.weights.rules import PROJECTION
 from mergebench.weights.states import SafetensorsState, recipe_of, shape_of
-from mergebench.weights.towers import adapter_refused
 from mergebench.zoo.beside import CONFIG, PREPROCESSOR, told_encoder
 from mergebench.zoo.encoder_notes import encoder_of
 from mergebench.zoo.heads import Head, load_head
@@ -36,10 +36,6 @@ CHECKPOINTS = (
 
 FILES = (".safetensors", ".json", *formats.PICKLES)  # how a checkpoint's file ends
 
-# What peft writes for a LoRA adapter: differences from a base, which transformers adds to it when it loads the folder.
-ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
-
-
 class WeightFiles(Protocol):
     """What a zoo asks of the place where its weights are. States bear timm's names; nothing is checked yet."""
 
@@ -49,8 +45,8 @@ class WeightFiles(Protocol):
     def base(self) -> Mapping[str, Tensor]:
         """The pre-trained weights."""
 
-    def expert(self, task: str) -> Mapping[str, Tensor]:
-        """A task's fine-tuned weights."""
+    def expert(self, task: str, base: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A task's fine-tuned weights; the base's are what an adapter is added to."""
 
     def head(self, card: TaskCard) -> Head:
         """A task's classifier, checked."""
@@ -84,7 +80,7 @@ class FolderFiles:
         """See WeightFiles."""
         return SafetensorsState(self.root / "base.safetensors")
 
-    def expert(self, task: str) -> Mapping[str, Tensor]:
+    def expert(self, task: str, base: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """See WeightFiles."""
         return SafetensorsState(self.root / "experts" / f"{task}.safetensors")
 
@@ -173,11 +169,10 @@ class ListedFiles:
         """The base where nothing says yet what encoder it is of."""
         return formats.as_timm(self._raw_base, f"the base ({self._config.base})")
 
-    def expert(self, task: str) -> Mapping[str, Tensor]:
+    def expert(self, task: str, base: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """See WeightFiles."""
         place = self._config.expert_of(task)
-        state = formats.open_weights(self._find(place))
-        return formats.as_timm(state, f"expert {task!r} ({place})", self.encoder.names)
+        return formats.as_expert(formats.open_weights(self._find(place)), f"expert {task!r} ({place})", base)
 
     def head(self, card: TaskCard) -> Head:
         """See WeightFiles."""
@@ -232,8 +227,8 @@ def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
     """A checkpoint's file.
 
     Args:
-        place: a file, a folder as Hugging Face's libraries write it, or `owner/name[/path/inside][@revision]` on the
-            hub, of a folder or a file there.
+        place: a file, a folder as Hugging Face's libraries or peft write it, or `owner/name[/path/inside][@revision]`
+            on the hub, of a folder or a file there.
         folder: that a path is relative to.
         hub: where else it is looked for.
 
@@ -242,24 +237,25 @@ def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
     """
     path = folder / place
     if path.is_file():
-        if path.name in ADAPTER:
-            raise adapter_refused(str(path))
         return path
     if path.is_dir():
-        adapter = next((path / name for name in ADAPTER if (path / name).is_file()), None)
-        if adapter is not None:
-            whole = next((path / name for name in CHECKPOINTS if (path / name).is_file()), None)
-            raise adapter_refused(str(adapter), f"; without it, name {whole}" if whole else "")
-        found = next((path / name for name in CHECKPOINTS if (path / name).is_file()), None)
-        if found is None:
-            raise CheckpointError(f"{path} holds no {' or '.join(CHECKPOINTS)}")
-        return found
+        whole = next((path / name for name in CHECKPOINTS if (path / name).is_file()), None)
+        adapter = adapter_in(path)
+        if adapter is not None and whole is not None:
+            raise _both(str(path), str(whole), str(adapter))
+        if adapter is None and whole is None:
+            raise CheckpointError(f"{path} holds no {' or '.join(CHECKPOINTS)}, and no adapter ({ADAPTER_CONFIG})")
+        return adapter or whole
     if not _may_be_on_the_hub(place):
         raise CheckpointError(f"no such checkpoint: {path}; give a file, a folder, or owner/name on the hub")
     where, file = _parted(place)
-    adapter = hub.known_file(where, ADAPTER[:1])
+    adapter = None if file else hub.known_file(where, (ADAPTER_CONFIG,))
     if adapter is not None:
-        raise adapter_refused(f"{where}/{adapter.name}")
+        beside = hub.known_file(where, CHECKPOINTS)
+        if beside is not None:
+            raise _both(where, str(beside), str(adapter))
+        hub.known_file(where, (ADAPTER_WEIGHTS, ADAPTER_PICKLE))  # comes to lie beside it; what lacks is told there
+        return adapter
     try:
         found = hub.file(where, (file,) if file else CHECKPOINTS)
     except MergebenchError as error:
@@ -271,6 +267,14 @@ def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
     for name in (CONFIG, PREPROCESSOR):  # what describes it comes to lie beside it
         hub.known_file(where, (name,))
     return found
+
+
+def _both(place: str, whole: str, adapter: str) -> CheckpointError:
+    """The refusal of a folder that can be read in two ways."""
+    return CheckpointError(
+        f"{place} holds a LoRA adapter and whole weights, which the adapter may be in already; name one of the two, "
+        f"{whole} or {adapter}"
+    )
 
 
 def optional_beside(place: str, folder: Path, hub: Hub, name: str) -> Path | None:

@@ -104,24 +104,26 @@ def test_a_broken_file_beside_is_named(folder, tmp_path):
 
 
 @pytest.mark.parametrize("file", ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"])
-def test_a_folder_with_an_adapter_is_refused_with_or_without_whole_weights(folder, tmp_path, file):
+def test_a_folder_with_an_adapter_and_whole_weights_can_be_read_in_two_ways(folder, tmp_path, file):
     place = folder("both")
     (tmp_path / "both" / file).write_text("{}")
-    with pytest.raises(CheckpointError, match=rf"{file} is of a LoRA adapter.*; without it, name .*model\.safetensors"):
+    with pytest.raises(CheckpointError, match=rf"and whole weights.*name one .*model\.safetensors or .*{file}$"):
         find_checkpoint(place, tmp_path, Hub())
-    assert find_checkpoint(f"{place}/model.safetensors", tmp_path, Hub()).is_file()
+    for named in ("model.safetensors", file):
+        assert find_checkpoint(f"{place}/{named}", tmp_path, Hub()).name == named
     (tmp_path / "both" / "model.safetensors").unlink()
-    for named in (place, f"{place}/{file}"):
-        with pytest.raises(CheckpointError, match="of a LoRA adapter.* and name what that writes$"):
-            find_checkpoint(named, tmp_path, Hub())
+    assert find_checkpoint(place, tmp_path, Hub()).name == file
 
 
-def test_an_adapter_in_the_hub_s_place_is_refused_too(folder, tmp_path):
+def test_an_adapter_in_the_hub_s_place_is_found_with_its_weights(folder, tmp_path):
     folder("owner")
     (tmp_path / "owner").rename(tmp_path / "name")
     (tmp_path / "owner").mkdir()
     (tmp_path / "name").rename(tmp_path / "owner" / "name")
+    place = tmp_path / "owner" / "name"
     assert find_checkpoint("owner/name", tmp_path / "none", Hub(tmp_path)).is_file()
-    (tmp_path / "owner" / "name" / "adapter_config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="owner/name/adapter_config.json is of a LoRA adapter"):
+    (place / "adapter_config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="^owner/name holds a LoRA adapter and whole weights"):
         find_checkpoint("owner/name", tmp_path / "none", Hub(tmp_path))
+    (place / "model.safetensors").unlink()
+    assert find_checkpoint("owner/name", tmp_path / "none", Hub(tmp_path)) == place / "adapter_config.json"
