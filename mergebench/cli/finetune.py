@@ -29,7 +29,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         required=True,
         help="tasks of the zoo, or the CLIP tasks that they stand for; several are learnt together",
     )
-    parser.add_argument("--output", type=str | None, default=None, help="the expert's checkpoint (TASK.safetensors)")
+    parser.add_argument(
+        "--output",
+        type=str | None,
+        default=None,
+        help="the expert's checkpoint (TASK.safetensors; with --format peft the folder TASK)",
+    )
     parser.add_argument("--zoo", type=str | None, default=None, help="a registered zoo or a YAML file (tiny)")
     parser.add_argument(
         "--zoo-root", type=str | None, default=None, help="folder that replaces the zoo's weights; with --data: the hub"
@@ -56,6 +61,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--frozen", nargs="+", type=str, default=[], help="beginnings of names that stay the base's")
     parser.add_argument("--lora", type=PositiveInt | None, default=None, help="learn differences of this rank alone")
     parser.add_argument(
+        "--format",
+        type=Literal["timm", "peft"],
+        default="timm",
+        help="all weights under timm's names, or, with --lora, a folder with what was learnt alone, as peft writes it",
+    )
+    parser.add_argument(
         "--precision",
         type=str,
         default="auto",
@@ -81,12 +92,16 @@ def execute(config: Namespace) -> int:
     from mergebench.training.finetuning import check_settings, finetune
     from mergebench.training.head_fit import head_fit
     from mergebench.training.own import FITTED
+    from mergebench.weights.adapted import AdaptedState
+    from mergebench.weights.adapter_files import write_adapter
+    from mergebench.weights.adapters import ADAPTER_WEIGHTS, AdapterState
     from mergebench.weights.states import check_finite, digest, save_state
     from mergebench.zoo.set_aside import check_set_aside, inherited
 
     quiet_lightning()
     output = _output(config)
-    check_output(output, (config.base, config.head))
+    peft = config.format == "peft"
+    check_output(output / ADAPTER_WEIGHTS if peft else output, (config.base, config.head))
     set_threads(config.threads)
     device = resolve_device(config.device)
     where = placement(device, config.devices)
@@ -116,6 +131,7 @@ def execute(config: Namespace) -> int:
             tell(f"{task}: {fit.warning}")
     shared = zoo.duplicates(tasks)
     recipe |= {"duplicates": shared} if shared else {}
+    factors: dict | None = {} if peft else None
     with Steps("finetune") as steps:
         state = finetune(
             zoo.make_encoder(),
@@ -123,6 +139,7 @@ def execute(config: Namespace) -> int:
             mean=zoo.mean,
             std=zoo.std,
             **settings,
+            factors=factors,
             seed=config.seed,
             **where,
             checkpoint_dir=checkpoints,
@@ -130,11 +147,17 @@ def execute(config: Namespace) -> int:
             tell=steps,
         )
     # What is evaluated is what is written.
-    state = {name: tensor.to(zoo.base[name].dtype) for name, tensor in state.items()}
-    check_finite(state, "the expert in the base's number format", "lower --learning-rate")
-    save_state(state, output, {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)})
+    header = {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)}
+    if peft:
+        write_adapter(output, factors, zoo.base, zoo.config.base, header)
+        state = dict(AdaptedState(AdapterState(output), zoo.base, f"the expert ({output})"))
+    else:
+        state = {name: tensor.to(zoo.base[name].dtype) for name, tensor in state.items()}
+        check_finite(state, "the expert in the base's number format", "lower --learning-rate")
+        save_state(state, output, header)
     for task in (task for task in noted if noted[task]["head"] in FITTED):
-        beside = output.with_suffix(f"{f'.{task}' * (len(tasks) > 1)}.head.safetensors")
+        stem = output.name if peft else output.stem
+        beside = output.with_name(f"{stem}{f'.{task}' * (len(tasks) > 1)}.head.safetensors")
         told = {"tasks": [task], "base": recipe["base"], "encoder": recipe["encoder"], **noted[task]}
         told |= inherited([zoo.base], [zoo.task(task)])
         save_state(heads[task].state_dict(), beside, {"recipe": json.dumps(told, sort_keys=True)})
@@ -173,7 +196,15 @@ def _output(config: Namespace) -> "Path":
 
     if config.output is None and len(config.task) > 1:
         raise MergebenchError("--output: name the file of a model of several tasks")
-    return Path(config.output or f"{file_name(config.task[0])}.safetensors")
+    peft = config.format == "peft"
+    if peft and config.lora is None:
+        raise MergebenchError(
+            "--format peft: a folder of peft's holds differences of low rank; give their rank, --lora"
+        )
+    output = Path(config.output or file_name(config.task[0]) + ".safetensors" * (not peft))
+    if peft and (output.suffix == ".safetensors" or output.is_file()):
+        raise MergebenchError(f"--output {output}: --format peft writes a folder; name one")
+    return output
 
 
 def _zoo(config: Namespace) -> "Zoo":

@@ -15,7 +15,7 @@ from mergebench.measuring.trainer import interruptible, training_precision
 from mergebench.merging.pool import Tell
 from mergebench.training.augmentation import AUGMENTATIONS
 from mergebench.training.batches import Preparation, TrainingSet, make_streams
-from mergebench.training.lora import adapt, check_rank, merge_adapters
+from mergebench.training.lora import adapt, check_rank, learnt, merge_adapters
 from mergebench.training.module import FineTuning, Schedule
 from mergebench.training.progress import Progress, progress_file
 from mergebench.training.telling import Telling
@@ -36,6 +36,7 @@ def finetune(
     augment: str = "none",
     frozen: tuple[str, ...] = (),
     lora: int | None = None,
+    factors: dict[str, tuple[Tensor, Tensor]] | None = None,
     seed: int = 0,
     precision: str = "32-true",
     accelerator: str = "auto",
@@ -59,6 +60,7 @@ def finetune(
         frozen: parameters whose names start with one of these prefixes keep the base's values.
         lora: rank of the differences that are learnt in the blocks' linear layers, all else frozen (see `lora.py`);
             they are in the weights that are returned. None: all weights are trained.
+        factors: filled with what was learnt by `lora`, as `lora.learnt` has it.
         seed: of the order of the images, of the augmentation, of `lora`'s start and of the encoder's dropout.
         precision: as of `training_precision`.
         accelerator: Lightning's, e.g. "auto" or "cpu".
@@ -146,6 +148,8 @@ def finetune(
     )
     with interruptible():
         trainer.fit(module, ckpt_path=resume_from)
+    if factors is not None:
+        factors |= learnt(encoder)
     merge_adapters(encoder)
     state = {name: tensor.detach().float().cpu().clone() for name, tensor in encoder.eval().state_dict().items()}
     check_finite(state, "the training diverged", "lower the learning rate")

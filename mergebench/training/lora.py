@@ -77,6 +77,15 @@ def _linears(encoder: nn.Module) -> list[tuple[str, nn.Linear, int]]:
     return [(name, encoder.get_submodule(name), layout.fused.get(f"{name}.weight", 1)) for name in names]
 
 
+def learnt(encoder: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """The factors of an adapted encoder's layers: name -> B [parts, out, r] and A [parts, r, in], float32, copies."""
+    return {
+        name: tuple(factor.detach().float().cpu().clone() for factor in (module.up, module.down))
+        for name, module in encoder.named_modules()
+        if isinstance(module, LowRank)
+    }
+
+
 def merge_adapters(encoder: nn.Module) -> None:
     """Undoes `adapt`: every layer is a linear one again, and holds what was learnt."""
     for name, module in list(encoder.named_modules()):
