@@ -41,7 +41,7 @@ def shared_basis(pairs: Sequence[Pair]) -> Tensor:
     needs=Needs(base=True),
     year=2024,
     fidelity="released code",
-    holds="5 models, 24 T + 8 tensors",
+    holds="4 models, 6 T + 12 tensors",
     cost="of LoRA experts 1 SVD in float64 of their factors a matrix; of others T + 1 SVDs of matrices; no passes",
     ranges={"scaling": (0.1, 1.0), "density": (0.05, 1.0), "rate": (0.0, 0.9)},
 )

@@ -36,6 +36,13 @@ def vit():
     return ViTModel(ViTConfig(**SIZES), add_pooling_layer=False)
 
 
+def open_clip_tower():
+    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+
+    vision = CLIPVisionCfg(layers=2, width=64, head_width=32, patch_size=16, image_size=32)
+    return CLIP(16, vision, CLIPTextCfg(context_length=8, vocab_size=50, width=32, heads=2, layers=3), quick_gelu=True)
+
+
 def small_timm():
     options = {"img_size": 32, "patch_size": 16, "embed_dim": 32, "depth": 2, "num_heads": 2}
     return timm.create_model("vit_base_patch16_clip_quickgelu_224", num_classes=0, **options)
@@ -79,6 +86,8 @@ def read(folder, base):
         (clip_vision, {"target_modules": ["fc1"], "fan_in_fan_out": True}),
         (whole_clip, {"target_modules": ["q_proj", "fc2"]}),
         (whole_clip, {"target_modules": ["q_proj"], "modules_to_save": ["visual_projection"]}),
+        (open_clip_tower, {"target_modules": r"visual\..*(\.attn|c_fc)"}),
+        (open_clip_tower, {"target_modules": ["c_proj"], "rank_pattern": {"resblocks.0.mlp.c_proj": 2}}),
         (vit, {"target_modules": "all-linear"}),
         (small_timm, {"target_modules": ["qkv", "proj", "fc1", "fc2"]}),
         (small_timm, {"target_modules": r"blocks\.1\.attn\.qkv", "bias": "all"}),
