@@ -19,9 +19,6 @@ from mergebench.weights.rules import Dialect, Rule
 from mergebench.weights.states import LazyState, check_finite, digest, recipe_of, shape_of
 from mergebench.weights.translation import as_timm
 
-# torch's attention keeps query, key and value in one tensor, for which peft has the layer's own name.
-PACKED = "in_proj_"
-
 
 class Piece(NamedTuple):
     """Where something that an adapter changes is in a tensor of timm's.
@@ -210,9 +207,7 @@ def _table(dialect: Dialect, base: Collection[str]) -> Table:
     table: Table = {}
     for rule in rules:
         for part, name in enumerate(rule.theirs if rule.timm in base else ()):
-            names = {name, name.replace(f".{PACKED}", ".")}
-            for one in names:
-                table.setdefault(one, []).append((rule, part))
+            table.setdefault(name, []).append((rule, part))
     return table
 
 

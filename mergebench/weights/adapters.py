@@ -113,6 +113,12 @@ class AdapterState(LazyState):
         found: dict[str, dict[str, str]] = {}
         whole: dict[str, str] = {}
         for name in self:
+            if ".base_layer.out_proj.lora_" in name:
+                # peft 0.21 adds the projection's B A twice, in forward passes and merges alike; others may not.
+                raise CheckpointError(
+                    f"{self.path} has {name!r}: it adapts torch's own attention, which releases of peft do not do "
+                    f"alike; {merge_it('its base')}, in the release that trained it"
+                )
             own = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
             part = PART.fullmatch(own)
             if part is not None:

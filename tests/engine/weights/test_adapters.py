@@ -86,7 +86,6 @@ def read(folder, base):
         (clip_vision, {"target_modules": ["fc1"], "fan_in_fan_out": True}),
         (whole_clip, {"target_modules": ["q_proj", "fc2"]}),
         (whole_clip, {"target_modules": ["q_proj"], "modules_to_save": ["visual_projection"]}),
-        (open_clip_tower, {"target_modules": r"visual\..*(\.attn|c_fc)"}),
         (open_clip_tower, {"target_modules": ["c_proj"], "rank_pattern": {"resblocks.0.mlp.c_proj": 2}}),
         (vit, {"target_modules": "all-linear"}),
         (small_timm, {"target_modules": ["qkv", "proj", "fc1", "fc2"]}),
@@ -196,6 +195,13 @@ def test_other_kinds_of_adapters_are_refused_as_peft_writes_them(tmp_path):
         peft.get_peft_model(model, kind).save_pretrained(tmp_path)
         with pytest.raises(CheckpointError, match="merge_and_unload"):
             read(tmp_path, base)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_torch_s_own_attention_is_refused_by_name(tmp_path):
+    base, _ = random_adapter(open_clip_tower, tmp_path, target_modules=r"visual\..*(\.attn|c_fc)")
+    with pytest.raises(CheckpointError, match="out_proj.*it adapts torch's own attention.*merge_and_unload"):
+        read(tmp_path, base)
 
 
 def rewrite(folder, edit):
