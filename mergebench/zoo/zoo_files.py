@@ -36,6 +36,7 @@ CHECKPOINTS = (
 
 FILES = (".safetensors", ".json", *formats.PICKLES)  # how a checkpoint's file ends
 
+
 class WeightFiles(Protocol):
     """What a zoo asks of the place where its weights are. States bear timm's names; nothing is checked yet."""
 
