@@ -58,7 +58,7 @@ def test_a_tall_zoo_is_the_same_but_for_its_experts_and_the_twentieth_task(name)
     assert names == {renamed.get(task, task) for task in ours}
 
 
-@pytest.mark.parametrize(("name", "length"), zip(TALL, (512, 512, 768), strict=True))
+@pytest.mark.parametrize(("name", "length"), list(zip(TALL, (512, 512, 768), strict=True)))
 def test_a_tall_zoo_s_projection_is_as_long_as_its_backbone_s_texts(name, length):
     assert read_zoo(name).options == {"projection": length}
 
