@@ -110,7 +110,11 @@ TOUCHED = {
         "doge_am",
     },
     ("methods/features.py", "SMALLEST_NORM = 1e-8", "SMALLEST_NORM = 1e-7"): {"featcal"},
-    ("methods/sparsify.py", "def drop_at_random(vector", "def drop_at_random(vectors"): {"dare"},
+    ("methods/sparsify.py", "def drop_at_random(vector", "def drop_at_random(vectors"): {
+        "dare",
+        "core_space",
+        "knots",
+    },
     ("methods/iso.py", "scaling: NonNegativeFloat = 1.5", "scaling: NonNegativeFloat = 1.4"): {"iso_cts"},
     # The card's words are for people; what it declares is held to.
     ("methods/magmax.py", "year=2024", "year=2025"): set(),
