@@ -214,7 +214,6 @@ def test_a_path_inside_a_repository_is_fetched_alone_and_known_by_its_commit(ask
         ("some/many/runs/mnist/first.pt", "on the hub: the hub's model 'some/many/runs/mnist' has no first.pt"),
         ("some/many/runs/mnist/last.safetensors@v9", "'some/many/runs/mnist@v9': it has no such revision"),
         ("some/many/runs/cars", "the hub's model 'some/many/runs/cars' has no model.safetensors or"),
-        ("some/many/runs/svhn", "some/many/runs/svhn/adapter_config.json is of a LoRA adapter"),
         ("some/none/runs/mnist/last.pt", "'some/none/runs/mnist': there is none on the hub"),
         ("runs/last.pt", "no such checkpoint: runs/last.pt"),
     ],
@@ -222,6 +221,10 @@ def test_a_path_inside_a_repository_is_fetched_alone_and_known_by_its_commit(ask
 def test_a_path_that_is_not_there_is_named(ask, place, told):
     line = ask("weights", place)
     assert line.startswith("refused:") and told in line and place in line and "\n" not in line
+
+
+def test_an_adapter_may_lie_at_a_path_inside_a_repository(ask):
+    assert ask("weights", "some/many/runs/svhn").endswith(f"/runs/svhn/adapter_config.json|{COMMIT}")
 
 
 @pytest.mark.parametrize("asked", [("file", "openai/clip", "config.json"), ("folder", "some/digits", "*")])
