@@ -13,7 +13,8 @@ from mergebench.merging.layout import load_part
 from mergebench.merging.least_squares import GramSum
 from mergebench.merging.streams import TokenStream
 from mergebench.methods.decomposition import singular_triplets
-from mergebench.methods.spectral import by_matrix, task_matrices, triplets
+from mergebench.methods.iso import flattened_sum
+from mergebench.methods.spectral import by_matrix, task_matrices
 from mergebench.methods.stacks import with_experts
 from mergebench.methods.tsv_m import decorrelated_sum
 
@@ -76,30 +77,27 @@ def essential_part(vector: Tensor, gram: Tensor, count: int) -> Essential:
     return Essential(directions * weights, weights[:, None] * (directions.T @ vector), torch.linalg.matrix_norm(vector))
 
 
-def flattened(matrix: Tensor) -> Tensor:
-    """A matrix [m, n] with all its singular values at their mean, zeros counted in it, and left without a direction."""
-    left, values, right = triplets(matrix)
-    return values.mean() * left @ right
+def louder(norms: Tensor) -> Tensor:
+    """By what each of some norms [k] makes its own louder: its square over that of their mean."""
+    mean = norms.mean()
+    return (norms / mean.where(mean > 0, 1)) ** LOUDER
 
 
 def joined(parts: Sequence[Essential]) -> Tensor:
     """The tasks' essential parts as one matrix [m, n]."""
-    mean = torch.stack([part.size for part in parts]).mean()
-    louder = [(part.size / mean.where(mean > 0, 1)) ** LOUDER for part in parts]
-    rows = torch.cat([factor * part.rows for factor, part in zip(louder, parts, strict=True)])
-    lengths = torch.linalg.vector_norm(rows, dim=0)
-    mean = lengths.mean()
-    rows = rows * (lengths / mean.where(mean > 0, 1)) ** LOUDER
-    return 2 * flattened(torch.cat([part.columns for part in parts], dim=1)) @ flattened(rows)
+    factors = louder(torch.stack([part.size for part in parts]))
+    rows = torch.cat([factor * part.rows for factor, part in zip(factors, parts, strict=True)])
+    rows = rows * louder(torch.linalg.vector_norm(rows, dim=0))
+    columns = torch.cat([part.columns for part in parts], dim=1)
+    return 2 * flattened_sum(columns[None]) @ flattened_sum(rows[None])
 
 
 def louder_by_depth(deltas: Mapping[str, Tensor], kinds: Sequence[Sequence[str]]) -> StateDict:
     """Deltas scaled, layers of one kind among each other, by how their norms compare with the mean over depth."""
     scaled = dict(deltas)
     for names in kinds:
-        norms = {name: torch.linalg.vector_norm(deltas[name]) for name in names}
-        mean = sum(norms.values()) / len(norms)
-        scaled |= {name: deltas[name] * (norms[name] / mean.where(mean > 0, 1)) ** LOUDER for name in names}
+        factors = louder(torch.stack([torch.linalg.vector_norm(deltas[name]) for name in names]))
+        scaled |= {name: deltas[name] * factor for name, factor in zip(names, factors, strict=True)}
     return scaled
 
 

@@ -141,7 +141,7 @@ def prodistill(
     }
     student, expert = pool.encoder(), pool.encoder()
     own, theirs = embed_tasks(pool, [(student, state), (expert, None)], samples)
-    errors: dict[str, list[float]] = {}
+    errors: StateDict = {}
     for index, block in enumerate(layout.blocks):
         pool.tell("blocks", index, len(layout.blocks))
         parameters = tuple(n for n in layout.shapes if n.startswith(block.name + "."))
@@ -160,6 +160,7 @@ def prodistill(
                 init=scaling,
             )
             state.update({n: found[inner[n]].to("cpu", layout.dtypes[n]) for n in learnt})
-        advance(pool, student, index, parameters, state, own)
+        if index + 1 < len(layout.blocks):
+            advance(pool, student, index, parameters, state, own)
     pool.report(errors=errors)
     return pool.finish(state)

@@ -55,9 +55,10 @@ def _number(value: float) -> str:
 
 def _cosines(vectors: Vectors) -> Iterable[tuple]:
     for name, part in vectors.parts.items():
+        cosines = part.cosines
         for i, one in enumerate(vectors.names):
             for j, other in enumerate(vectors.names[:i]):
-                yield name, one, other, _number(part.cosines[i, j].item())
+                yield name, one, other, _number(cosines[i, j].item())
 
 
 def _depth(vectors: Vectors) -> Iterable[tuple]:

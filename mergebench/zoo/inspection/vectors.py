@@ -103,7 +103,8 @@ def look_at_vectors(
     for name in layout.floating:
         start = base[name].float()
         stack = torch.stack([model[name].float() - start for model in models]).flatten(1)
-        products = stack.double() @ stack.double().T
+        wide = stack.double()
+        products = wide @ wide.T
         shared, opposed = conflicts(stack[: len(experts)])
         for part in (found.parts[part_of(layout, name)], found.parts[WHOLE]):
             part.products += products
