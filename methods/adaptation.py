@@ -3,29 +3,22 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from mergebench import ModelPool, StateDict
+from mergebench.merging.activations import held_activations
 from mergebench.methods.forward import features_of
 from mergebench.methods.learnt import Coefficients, Merging
 from mergebench.methods.vectors import Shifted, TaskVectors
 
 # Bytes of activations that are held at once: one pass over several small batches takes half as long as one over each.
 ACTIVATIONS = 2**28
-HELD = 20  # what a block keeps for its backward pass, in numbers for each of its input: 19 was measured
 
 
 def mean_entropy(logits: Tensor) -> Tensor:
     """Mean Shannon entropy (nats) of the predictions behind logits [B, C]; a scalar."""
     log_p = logits.log_softmax(-1)
     return -(log_p.exp() * log_p).sum(-1).mean()
-
-
-def held_by_image(encoder: VisionTransformer) -> int:
-    """About how many bytes of activations an image's backward pass needs."""
-    tokens = encoder.patch_embed.num_patches + encoder.num_prefix_tokens
-    return tokens * encoder.embed_dim * len(encoder.blocks) * HELD * next(encoder.parameters()).element_size()
 
 
 def in_groups(tasks: Sequence[str], held: int) -> list[Sequence[str]]:
@@ -64,12 +57,12 @@ def adapt(
     Returns:
         The sum over tasks of the mean entropy at the last step, before its update; and the whole state after it.
     """
-    encoder, heads = pool.encoder(start), pool.heads
+    encoder, heads = pool.encoder(pool.with_statistics(start)), pool.heads
     own = encoder.state_dict(keep_vars=True)
     split = "test_inputs" if adapt_on == "test" else "calibration"
     streams = {t: pool.stream(split, t, batch_size) for t in pool.tasks}
     optimizer = torch.optim.Adam(merging.learnt, lr=lr)
-    groups = in_groups(pool.tasks, held_by_image(encoder) * batch_size)
+    groups = in_groups(pool.tasks, held_activations(encoder) * pool.dtype.itemsize * batch_size)
     # The merged weights are written into the encoder, where no graph sees it: slopes arrive there, group by group, and
     # go on from there once. The activations of one group alone are held, however many tasks there are.
     with torch.no_grad():

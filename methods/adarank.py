@@ -74,7 +74,7 @@ class Gated:
             weights = self.table[row]
             if name in self._parts:
                 change = recombine(self._parts[name], weights[:, None] * self.gates(name))
-                torch.add(self._centre[name], change, out=into[name])
+                torch.add(self._centre[name], change.view(into[name].shape), out=into[name])
             else:
                 into[name].copy_(self._vectors.merged(name, weights).view(into[name].shape))
         return tuple(self._rows)
@@ -88,7 +88,7 @@ class Gated:
         for name, slope in slopes.items():
             row = self._rows[name]
             if name in self._parts:
-                along = shared_slopes(self._parts[name], slopes_along(self._parts[name], slope))
+                along = shared_slopes(self._parts[name], slopes_along(self._parts[name], slope.flatten(1)))
                 self.table.grad[row] = (along * self.gates(name)).sum(1)
                 scores[name].copy_(along * self.table[row][:, None])
             else:
@@ -149,8 +149,8 @@ def adarank(
     names, matrices = pool.layout.floating, pool.layout.linear_weights
     others = [name for name in names if name not in matrices]
 
-    def changes(name: str) -> Asked:
-        return Asked(pool.tasks, lambda task: pool.experts[task][name] - start[name])
+    def change(task: str, name: str) -> Tensor:
+        return pool.experts[task][name] - start[name]
 
     def centre_of(name: str) -> Tensor:
         if centre == "average" and name in names:
@@ -160,9 +160,12 @@ def adarank(
     start = {name: centre_of(name) for name in pool.layout.dtypes}
     merging = Gated(
         names,
-        TaskVectors(start, Asked(others, lambda name: torch.stack([*changes(name).values()]))),
+        TaskVectors(start, Asked(others, lambda name: torch.stack([change(task, name) for task in pool.tasks]))),
         start,
-        {name: decompose(changes(name).values()) for name in matrices},
+        {
+            name: decompose(Asked(pool.tasks, lambda task, name=name: change(task, name).flatten(1)).values())
+            for name in matrices
+        },
         torch.full((len(names), len(pool.tasks)), init, dtype=pool.dtype, device=pool.device),
         rank,
         temperature,

@@ -8,13 +8,6 @@ from mergebench.merging.layout import Layout
 Found = TypeVar("Found")
 
 
-def matrix_shape(layout: Layout, name: str) -> tuple[int, int, int]:
-    """Of a matrix-shaped parameter: how many matrices it is (three if it is a fused qkv), their rows and columns."""
-    parts = layout.fused.get(name, 1)
-    rows, columns = (size for size in layout.shapes[name] if size > 1)
-    return parts, rows // parts, columns
-
-
 def groups_alike(layout: Layout, names: Sequence[str], entries: int) -> list[list[str]]:
     """Names in groups whose matrices are of one shape, with no more entries in all than this, or one name.
 
@@ -26,7 +19,7 @@ def groups_alike(layout: Layout, names: Sequence[str], entries: int) -> list[lis
     groups: list[list[str]] = []
     last: dict[tuple[int, int], tuple[list[str], int]] = {}
     for name in names:
-        parts, *shape = matrix_shape(layout, name)
+        parts, *shape = layout.matrix_shape(name)
         size = parts * shape[0] * shape[1]
         group, held = last.get(tuple(shape), ([], entries))
         if held + size > entries:

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.methods.adaptation import learn_coefficients
-from mergebench.methods.alike import by_group, groups_alike, matrix_shape
+from mergebench.methods.alike import by_group, groups_alike
 from mergebench.methods.shifting import shift
 from mergebench.methods.sparsify import magnitude_thresholds
 from mergebench.methods.spectral import TIE, Rounding, directions, task_matrices, triplets
@@ -87,7 +87,7 @@ def shifted_vectors(
         bases = pad_sequence([basis.T for basis in subspaces], batch_first=True).mT
         common = shift(vectors, weights, bases, steps=steps, lr=lr)
         vectors = vectors.masked_fill_(vectors.abs() < thresholds, 0)
-        parts = [matrix_shape(layout, name)[0] for name in group]
+        parts = [layout.matrix_shape(name)[0] for name in group]
         found = zip(vectors.split(parts), common.split(parts), weights.split(parts), strict=True)
         return [(Shifted(own.transpose(0, 1), moved), weight) for own, moved, weight in found]
 
@@ -137,7 +137,8 @@ def doge_ta(
 
     def merged(name: str) -> Tensor:
         shifted, weights = of(name)
-        return pool.base[name] + (weights.T[:, :, None, None] * shifted.moved()).sum(0).flatten(0, 1)
+        base = pool.base[name]
+        return base + (weights.T[:, :, None, None] * shifted.moved()).sum(0).view(base.shape)
 
     return pool.finish({**pool.base, **{name: merged(name) for name in pool.layout.linear_weights}})
 

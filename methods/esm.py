@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.merging.blockwalk import embed_tasks, recorded_inputs
-from mergebench.merging.layout import load_part
+from mergebench.merging.layout import input_rows, load_part
 from mergebench.merging.least_squares import GramSum
 from mergebench.merging.streams import TokenStream
 from mergebench.methods.decomposition import singular_triplets
@@ -101,17 +101,17 @@ def louder_by_depth(deltas: Mapping[str, Tensor], kinds: Sequence[Sequence[str]]
     return scaled
 
 
-def input_grams(module: nn.Module, layers: Mapping[str, nn.Linear], stream: TokenStream) -> StateDict:
+def input_grams(module: nn.Module, layers: Mapping[str, nn.Module], stream: TokenStream) -> StateDict:
     """X^T X [n, n] of what layers of a block are fed; each batch of the stream becomes what the block makes of it.
 
     In float64: in less, rounding would fill the directions that no input takes, and pass for what outputs move along.
     """
-    grams = {name: GramSum(layer.in_features, layer.weight.device) for name, layer in layers.items()}
+    grams = {name: GramSum(layer.weight[0].numel(), layer.weight.device) for name, layer in layers.items()}
     with recorded_inputs(layers) as seen, torch.no_grad():
         for place, tokens in enumerate(stream):
             stream[place] = module(tokens)
             for name, gram in grams.items():
-                gram.add(seen[name])
+                gram.add(input_rows(layers[name], seen[name]))
     return {name: gram.total() for name, gram in grams.items()}
 
 
@@ -127,7 +127,7 @@ def decorrelated(pool: ModelPool, name: str) -> Tensor:
     "esm",
     title="ESM",
     paper="arXiv:2602.20208",
-    needs=Needs(base=True, calibration=True),
+    needs=Needs(base=True, calibration=True, blocks=True),
     year=2026,
     fidelity="released code",
     holds="3 models, 12 T + 40 tensors",
@@ -157,20 +157,25 @@ def esm(pool: ModelPool, *, scaling: NonNegativeFloat = 1.0, samples: PositiveIn
     deltas: StateDict = {}
     for index, block in enumerate(layout.blocks):
         pool.tell("blocks", index, len(layout.blocks))
-        parameters = tuple(n for n in layout.shapes if n.startswith(block.name + "."))
+        parameters, module = layout.parameters_of(block), expert.get_submodule(block.name)
         layers = {name: expert.get_submodule(name) for name in block.linears if not name.endswith("attn.proj")}
         parts: dict[str, list[Essential]] = {name: [] for name in layers}
         for task in pool.tasks:
             load_part(expert, pool.experts[task], parameters)
-            for name, gram in input_grams(expert.blocks[index], layers, streams[task]).items():
-                vector = pool.vector(task, f"{name}.weight").double()
+            for name, gram in input_grams(module, layers, streams[task]).items():
+                weight = f"{name}.weight"
+                vector = layout.matrix(weight, pool.vector(task, weight)).double()
                 parts[name].append(essential_part(vector, gram, len(vector) // len(pool.tasks)))
-        deltas |= {f"{name}.weight": joined(parts[name]).to(pool.dtype) for name in layers}
+        for weight, found in ((f"{name}.weight", parts[name]) for name in layers):
+            deltas[weight] = joined(found).to(pool.dtype).view(layout.shapes[weight])
     for name in layout.linear_weights:
         if name not in deltas:
             deltas[name] = decorrelated(pool, name)
-    ends = dict.fromkeys(name.removeprefix(block.name) for block in layout.blocks for name in block.linears)
-    deltas = louder_by_depth(deltas, [[f"{block.name}{end}.weight" for block in layout.blocks] for end in ends])
+    kinds: dict[str, list[str]] = {}
+    for block in layout.blocks:
+        for name in block.linears:
+            kinds.setdefault(block.inner(name), []).append(f"{name}.weight")
+    deltas = louder_by_depth(deltas, [*kinds.values()])
 
     def change(name: str) -> Tensor:
         if name in deltas:

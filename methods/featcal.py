@@ -9,9 +9,17 @@ from torch import Tensor, nn
 
 from mergebench import ModelPool, Needs, StateDict, merge_method, start_from
 from mergebench.merging.blockwalk import advance, embed_tasks, recorded_inputs
-from mergebench.merging.layout import Block, load_part
+from mergebench.merging.layout import Block, input_rows, is_linear, load_part
 from mergebench.merging.streams import TokenStream
-from mergebench.methods.features import LinearCalibration, NormCalibration, Sums, channel_sums, multiplied, pair_sums
+from mergebench.methods.features import (
+    LinearCalibration,
+    NormCalibration,
+    Sums,
+    channel_sums,
+    is_norm,
+    multiplied,
+    pair_sums,
+)
 
 # Rows of a layer that are solved together, and what the tokens weigh [N] in that.
 Part = tuple[slice, Tensor]
@@ -33,11 +41,11 @@ def parts_of(
     shapes = pool.layout.shapes
     parts: dict[str, list[Part]] = {}
     for name, layer in module.named_modules():
-        own = {f"{block.name}.{name}.{n}" for n in ("weight", "bias")} & shapes.keys()
-        solvable = isinstance(layer, nn.Linear) or (isinstance(layer, nn.LayerNorm) and len(own) == 2)
+        own = {f"{block.prefix}{name}.{n}" for n in ("weight", "bias")} & shapes.keys()
+        solvable = is_linear(layer) or (is_norm(layer) and len(own) == 2)
         if not solvable or not all(map(pool.inside, own)):
             continue
-        if any(settled(pool, state, n) for n in own if isinstance(layer, nn.LayerNorm) or n.endswith(".weight")):
+        if any(settled(pool, state, n) for n in own if is_norm(layer) or n.endswith(".weight")):
             continue
         parts[name] = [(slice(None), weights)]
         if name == "attn.qkv":
@@ -47,10 +55,10 @@ def parts_of(
 
 
 def batch_sums(module: nn.Module, student: Tensor, expert: Tensor, weights: Tensor) -> Sums:
-    """What a layer's calibration takes of a batch of its inputs [B, N, d] in both models."""
-    if isinstance(module, nn.LayerNorm):
+    """What a layer's calibration takes of a batch of its inputs in both models."""
+    if is_norm(module):
         return channel_sums(multiplied(module, student), weights)
-    return pair_sums(student, expert, weights)
+    return pair_sums(input_rows(module, student), input_rows(module, expert), weights)
 
 
 def task_sums(
@@ -79,9 +87,9 @@ def task_sums(
 
 
 def rows_of(state: Mapping[str, Tensor], name: str, rows: slice) -> tuple[Tensor, Tensor | None]:
-    """Some rows of a layer's weight and bias."""
-    bias = f"{name}.bias"
-    return state[f"{name}.weight"][rows], state[bias][rows] if bias in state else None
+    """Some rows of a layer's weight, as a matrix or a vector, and of its bias."""
+    weight, bias = state[f"{name}.weight"][rows], f"{name}.bias"
+    return weight.flatten(1) if weight.ndim > 1 else weight, state[bias][rows] if bias in state else None
 
 
 def solver_of(weight: Tensor, bias: Tensor | None, ridge: float, teacher: float) -> LinearCalibration | NormCalibration:
@@ -95,8 +103,8 @@ def solver_of(weight: Tensor, bias: Tensor | None, ridge: float, teacher: float)
     "featcal",
     title="FeatCal",
     paper="arXiv:2605.13030",
-    needs=Needs(base=True, calibration=True),
-    needs_when={("anchor", 1.0): Needs(calibration=True)},
+    needs=Needs(base=True, calibration=True, blocks=True),
+    needs_when={("anchor", 1.0): Needs(calibration=True, blocks=True)},
     year=2026,
     fidelity="released code",
     holds="2 models, 60 tensors",
@@ -157,28 +165,31 @@ def featcal(
     for index, block in enumerate(layout.blocks):
         pool.tell("blocks", index, len(layout.blocks))
         last = index + 1 == len(layout.blocks)
-        weights = torch.ones(own[pool.tasks[0]][0].shape[1], device=pool.device)
-        if last and student.global_pool == "token":
-            weights[1:] = patch_weight
-        parts = parts_of(pool, state, block, student.blocks[index], weights)
-        flat = [(f"{block.name}.{name}", rows) for name in parts for rows, _ in parts[name]]
-        parameters = tuple(n for n in layout.shapes if n.startswith(block.name + "."))
+        weights = torch.ones(1, device=pool.device)  # of each token alike
+        if last and layout.chain.first_token:
+            weights = torch.full((own[pool.tasks[0]][0].shape[1],), patch_weight, device=pool.device)
+            weights[0] = 1
+        modules = [model.get_submodule(block.name) for model in (student, expert)]
+        parts = parts_of(pool, state, block, modules[0], weights)
+        flat = [(f"{block.prefix}{name}", rows) for name in parts for rows, _ in parts[name]]
+        parameters = layout.parameters_of(block)
         kept = {n for n in parameters if n.endswith(".bias") and settled(pool, state, n)}
-        anchors = {n: anchored(n) for n in layout.floating if n.startswith(block.name + ".")}
+        anchors = {n: anchored(n) for n in parameters if n in layout.floating}
         solvers = [solver_of(*rows_of(anchors, *part), ridge, teacher) for part in flat]
         load_part(student, state, parameters)
         for task in pool.tasks:
             load_part(expert, pool.experts[task], parameters)
-            sums = task_sums(student.blocks[index], expert.blocks[index], own[task], theirs[task], parts)
+            sums = task_sums(*modules, own[task], theirs[task], parts)
             for part, solver, taken in zip(flat, solvers, sums, strict=True):
                 solver.add(taken, *rows_of(pool.experts[task], *part))
         for (name, rows), solver in zip(flat, solvers, strict=True):
             weight, bias, condition = solver.solve()
-            state[f"{name}.weight"][rows] = weight.to(state[f"{name}.weight"])
+            held = state[f"{name}.weight"][rows]
+            held.copy_(weight.view(held.shape))
             if bias is not None and f"{name}.bias" not in kept:
                 state[f"{name}.bias"][rows] = bias.to(state[f"{name}.bias"])
             conditions[name] = max(conditions.get(name, 0.0), condition)
         if not last:
-            advance(pool, student, index, parameters, state, own)
+            advance(pool, student, block, state, own)
     pool.report(condition=conditions)
     return pool.finish(state)

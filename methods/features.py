@@ -1,9 +1,11 @@
 """One layer calibrated so that its outputs on a student's features come near what experts give on their own."""
 
 import torch
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mergebench.merging.layout import BATCH_NORMS, input_rows
 from mergebench.merging.least_squares import SINGULAR, solve_positive
 
 SMALLEST_NORM = 1e-8  # of a second moment, before it is divided by
@@ -12,11 +14,20 @@ SMALLEST_NORM = 1e-8  # of a second moment, before it is divided by
 Sums = tuple[Tensor, ...]
 
 
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module scales and shifts each of its inputs' channels after it has normalised them."""
+    return isinstance(module, (nn.LayerNorm, *BATCH_NORMS)) and module.weight is not None
+
+
 def multiplied(module: nn.Module, inputs: Tensor) -> Tensor:
-    """What a layer's weight multiplies: its inputs, normalised if it is a norm."""
+    """What a layer's weight multiplies: its inputs as rows [B, ..., d], normalised if it is a norm."""
+    if not is_norm(module):
+        return input_rows(module, inputs)
+    if isinstance(module, (LayerNorm2d, *BATCH_NORMS)) and inputs.ndim == 4:
+        inputs = inputs.permute(0, 2, 3, 1)
     if isinstance(module, nn.LayerNorm):
         return F.layer_norm(inputs, module.normalized_shape, eps=module.eps)
-    return inputs
+    return (inputs - module.running_mean) * (module.running_var + module.eps).rsqrt()
 
 
 def pair_sums(student: Tensor, teacher: Tensor, weights: Tensor) -> Sums:

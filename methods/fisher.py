@@ -1,16 +1,16 @@
 """Fisher merging: a weighted mean in which each expert speaks for the parameters its predictions depend on."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal
 
 import torch
 from jsonargparse.typing import PositiveInt
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.merging.layout import embed_images
+from mergebench.merging.chains import chain_of
 from mergebench.methods.information import per_sample_fisher
 
 # Added to every Fisher value, as published: what no prediction depends on is averaged with the weights c_t instead of
@@ -43,19 +43,14 @@ def batch_fisher(encoder: nn.Module, head: nn.Module, batches: Iterable[Tensor])
     return {n: t.div_(images_seen) for n, t in totals.items()}
 
 
-def forward_steps(encoder: VisionTransformer, head: nn.Module) -> list[Callable[[Tensor], Tensor]]:
+def forward_steps(encoder: nn.Module, head: nn.Module) -> list[Callable[[Tensor], Tensor]]:
     """An encoder's forward pass and its head's in steps, each of which has parameters of its own."""
-
-    def embed(images: Tensor) -> Tensor:
-        return embed_images(encoder, images)
-
-    def read(tokens: Tensor) -> Tensor:
-        return encoder.forward_head(encoder.norm(tokens))
-
+    chain = chain_of(encoder)
+    embed, read = (partial(step, encoder) for step in (chain.embed, chain.read))
     for module in encoder.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = False  # torch cannot batch the fused kernel over images
-    return [embed, *encoder.blocks, read, head]
+    return [embed, *map(encoder.get_submodule, chain.blocks), read, head]
 
 
 @merge_method(

@@ -9,16 +9,18 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mergebench.merging.layout import embed_images
+from mergebench.merging.chains import chain_of
 
 # What of an encoder has to be timm's own for its forward pass to be the one that is gone through here.
 OWN = ("forward", "forward_features", "forward_head", "pool")
 
 
-def is_known(encoder: VisionTransformer) -> bool:
-    """Whether an encoder's forward pass is embedding, blocks one after the other, norm, pooling."""
-    return not encoder.grad_checkpointing and all(
-        getattr(type(encoder), name) is getattr(VisionTransformer, name) for name in OWN
+def is_known(encoder: nn.Module) -> bool:
+    """Whether an encoder is a vision transformer whose forward pass is embedding, blocks, norm, pooling."""
+    return (
+        isinstance(encoder, VisionTransformer)
+        and not encoder.grad_checkpointing
+        and all(getattr(type(encoder), name) is getattr(VisionTransformer, name) for name in OWN)
     )
 
 
@@ -27,18 +29,19 @@ def is_plain(block: nn.Module) -> bool:
     return type(block) is Block and type(block.attn) is Attention and type(block.attn.qkv) is nn.Linear
 
 
-def features_of(encoder: VisionTransformer, images: Tensor) -> Tensor:
+def features_of(encoder: nn.Module, images: Tensor) -> Tensor:
     """`encoder(images)` for images [B, 3, H, W]: [B, width]."""
     if not is_known(encoder):
         return encoder(images)
-    tokens = embed_images(encoder, images)
+    chain = chain_of(encoder)
+    tokens = chain.embed(encoder, images)
     first_alone = encoder.global_pool == "token" and encoder.attn_pool is None
     for number, block in enumerate(encoder.blocks, 1):
         if is_plain(block):
             tokens = block_output(block, tokens, 1 if first_alone and number == len(encoder.blocks) else None)
         else:
             tokens = block(tokens)
-    return encoder.forward_head(encoder.norm(tokens))
+    return chain.read(encoder, tokens)
 
 
 def block_output(block: Block, tokens: Tensor, count: int | None = None) -> Tensor:

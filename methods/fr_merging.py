@@ -65,7 +65,7 @@ def fr_merging(pool: ModelPool, *, scaling: float = 0.7, radius: NonNegativeFloa
     def merged(name: str) -> Tensor:
         vectors = pool.vectors(name)
         if name in linear:
-            vectors = without_low_frequencies(vectors, radius)
+            vectors = without_low_frequencies(vectors.flatten(2), radius).view(vectors.shape)
         return pool.base[name] + scaling * equal_sizes(vectors).sum(0)
 
     return pool.map_names(merged)

@@ -13,7 +13,7 @@ from mergebench import ModelPool, Needs, StateDict, merge_method, start_from
     "lines",
     title="LiNeS",
     paper="arXiv:2410.17146",
-    needs=Needs(base=True),
+    needs=Needs(base=True, blocks=True),
     year=2024,
     fidelity="paper",
     holds="1 model, T + 3 tensors",
@@ -51,11 +51,10 @@ def lines(
         change = begun[name].to(pool.base[name]) - pool.base[name]
         sizes += torch.stack([part.abs().sum(dtype=torch.float64) for part in (pool.vectors(name).sum(0), change)])
     factor = (sizes[0] / sizes[1]).item() if sizes[1] > 0 else 1.0
-    depths = {f"{block.name}.": place for place, block in enumerate(layout.blocks)}
-    steepness = slope / max(len(depths) - 1, 1)
+    steepness = slope / max(len(layout.blocks) - 1, 1)
 
     def merged(name: str) -> Tensor:
-        depth = next((place for prefix, place in depths.items() if name.startswith(prefix)), 0)
+        depth = layout.depth_of(name) or 0
         base = pool.base[name]
         return base + factor * (1 / len(pool.tasks) + steepness * depth) * (begun[name].to(base) - base)
 

@@ -4,29 +4,34 @@ from collections.abc import Callable, Iterator
 
 import torch
 from jsonargparse.typing import PositiveInt
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.merging.blockwalk import recorded_inputs
-from mergebench.merging.layout import Layout, embed_images, load_part
+from mergebench.merging.layout import Layout, load_part
 from mergebench.merging.least_squares import GramSum, LayerRegression
 from mergebench.merging.streams import HELD, Shelf
-from mergebench.methods.features import multiplied
+from mergebench.methods.features import is_norm, multiplied
 
 Stage = tuple[tuple[str, ...], Callable[[Tensor], Tensor]]
 
 
-def stages(encoder: VisionTransformer, layout: Layout) -> Iterator[Stage]:
+def stages(encoder: nn.Module, layout: Layout) -> Iterator[Stage]:
     """The forward pass in pieces: (names of the parameters, what it computes) of the embedding, the blocks, the end."""
-    yield layout.embedding, lambda images: embed_images(encoder, images)
-    for block, module in zip(layout.blocks, encoder.blocks, strict=True):
-        yield tuple(n for n in layout.shapes if n.startswith(block.name + ".")), module
+    chain = layout.chain
+    yield layout.embedding, lambda images: chain.embed(encoder, images)
+    for block in layout.blocks:
+        yield layout.parameters_of(block), encoder.get_submodule(block.name)
     # Features are those that are read: where that is the class token, the others' drift is nobody's.
-    read = slice(1) if encoder.global_pool == "token" else slice(None)
+    read = slice(1) if chain.first_token else slice(None)
     behind = (layout.projection,) if layout.projection else ()
     ending = (*layout.embedding, *layout.final_norm, *behind)  # a pooling layer's own parameters count as embedding
-    yield ending, lambda tokens: encoder.forward_head(encoder.norm(tokens[:, read]))
+    yield ending, lambda tokens: chain.read(encoder, tokens[:, read])
+
+
+def as_rows(weight: Tensor) -> Tensor:
+    """A layer's weight as what multiplies rows of inputs [out, d]; a scale is one row."""
+    return weight.flatten(1) if weight.ndim > 1 else weight[None]
 
 
 @merge_method(
@@ -58,7 +63,10 @@ def lot_merging(pool: ModelPool, *, samples: PositiveInt = 64) -> StateDict:
         samples: calibration images per task (16 to 64 in the paper).
     """
     layout, encoder = pool.layout, pool.encoder()
-    layers = {n: m for n, m in encoder.named_modules() if isinstance(m, (nn.Linear, nn.LayerNorm))}
+    weights = set(layout.linear_weights)
+    layers = {
+        n: m for n, m in encoder.named_modules() if isinstance(m, nn.Linear) or is_norm(m) or f"{n}.weight" in weights
+    }
     merged = pool.map_names(lambda name: pool.base[name] + pool.vectors(name).mean(0))
     shelf = Shelf(pool.room(HELD))
     streams = {task: shelf.stream() for task in pool.tasks}
@@ -74,12 +82,12 @@ def lot_merging(pool: ModelPool, *, samples: PositiveInt = 64) -> StateDict:
                 for i, batch in enumerate(streams[task] or pool.calibration(task, samples)):
                     streams[task].keep(i, run(batch))
                     for name, inputs in seen.items():
-                        gram = grams.setdefault(name, GramSum(inputs.shape[-1], pool.device))
-                        gram.add(multiplied(here[name], inputs))
+                        rows = multiplied(here[name], inputs)
+                        grams.setdefault(name, GramSum(rows.shape[-1], pool.device)).add(rows)
             for name, gram in grams.items():
                 # Only the diagonal of its Gram acts on a scale, which multiplies every channel by itself.
-                alpha = 0.0 if isinstance(here[name], nn.LayerNorm) else 1.0
-                base, weight = (torch.atleast_2d(state[f"{name}.weight"]) for state in (pool.base, expert))
+                alpha = 0.0 if is_norm(here[name]) else 1.0
+                base, weight = (as_rows(state[f"{name}.weight"]) for state in (pool.base, expert))
                 regressions.setdefault(name, LayerRegression(base, alpha)).add(gram.total(), weight)
         for name, regression in regressions.items():
             key, solution = f"{name}.weight", regression.solve()

@@ -30,7 +30,7 @@ def distance_slopes(
     slopes = {name: torch.zeros_like(value) for name, value in weights.items()}
     total = next(iter(weights.values())).new_zeros(())
     for tokens, target in zip(fed, wanted, strict=True):
-        share = tokens.shape[0] * tokens.shape[1] / fed.rows
+        share = len(tokens) / fed.images
         with torch.enable_grad():
             error = share * (functional_call(module, leaves, (tokens,)) - target).square().mean()
         for name, slope in zip(leaves, torch.autograd.grad(error, list(leaves.values())), strict=True):
@@ -44,8 +44,10 @@ def key_bias(module: nn.Module) -> tuple[str, slice] | None:
 
     It adds one number to all of a query's scores, which the softmax takes away again.
     """
-    attention = module.attn
-    if attention.qkv.bias is None or not isinstance(attention.k_norm, nn.Identity):
+    attention = getattr(module, "attn", None)
+    if getattr(attention, "qkv", None) is None or attention.qkv.bias is None:
+        return None
+    if not isinstance(getattr(attention, "k_norm", nn.Identity()), nn.Identity):
         return None
     size = attention.qkv.out_features // 3
     return "attn.qkv.bias", slice(size, 2 * size)
@@ -102,7 +104,7 @@ def distilled(
     "prodistill",
     title="ProDistill",
     paper="arXiv:2502.12706",
-    needs=Needs(base=True, calibration=True),
+    needs=Needs(base=True, calibration=True, blocks=True),
     year=2025,
     fidelity="paper",
     holds="3 models, 40 T tensors, 1 GB",
@@ -144,14 +146,14 @@ def prodistill(
     errors: StateDict = {}
     for index, block in enumerate(layout.blocks):
         pool.tell("blocks", index, len(layout.blocks))
-        parameters = tuple(n for n in layout.shapes if n.startswith(block.name + "."))
-        advance(pool, expert, index, parameters, None, theirs)
+        parameters = layout.parameters_of(block)
+        advance(pool, expert, block, None, theirs)
         load_part(student, state, parameters)
         learnt = [n for n in parameters if pool.inside(n) and n in layout.floating]
-        inner = {n: n.removeprefix(f"{block.name}.") for n in learnt}
+        inner = {n: block.inner(n) for n in learnt}
         if learnt:
             found, errors[block.name] = distilled(
-                student.blocks[index],
+                student.get_submodule(block.name),
                 {inner[n]: pool.base[n] for n in learnt},
                 {inner[n]: pool.vectors(n) for n in learnt},
                 [(own[task], theirs[task]) for task in pool.tasks],
@@ -161,6 +163,6 @@ def prodistill(
             )
             state.update({n: found[inner[n]].to("cpu", layout.dtypes[n]) for n in learnt})
         if index + 1 < len(layout.blocks):
-            advance(pool, student, index, parameters, state, own)
+            advance(pool, student, block, state, own)
     pool.report(errors=errors)
     return pool.finish(state)

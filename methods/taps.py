@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
 from mergebench import StateDict
+from mergebench.merging.layout import input_rows, is_linear
 
 
 class Tap(NamedTuple):
@@ -25,9 +26,8 @@ class Tap(NamedTuple):
     def rows(self, inputs: Tensor) -> Tensor:
         """Inputs [B, ...] as the rows [B, N, in] that the weight multiplies."""
         if isinstance(self.layer, nn.Linear):
-            return inputs.reshape(len(inputs), -1, inputs.shape[-1])
-        fold = {n: getattr(self.layer, n) for n in ("kernel_size", "dilation", "padding", "stride")}
-        return nn.functional.unfold(inputs.flatten(0, -4), **fold).transpose(1, 2)
+            return input_rows(self.layer, inputs)
+        return input_rows(self.layer, inputs.flatten(0, -4))
 
     def slopes(self, gradient: Tensor) -> Tensor:
         """Gradients by the output [B, ...] as [B, N, out], one for each of the rows."""
@@ -59,7 +59,7 @@ class Chain(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        layers = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) or plain_convolution(m)}
+        layers = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) or is_linear(m)}
         self._layers: dict[str, nn.Module] = layers
 
     def forward(self, run: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
@@ -133,10 +133,3 @@ class Chain(nn.Module):
         else:
             _, pull, inputs = vjp(of_batch, zeros, others, values, has_aux=True)
         return pull, inputs
-
-
-def plain_convolution(module: nn.Module) -> bool:
-    """Whether a module is a convolution that is a linear layer on patches, padded with zeros if at all."""
-    if not isinstance(module, nn.Conv2d) or isinstance(module.padding, str):
-        return False
-    return module.groups == 1 and module.padding_mode == "zeros"

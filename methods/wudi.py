@@ -7,7 +7,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat
 from torch import Tensor
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
-from mergebench.methods.alike import by_group, groups_alike, matrix_shape
+from mergebench.methods.alike import by_group, groups_alike
 
 # Matrices of one shape are treated together as long as they have no more entries than this: few enough for a
 # processor's cache.
@@ -85,7 +85,7 @@ def wudi(
     chosen = [n for n in layout.floating if layout.is_matrix(n)] if parameters == "all" else layout.linear_weights
 
     def compute(names: list[str]) -> list[Tensor]:
-        sizes = [matrix_shape(layout, name) for name in names]
+        sizes = [layout.matrix_shape(name) for name in names]
         stacks = [pool.vectors(name).view(len(pool.tasks), *size) for name, size in zip(names, sizes, strict=True)]
         vectors = torch.cat(stacks, dim=1) if len(stacks) > 1 else stacks[0]
         del stacks

@@ -72,7 +72,8 @@ def facts_of(card: "MethodCard") -> dict[str, str]:
 
 
 def _needs(needs: "Needs") -> str:
-    return ", ".join(needs.names()) or "only the experts"
+    told = ", ".join(needs.names()) or "only the experts"
+    return f"{told}; an encoder of blocks in sequence" if needs.blocks else told
 
 
 def parts_of(doc: str) -> tuple[str, dict[str, str]]:

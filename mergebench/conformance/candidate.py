@@ -68,9 +68,16 @@ class Candidate:
             self._function = discovery.load_function(card)
         shortened(card, self._given)  # wrong settings show before anything is run
 
-    def inputs(self, experts: int | None = None, *, dtype: torch.dtype = torch.float32, other: bool = False) -> Inputs:
-        """Miniature models, and others than these."""
-        return make_inputs(self.seed + other, experts or self.card.experts or 3, dtype)
+    def inputs(
+        self,
+        experts: int | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        other: bool = False,
+        kind: str = "ViT",
+    ) -> Inputs:
+        """Miniature models, others than these, or of another kind."""
+        return make_inputs(self.seed + other, experts or self.card.experts or 3, dtype, kind)
 
     def resolve(self, settings: Settings = NONE) -> dict[str, Any]:
         """All hyper-parameters, with these settings on top of those given."""

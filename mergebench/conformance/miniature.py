@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
+from timm.models.convnext import ConvNeXt
+from timm.models.resnet import BasicBlock, ResNet
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from mergebench.merging.layout import BATCH_NORMS
 from mergebench.merging.method import Needs
 from mergebench.weights.states import StateDict
 from mergebench.zoo.heads import ZeroShotHead
@@ -97,30 +100,31 @@ class Inputs:
 
 
 @cache
-def make_inputs(seed: int, experts: int = 3, dtype: torch.dtype = torch.float32) -> Inputs:
+def make_inputs(seed: int, experts: int = 3, dtype: torch.dtype = torch.float32, kind: str = "ViT") -> Inputs:
     """Random inputs, the same object for the same arguments; torch's own generator stays where it is.
 
     Args:
         seed: of everything.
         experts: how many.
         dtype: of weights and images; heads are float32, as a zoo holds them.
+        kind: of encoder, one of `ENCODERS`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        base = _encoder().to(dtype)
+        base = _lively(ENCODERS[kind]()).to(dtype)
         tasks = [f"task-{number:02}" for number in range(experts)]
-        states = {t: {n: _moved(v) for n, v in base.state_dict().items()} for t in tasks}
+        states = {t: {n: _moved(n, v) for n, v in base.state_dict().items()} for t in tasks}
         images = {t: _images(BATCHES[i % len(BATCHES)], dtype) for i, t in enumerate(tasks)}
         heads = {t: _head(CLASSES + i % 3) for i, t in enumerate(tasks)}
         fresh = {t: _images(BATCHES[i % len(BATCHES)], dtype) for i, t in enumerate(tasks)}
-        joint = {n: _moved(v) for n, v in base.state_dict().items()}
+        joint = {n: _moved(n, v) for n, v in base.state_dict().items()}
     labelled = {t: [(b, torch.arange(len(b)) % CLASSES) for b in batches] for t, batches in images.items()}
     return Inputs(base, states, labelled, fresh, heads, joint)
 
 
-def _encoder() -> VisionTransformer:
-    """A ViT with every part of CLIP's, whose biases and norms are as little trivial as a trained one's."""
-    encoder = VisionTransformer(
+def _vit() -> VisionTransformer:
+    """With every part of CLIP's."""
+    return VisionTransformer(
         img_size=SIDE,
         patch_size=8,
         embed_dim=WIDTH,
@@ -131,15 +135,36 @@ def _encoder() -> VisionTransformer:
         mlp_ratio=2,
         pre_norm=True,
     )
+
+
+def _convnext() -> ConvNeXt:
+    return ConvNeXt(num_classes=0, depths=(1, 1, 1, 1), dims=(8, 16, 24, WIDTH))
+
+
+def _resnet() -> ResNet:
+    return ResNet(BasicBlock, (1, 1, 1, 1), num_classes=0, stem_width=8, channels=(8, 16, 24, WIDTH))
+
+
+ENCODERS = {"ViT": _vit, "ConvNeXt": _convnext, "ResNet": _resnet}
+
+
+def _lively(encoder: nn.Module) -> nn.Module:
+    """An encoder whose biases, norms and statistics are as little trivial as a trained one's."""
     for parameter in encoder.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
+    for module in encoder.modules():
+        if isinstance(module, BATCH_NORMS):
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 1.5)
     return encoder.eval()
 
 
-def _moved(tensor: Tensor) -> Tensor:
+def _moved(name: str, tensor: Tensor) -> Tensor:
     """What fine-tuning makes of a parameter: the same and a little more."""
     if not tensor.is_floating_point():
         return tensor.clone()
+    if name.endswith("running_var"):  # which is positive
+        return tensor * (0.5 + torch.rand_like(tensor))
     return (tensor.double() + 0.05 * torch.randn(tensor.shape, dtype=torch.float64)).to(tensor.dtype)
 
 

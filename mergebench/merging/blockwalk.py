@@ -10,14 +10,13 @@ Within a block, granularity "block" runs the expert's own block; "linear" puts e
 place first, so that dependencies inside the block enter as well (an ablation).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from mergebench.merging.layout import Block, embed_images, load_part
+from mergebench.merging.layout import Block, input_rows, load_part
 from mergebench.merging.least_squares import GramSum, LayerRegression, Solution, precision_of
 from mergebench.merging.pool import ModelPool
 from mergebench.merging.streams import HELD, Shelf, TokenStream
@@ -69,24 +68,27 @@ def walk_blocks(
         merged.update({n: pool.base[n].to("cpu", layout.dtypes[n]) for n in layout.final_norm})
     runner = pool.encoder()
     (streams,) = embed_tasks(pool, [(runner, merged if source == "merged" else None)], samples, precision)
-    rows = min(stream.rows for stream in streams.values())
+    images = min(stream.images for stream in streams.values())
     conditions: dict[str, float] = {}
     errors: dict[str, float] = {}
     for index, block in enumerate(layout.blocks):
         pool.tell("blocks", index, len(layout.blocks))
-        module = runner.blocks[index]
+        module = runner.get_submodule(block.name)
         last = index + 1 == len(layout.blocks) and not solves_projection
-        parameters = tuple(n for n in layout.shapes if n.startswith(block.name + "."))
+        parameters = layout.parameters_of(block)
+        rows = rows_an_image(module, block, streams[pool.tasks[0]][0])
         # Outside the region a layer stays the average, so that the merged prefix is what the result will really hold.
-        solved = tuple(n for n in block.linears if pool.inside(f"{n}.weight"))
+        solved = tuple(n for n in rows if pool.inside(f"{n}.weight"))
         groups = [solved] if granularity == "block" else [(name,) for name in solved]
         # Each expert's own block gives the tokens behind it in the pass that its Grams are taken in.
         onward = source == "expert" and granularity == "block" and bool(solved) and not last
         for group in filter(None, groups):
             # A linear layer's average is what its merged weight deviates from, so it is read before it is overwritten.
-            averages = {n: merged[f"{n}.weight"].to(pool.device) for n in group}
+            averages = {n: layout.matrix(f"{n}.weight", merged[f"{n}.weight"]).to(pool.device) for n in group}
             widths = {n: average.shape[1] for n, average in averages.items()}
-            dtypes = {n: torch.promote_types(precision_of(alpha, rows, d), pool.dtype) for n, d in widths.items()}
+            dtypes = {
+                n: torch.promote_types(precision_of(alpha, images * rows[n], d), pool.dtype) for n, d in widths.items()
+            }
             regressions = {n: LayerRegression(averages[n], alpha, ridge, dtypes[n]) for n in group}
             grams = {n: GramSum(widths[n], pool.device, dtypes[n]) for n in group}
             for task in pool.tasks:
@@ -98,14 +100,14 @@ def walk_blocks(
                 for name, gram in grams.items():
                     # Where whole blocks are run, the expert's weights lie in the block already.
                     held = runner.get_submodule(name).weight if granularity == "block" else expert[f"{name}.weight"]
-                    regressions[name].add(gram.total(), held, gram.rows)
+                    regressions[name].add(gram.total(), layout.matrix(f"{name}.weight", held), gram.rows)
                     gram.clear()
             for name, regression in regressions.items():
-                solution = regression.solve()
-                merged[f"{name}.weight"] = solution.weight.to("cpu", layout.dtypes[f"{name}.weight"])
+                solution, weight = regression.solve(), f"{name}.weight"
+                merged[weight] = solution.weight.to("cpu", layout.dtypes[weight]).reshape(layout.shapes[weight])
                 conditions[name] = solution.condition
         if not last and not onward:
-            advance(pool, runner, index, parameters, merged if source == "merged" else None, streams, precision)
+            advance(pool, runner, block, merged if source == "merged" else None, streams, precision)
     if solves_projection:
         own = merged if source == "merged" else None
         solution = _solved_projection(pool, runner, merged[layout.projection], own, streams, alpha, ridge, precision)
@@ -130,12 +132,12 @@ def embed_tasks(
         precision: of the pass.
 
     Returns:
-        For each of `through`: task -> batches [B, N, D].
+        For each of `through`: task -> batches of what the first block is fed.
     """
     shelf = Shelf(pool.room(HELD))
     streams = [{task: shelf.stream() for task in pool.tasks} for _ in through]
     # An embedding of somebody's own need not tell how many patches it makes: then they are taken for a B/16's.
-    patches = getattr(through[0][0].patch_embed, "num_patches", None) or 196
+    patches = getattr(getattr(through[0][0], "patch_embed", None), "num_patches", None) or 196
     at_once = max(1, TOKENS_AT_ONCE // patches)
     for runner, merged in through:
         if merged:
@@ -148,7 +150,7 @@ def embed_tasks(
             for images in pool.calibration(task, samples, pieces=at_once):
                 for stream, (runner, _) in zip(streams, through, strict=True):
                     with _computing(images, precision):
-                        tokens = embed_images(runner, images)
+                        tokens = pool.layout.chain.embed(runner, images)
                     stream[task].append(tokens.to(pool.dtype))
     return streams
 
@@ -156,13 +158,13 @@ def embed_tasks(
 def advance(
     pool: ModelPool,
     runner: nn.Module,
-    index: int,
-    parameters: tuple[str, ...],
+    block: Block,
     merged: StateDict | None,
     streams: Mapping[str, TokenStream],
     precision: Precision = "float32",
 ) -> None:
-    """Send every stream through block `index`: the merged one, or (None) each expert's own; in place."""
+    """Send every stream through a block: the merged one, or (None) each expert's own; in place."""
+    parameters, module = pool.layout.parameters_of(block), runner.get_submodule(block.name)
     if merged:
         load_part(runner, merged, parameters)
     for task, tokens in streams.items():
@@ -171,13 +173,13 @@ def advance(
         with torch.no_grad():
             for i, batch in enumerate(tokens):
                 with _computing(batch, precision):
-                    passed = runner.blocks[index](batch)
+                    passed = module(batch)
                 tokens[i] = passed.to(batch.dtype)
 
 
 def _solved_projection(
     pool: ModelPool,
-    runner: VisionTransformer,
+    runner: nn.Module,
     average: Tensor,
     merged: StateDict | None,
     streams: Mapping[str, TokenStream],
@@ -195,7 +197,7 @@ def _solved_projection(
         streams: every task's tokens behind the last block.
     """
     name, ending = pool.layout.projection, (*pool.layout.embedding, *pool.layout.final_norm)
-    width, images = average.shape[1], min(s.rows // s[0].shape[1] for s in streams.values())
+    width, images = average.shape[1], min(stream.images for stream in streams.values())
     dtype = torch.promote_types(precision_of(alpha, images, width), pool.dtype)
     regression = LayerRegression(average.to(pool.device), alpha, ridge, dtype)
     for task in pool.tasks:
@@ -205,7 +207,7 @@ def _solved_projection(
         with recorded_inputs({name: runner.head}) as seen, torch.no_grad():
             for batch in streams[task]:
                 with _computing(batch, precision):
-                    runner.forward_head(runner.norm(batch))
+                    pool.layout.chain.read(runner, batch)
                 gram.add(seen[name])
         regression.add(gram.total(), expert[name], gram.rows)
     return regression.solve()
@@ -217,12 +219,16 @@ def _computing(tokens: Tensor, precision: Precision) -> torch.autocast:
 
 
 def _forward_error(module: nn.Module, tokens: Tensor, precision: Precision) -> float:
-    """Relative error of what a block adds to tokens [B, N, D] in a precision, held to their own."""
+    """Relative error of what a block adds to tokens [B, N, D] in a precision, held to their own; of all that it makes
+    of them, where that has another shape.
+    """
     with torch.no_grad():
         exact = module(tokens)
         with _computing(tokens, precision):
             rounded = module(tokens)
-    added = torch.linalg.vector_norm(exact - tokens).clamp(min=torch.finfo(tokens.dtype).tiny)
+    added = torch.linalg.vector_norm(exact - tokens if exact.shape == tokens.shape else exact).clamp(
+        min=torch.finfo(tokens.dtype).tiny
+    )
     return (torch.linalg.vector_norm(rounded - exact) / added).item()
 
 
@@ -241,16 +247,16 @@ def _add_grams(
         module: the block.
         block: its names.
         grams: of layers, in the order of the forward pass.
-        stream: batches [B, N, D]; with `onward` each becomes what the block makes of it.
+        stream: batches; with `onward` each becomes what the block makes of it.
         onward: whether the pass goes on behind the last layer's input.
         precision: of the pass.
     """
-    layers = {name: module.get_submodule(name.removeprefix(block.name + ".")) for name in grams}
+    layers = layers_of(module, block, grams)
     last = [*grams][-1]
 
     def observe(name: str) -> Callable:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            grams[name].add(inputs[0])
+            grams[name].add(input_rows(layers[name], inputs[0]))
             if name == last and not onward:
                 raise _LastInputSeen
 
@@ -264,6 +270,32 @@ def _add_grams(
             except _LastInputSeen:
                 continue
             stream[i] = passed.to(batch.dtype)
+
+
+def layers_of(module: nn.Module, block: Block, names: Iterable[str]) -> dict[str, nn.Module]:
+    """Layers of a block by their full names."""
+    return {name: module.get_submodule(block.inner(name)) for name in names}
+
+
+def rows_an_image(module: nn.Module, block: Block, batch: Tensor) -> dict[str, int]:
+    """Linear layers of a block in the order in which a pass comes to them -> input rows that each has of one image.
+
+    Args:
+        module: the block; its values do not matter.
+        block: its names. A layer that a pass does not come to is left out.
+        batch: what it is fed.
+    """
+    layers, rows = layers_of(module, block, block.linears), {}
+
+    def observe(name: str) -> Callable:
+        def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            rows[name] = rows.get(name, 0) + input_rows(layer, inputs[0])[..., 0].numel()
+
+        return hook
+
+    with _hooks(layers, observe), torch.no_grad():
+        module(batch[:1])
+    return rows
 
 
 @contextmanager

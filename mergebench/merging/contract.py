@@ -36,8 +36,8 @@ def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any],
     starts = function.card.starts
     pool.find = find if starts else None
     pool.start = (resolved[starts], resolved.get(f"{starts}_settings") or {}) if starts else None
-    if function.card.lacks(len(pool.tasks)):
-        raise MethodError(function.card.lacks(len(pool.tasks)))
+    if lack := function.card.lacks(len(pool.tasks), pool.layout.in_sequence):
+        raise MethodError(lack)
     keep_freed_memory()
     # Methods that draw from torch's global generator are reproducible too, and leave the caller's as it was.
     with kept_as_they_are(), seeded(pool.generator().initial_seed(), pool.device):
@@ -45,7 +45,7 @@ def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any],
     states = result if isinstance(result, PerTask) else {"": result}
     if isinstance(result, PerTask) and function.card.role != "ceiling":
         raise MethodError(f"method {name!r} returned one model per task; only role='ceiling' may")
-    reference = {n: torch.empty(s, device="meta") for n, s in pool.layout.shapes.items()}
+    reference = {n: torch.empty(s, dtype=pool.layout.dtypes[n], device="meta") for n, s in pool.layout.shapes.items()}
     for task, state in states.items():
         who = f"method {name!r}: the result" + (f" for task {task!r}" if task else "")
         if not isinstance(state, Mapping):
@@ -93,7 +93,7 @@ def start_from(pool: ModelPool, method: str, settings: Mapping[str, Any] | None 
 
 
 def _outside_averaged(state: StateDict, pool: ModelPool) -> StateDict:
-    """The state with the experts' average outside the pool's region."""
+    """The state with the experts' average outside the pool's region, and for what is measured and not trained."""
     if all(map(pool.inside, state)):
         return state
     average = pool.average()

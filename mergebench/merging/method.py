@@ -24,6 +24,7 @@ class Needs:
         test_inputs: unlabelled images of the test split, as test-time methods use.
         heads: the tasks' frozen classifiers.
         joint: the zoo's one model that was trained on all of the tasks together; for the reference that shows it.
+        blocks: not what is read, but what the encoder must have: known blocks, one after the other.
     """
 
     base: bool = False
@@ -32,13 +33,14 @@ class Needs:
     test_inputs: bool = False
     heads: bool = False
     joint: bool = False
+    blocks: bool = False
 
     def __or__(self, other: "Needs") -> "Needs":
         return Needs(*(getattr(self, f.name) or getattr(other, f.name) for f in fields(self)))
 
     def names(self) -> list[str]:
-        """The declared needs, in the order of the fields."""
-        return [f.name for f in fields(self) if getattr(self, f.name)]
+        """What is read, in the order of the fields."""
+        return [f.name for f in fields(self) if getattr(self, f.name) and f.name != "blocks"]
 
     @property
     def family(self) -> str:
@@ -106,11 +108,13 @@ class MethodCard:
                 return needs
         return self.needs
 
-    def lacks(self, experts: int) -> str:
-        """Why it cannot merge this many experts; empty if it can."""
-        if self.experts in (None, experts):
-            return ""
-        return f"{self.name} merges {self.experts} experts, not {experts}"
+    def lacks(self, experts: int, in_sequence: bool = True) -> str:
+        """Why it cannot merge this many experts, of an encoder whose blocks are in sequence or not; empty if it can."""
+        if self.experts not in (None, experts):
+            return f"{self.name} merges {self.experts} experts, not {experts}"
+        if self.needs.blocks and not in_sequence:
+            return f"{self.name} goes through the blocks, and of this encoder none are known that follow each other"
+        return ""
 
     @property
     def family(self) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mergebench import seeds
 from mergebench.data.images import Batch, ImageSource
 from mergebench.errors import MergebenchError, MethodError, NeedsError
+from mergebench.merging.activations import largest_activation
 from mergebench.merging.layout import Layout
 from mergebench.merging.method import Needs
 from mergebench.merging.views import FinishedState, ReadOnlyState
@@ -18,8 +19,6 @@ from mergebench.weights.states import StateDict
 
 # Gradients and activations of one batch must fit beside the models.
 PASS_SIZE = 64
-# Numbers that a forward pass holds at once, for each number of a token: queries, keys, values, an MLP's hidden layer.
-ACTIVATIONS = 12
 
 # What is counted ("tensors", "steps" ...), how many are done, how many there are -> somebody is told of it.
 Tell = Callable[[str, int, int], None]
@@ -51,7 +50,7 @@ class ModelPool:
     Args:
         method: the method's name, for messages.
         needs: what it declared; all else is refused.
-        architecture: a VisionTransformer whose structure the weights have; its values are used only as `base`.
+        architecture: an encoder whose structure the weights have; its values are used only as `base`.
         base: the pre-trained weights.
         experts: task -> weights (a `SafetensorsState` is read lazily).
         calibration, test_inputs: task -> images.
@@ -123,9 +122,10 @@ class ModelPool:
     def inside(self, name: str) -> bool:
         """Whether a parameter is to be merged; those outside the region will be the average, whatever a method says.
 
-        Methods need not ask. One that feeds on its own result, layer by layer, should.
+        So will a batch norm's statistics, which are measured and not trained: a sum of their task vectors would be a
+        variance below zero before long. Methods need not ask. One that feeds on its own result, layer by layer, should.
         """
-        return self._region is None or name in self._region
+        return (self._region is None or name in self._region) and name not in self.layout.statistics
 
     def lent_to(self, method: str, needs: Needs) -> "ModelPool":
         """The same inputs for another method, from whose result this one starts; its report is its own.
@@ -214,8 +214,7 @@ class ModelPool:
 
     def _pass_size(self) -> int:
         """Images that go through the encoder together."""
-        patches = getattr(self._architecture.patch_embed, "num_patches", None) or 196
-        one = patches * self._architecture.embed_dim * ACTIVATIONS * self.dtype.itemsize
+        one = largest_activation(self._architecture) * self.dtype.itemsize
         return max(1, self.room(PASS_SIZE * one) // one)
 
     def _counted(self, task: str, samples: int, batch_size: int | None) -> Iterator[Batch]:
@@ -252,6 +251,11 @@ class ModelPool:
         else:
             encoder.load_state_dict({n: state[n] for n in self.layout.shapes})
         return encoder
+
+    def with_statistics(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A state with the statistics of its batch norms that the result will have: the experts' average."""
+        measured = [n for n in self.layout.statistics if self.layout.dtypes[n].is_floating_point]
+        return {**state, **{n: self.mean(n) for n in measured}} if measured else state
 
     def finish(self, state: Mapping[str, Tensor]) -> StateDict:
         """The state in the base's order and dtypes, on the CPU, sharing no memory with anything.
@@ -293,13 +297,15 @@ class ModelPool:
         """Merge parameter by parameter; what `merge` reads of the others is its own affair.
 
         Args:
-            merge: a parameter's name -> merged [*shape]. Integer buffers are taken from one expert, unasked.
+            merge: a parameter's name -> merged [*shape]. Integer buffers are taken from one expert, unasked, and of
+                statistics the mean.
         """
         merged: StateDict = {}
         for number, (name, dtype) in enumerate(self.layout.dtypes.items()):
             self.tell("tensors", number, len(self.layout.dtypes))
             if dtype.is_floating_point:
-                merged[name] = merge(name).detach().to("cpu", dtype, copy=True)
+                value = self.mean(name) if name in self.layout.statistics else merge(name)
+                merged[name] = value.detach().to("cpu", dtype, copy=True)
             else:
                 merged[name] = next(iter(self._experts.values()))[name].cpu()
         return merged

@@ -19,10 +19,12 @@ def region(config: RestrictConfig, layout: Layout) -> Collection[str] | None:
         layout: the encoder's structure.
 
     Raises:
-        MergebenchError: a block that the encoder does not have.
+        MergebenchError: a block, or a component, that the encoder does not have.
     """
     if config == RestrictConfig():
         return None
+    if not layout.in_sequence:
+        raise MergebenchError("restrict: of this encoder no blocks are known that follow each other; leave it out")
     count = len(layout.blocks)
     if config.blocks == "all":
         chosen = range(count)
@@ -34,5 +36,8 @@ def region(config: RestrictConfig, layout: Layout) -> Collection[str] | None:
         if absent:
             raise MergebenchError(f"restrict: no block {absent[0]}; the encoder has blocks 0 to {count - 1}")
     component = COMPONENTS.get(config.component)
-    prefixes = tuple(f"blocks.{i}." + (f"{component}." if component else "") for i in chosen)
-    return frozenset(n for n in layout.shapes if n.startswith(prefixes))
+    prefixes = tuple(layout.blocks[i].prefix + (f"{component}." if component else "") for i in chosen)
+    inside = frozenset(n for n in layout.shapes if n.startswith(prefixes))
+    if component and chosen and not inside:
+        raise MergebenchError(f"restrict: these blocks have no component {config.component!r}; leave it out")
+    return inside

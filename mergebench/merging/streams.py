@@ -15,9 +15,10 @@ HELD = 2**29
 
 @dataclass(frozen=True)
 class Place:
-    """Where tokens lie in the file, and what they are."""
+    """Where tokens lie in the file, in room for so many bytes, and what they are."""
 
     offset: int
+    room: int
     shape: torch.Size
     dtype: torch.dtype
     device: torch.device
@@ -44,10 +45,20 @@ class Shelf:
         if tokens.nbytes <= self._left:
             self._left -= tokens.nbytes
             return tokens
-        place = Place(self._end, tokens.shape, tokens.dtype, tokens.device)
+        place = Place(self._end, tokens.nbytes, tokens.shape, tokens.dtype, tokens.device)
         self._end += tokens.nbytes
         self.write(place, tokens)
         return place
+
+    def replace(self, piece: Tensor | Place, tokens: Tensor) -> Tensor | Place:
+        """Other tokens in the place of some, where there is room for them; elsewhere if not."""
+        if isinstance(piece, Tensor):
+            self._left += piece.nbytes
+        elif tokens.nbytes <= piece.room:
+            place = Place(piece.offset, piece.room, tokens.shape, tokens.dtype, tokens.device)
+            self.write(place, tokens)
+            return place
+        return self.put(tokens)
 
     def write(self, place: Place, tokens: Tensor) -> None:
         """Put tokens into a place that has room for them.
@@ -78,7 +89,7 @@ class Shelf:
 
 
 class TokenStream(Sequence):
-    """Batches of tokens [B, N, D] of one task's images, each of which may be replaced by as many others, or fewer.
+    """Batches of tokens [B, N, D], or maps [B, C, H, W], of one task's images, each of which may be replaced by others.
 
     Args:
         shelf: where they lie.
@@ -87,12 +98,12 @@ class TokenStream(Sequence):
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
         self._pieces: list[Tensor | Place] = []
-        self.rows = 0  # tokens of all batches
+        self.images = 0  # of all batches
 
     def append(self, tokens: Tensor) -> None:
-        """Add a batch [B, N, D]."""
+        """Add a batch."""
         self._pieces.append(self._shelf.put(tokens))
-        self.rows += tokens.shape[0] * tokens.shape[1]
+        self.images += len(tokens)
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -102,12 +113,7 @@ class TokenStream(Sequence):
         return self._shelf.read(piece) if isinstance(piece, Place) else piece
 
     def __setitem__(self, index: int, tokens: Tensor) -> None:
-        piece = self._pieces[index]
-        if isinstance(piece, Place):
-            self._pieces[index] = Place(piece.offset, tokens.shape, tokens.dtype, tokens.device)
-            self._shelf.write(self._pieces[index], tokens)
-        else:
-            self._pieces[index] = tokens
+        self._pieces[index] = self._shelf.replace(self._pieces[index], tokens)
 
     def keep(self, index: int, tokens: Tensor) -> None:
         """Have tokens as batch `index`: in place of what it was, or behind the last one."""

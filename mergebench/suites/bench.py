@@ -172,7 +172,7 @@ class Bench:
             return ""
         start = registry.start_of(card, settings)
         number = len(variant.merge) + bool(variant.previous)
-        reasons = [card.lacks(number)]
+        reasons = [card.lacks(number, self.layout.in_sequence)]
         reasons += [self._budget.lack([card], number, self._sizes)] if self._budget else []
         reasons += [self.lacks(start, variant, settings.get(f"{card.starts}_settings") or {})] if start else []
         if variant.previous and card.role == "method":  # which continues that one's result

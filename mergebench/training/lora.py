@@ -48,12 +48,13 @@ def adapt(encoder: nn.Module, rank: int, seed: int) -> None:
     """Puts a `LowRank` in the place of every linear layer in the blocks; nothing else is left to be trained.
 
     Args:
-        encoder: a timm VisionTransformer; changed in place.
+        encoder: changed in place.
         rank: of the differences.
         seed: of every A.
 
     Raises:
-        MergebenchError: another kind of model, or a layer with no more rows or columns than that.
+        MergebenchError: no encoder, one without linear layers in its blocks (convolutions are not adapted), or a layer
+            with no more rows or columns than that.
     """
     check_rank(encoder, rank)
     drawing = generator(seed)
@@ -73,8 +74,11 @@ def check_rank(encoder: nn.Module, rank: int) -> None:
 def _linears(encoder: nn.Module) -> list[tuple[str, nn.Linear, int]]:
     """The linear layers of the blocks: name, layer, and how many matrices are packed into it."""
     layout = Layout(encoder)
-    names = [name for block in layout.blocks for name in block.linears]
-    return [(name, encoder.get_submodule(name), layout.fused.get(f"{name}.weight", 1)) for name in names]
+    layers = {name: encoder.get_submodule(name) for block in layout.blocks for name in block.linears}
+    found = [(n, m, layout.fused.get(f"{n}.weight", 1)) for n, m in layers.items() if isinstance(m, nn.Linear)]
+    if not found:
+        raise MergebenchError(f"lora: a {type(encoder).__name__} has no linear layers to be adapted; leave it out")
+    return found
 
 
 def learnt(encoder: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:

@@ -1,4 +1,4 @@
-"""Encoders by name: a function of a module's, or one of timm's vision transformers, also found from a description."""
+"""Encoders by name: a function of a module's, or one of timm's."""
 
 import difflib
 import importlib
@@ -29,6 +29,8 @@ FOREIGN = ("checkpoint_path", "cache_dir")
 NORM_EPS = "norm_eps"
 # Another: how long its features are behind a projection that belongs to it.
 LENGTH = "projection"
+# A third, of timm's where an encoder depends on it: height and width of images.
+SIZE = "img_size"
 # Files say these numbers, and making a model takes as long, and as much memory, as they say.
 LARGEST = 100_000
 DEEPEST = 200
@@ -37,7 +39,7 @@ HEAVIEST = 2**36  # bytes
 
 @dataclass(frozen=True)
 class Encoder:
-    """A vision transformer's architecture, without weights.
+    """An architecture, without weights.
 
     Args:
         name: "module:function" of one's own, or a name in timm's registry.
@@ -53,21 +55,18 @@ class Encoder:
     scales: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     alternative: str = ""
 
-    def make(self) -> VisionTransformer:
+    def make(self) -> nn.Module:
         """The encoder without a classifier. Weights are to be loaded into it: those of timm's are zeros.
 
         Raises:
             UnknownNameError: timm has no such model.
-            MergebenchError: no such function, options that do not fit, or no VisionTransformer.
+            MergebenchError: no such function, options that do not fit, or no encoder.
         """
         encoder = self._own() if self.home else self._timm()
-        if not isinstance(encoder, VisionTransformer):
-            raise MergebenchError(
-                f"encoder {self.name!r} makes a {type(encoder).__name__}; merging needs a timm VisionTransformer"
-            )
+        check_is_encoder(encoder, f"encoder {self.name!r}")
         return encoder
 
-    def _own(self) -> VisionTransformer:
+    def _own(self) -> nn.Module:
         if self.options:  # a file of settings must not call any function with any arguments
             raise MergebenchError(f"encoder {self.name!r} takes no options; those are for names in timm")
         return self._called(getattr(*self.home), options={})
@@ -89,7 +88,7 @@ class Encoder:
         except (ImportError, AttributeError, ValueError) as error:
             raise MergebenchError(f"no encoder at {self.name!r}; write module:function ({error})") from None
 
-    def _timm(self) -> VisionTransformer:
+    def _timm(self) -> nn.Module:
         if not timm.is_model(self.name):
             known = timm.list_models()
             near = difflib.get_close_matches(self.name.lower(), known, n=5, cutoff=0.5)
@@ -97,8 +96,6 @@ class Encoder:
         self._check_options()
         with torch.device("meta"):  # no time for random numbers that weights replace
             encoder = self._created()
-        if not isinstance(encoder, VisionTransformer):
-            return encoder
         weight = sum(tensor.nbytes for tensor in (*encoder.parameters(), *encoder.buffers()))
         if weight > HEAVIEST:
             raise MergebenchError(
@@ -121,10 +118,17 @@ class Encoder:
         for name, value in self.options.items():
             check_size(name, value, f"encoder {self.name!r}")
 
-    def _created(self) -> VisionTransformer:
+    def _created(self) -> nn.Module:
         options = dict(self.options)
         epsilon, length = options.pop(NORM_EPS, None), options.pop(LENGTH, None)
-        encoder = self._called(timm.create_model, self.name, options=options, pretrained=False, num_classes=0)
+        fixed = {"pretrained": False, "num_classes": 0}
+        try:
+            encoder = self._called(timm.create_model, self.name, options=options, **fixed)
+        except MergebenchError as error:
+            if SIZE not in options or SIZE not in str(error.__cause__):
+                raise
+            del options[SIZE]  # a network of convolutions takes images of any size
+            encoder = self._called(timm.create_model, self.name, options=options, **fixed)
         if epsilon is not None:
             if type(epsilon) is not float or not 0 < epsilon < 1:
                 raise MergebenchError(
@@ -136,20 +140,22 @@ class Encoder:
         if length is not None:
             if type(length) is not int or length < 1:
                 raise MergebenchError(f"encoder {self.name!r}: {LENGTH} is {length!r}, not a length: 512")
+            if not isinstance(encoder, VisionTransformer):
+                raise MergebenchError(f"encoder {self.name!r}: {LENGTH} is for vision transformers; leave it out")
             encoder.head = Projection(encoder.num_features, length)
         return encoder
 
     def _called(
-        self, function: Callable[..., VisionTransformer], *names: str, options: Mapping[str, Any], **fixed: Any
-    ) -> VisionTransformer:
+        self, function: Callable[..., nn.Module], *names: str, options: Mapping[str, Any], **fixed: Any
+    ) -> nn.Module:
         try:
             return function(*names, **fixed, **options)
         except Exception as error:  # arguments that do not fit end in errors of every kind
             told = (str(error) or type(error).__name__).splitlines()[0]
-            raise MergebenchError(f"encoder {self.name!r} cannot be made with {dict(self.options)}: {told}") from None
+            raise MergebenchError(f"encoder {self.name!r} cannot be made with {dict(self.options)}: {told}") from error
 
     @cached_property
-    def _made(self) -> VisionTransformer:
+    def _made(self) -> nn.Module:
         return self.make()
 
     @cached_property
@@ -160,7 +166,15 @@ class Encoder:
     @cached_property
     def width(self) -> int:
         """Length of a feature, behind the projection where that is the encoder's."""
-        return self._made.head.out_features if has_projection(self._made) else self._made.num_features
+        if has_projection(self._made):
+            return self._made.head.out_features
+        return getattr(self._made, "head_hidden_size", None) or self._made.num_features
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The options that `timm.create_model` takes: not the size of images, where all sizes go through."""
+        sized = hasattr(getattr(self._made, "patch_embed", None), "img_size")
+        return {name: value for name, value in self.options.items() if name != SIZE or sized}
 
     @property
     def projection(self) -> int | None:
@@ -175,7 +189,9 @@ class Encoder:
     @cached_property
     def image_size(self) -> int:
         """Height and width in pixels of the images it takes."""
-        size = getattr(self._made.patch_embed, "img_size", None) or self._described("input_size")[1:]
+        patches = getattr(self._made, "patch_embed", None)
+        size = getattr(patches, "img_size", None) or self.options.get(SIZE) or self._described("input_size")[1:]
+        size = (size, size) if isinstance(size, int) else tuple(size)
         if size[0] != size[1]:
             raise MergebenchError(f"encoder {self.name!r} takes images of {size[0]}x{size[1]}; only squares are made")
         return size[0]
@@ -183,7 +199,7 @@ class Encoder:
     @property
     def quick_gelu(self) -> bool:
         """Whether its activations are OpenAI's approximation of GELU."""
-        return isinstance(self._made.blocks[0].mlp.act, QuickGELU)
+        return any(isinstance(module, QuickGELU) for module in self._made.modules())
 
     @property
     def mean(self) -> tuple[float, float, float]:
@@ -222,6 +238,19 @@ def check_size(name: str, value: Any, who: str) -> None:
         if isinstance(number, (int, float)) and not abs(number) <= most:
             told = number if abs(number) < 1e15 or number != number else "beyond 1e15"
             raise MergebenchError(f"{who}: {name} is {told}; at most {most} can be made")
+
+
+def check_is_encoder(encoder: nn.Module, who: str) -> None:
+    """Refuses, by a MergebenchError, a model that is no encoder as timm makes them.
+
+    Args:
+        encoder: only its structure is looked at.
+        who: says so.
+    """
+    if not (hasattr(encoder, "get_classifier") and hasattr(encoder, "num_features")):
+        raise MergebenchError(
+            f"{who} is a {type(encoder).__name__}; merging needs a timm encoder (timm.create_model(..., num_classes=0))"
+        )
 
 
 def check_base(state: Mapping[str, Tensor], encoder: Encoder, who: str) -> None:

@@ -1,6 +1,5 @@
 """The projection of features into the space of the texts, where it belongs to the encoder and is merged with it."""
 
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 
@@ -16,6 +15,6 @@ class Projection(nn.Linear):
         super().__init__(width, embed, bias=False)
 
 
-def has_projection(encoder: VisionTransformer) -> bool:
+def has_projection(encoder: nn.Module) -> bool:
     """Whether an encoder's features are behind a projection of its own."""
-    return isinstance(encoder.head, Projection)
+    return isinstance(getattr(encoder, "head", None), Projection)

@@ -3,7 +3,7 @@
 import pytest
 
 from mergebench.merging.layout import Layout
-from mergebench.methods.alike import by_group, groups_alike, matrix_shape
+from mergebench.methods.alike import by_group, groups_alike
 
 
 @pytest.mark.parametrize("entries", [0, 3000, 10_000, 10**9])
@@ -13,7 +13,7 @@ def test_groups_hold_every_name_once_and_matrices_of_one_shape(mini, entries):
     groups = groups_alike(layout, names, entries)
     assert sorted(n for group in groups for n in group) == sorted(names)
     for group in groups:
-        sizes = [matrix_shape(layout, name) for name in group]
+        sizes = [layout.matrix_shape(name) for name in group]
         assert len({tuple(shape) for _, *shape in sizes}) == 1
         assert len(group) == 1 or sum(p * m * n for p, m, n in sizes) <= entries
     if entries == 10**9:  # queries, keys and values are squares like the projection behind them

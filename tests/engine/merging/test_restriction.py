@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import timm
 import torch
 import yaml
 
@@ -10,6 +11,7 @@ from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.ready import ready
 from mergebench.configuration import RestrictConfig
 from mergebench.conformance.candidate import shortened
+from mergebench.conformance.miniature import ENCODERS
 from mergebench.data.images import ExplicitBatches
 from mergebench.errors import MergebenchError
 from mergebench.merging import hyperparameters
@@ -244,3 +246,24 @@ def test_a_region_holds_for_checkpoints_of_ones_own_too(bench):
 def test_a_block_that_the_zoo_lacks_is_refused_before_anything_runs(bench):
     with pytest.raises(MergebenchError, match="restrict: no block 5; the encoder has blocks 0 to 4"):
         bench({"restrict": {"blocks": [5]}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "count"),
+    [
+        ("ConvNeXt", {"blocks": [1]}, {"stages.1.downsample."}),
+        ("ResNet", {"blocks": "late"}, {"layer4.0."}),
+        ("ConvNeXt", {"component": "mlp"}, {f"stages.{i}.blocks.0.mlp." for i in range(4)}),
+    ],
+)
+def test_blocks_of_convolutions_are_numbered_in_their_order(kind, config, count):
+    layout = Layout(ENCODERS[kind]())
+    inside = region(RestrictConfig(**config), layout)
+    assert inside == {n for n in layout.shapes if n.startswith(tuple(count))}
+
+
+def test_what_an_encoder_has_not_is_refused():
+    with pytest.raises(MergebenchError, match="these blocks have no component 'attention'; leave it out"):
+        region(RestrictConfig(component="attention"), Layout(ENCODERS["ResNet"]()))
+    with pytest.raises(MergebenchError, match="of this encoder no blocks are known that follow each other"):
+        region(RestrictConfig(blocks=[0]), Layout(timm.create_model("test_efficientnet", num_classes=0)))

@@ -51,9 +51,9 @@ def test_its_needs_are_those_of_the_start_under_its_settings(plugin):
     card = registry.method(plugin)
     assert registry.needs_of(card, {}) == Needs()
     assert registry.needs_of(card, {"start": "ties"}) == Needs(base=True)
-    assert registry.needs_of(card, {"start": "regmean++"}) == Needs(base=True, calibration=True)
+    assert registry.needs_of(card, {"start": "regmean++"}) == Needs(base=True, calibration=True, blocks=True)
     settings = {"start": "regmean++", "start_settings": {"final_norm": "average"}}
-    assert registry.needs_of(card, settings) == Needs(calibration=True)
+    assert registry.needs_of(card, settings) == Needs(calibration=True, blocks=True)
 
 
 def test_a_start_reads_no_more_than_the_card_covers(mini):

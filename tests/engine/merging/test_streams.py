@@ -29,7 +29,7 @@ def test_what_was_put_last_comes_back_whatever_the_limit(counts, limit, size):
         streams[1][i] = batch * 2
     for which, stream in enumerate(streams):
         assert len(stream) == len(counts)
-        assert stream.rows == 5 * sum(counts)
+        assert stream.images == sum(counts)
         for number, (count, found) in enumerate(zip(counts, stream, strict=True)):
             assert torch.equal(found, tokens(2 * number + which, count, dtype) * (1 + which))
 
@@ -41,15 +41,30 @@ def test_tokens_that_do_not_lie_in_a_row_are_put_whole():
     assert torch.equal(stream[0], turned)
 
 
-@pytest.mark.parametrize("limit", [0, 10**6])
-def test_batches_may_become_smaller(limit):
+@pytest.mark.parametrize("limit", [0, 150, 10**6])
+@pytest.mark.parametrize("count", [1, 7])
+def test_batches_may_become_smaller_and_larger(limit, count):
     stream = Shelf(limit).stream()
     for number in range(3):
         stream.keep(number, tokens(number))
-    stream.keep(1, tokens(9, 1))
-    assert torch.equal(stream[1], tokens(9, 1))
+    stream.keep(1, tokens(9, count))
+    assert torch.equal(stream[0], tokens(0))
+    assert torch.equal(stream[1], tokens(9, count))
     assert torch.equal(stream[2], tokens(2))
     assert len(stream) == 3
+    stream.keep(1, tokens(1))  # and back
+    assert torch.equal(stream[1], tokens(1)) and torch.equal(stream[2], tokens(2))
+
+
+def test_what_grows_counts_against_the_limit():
+    shelf = Shelf(2 * 30 * 4)
+    stream = shelf.stream()
+    for number in range(2):
+        stream.keep(number, tokens(number))
+    stream.keep(0, tokens(5, 3))  # 45 numbers, where 30 are left beside the other batch
+    held = [piece for piece in stream._pieces if isinstance(piece, torch.Tensor)]
+    assert sum(piece.nbytes for piece in held) <= 2 * 30 * 4
+    assert torch.equal(stream[0], tokens(5, 3)) and torch.equal(stream[1], tokens(1))
 
 
 def test_memory_holds_no_more_than_the_limit():

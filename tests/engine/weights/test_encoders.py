@@ -83,8 +83,8 @@ def test_buffers_that_no_state_dict_holds_have_their_values(monkeypatch):
     [
         ("vit_base_patch32_clip_quickgelu_244", {}, f"unknown timm model .*; did you mean '{CLIP}'"),
         ("§§§", {}, f"unknown timm model '§§§'; there are: .*{CLIP}"),
-        ("resnet18", {}, "encoder 'resnet18' makes a ResNet; merging needs a timm VisionTransformer"),
-        ("torch.nn:Identity", {}, "encoder 'torch.nn:Identity' makes a Identity; merging needs"),
+        ("torch.nn:Identity", {}, "encoder 'torch.nn:Identity' is a Identity; merging needs a timm encoder"),
+        ("resnet18", {"projection": 8}, "encoder 'resnet18': projection is for vision transformers; leave it out"),
         ("nomodule:f", {}, "no encoder at 'nomodule:f'; write module:function"),
         ("mergebench.tasks.tiny.model:nothing", {}, "no encoder at .*; write module:function"),
         (":f", {}, "no encoder at ':f'; write module:function"),
@@ -135,3 +135,17 @@ def test_options_of_which_no_model_comes_to_an_end_are_refused(options, told):
 def test_a_config_of_a_model_without_end_is_refused(field, value):
     with pytest.raises(MergebenchError, match=f"config.json: {field} is .*; at most"):
         encoder_of_config({"model_type": "clip_vision_model", field: value})
+
+
+def test_images_of_any_size_go_through_convolutions():
+    plain, sized = Encoder("resnet18"), Encoder("resnet18", {"img_size": 64})
+    assert (plain.image_size, sized.image_size, sized.width) == (224, 64, 512)
+    assert sized.arguments == {}  # timm's ResNet takes none
+    assert list(sized.make().state_dict()) == list(plain.make().state_dict())
+    assert Encoder(CLIP, SMALL).arguments == SMALL
+    with pytest.raises(MergebenchError, match="cannot be made with .*unexpected keyword argument 'depth'"):
+        Encoder("resnet18", {"img_size": 64, "depth": 3}).make()
+
+
+def test_features_are_as_long_as_what_stands_behind_the_last_block_makes_them():
+    assert Encoder("mobilenetv3_small_050").width == 1024  # and 288 in front of that

@@ -1,0 +1,53 @@
+"""How much memory an encoder's activations take, by the shapes of what its modules give."""
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.func import functional_call
+
+# Numbers that a forward pass holds at once, for each number of a token: queries, keys, values, an MLP's hidden layer.
+FORWARD = 12
+# What a block keeps for its backward pass, in numbers for each of its input: 19 was measured.
+BACKWARD = 20
+# The same for each number that a module of another encoder gives: its output, and what is made of it in place.
+OF_LARGEST, OF_ALL = 3, 2
+SIDE = 224  # of images, where an encoder does not tell
+
+
+def largest_activation(encoder: nn.Module) -> int:
+    """About how many numbers a forward pass of one image holds at once."""
+    if isinstance(encoder, VisionTransformer):
+        # An embedding of somebody's own need not tell how many patches it makes: then they are taken for a B/16's.
+        return (getattr(encoder.patch_embed, "num_patches", None) or 196) * encoder.embed_dim * FORWARD
+    return OF_LARGEST * max(_outputs(encoder))
+
+
+def held_activations(encoder: nn.Module) -> int:
+    """About how many numbers one image's backward pass needs."""
+    if isinstance(encoder, VisionTransformer):
+        tokens = encoder.patch_embed.num_patches + encoder.num_prefix_tokens
+        return tokens * encoder.embed_dim * len(encoder.blocks) * BACKWARD
+    return OF_ALL * sum(_outputs(encoder))
+
+
+def _outputs(encoder: nn.Module) -> list[int]:
+    """How many numbers each module without modules in it gives for an image, by a pass of shapes alone."""
+    told = getattr(encoder, "pretrained_cfg", None) or {}
+    size = (
+        getattr(getattr(encoder, "patch_embed", None), "img_size", None) or told.get("input_size", (3, SIDE, SIDE))[1:]
+    )
+    tensors = {n: t.to("meta") for n, t in (*encoder.named_parameters(), *encoder.named_buffers())}
+    counts: list[int] = []
+
+    def count(_: nn.Module, __: tuple, output: Tensor) -> None:
+        counts.append(output.numel())
+
+    hooks = [m.register_forward_hook(count) for m in encoder.modules() if not next(m.children(), None)]
+    try:
+        with torch.no_grad():
+            precision = next(t.dtype for t in tensors.values() if t.is_floating_point())
+            functional_call(encoder, tensors, (torch.empty(1, 3, *size, dtype=precision, device="meta"),))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return counts
