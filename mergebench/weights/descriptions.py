@@ -12,7 +12,7 @@ from timm.layers import QuickGELU
 from torch import Tensor, nn
 
 from mergebench.errors import CheckpointError, MergebenchError
-from mergebench.weights.encoders import NORM_EPS, REMEDY, Encoder, check_size
+from mergebench.weights.encoders import NORM_EPS, REMEDY, SIZE, Encoder, check_size
 from mergebench.weights.states import shape_of
 
 # Fields of a Hugging Face configuration that are whole numbers, and what timm calls them.
@@ -144,7 +144,12 @@ def _of_timm(config: Mapping[str, Any], who: str) -> Encoder:
     told = config.get("pretrained_cfg") or {}
     try:
         scales = (tuple(told["mean"]), tuple(told["std"])) if "mean" in told and "std" in told else None
-        return Encoder(str(config["architecture"]), dict(config.get("model_args") or {}), scales)
+        name, options = str(config["architecture"]), dict(config.get("model_args") or {})
+        usual = timm.get_pretrained_cfg(name, allow_unregistered=True) if timm.is_model(name) else None
+        size = tuple(told.get("input_size") or ())[1:]
+        if usual and size and not usual.fixed_input_size and size != tuple(usual.input_size[1:]):
+            options.setdefault(SIZE, size[0])  # of convolutions: images of any size go through
+        return Encoder(name, options, scales)
     except (TypeError, ValueError):
         raise MergebenchError(f"{who} cannot be read as timm's; name the encoder") from None
 

@@ -179,7 +179,7 @@ def _timm(encoder: Encoder, base: Mapping[str, Tensor], others: StateDict) -> di
         )
     side = encoder.image_size
     told = {"mean": list(encoder.mean), "std": list(encoder.std), "input_size": [3, side, side], "num_classes": 0}
-    config = {"architecture": encoder.name, "num_classes": 0, "model_args": dict(encoder.options)}
+    config = {"architecture": encoder.name, "num_classes": 0, "model_args": encoder.arguments}
     return {"config.json": config | {"pretrained_cfg": told}}
 
 

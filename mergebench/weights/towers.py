@@ -1,6 +1,7 @@
 """Where in a state dict the encoder of images is: what stands before all of its names is found, not listed."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ from torch import Tensor
 from mergebench.errors import CheckpointError
 from mergebench.weights.adapters import refused
 from mergebench.weights.dialects import READ, TIMM
+from mergebench.weights.encoders import REMEDY
 from mergebench.weights.rules import Dialect
 from mergebench.weights.states import shape_of
 
@@ -92,18 +94,19 @@ def find_tower(state: Mapping[str, Tensor], who: str, own: Collection[str] = ())
                 f"{other.prefix!r})}}, with safetensors.torch.save_file"
             )
         return found[0]
-    if own and sum(name in state for name in own) >= LEAST * len(own):
-        return Tower(TIMM, "", 1.0)  # of one's own, in which little is called as in others
+    named = _of_names(state, own)
+    if named is not None and named.share >= LEAST:
+        return named
     block = next((name for name in state if RESNET.search(name)), None)
     if block is not None:
-        raise _no_transformer(who, f"a ResNet (it has {block!r})")
+        raise _unknown(who, f"a ResNet (it has {block!r})", own)
     # The patches' embedding is missing: of what else is there, the encoder that lacks least.
     once = {(d, p) for d in READ for r in d.rules if "{}" not in r.timm for p in _before(state, r.theirs[0])}
     likely = max(_best(dict.fromkeys(state), once), key=lambda tower: tower.share, default=None)
     if likely is None or likely.share < LEAST:
         kernels = [name for name in state if len(shape := shape_of(state, name)) == 4 and shape[-1] > 1]
         if len(kernels) >= CONVOLUTIONS:
-            raise _no_transformer(who, f"a convolutional network (it has {kernels[1]!r})")
+            raise _unknown(who, f"a convolutional network (it has {kernels[1]!r})", own)
         names = ", ".join(repr(name) for name in list(state)[:3]) or "nothing"
         raise CheckpointError(f"{who} holds {names} ..., the names of no known encoder; known: {_known()}")
     text = next((name for name in state if name.endswith("token_embedding.weight")), None)
@@ -138,8 +141,20 @@ def _equal(state: Mapping[str, Tensor], one: Tower, other: Tower) -> bool:
     return mine.keys() == theirs.keys() and all(torch.equal(state[mine[n]], state[theirs[n]]) for n in mine)
 
 
-def _no_transformer(who: str, what: str) -> CheckpointError:
-    return CheckpointError(f"{who} is {what}, and only vision transformers can be merged: {_known()}")
+def _of_names(state: Mapping[str, Tensor], own: Collection[str]) -> Tower | None:
+    """The tower of an encoder whose names are known, as of one's own or of convolutions; None where none is there."""
+    found = Counter(prefix for name in own for prefix in _before(state, name))
+    prefix, count = max(found.items(), key=lambda item: (item[1], -len(item[0])), default=("", 0))
+    return Tower(TIMM, prefix, count / len(own)) if count else None
+
+
+def _unknown(who: str, what: str, own: Collection[str]) -> CheckpointError:
+    if own:
+        return CheckpointError(
+            f"{who} is {what}, but lacks most of what the encoder that was named has under timm's names; only vision "
+            f"transformers are read under others: {_known()}"
+        )
+    return CheckpointError(f"{who} is {what}, and its names do not tell which of timm's; {REMEDY}")
 
 
 def _known() -> str:

@@ -141,18 +141,19 @@ class Unwrapped(LazyState):
     Args:
         source: the weights, with or without what training code puts before every name.
         who: what the state is, for messages.
+        own: timm's names of its encoder's tensors, where they are known.
 
     Raises:
         CheckpointError: it holds no encoder of images, or several.
     """
 
-    def __init__(self, source: Mapping[str, Tensor], who: str) -> None:
+    def __init__(self, source: Mapping[str, Tensor], who: str, own: Collection[str] = ()) -> None:
         if isinstance(source, AdapterState):
             raise refused(f"{who} has {next(iter(source))!r}: it")
         source = _Freed.of(source, who)
-        self._source, self._wrapper = source, find_tower(source, who).wrapper
-        own = [name.removeprefix(self._wrapper) for name in source if name.startswith(self._wrapper)]
-        super().__init__(own, getattr(source, "path", None), getattr(source, "metadata", {}))
+        self._source, self._wrapper = source, find_tower(source, who, own).wrapper
+        names = [name.removeprefix(self._wrapper) for name in source if name.startswith(self._wrapper)]
+        super().__init__(names, getattr(source, "path", None), getattr(source, "metadata", {}))
 
     def __getitem__(self, name: str) -> Tensor:
         return self._source[self._wrapper + name]

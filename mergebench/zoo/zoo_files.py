@@ -151,7 +151,7 @@ class ListedFiles:
 
     @cached_property
     def _whole_base(self) -> Mapping[str, Tensor]:
-        return formats.Unwrapped(self._raw_base, f"the base ({self._config.base})")
+        return formats.Unwrapped(self._raw_base, f"the base ({self._config.base})", self._bare.names)
 
     @cached_property
     def _raw_base(self) -> Mapping[str, Tensor]:

@@ -101,10 +101,10 @@ def draw(vectors: Vectors, spectra: Sequence[Spectrum], overlaps: Sequence[Overl
     signs.set_title("sign conflicts: % of pairs (chance: 50)")
     signs.axhline(50, color="gray", linewidth=0.8)
     signs.set_ylim(0, 100)
-    spectra = [s for s in spectra if s.matrix.startswith("blocks.")]
-    blocks = sorted({_block(s.matrix) for s in spectra})
+    spectra = [s for s in spectra if s.block is not None]
+    blocks = sorted({s.block for s in spectra})
     for task in tasks:
-        means = [_mean([s.effective for s in spectra if s.task == task and _block(s.matrix) == b]) for b in blocks]
+        means = [_mean([s.effective for s in spectra if s.task == task and s.block == b]) for b in blocks]
         ranks.plot(blocks, [100 * m for m in means], marker=".", label=task)
     ranks.set_title("effective rank by block: % of the full one")
     ranks.set_xlabel("block")
@@ -112,7 +112,7 @@ def draw(vectors: Vectors, spectra: Sequence[Spectrum], overlaps: Sequence[Overl
     ranks.set_ylim(bottom=0)
     shades = matplotlib.colormaps["viridis"]
     for place, block in enumerate(blocks):
-        mean = torch.stack([s.curve for s in spectra if _block(s.matrix) == block]).nanmean(0)
+        mean = torch.stack([s.curve for s in spectra if s.block == block]).nanmean(0)
         shade = shades(place / max(len(blocks) - 1, 1))
         curves.plot(torch.linspace(0, 100, POINTS).numpy(), mean.numpy(), color=shade, label=f"block {block}")
     curves.set_title("spectrum: mean of s_i over s_1")
@@ -145,10 +145,6 @@ def _heat(axes: "Axes", matrix: Tensor, names: Sequence[str], title: str) -> Non
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize="small")
     axes.set_yticks(range(len(names)), names, fontsize="small")
     axes.set_title(title)
-
-
-def _block(matrix: str) -> int:
-    return int(matrix.split(".")[1])
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,7 +1,7 @@
 """Spectra of task matrices, and how far the directions of two tasks lie in each other's."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ class Spectrum:
         stable: stable rank ||tau||^2 / s_1^2, as a share.
         ninety: the share of directions that hold 90 % of the energy.
         curve: s_i / s_1 at POINTS places from the first value to the last [POINTS].
+        block: the number of the block that it is in; None if it is in none.
     """
 
     matrix: str
@@ -34,6 +35,7 @@ class Spectrum:
     stable: float
     ninety: float
     curve: Tensor
+    block: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def task_matrices(
 ) -> Iterator[tuple[str, Tensor]]:
     """The linear layers' task matrices [T, m, n], from the first block on, query, key and value one by one."""
     for name in layout.linear_weights:
-        stack = torch.stack([expert[name].float() - base[name].float() for expert in experts.values()])
+        changes = (expert[name].float() - base[name].float() for expert in experts.values())
+        stack = torch.stack([layout.matrix(name, change) for change in changes])
         count = layout.fused.get(name, 1)
         for part, vectors in zip(("q", "k", "v"), stack.chunk(count, dim=1), strict=False):
             yield (f"{name} {part}" if count > 1 else name), vectors
@@ -112,7 +115,8 @@ def look_at_spectra(
     overlaps: list[Overlap] = []
     for name, vectors in task_matrices(layout, base, experts):
         left, values, right = torch.linalg.svd(vectors, full_matrices=False)
-        spectra += [spectrum(name, task, own) for task, own in zip(experts, values, strict=True)]
+        block = layout.depth_of(name)
+        spectra += [replace(spectrum(name, task, own), block=block) for task, own in zip(experts, values, strict=True)]
         count = max(1, values.shape[1] // len(vectors))
         overlaps.append(overlap(name, left[:, :, :count], right[:, :count].mT))
     return spectra, overlaps

@@ -70,14 +70,19 @@ def part_of(layout: Layout, name: str) -> str:
         return "projection"
     if name in layout.final_norm:
         return "norm"
-    place = next((i for i, block in enumerate(layout.blocks) if name.startswith(block.name + ".")), None)
+    place = layout.depth_of(name)
     return "embedding" if place is None else f"block {place}"
 
 
 def parts_in_order(layout: Layout) -> list[str]:
     """The names of all parts, from the front of the encoder to its end, and then `all`."""
     blocks = [f"block {i}" for i in range(len(layout.blocks))]
-    names = ["embedding", *blocks, *["norm"] * bool(layout.final_norm), *["projection"] * bool(layout.projection)]
+    names = [
+        *["embedding"] * bool(layout.embedding),
+        *blocks,
+        *["norm"] * bool(layout.final_norm),
+        *["projection"] * bool(layout.projection),
+    ]
     return [*names, WHOLE]
 
 

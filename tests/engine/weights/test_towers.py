@@ -131,8 +131,11 @@ def test_convolutional_networks_are_called_what_they_are(open_clip_whole):
     text = CLIPTextCfg(context_length=8, vocab_size=50, width=32, heads=2, layers=4)
     theirs = ResNetModel(ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic"))
     for model, prefix in ((CLIP(16, vision, text), ""), (resnet18(), ""), (resnet18(), "module."), (theirs, "")):
-        with pytest.raises(CheckpointError, match=r"^it is a ResNet \(it has '.*'\), and only vision transformers can"):
-            as_timm(prefixed(model.state_dict(), prefix), "it")
+        state = prefixed(model.state_dict(), prefix)
+        with pytest.raises(CheckpointError, match=r"^it is a ResNet \(it has '.*'\), and its names do not tell which"):
+            as_timm(state, "it")
+        with pytest.raises(CheckpointError, match=r"^it is a ResNet .*, but lacks most of .*only vision"):
+            as_timm(state, "it", ("stages.0.blocks.0.conv_dw.weight", "stem.0.weight"))
     with torch.device("meta"):
         other = create_model("convnext_atto", num_classes=0)
     with pytest.raises(CheckpointError, match=r"^it is a convolutional network \(it has 'stages.*; .*open_clip|timm"):
@@ -169,3 +172,14 @@ def test_names_that_would_be_one_without_a_wrapper_are_left(towers):
     twice = {n.replace("blocks.0.", "blocks.0._orig_mod."): t + 1 for n, t in towers["timm"].items()}
     read = as_timm(towers["timm"] | twice, "it")
     assert "blocks.0._orig_mod.norm1.weight" in read  # and the architecture has none
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.backbone."])
+def test_the_names_of_an_encoder_that_is_known_are_found_wherever_they_stand(prefix):
+    from torchvision.models import resnet18
+
+    encoder = create_model("resnet18", num_classes=0)  # whose names are torchvision's, but for the classifier's
+    whole = resnet18().state_dict()
+    found = as_timm(prefixed(whole, prefix) | {"epoch": torch.tensor(3)}, "it", encoder.state_dict())
+    assert set(found) == set(encoder.state_dict())
+    assert all(torch.equal(found[name], whole[name]) for name in found)
