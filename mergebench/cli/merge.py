@@ -73,6 +73,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="move the merged model's mean feature to the base's, by the final norm's bias, on calibration images",
     )
     parser.add_argument(
+        "--recalibrate-norms",
+        action="store_true",
+        help="measure the means and variances of the merged model's batch norms, on calibration images",
+    )
+    parser.add_argument(
         "--card",
         action="store_true",
         help="also write a model card with the recipe: README.md in a folder, else the checkpoint's name in .md",
@@ -165,7 +170,14 @@ def _named(config: Namespace) -> list[str]:
         given = config[option]
         if given:
             words += [f"--{option.replace('_', '-')}", *([given] if isinstance(given, str) else given)]
-    return words + ["--recentre"] * config.recentre
+    return words + [f"--{name.replace('_', '-')}" for name in _adjusted(config)]
+
+
+def _adjusted(config: Namespace) -> list[str]:
+    """What is to be done to the merged model."""
+    from mergebench.merging.adjusting import ADJUSTMENTS
+
+    return [name for name in ADJUSTMENTS if config[name]]
 
 
 Made = tuple["StateDict", dict[str, Any], tuple[str, ...]]
@@ -199,7 +211,7 @@ def _own(
     )
     formats.check_format(models.base_state, config.format)  # before the work, not after it
     target.prepare(models.encoder, models.base_state)
-    made = merge_own(card, models, given, config.seed, device, progress, config.recentre, memory_of(config))
+    made = merge_own(card, models, given, config.seed, device, progress, _adjusted(config), memory_of(config))
     return made.state, made.recipe, made.told
 
 
@@ -216,8 +228,8 @@ def _of_suite(
     from mergebench.catalogue import discovery, registry
     from mergebench.catalogue.trust import check_methods
     from mergebench.merging import hyperparameters
+    from mergebench.merging.adjusting import ADJUSTMENTS, SAMPLES
     from mergebench.merging.contract import PerTask
-    from mergebench.merging.recentre import RECENTRING, SAMPLES, moving_bias, recentre
     from mergebench.running.execution import Executor, Recipe
     from mergebench.running.failure import told_in_words
     from mergebench.running.plan import merged_settings
@@ -253,19 +265,20 @@ def _of_suite(
     if needs.heads:
         bench.check_heads(variant)
     noted = bench.noted(variant, needs)
-    if config.recentre:  # before the work, not after it
-        moving_bias(bench.zoo.make_empty_encoder())
+    for name in _adjusted(config):  # before the work, not after it
+        ADJUSTMENTS[name].check(bench.zoo.make_empty_encoder())
         if variant.previous:
-            raise MergebenchError("--recentre: a step of a sequence starts from the step before; leave it out")
+            option = name.replace("_", "-")
+            raise MergebenchError(f"--{option}: a step of a sequence starts from the step before; leave it out")
     with told_in_words(card):
         outcome = Executor(bench, device, tell=progress).merge(Recipe(card, function, resolved, config.seed), variant)
     if isinstance(outcome.states, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
     state, drawn, told = outcome.states, outcome.drawn, ()
-    if config.recentre:
-        pool, sources = bench.pool(card, RECENTRING, config.seed, device, variant, tell=progress)
-        moved = recentre(pool, state, min(SAMPLES, *map(len, sources.values())))
-        state, told, noted = moved.state, (str(moved),), noted | {"recentred": moved.noted}
+    for name in _adjusted(config):
+        pool, sources = bench.pool(card, ADJUSTMENTS[name].needs, config.seed, device, variant, tell=progress)
+        found = ADJUSTMENTS[name].adjust(pool, state, min(SAMPLES, *map(len, sources.values())))
+        state, told, noted = found.state, (*told, found.told), noted | found.noted
         drawn = {name: source.fingerprint for name, source in sources.items()} | drawn
     recipe = {
         "method": card.name,
@@ -281,4 +294,4 @@ def _of_suite(
     }
     for split in sorted({name.rpartition("/")[2] for name in drawn}):
         recipe["images"] |= bench.given(variant, split)
-    return state, recipe | noted, told  # without --recentre as `run` measures it
+    return state, recipe | noted, told  # unadjusted, as `run` measures it

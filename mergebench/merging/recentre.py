@@ -13,7 +13,6 @@ from mergebench.merging.pool import ModelPool
 from mergebench.weights.projection import has_projection
 from mergebench.weights.states import StateDict
 
-SAMPLES = 256  # images of each task, where there are as many
 # What rounding to a coarse number format may leave of a distance; more, and features do not follow the bias.
 LEFT = 0.1
 ALL = ""  # the mean over tasks; no task has this name
@@ -65,7 +64,7 @@ def moving_bias(encoder: nn.Module) -> str:
     raise MergebenchError("recentre: this encoder has no final norm with a bias behind everything; leave it out")
 
 
-def recentre(pool: ModelPool, state: StateDict, samples: int = SAMPLES) -> Recentred:
+def recentre(pool: ModelPool, state: StateDict, samples: int) -> Recentred:
     """Move a merged encoder's mean feature to the base's, every task weighing alike.
 
         b' = b + mean_t (mean_x f_base(x) - mean_x f_merged(x)),   x calibration images of task t, b the final norm's

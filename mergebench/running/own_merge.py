@@ -20,12 +20,12 @@ from mergebench.data.source import Part
 from mergebench.data.task import ImageTable
 from mergebench.errors import MergebenchError, tell
 from mergebench.merging import hyperparameters
+from mergebench.merging.adjusting import ADJUSTMENTS, SAMPLES
 from mergebench.merging.budget import Budget, Sizes
 from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.layout import Layout
 from mergebench.merging.method import MethodCard
 from mergebench.merging.pool import ModelPool, Tell
-from mergebench.merging.recentre import RECENTRING, SAMPLES, moving_bias, recentre
 from mergebench.running.failure import told_in_words
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder, check_base
@@ -231,7 +231,7 @@ def merge_own(
     seed: int = 0,
     device: str = "cpu",
     progress: Tell | None = None,
-    recentred: bool = False,
+    adjusted: Sequence[str] = (),
     memory: int | None = None,
 ) -> OwnMerge:
     """Merge files of one's own.
@@ -244,7 +244,7 @@ def merge_own(
         seed: of everything random.
         device: where to compute.
         progress: told how far the merge is.
-        recentred: whether the merged model's mean feature is moved to the base's (`merging.recentre`).
+        adjusted: what is done to the merged model, of `merging.adjusting`.
         memory: bytes that the whole process is to stay within; None for no limit.
 
     Raises:
@@ -256,9 +256,10 @@ def merge_own(
     needs = registry.needs_of(card, resolved)
     architecture = _as_fine_as(models.encoder.make(), models.base_state)
     left = _left_of(memory, registry.with_starts(card, resolved), models, Layout(architecture)) if memory else None
-    wants_images = needs.calibration or needs.test_inputs or recentred
-    if recentred and not models.calibration:
-        raise MergebenchError("--recentre needs images: give --calibration, a folder for every expert")
+    wants_images = needs.calibration or needs.test_inputs or bool(adjusted)
+    if adjusted and not models.calibration:
+        option = adjusted[0].replace("_", "-")
+        raise MergebenchError(f"--{option} needs images: give --calibration, a folder for every expert")
     if wants_images and not models.calibration:
         raise MergebenchError(f"method {card.name!r} needs images: give --calibration, a folder for every expert")
     if needs.heads and not models.heads:
@@ -291,15 +292,15 @@ def merge_own(
         tell=progress,
         memory=left,
     )
-    if recentred:
-        moving_bias(models.encoder.make())  # before the work, not after it
+    for name in adjusted:  # before the work, not after it
+        ADJUSTMENTS[name].check(models.encoder.make())
     with told_in_words(card):
         state = run_method(function, pool(card.name, needs), resolved, ready)
     if isinstance(state, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
-    if recentred:
-        moved = recentre(pool("recentre", RECENTRING), state, min(SAMPLES, fewest))
-        state, told, noted = moved.state, (*told, str(moved)), noted | {"recentred": moved.noted}
+    for name in adjusted:
+        found = ADJUSTMENTS[name].adjust(pool(name, ADJUSTMENTS[name].needs), state, min(SAMPLES, fewest))
+        state, told, noted = found.state, (*told, found.told), noted | found.noted
     recipe = {
         "method": card.name,
         "hyperparameters": resolved,

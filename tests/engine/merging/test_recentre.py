@@ -35,7 +35,7 @@ def test_the_mean_over_tasks_is_the_base_s_and_one_bias_moved(mini, pooling):
     torch.manual_seed(0)
     base = VisionTransformer(**SHAPE, **pooling).double().eval()
     merged = mini.expert(base, 0, scale=0.2)
-    moved = recentre(pool_of(mini, base, merged, torch.float64), merged)
+    moved = recentre(pool_of(mini, base, merged, torch.float64), merged, 256)
     expected = torch.stack(means(mini, base, dict(base.state_dict()), torch.float64)).mean(0).clone()
     found = torch.stack(means(mini, base, moved.state, torch.float64)).mean(0)
     torch.testing.assert_close(found, expected)
@@ -47,14 +47,14 @@ def test_the_mean_over_tasks_is_the_base_s_and_one_bias_moved(mini, pooling):
 def test_what_is_centred_already_stays(mini):
     base = mini.encoder()
     state = {n: t.clone() for n, t in base.state_dict().items()}
-    moved = recentre(pool_of(mini, base, state), state)
+    moved = recentre(pool_of(mini, base, state), state, 256)
     assert all(torch.equal(t, state[n]) for n, t in moved.state.items())
 
 
 def test_a_coarse_number_format_is_kept(mini):
     base = mini.encoder().half()
     merged = mini.expert(base, 0, scale=0.2)
-    moved = recentre(pool_of(mini, base, merged), merged)
+    moved = recentre(pool_of(mini, base, merged), merged, 256)
     assert moved.state[moved.bias].dtype == torch.float16 and moved.after[ALL] < 0.01 < moved.before[ALL]
 
 
@@ -80,4 +80,4 @@ def test_features_that_do_not_follow_the_bias_are_refused(mini):
     base = Squared(**SHAPE).eval()
     merged = mini.expert(base, 0, scale=0.3)
     with pytest.raises(MergebenchError, match="does not move this encoder's features as it should"):
-        recentre(pool_of(mini, base, merged), merged)
+        recentre(pool_of(mini, base, merged), merged, 256)
