@@ -129,6 +129,8 @@ class ZooConfig(Strict):
         base: the pre-trained checkpoint, or the name of a registered zoo whose base it is.
         experts: task -> checkpoint; or one place for all, with `{task}` in it; nothing before they are trained.
         revisions: task -> commit (or another revision) of the place on the hub where all experts' place leads to.
+        image_size: in pixels, another size of images than the base's file is of: its position embeddings, and those of
+            experts of that size, are interpolated.
         text: the CLIP checkpoint whose text tower makes the heads; the base's own, if not given.
         mean, std: per channel, how images in [0, 1] are normalised; the encoder's own, if not given.
         tasks: the tasks that have an expert, in the zoo's fixed order: names of registered ones, or name ->
@@ -148,6 +150,7 @@ class ZooConfig(Strict):
     base: str | None = None
     experts: str | dict[str, str] = {}
     revisions: dict[str, str] = {}
+    image_size: Annotated[int, Field(ge=1, strict=True)] | None = None
     text: str | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None

@@ -169,6 +169,8 @@ def _zoo(name: str) -> list[str]:
         f"  encoder  {zoo.encoder or 'as the base says'}{run}",
         *["  merged   the encoder with its projection, of which each expert has its own"]
         * (zoo.projection == "merged"),
+        *[f"  images   of {zoo.image_size} pixels, to which position embeddings are interpolated"]
+        * bool(zoo.image_size),
         *(f"  {field:<8} {value}" for field in ("backbone", "family") if (value := getattr(zoo, field))),
         *(f"  {field:<8} {value}" for field in ("weights", "base", "experts", "text") if (value := _place(zoo, field))),
         f"  tasks    {' '.join(zoo.tasks)}",

@@ -34,7 +34,7 @@ def execute(config: Namespace) -> int:
     from mergebench.measuring.measure import resolve_device, set_threads
     from mergebench.running.execution import Executor
     from mergebench.suites.bench import Bench
-    from mergebench.weights import formats
+    from mergebench.weights import formats, resizing
     from mergebench.weights.writing import check_writable, writing
     from mergebench.zoo.set_aside import check_set_aside
 
@@ -47,10 +47,11 @@ def execute(config: Namespace) -> int:
         config.zoo_root,
         allow_duplicates=config.allow_duplicates,
         encoder=named_encoder(config),
+        image_size=config.image_size,
     )
     who = f"the checkpoint ({config.checkpoint})"
     state = formats.as_expert(formats.open_weights(Path(config.checkpoint)), who, bench.zoo.base)
-    bench.zoo.check(state, who)
+    state = bench.zoo.check(state, who)
     variant = one_variant(bench, config.only)
     check_set_aside(who, state, variant.evaluate, bench.zoo.task)
     bench.check_heads(variant)
@@ -67,6 +68,7 @@ def execute(config: Namespace) -> int:
         counts = {t: {"correct": s.correct, "total": s.total} for t, s in outcome.scores.items()}
         noted = bench.zoo.duplicates(variant.evaluate)
         found = {"average": average, "tasks": counts} | ({"duplicates": noted} if noted else {})
+        found |= resizing.noted(bench.zoo.base, bench.zoo.encoder, {"checkpoint": state})
         with writing(config.json) as temporary:
             temporary.write_text(json.dumps(found, indent=1) + "\n")
     return 0

@@ -92,6 +92,7 @@ def execute(config: Namespace) -> int:
     from mergebench.training.finetuning import check_settings, finetune
     from mergebench.training.head_fit import head_fit
     from mergebench.training.own import FITTED
+    from mergebench.weights import resizing
     from mergebench.weights.adapted import AdaptedState
     from mergebench.weights.adapter_files import write_adapter
     from mergebench.weights.adapters import ADAPTER_WEIGHTS, AdapterState
@@ -119,7 +120,7 @@ def execute(config: Namespace) -> int:
         say(line)
     splits = {task: load_split(zoo.task(task), "train") for task in tasks}
     recipe = {**settings, "tasks": tasks, "seed": config.seed, "base": digest(zoo.base), "encoder": zoo.encoder.recipe}
-    recipe |= inherited([zoo.base], map(zoo.task, tasks))
+    recipe |= inherited([zoo.base], map(zoo.task, tasks)) | resizing.noted(zoo.base, zoo.encoder)
     heads, noted = _heads(config, zoo, splits, device, checkpoints)
     recipe |= noted[tasks[0]] if len(tasks) == 1 and noted else {}
     scales = {"mean": zoo.mean, "std": zoo.std, "device": device}
@@ -159,7 +160,7 @@ def execute(config: Namespace) -> int:
         stem = output.name if peft else output.stem
         beside = output.with_name(f"{stem}{f'.{task}' * (len(tasks) > 1)}.head.safetensors")
         told = {"tasks": [task], "base": recipe["base"], "encoder": recipe["encoder"], **noted[task]}
-        told |= inherited([zoo.base], [zoo.task(task)])
+        told |= inherited([zoo.base], [zoo.task(task)]) | resizing.noted(zoo.base, zoo.encoder)
         save_state(heads[task].state_dict(), beside, {"recipe": json.dumps(told, sort_keys=True)})
         say(f"wrote {beside}")
     for who, weights in (("base", dict(zoo.base)), ("expert" if len(tasks) == 1 else "joint", state)):
@@ -225,6 +226,7 @@ def _zoo(config: Namespace) -> "Zoo":
             config.zoo_root,
             allow_duplicates=config.allow_duplicates,
             encoder=named_encoder(config),
+            image_size=config.image_size,
         )
     if config.base is None or config.zoo is not None or len(config.task) > 1:
         raise MergebenchError("--data: give one name as --task, and in place of --zoo what to start from as --base")
@@ -237,4 +239,5 @@ def _zoo(config: Namespace) -> "Zoo":
         described=described,
         root=config.zoo_root,
         allow_duplicates=config.allow_duplicates,
+        image_size=config.image_size,
     )

@@ -56,7 +56,14 @@ def execute(config: Namespace) -> int:
 
     check_writable(Path(config.output) / "inspect.png")
     encoder, suite = named_encoder(config), config.suite or DEFAULT_SUITE
-    bench = Bench(suite, config.zoo, config.zoo_root, allow_duplicates=config.allow_duplicates, encoder=encoder)
+    bench = Bench(
+        suite,
+        config.zoo,
+        config.zoo_root,
+        allow_duplicates=config.allow_duplicates,
+        encoder=encoder,
+        image_size=config.image_size,
+    )
     zoo = bench.zoo
     names = [zoo.find(name) for name in config.tasks] or one_variant(bench, config.only).merged
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
@@ -67,7 +74,7 @@ def execute(config: Namespace) -> int:
     if config.merged:
         who = f"the merged model ({config.merged})"
         merged = formats.as_timm(formats.open_weights(Path(config.merged)), who, zoo.encoder.names)
-        zoo.check(merged, who)
+        merged = zoo.check(merged, who)
     models = {**experts, "base": zoo.base, **({"merged": merged} if merged is not None else {})}
     ends = [models[_end(name, models, zoo)] for name in config.path]
     if ends and config.points < 2:

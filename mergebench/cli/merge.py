@@ -170,6 +170,7 @@ def _named(config: Namespace) -> list[str]:
         given = config[option]
         if given:
             words += [f"--{option.replace('_', '-')}", *([given] if isinstance(given, str) else given)]
+    words += ["--image-size", str(config.image_size)] * bool(config.image_size)
     return words + [f"--{name.replace('_', '-')}" for name in _adjusted(config)]
 
 
@@ -208,6 +209,7 @@ def _own(
         config.encoder,
         config.zoo_root,
         encoder_options(config.encoder, config.encoder_options),
+        config.image_size,
     )
     formats.check_format(models.base_state, config.format)  # before the work, not after it
     target.prepare(models.encoder, models.base_state)
@@ -234,10 +236,10 @@ def _of_suite(
     from mergebench.running.failure import told_in_words
     from mergebench.running.plan import merged_settings
     from mergebench.suites.bench import Bench
-    from mergebench.weights import formats
+    from mergebench.weights import formats, resizing
     from mergebench.weights.states import digest
 
-    for option in ("calibration", "heads", "encoder", "encoder_options"):
+    for option in ("calibration", "heads", "encoder", "encoder_options", "image_size"):
         if config[option]:
             raise MergebenchError(
                 f"--{option.replace('_', '-')} goes with --base and --experts, and not with a suite, which has its own"
@@ -275,6 +277,7 @@ def _of_suite(
     if isinstance(outcome.states, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
     state, drawn, told = outcome.states, outcome.drawn, ()
+    noted |= resizing.noted(bench.zoo.base, bench.zoo.encoder, {t: bench.expert(t) for t in variant.merged})
     for name in _adjusted(config):
         pool, sources = bench.pool(card, ADJUSTMENTS[name].needs, config.seed, device, variant, tell=progress)
         found = ADJUSTMENTS[name].adjust(pool, state, min(SAMPLES, *map(len, sources.values())))

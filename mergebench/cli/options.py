@@ -77,6 +77,13 @@ def add_encoder_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--encoder-options", nargs="+", type=str, default=[], help="of a name in timm, as NAME=VALUE: img_size=84"
     )
+    parser.add_argument(
+        "--image-size",
+        type=PositiveInt | None,
+        default=None,
+        help="another size of images, in pixels, than the base's file is of: position embeddings of base and experts "
+        "are interpolated",
+    )
 
 
 def named_encoder(config: Namespace) -> "Encoder | None":

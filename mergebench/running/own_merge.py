@@ -27,7 +27,7 @@ from mergebench.merging.layout import Layout
 from mergebench.merging.method import MethodCard
 from mergebench.merging.pool import ModelPool, Tell
 from mergebench.running.failure import told_in_words
-from mergebench.weights import formats
+from mergebench.weights import formats, resizing
 from mergebench.weights.encoders import Encoder, check_base
 from mergebench.weights.hub import Hub
 from mergebench.weights.states import (
@@ -40,7 +40,7 @@ from mergebench.weights.states import (
     recipe_of,
 )
 from mergebench.zoo.beside import CONFIG, told_encoder
-from mergebench.zoo.encoder_notes import encoder_of
+from mergebench.zoo.encoder_notes import check_noted_size, encoder_of
 from mergebench.zoo.expert_signs import odd_experts
 from mergebench.zoo.heads import Head, check_own_head, load_head
 from mergebench.zoo.set_aside import inherited
@@ -62,6 +62,7 @@ class OwnModels:
             what `finetune` noted in a header, a config.json beside the base, or the shapes of a CLIP.
         root: a folder in place of the hub.
         encoder_options: of `encoder_name`, where it is a name in timm.
+        image_size: in pixels, another size of images than the base's file is of, that all is taken to.
 
     Raises:
         MergebenchError: a file that is broken, or does not fit the base; an encoder that cannot be told.
@@ -74,11 +75,12 @@ class OwnModels:
     encoder_name: str | None = None
     root: str | None = None
     encoder_options: Mapping[str, Any] = field(default_factory=dict)
+    image_size: int | None = None
 
     @cached_property
     def _zoo(self) -> Zoo | None:
         """The registered zoo whose base it is, if it is one's."""
-        return registered_zoo(self.base, self.root)
+        return registered_zoo(self.base, self.root, image_size=self.image_size)
 
     @cached_property
     def _files(self) -> dict[str, LazyState]:
@@ -99,7 +101,9 @@ class OwnModels:
         like = named or of_zoo
         notes = {self.base: own} | {place: told_encoder(self._files[place], like) for place in self.experts.values()}
         config = partial(optional_beside, self.base, Path(), self._hub, CONFIG)
-        return encoder_of(notes, named, self.base, config, self._own_base, exact=bool(self.calibration))
+        exact = bool(self.calibration)
+        found = encoder_of(notes, named, self.base, config, self._own_base, exact=exact, image_size=self.image_size)
+        return found.at(self.image_size)
 
     def _own_base(self, own: Collection[str] = ()) -> Mapping[str, Tensor]:
         return formats.as_timm(self._files[self.base], f"the base ({self.base})", own)
@@ -109,8 +113,10 @@ class OwnModels:
         """The base under timm's names, checked."""
         if self._zoo is not None:
             return self._zoo.base
-        state = self._own_base(self.encoder.names)
-        check_base(state, self.encoder, f"the base ({self.base})")
+        state, who = self._own_base(self.encoder.names), f"the base ({self.base})"
+        if self.image_size:
+            state = resizing.for_encoder(state, self.encoder, who)
+        check_base(state, self.encoder, who)
         return state
 
     @cached_property
@@ -119,8 +125,11 @@ class OwnModels:
         states = {}
         for name, place in self.experts.items():
             who = f"expert {name!r} ({place})"
-            states[name] = formats.as_expert(self._files[place], who, self.base_state)
+            state = formats.as_expert(self._files[place], who, self.base_state)
+            states[name] = resizing.like_base(state, self.base_state, self.encoder, who)
             check_state(states[name], self.base_state, who)
+            if self.image_size:
+                check_noted_size(told_encoder(state, self.encoder), who, self.base_state, self.encoder)
         return states
 
     @cached_property
@@ -279,6 +288,7 @@ def merge_own(
             "gives the same for both, and what it writes will not say so either; --encoder does"
         )
     noted = inherited([models.base_state, *models.expert_states.values()])
+    noted |= resizing.noted(models.base_state, models.encoder, models.expert_states)
     pool = partial(
         ModelPool,
         architecture=architecture,

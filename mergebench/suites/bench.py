@@ -24,7 +24,7 @@ from mergebench.merging.restriction import region
 from mergebench.suites.variant import Variant, study_variants, suite_variants
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder
-from mergebench.weights.states import SafetensorsState, StateDict, digest
+from mergebench.weights.states import StateDict, digest
 from mergebench.zoo.expert_signs import odd_experts
 from mergebench.zoo.heads import check_own_head, joint_head
 from mergebench.zoo.set_aside import check_set_aside, inherited, notes_set_aside
@@ -57,6 +57,7 @@ class Bench:
         allow_duplicates: whether one and the same image may be in several splits of a task.
         encoder: what makes the zoo's empty encoder, where the zoo does not name it.
         memory: bytes that merges are to stay within, the whole process counted; None for no limit.
+        image_size: in pixels, that the zoo's base and experts are taken to, in place of what the zoo says of it.
 
     Raises:
         MergebenchError: an unknown suite, study, zoo, task or corruption, or values that do not fit.
@@ -74,6 +75,7 @@ class Bench:
         allow_duplicates: bool = False,
         encoder: Encoder | None = None,
         memory: int | None = None,
+        image_size: int | None = None,
     ) -> None:
         self._budget = Budget(memory) if memory else None
         self.study = read_study(study) if study else None
@@ -88,11 +90,12 @@ class Bench:
             download,
             allow_duplicates=allow_duplicates,
             encoder=encoder,
+            image_size=image_size,
         )
         self._files = experts
         self._experts: dict[str, Mapping] = {}
         self._heads: dict[str, nn.Module] = {}
-        self._joint: dict[tuple[str, ...], SafetensorsState | None] = {}
+        self._joint: dict[tuple[str, ...], Mapping | None] = {}
         self._digests: dict[str, str] = {}
         self._splits: dict[tuple, Split] = {}
         self._held: set[tuple[str, ...]] = set()  # whose weights were held to what was set aside, on which tasks
@@ -151,7 +154,7 @@ class Bench:
             self._experts[task] = self.zoo.check_expert(task, state)
         return self._experts[task]
 
-    def joint(self, variant: Variant) -> SafetensorsState | None:
+    def joint(self, variant: Variant) -> Mapping | None:
         """The model trained on all of a variant's tasks together, if the zoo has one.
 
         Raises:

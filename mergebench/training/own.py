@@ -30,6 +30,7 @@ def own_zoo(
     described: Mapping[str, Any] | None = None,
     root: str | None = None,
     allow_duplicates: bool = False,
+    image_size: int | None = None,
 ) -> Zoo:
     """A zoo of one task, as a YAML file would describe it.
 
@@ -42,6 +43,7 @@ def own_zoo(
         described: what else there is to say of the task: fields as those of a described task.
         root: a folder in place of the hub.
         allow_duplicates: whether one and the same image may be in several splits.
+        image_size: in pixels, that the base is taken to.
 
     Raises:
         MergebenchError: a name that no file can have; an encoder that cannot be told; templates where no prompts are
@@ -57,7 +59,8 @@ def own_zoo(
         )
     described |= {"data": data} | ({"head": head} if head else {})
     fields = {"title": task, "base": base, "experts": "{task}", "tasks": {task: described}}
-    zoo = Zoo(task, root, config=checked(ZooConfig, fields), allow_duplicates=allow_duplicates, encoder=encoder)
+    config = checked(ZooConfig, fields)
+    zoo = Zoo(task, root, config=config, allow_duplicates=allow_duplicates, encoder=encoder, image_size=image_size)
     if templates and not zoo.files.has_text:
         raise MergebenchError(
             f"--templates: {base} has no text tower, and no head is made from prompts; leave them out (a linear head "

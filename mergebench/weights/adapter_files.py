@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mergebench.weights.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from mergebench.weights.dialects import HUGGING_FACE, SIGLIP, TIMM
+from mergebench.weights.resizing import as_read
 from mergebench.weights.rules import Rule
 from mergebench.weights.states import StateDict, save_state
 from mergebench.weights.translation import TranslatedState
@@ -38,6 +39,7 @@ def write_adapter(
     Raises:
         MergebenchError: the place cannot be written, or the disk fills up.
     """
+    base = as_read(base)
     theirs = isinstance(base, TranslatedState) and base.dialect in AS_IN_FILES
     layers: dict[str, tuple[Tensor, Tensor]] = {}
     for name, (up, down) in factors.items():

@@ -14,6 +14,7 @@ from mergebench.errors import MergebenchError
 from mergebench.weights.dialects import HUGGING_FACE, OPEN_CLIP, VIT
 from mergebench.weights.encoders import NORM_EPS, Encoder
 from mergebench.weights.hugging_face_configs import activation, vision_config
+from mergebench.weights.resizing import as_read
 from mergebench.weights.states import StateDict, shape_of
 from mergebench.weights.translation import TranslatedState, dialect_for
 
@@ -75,6 +76,7 @@ def companions(encoder: Encoder, base: Mapping[str, Tensor], format: str) -> Com
 
 def _parts(base: Mapping[str, Tensor], format: str) -> tuple[StateDict, tuple[str, ...]]:
     """The base's other parts under the names that a whole model has, and what is to be told of them."""
+    base = as_read(base)
     if not isinstance(base, TranslatedState):
         return {}, ()
     kept = PARTS.get(base.dialect)

@@ -14,6 +14,7 @@ from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights.descriptions import encoder_of_config, infer_encoder
 from mergebench.weights.encoders import Encoder, structure
 from mergebench.weights.footing import rests_on
+from mergebench.weights.resizing import other_size, remedy, sizes
 from mergebench.weights.states import recipe_of
 
 # Of images in [0, 1]: a quarter of a grey level. Scales that differ by less differ in how they were rounded.
@@ -30,6 +31,7 @@ def encoder_of(
     weights: Callable[[], Mapping[str, Tensor]],
     *,
     exact: bool = True,
+    image_size: int | None = None,
 ) -> Encoder:
     """The encoder of a base and all that is to go with it.
 
@@ -43,13 +45,15 @@ def encoder_of(
         config: finds the config.json beside it.
         weights: reads it, under timm's names.
         exact: whether images go through the encoder, so that its activation matters.
+        image_size: that all is taken to, so that what they say of it may differ.
 
     Raises:
         MergebenchError: they do not agree, nothing says it, or only files say that some code makes it, which is no
             registered zoo's: a file that is read must not choose what is run.
     """
     bare = {who: noted for who, noted in notes.items() if noted is not None and not noted.name}
-    found = _found({who: noted for who, noted in notes.items() if who not in bare}, named, base, config, weights, exact)
+    full = {who: noted for who, noted in notes.items() if who not in bare}
+    found = _found(full, named, base, config, weights, exact, image_size)
     for who, noted in bare.items():  # which tell of scales alone
         check_note(noted, who, found, "what else is there is of")
         found = replace(found, scales=found.scales or noted.scales)
@@ -63,9 +67,10 @@ def _found(
     config: Callable[[], Path | None],
     weights: Callable[[], Mapping[str, Tensor]],
     exact: bool,
+    image_size: int | None,
 ) -> Encoder:
     """As `encoder_of`, of notes that all name an encoder."""
-    found = _agreed(notes, named)
+    found = _agreed(notes, named, image_size)
     if found is not None:
         return found
     described = config()
@@ -95,7 +100,14 @@ def noted_encoder(state: Mapping[str, Tensor]) -> Encoder | None:
         return None
 
 
-def check_note(noted: Encoder | None, who: str, encoder: Encoder, whose: str) -> None:
+def check_note(
+    noted: Encoder | None,
+    who: str,
+    encoder: Encoder,
+    whose: str,
+    image_size: int | None = None,
+    of_base: bool = False,
+) -> None:
     """Hold what a file notes to an encoder; what it does not note is taken at its word.
 
     Args:
@@ -103,6 +115,8 @@ def check_note(noted: Encoder | None, who: str, encoder: Encoder, whose: str) ->
         who: the file, for messages.
         encoder: what it must agree with, in options and scales too.
         whose: who says so, with a verb ("zoo 'mine' is of").
+        image_size: that all is taken to, so that what they say of it may differ.
+        of_base: whether the file is the base's, which others can be taken to.
 
     Raises:
         CheckpointError: it notes another encoder, or other scales.
@@ -110,7 +124,10 @@ def check_note(noted: Encoder | None, who: str, encoder: Encoder, whose: str) ->
     if noted is None:
         return
     told = None
+    if image_size and noted.name:
+        noted, encoder = _sized(noted, image_size), _sized(encoder, image_size)
     if noted.name and not _alike(noted, encoder):
+        _check_sizes(noted, who, encoder, whose, of_base)
         told = [f"encoder {e.name!r}" + (f" with {dict(e.options)}" if e.options else "") for e in (noted, encoder)]
     elif noted.scales and encoder.scales and not _close(noted.scales, encoder.scales):
         told = ["images normalised by mean {} and std {}".format(*e.scales) for e in (noted, encoder)]
@@ -121,7 +138,50 @@ def check_note(noted: Encoder | None, who: str, encoder: Encoder, whose: str) ->
         )
 
 
-def _agreed(notes: Mapping[str, Encoder | None], named: Encoder | None) -> Encoder | None:
+def check_noted_size(noted: Encoder | None, who: str, base: Mapping[str, Tensor], encoder: Encoder) -> None:
+    """Hold a checkpoint that goes with a resized base to one of two image sizes, as not all have tensors that tell.
+
+    Args:
+        noted: what the checkpoint says of itself.
+        who: it, for messages.
+        base: the base's weights.
+        encoder: what they are loaded into.
+
+    Raises:
+        CheckpointError: it was noted to be of a third.
+    """
+    size = _image_size(noted) if noted is not None and noted.name else None
+    if size is not None and size not in sizes(base, encoder):
+        raise other_size(who, size, base, encoder)
+
+
+def _check_sizes(noted: Encoder, who: str, encoder: Encoder, whose: str, of_base: bool) -> None:
+    """Refuse, with what helps, a note that differs in the size of images alone."""
+    own, theirs = _image_size(noted), _image_size(encoder)
+    if own is None or theirs is None or own == theirs or not _alike(_sized(noted, theirs), encoder):
+        return
+    raise CheckpointError(
+        f"{who} says that it is of encoder {noted.name!r} for images of {own} pixels, but {whose} one for {theirs}; "
+        + remedy(theirs if of_base else own)
+    )
+
+
+def _image_size(encoder: Encoder) -> int | None:
+    """Of timm's encoders; None where it cannot be told. Code is not run to find out."""
+    try:
+        return None if ":" in encoder.name else encoder.image_size
+    except MergebenchError:
+        return None
+
+
+def _sized(encoder: Encoder, image_size: int) -> Encoder:
+    """An encoder of timm's with other images, to be compared."""
+    return encoder if ":" in encoder.name else replace(encoder, options={**encoder.options, "img_size": image_size})
+
+
+def _agreed(
+    notes: Mapping[str, Encoder | None], named: Encoder | None, image_size: int | None = None
+) -> Encoder | None:
     """What is named and noted, if it is the same; None if nothing is."""
     said = {who: noted for who, noted in notes.items() if noted is not None}
     found, first = named, ""
@@ -131,7 +191,8 @@ def _agreed(notes: Mapping[str, Encoder | None], named: Encoder | None) -> Encod
     for who, noted in said.items():
         if found is None:
             found, first = noted, who
-        check_note(noted, who, found, f"{first} that it is of" if first else "what was named is")
+        whose, of_base = f"{first} that it is of" if first else "what was named is", who == next(iter(notes))
+        check_note(noted, who, found, whose, image_size, of_base)
         found = replace(found, scales=found.scales or noted.scales)
     return check_encoder(found, first, REMEDY) if first else found
 

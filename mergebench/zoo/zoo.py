@@ -15,13 +15,13 @@ from mergebench.configuration import ZooConfig
 from mergebench.data.described import make_task
 from mergebench.data.task import Place, Task, TaskCard
 from mergebench.errors import CheckpointError, MergebenchError, UnknownNameError
-from mergebench.weights import formats
+from mergebench.weights import formats, resizing
 from mergebench.weights.encoders import Encoder, check_base
 from mergebench.weights.footing import rests_elsewhere
 from mergebench.weights.hub import Hub
-from mergebench.weights.states import SafetensorsState, check_state, recipe_of
+from mergebench.weights.states import check_state, recipe_of
 from mergebench.zoo.beside import told_encoder
-from mergebench.zoo.encoder_notes import check_note, noted_encoder
+from mergebench.zoo.encoder_notes import check_note, check_noted_size, noted_encoder
 from mergebench.zoo.heads import Head
 from mergebench.zoo.zoo_files import FolderFiles, ListedFiles, WeightFiles, find_checkpoint, folder_at
 
@@ -39,6 +39,7 @@ class Zoo:
         config: the fields of a zoo that no file describes; paths in it are relative to the current folder.
         allow_duplicates: whether one and the same image may be in several splits of a task.
         encoder: what makes the empty backbone, where the zoo does not name it.
+        image_size: in pixels, that base and experts are taken to, in place of what the zoo says of it.
 
     Raises:
         MergebenchError: unknown zoo, no such folder, or another encoder than the zoo names.
@@ -53,11 +54,14 @@ class Zoo:
         config: ZooConfig | None = None,
         allow_duplicates: bool = False,
         encoder: Encoder | None = None,
+        image_size: int | None = None,
     ) -> None:
         self.config = config or read_zoo(name)
         self.name = short_name(name)
         if encoder is not None:
             self.config = self._of(encoder)
+        if image_size is not None:
+            self.config = self.config.model_copy(update={"image_size": image_size})
         self._folder = Path() if config else registry.config_file("zoos", name).absolute().parent
         self._root = Path(root) if root else None
         self._download, self._allow_duplicates = download, allow_duplicates
@@ -96,9 +100,15 @@ class Zoo:
     @cached_property
     def encoder(self) -> Encoder:
         """What makes the empty backbone, with the scales of this zoo's images."""
-        own = self.files.encoder
+        own = self.files.encoder.at(self.image_size)
         like = self._parent.encoder if self._parent else own
         return replace(own, scales=(self.config.mean or like.mean, self.config.std or like.std))
+
+    @property
+    def image_size(self) -> int | None:
+        """In pixels, what base and experts are taken to; None where they stay as they are."""
+        own = self.config.image_size
+        return self._parent.image_size if own is None and self._parent is not None else own
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -147,7 +157,9 @@ class Zoo:
         else:
             state = self.files.base()
         who = f"the base ({state.path})"
-        self._check_note(told_encoder(state, self.encoder, of_base=True), who)
+        self._check_note(told_encoder(state, self.encoder, of_base=True), who, of_base=True)
+        if self.image_size:
+            state = resizing.for_encoder(state, self.encoder, who)
         check_base(state, self.encoder, who)
         return state
 
@@ -165,27 +177,34 @@ class Zoo:
 
     def check_expert(self, task: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """An expert from anywhere, held to this zoo; raises as `expert` does."""
-        self.check(state, f"expert {task!r} ({state.path})")
-        return state
+        return self.check(state, f"expert {task!r} ({state.path})")
 
-    def check(self, state: Mapping[str, Tensor], who: str) -> None:
+    def check(self, state: Mapping[str, Tensor], who: str) -> Mapping[str, Tensor]:
         """Hold any checkpoint to this zoo's base, and what it and its folder say of it to this zoo's encoder.
 
         Args:
             state: as it is read from its file, under timm's names.
             who: whose weights they are, for messages.
 
+        Returns:
+            The state, interpolated where the base is.
+
         Raises:
             CheckpointError: they do not fit the base, are not finite, or were noted to be of another encoder.
         """
         self._check_note(noted_encoder(state), who)
+        state = resizing.like_base(state, self.base, self.encoder, who)
         check_state(state, self.base, who)
-        self._check_note(told_encoder(state, self.encoder), who)  # after the tensors, which tell what differs exactly
+        told = told_encoder(state, self.encoder)
+        self._check_note(told, who)  # after the tensors, which tell what differs exactly
+        if self.image_size:
+            check_noted_size(told, who, self.base, self.encoder)
+        return state
 
-    def _check_note(self, noted: Encoder | None, who: str) -> None:
-        check_note(noted, who, self.encoder, f"zoo {self.name!r} is of")
+    def _check_note(self, noted: Encoder | None, who: str, of_base: bool = False) -> None:
+        check_note(noted, who, self.encoder, f"zoo {self.name!r} is of", self.image_size, of_base)
 
-    def joint(self, tasks: Iterable[str]) -> SafetensorsState | None:
+    def joint(self, tasks: Iterable[str]) -> Mapping[str, Tensor] | None:
         """The model that was trained on exactly these tasks together, if the zoo has one.
 
         It is a file in the folder `joint`, as `finetune` writes it for several tasks: the header says which.
@@ -199,8 +218,7 @@ class Zoo:
             if trained_on is None:
                 raise CheckpointError(f"{state.path}: its header does not say which tasks it was trained on")
             if trained_on == wanted:
-                self.check(state, f"the joint model ({state.path})")
-                return state
+                return self.check(state, f"the joint model ({state.path})")
         return None
 
     def head(self, task: str) -> Head:
@@ -286,14 +304,16 @@ class Zoo:
             raise UnknownNameError(f"task of zoo {self.name!r}:", task, self.config.tasks)
 
 
-def registered_zoo(name: str, root: str | Path | None, download: bool = True) -> Zoo | None:
+def registered_zoo(
+    name: str, root: str | Path | None, download: bool = True, image_size: int | None = None
+) -> Zoo | None:
     """The zoo that a base's name means, if it means one.
 
     Args:
         name: a registered zoo's, or a place.
         root: a folder in the hub's place: it holds no weights of a package.
-        download: as of `Zoo`.
+        download, image_size: as of `Zoo`.
     """
     if name not in registry.config_files("zoos"):
         return None
-    return Zoo(name, None if read_zoo(name).weights else root, download=download)
+    return Zoo(name, None if read_zoo(name).weights else root, download=download, image_size=image_size)

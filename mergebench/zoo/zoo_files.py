@@ -140,7 +140,7 @@ class ListedFiles:
         asked = not named or (self._folder / base).exists()
         notes = {base: told_encoder(self._raw_base, named, of_base=True)} if asked else {}
         config = partial(optional_beside, base, self._folder, self._hub, CONFIG)
-        return encoder_of(notes, named, base, config, self._shapes)
+        return encoder_of(notes, named, base, config, self._shapes, image_size=self._config.image_size)
 
     @property
     def has_text(self) -> bool:
