@@ -218,7 +218,8 @@ class Encoder:
                 f"--image-size {image_size}: encoder {self.name!r} has patches of {patch} pixels, which do not divide "
                 f"that; give {' or '.join(map(str, near))}"
             )
-        return replace(self, options={**self.options, "img_size": image_size})
+        size = int(image_size)  # of the command line's it is of a type of its own
+        return replace(self, options={**self.options, "img_size": size})
 
     @property
     def patch(self) -> int:

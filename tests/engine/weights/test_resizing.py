@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from jsonargparse.typing import PositiveInt
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg, resize_pos_embed
 from timm.models.vision_transformer import checkpoint_filter_fn
 
@@ -128,6 +129,7 @@ def test_encoders_of_other_positions_are_refused_by_name(name):
 def test_a_size_of_one_s_own_encoder_is_its_own():
     own = Encoder("mergebench.tasks.tiny.model:create_encoder")
     assert own.at(32) is own and own.at(None) is own
+    assert type(Encoder("vit_base_patch32_clip_224").at(PositiveInt(64)).options["img_size"]) is int
     with pytest.raises(
         MergebenchError, match="--image-size 64: encoder .*:create_encoder' is a function's, for images of"
     ):
