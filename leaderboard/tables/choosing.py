@@ -12,6 +12,7 @@ from mergebench.leaderboard.tables.grid import Cell, Column
 from mergebench.leaderboard.tracks import PUBLISHED, TUNED
 
 REFERENCES = ("floor", "ceiling", "joint")  # in this order, above the methods
+KINDS = ("all", "methods", "references")  # of rows; asked for, they may be none
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,10 @@ class Field:
 
 
 def chosen_rows(entries: Sequence[Entry], wishes: Wishes) -> list[Entry]:
-    """The entries asked for, in the order asked for: references first, unless the order is the given one.
-
-    Raises:
-        UnknownNameError: a name that no entry answers to.
-    """
+    """The entries asked for, in the order asked for: references first, unless the order is the given one."""
     in_track = _in_track(entries, wishes.track)
     found: dict[int, Entry] = {}
     for name in wishes.rows:
-        if not any(_answers(e, name) for e in entries) and name not in ("all", "methods", "references"):
-            names = {e.method for e in entries} | {e.family for e in entries} | {"all", "methods", "references"}
-            raise UnknownNameError("row", name, names)
         found |= {id(e): e for e in in_track if _answers(e, name)}
     chosen = list(found.values())
     if wishes.order == "given":
@@ -97,6 +91,11 @@ def chosen_rows(entries: Sequence[Entry], wishes: Wishes) -> list[Entry]:
     }
     by_place = sorted(chosen, key=lambda e: (keys[wishes.order](e), e.method))
     return sorted(by_place, key=lambda e: REFERENCES.index(e.role) if e.role in REFERENCES else len(REFERENCES))
+
+
+def absent_rows(entries: Sequence[Entry], wishes: Wishes) -> tuple[str, ...]:
+    """The names asked for that no entry answers to; another table of the same verb may have such rows."""
+    return tuple(n for n in wishes.rows if n not in KINDS and not any(_answers(e, n) for e in entries))
 
 
 def chosen_fields(fields: Sequence[Field], names: Iterable[str]) -> list[Field]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from mergebench.errors import on_one_line
 from mergebench.leaderboard.labels import told_apart
-from mergebench.leaderboard.tables.choosing import Entry, Field, Wishes, chosen_fields, chosen_rows
+from mergebench.leaderboard.tables.choosing import Entry, Field, Wishes, absent_rows, chosen_fields, chosen_rows
 from mergebench.leaderboard.tables.grid import Cell, Grid, GridRow, marked
 
 LONGEST_LABEL = 200  # characters; LaTeX cannot set lines of any length
@@ -49,7 +49,7 @@ def draft(
         stub: the header of the rows' labels.
 
     Raises:
-        UnknownNameError: a row or a column that there is not.
+        UnknownNameError: a column that there is not.
     """
     names = wishes.columns or usual
     columns, rows = chosen_fields(fields, names), chosen_rows(entries, wishes)
@@ -65,6 +65,8 @@ def draft(
     )
     told = tuple(sentence for kind, sentence in MEANINGS.items() if any(kind in f.keys for f in columns))
     grid = marked(Grid(name, title, stub, tuple(f.column for f in columns), made, wishes.digits))
+    absent, known = absent_rows(entries, wishes), frozenset(n for e in entries for n in (e.method, e.family) if n)
+    grid = replace(grid, absent=absent, known=known)
     return replace(grid, key=(*_marks(grid, over), *key, *told), notes=tuple(filter(None, notes)))
 
 

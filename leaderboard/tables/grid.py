@@ -77,6 +77,8 @@ class Grid:
         digits: decimals of percentages and points.
         key: sentences that say what the numbers and marks mean; they belong to the caption.
         notes: sentences about these results, which belong beside it.
+        absent: names of rows that were asked for, of which it has none.
+        known: those that it has, asked for or not.
     """
 
     name: str
@@ -87,6 +89,8 @@ class Grid:
     digits: int = 1
     key: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    known: frozenset[str] = frozenset()
 
     @property
     def caption(self) -> str:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.leaderboard.board import Board
 from mergebench.leaderboard.series import Series
 from mergebench.leaderboard.tables import several
 from mergebench.leaderboard.tables.boards import backbone_grid, board_grid
-from mergebench.leaderboard.tables.choosing import Wishes
+from mergebench.leaderboard.tables.choosing import KINDS, Wishes
 from mergebench.leaderboard.tables.grid import Grid
 
 # name -> the axes that it needs, and what it makes of a series that has them
@@ -46,10 +46,13 @@ def make_grids(
         ]
         asked = f"--layout {layout}: shows" if layout else "no layout shows"
         raise MergebenchError(f"{asked} none of what there is; there are: {', '.join(there)}")
+    for name in grids[0].absent:
+        if all(name in grid.absent for grid in grids):
+            raise UnknownNameError("row", name, {*KINDS}.union(*(grid.known for grid in grids)))
     if not any(grid.rows for grid in grids):
         track = f" of the {wishes.track} track; both tracks are shown without --track" * (wishes.track != "both")
         raise MergebenchError(f"no row {' or '.join(wishes.rows)}{track}")
-    return grids
+    return [grid for grid in grids if grid.rows]
 
 
 def _of_boards(boards: Sequence[Board], wishes: Wishes, layout: str | None) -> list[Grid]:

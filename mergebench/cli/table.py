@@ -34,7 +34,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="in place of the one that fits: methods by tasks, by zoos, by a suite's variants, or by any points",
     )
     parser.add_argument(
-        "--rows", nargs="+", type=str, default=["all"], help="methods (names, wildcards, families), methods, references"
+        "--rows",
+        nargs="+",
+        type=str,
+        default=["all"],
+        help="only these: names of methods, wildcards, families; or methods, references",
     )
     parser.add_argument(
         "--columns",

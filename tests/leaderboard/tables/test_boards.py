@@ -84,8 +84,23 @@ def test_columns_are_those_asked_for_in_their_order(board, wishes):
 )
 def test_unknown_names_are_refused_with_the_nearest(board, wishes, given, told):
     with pytest.raises(MergebenchError) as refusal:
-        board_grid(board, wishes(**given))
+        make_grids([board], [], wishes(**given))
     assert str(refusal.value).startswith(told)
+
+
+def test_of_several_tables_those_are_shown_that_have_a_row_asked_for(board, make_result, wishes):
+    (other,) = make_boards([make_result("sce", (50, 60), suite="other"), make_result("ties", (55, 65), suite="other")])
+
+    def shown(*rows, **given):
+        made = make_grids([board, other], [], wishes(rows=list(rows), **given))
+        return {grid.name: [row.label for row in grid.rows] for grid in made}
+
+    first, second = (f"{b.suite}-{b.zoo}" for b in (board, other))
+    assert list(shown("sce")) == [second] and list(shown("average", "c")) == [first]
+    both = shown("sce", "average", "ties", order="given")
+    assert len(both[first]) == len(both[second]) == 2  # average and ties; sce and ties
+    with pytest.raises(MergebenchError, match="unknown row 'sec'; did you mean 'sce'"):
+        shown("ties", "sec")
 
 
 @pytest.mark.parametrize(
