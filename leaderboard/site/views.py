@@ -15,7 +15,7 @@ from mergebench.leaderboard.reported_numbers import (
     searched_for,
 )
 from mergebench.leaderboard.series import Series
-from mergebench.leaderboard.series_table import Table, interval_note, tables
+from mergebench.leaderboard.series_table import interval_note, tables
 from mergebench.leaderboard.site.known import Known, MethodFacts, address, digest, method_path, task_path
 from mergebench.leaderboard.tracks import TUNED
 
@@ -104,18 +104,19 @@ def series_view(series: Series, picture: str) -> dict[str, Any]:
         "summary": on_one_line(f"{study}{len(series.points)} points over {', '.join(series.axes)}"),
         "notes": [on_one_line(sentence) for sentence in (interval_note(series, shown), *series.notes)],
         "picture": picture,
-        "tables": [_series_table(table) for table in shown],
+        "tables": [plain_table(table.title, table.header, table.rows) for table in shown],
     }
 
 
-def _series_table(table: Table) -> dict[str, Any]:
-    columns = [_column(f"c{i}", name, number=i > 0) for i, name in enumerate(table.header)]
-    rows = []
-    for row in table.rows:
+def plain_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """A table of texts whose first column names the rows, and whose others are sorted as numbers."""
+    columns = [_column(f"c{i}", name, number=i > 0) for i, name in enumerate(header)]
+    made = []
+    for row in rows:
         cells = [on_one_line(cell) for cell in row]
         order = [_leading_number(cell) for cell in cells]
-        rows.append({"id": address(row[0]), "label": cells[0], "cells": cells, "order": order})
-    return {"title": on_one_line(table.title), "columns": columns, "rows": rows}
+        made.append({"id": address(row[0]), "label": cells[0], "cells": cells, "order": order})
+    return {"title": on_one_line(title), "columns": columns, "rows": made}
 
 
 def _published(board: Board) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mergebench.leaderboard.board import Board
 from mergebench.leaderboard.media import for_page
 from mergebench.leaderboard.series import Series
+from mergebench.leaderboard.site.inspections import Inspection, inspection_view
 from mergebench.leaderboard.site.known import Known, sheet_path, task_path
 from mergebench.leaderboard.site.method_page import method_pages
 from mergebench.leaderboard.site.pictures import series_picture
@@ -25,13 +26,17 @@ from mergebench.weights.writing import writing
 PLAIN_ROWS = 400
 # Folders of which every file is made here, so that what is not made any more may go.
 OWN = ("data", "methods", "tasks", "pictures")
-ENDINGS = (".html", ".js", ".svg", ".webp")
+ENDINGS = (".html", ".js", ".svg", ".webp", ".png")
 STATIC = ("site.css", "site.js", "table.js", "export.js", "charts.js")
 VENDOR = ("datatables-3.1.5.min.js", "datatables-licence.txt")
 
 
 def write_site(
-    boards: Sequence[Board], folder: str | Path, series: Sequence[Series] = (), known: Known | None = None
+    boards: Sequence[Board],
+    folder: str | Path,
+    series: Sequence[Series] = (),
+    known: Known | None = None,
+    inspections: Sequence[Inspection] = (),
 ) -> Path:
     """Write the pages of all boards and series.
 
@@ -40,6 +45,7 @@ def write_site(
         folder: where to; other files in it are left alone.
         series: suites with variants, and studies.
         known: what there is to tell of methods and tasks beyond their results.
+        inspections: of zoos' task vectors.
 
     Returns:
         The first page.
@@ -68,6 +74,10 @@ def write_site(
         view["picture"] = f"pictures/{view['id']}.svg"
         content[view["picture"]] = series_picture(one, kept(folder / view["picture"]))
         views.append(view)
+    for inspection in inspections:
+        view, pictures = inspection_view(inspection)
+        content |= pictures
+        views.append(view)
     for view in views:
         content[f"data/{view['id']}.js"] = as_script(view["id"], view)
     pages = {**method_pages(boards, series, known), **task_pages(boards, known)}
@@ -90,8 +100,8 @@ def write_site(
 
 def _plain(views: Sequence[Mapping[str, Any]]) -> set[str]:
     """The views whose tables stand in the first page."""
-    left, found = PLAIN_ROWS, set()
-    for view in views:
+    left, found = PLAIN_ROWS, {view["id"] for view in views if view["kind"] == "inspection"}
+    for view in (view for view in views if view["id"] not in found):
         rows = sum(len(table["rows"]) for table in view["tables"])
         if rows <= left:
             found.add(view["id"])

@@ -18,10 +18,12 @@ from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
     from mergebench.suites.bench import Bench
+    from mergebench.zoo.inspection.panels import Panel
     from mergebench.zoo.inspection.spectra import Overlap, Spectrum
     from mergebench.zoo.inspection.vectors import Vectors
     from mergebench.zoo.zoo import Zoo
@@ -39,7 +41,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--points", type=PositiveInt, default=11, help="how many models on that line, the two included")
     add_encoder_options(parser)
     add_device_options(parser)
-    parser.add_argument("--output", type=str, default="inspect", help="folder of the CSV files and the picture")
+    parser.add_argument(
+        "--output", type=str | None, default=None, help="folder of the CSV files and the picture (inspect)"
+    )
+    parser.add_argument(
+        "--out",
+        type=str | None,
+        default=None,
+        help="in place of --output: a run's folder, on whose pages it is shown (in its inspect/ZOO)",
+    )
 
 
 def execute(config: Namespace) -> int:
@@ -51,10 +61,14 @@ def execute(config: Namespace) -> int:
     from mergebench.weights import formats
     from mergebench.weights.writing import check_writable
     from mergebench.zoo.inspection.files import write_files
+    from mergebench.zoo.inspection.panels import panels
+    from mergebench.zoo.inspection.shown import shown_in, write_shown
     from mergebench.zoo.inspection.spectra import look_at_spectra
     from mergebench.zoo.inspection.vectors import look_at_vectors
 
-    check_writable(Path(config.output) / "inspect.png")
+    if config.out and config.output:
+        raise MergebenchError("--output: with --out the files lie in that run's folder; leave one of the two out")
+    check_writable(Path(config.out or config.output or "inspect") / "inspect.png")
     encoder, suite = named_encoder(config), config.suite or DEFAULT_SUITE
     bench = Bench(
         suite,
@@ -65,6 +79,7 @@ def execute(config: Namespace) -> int:
         image_size=config.image_size,
     )
     zoo = bench.zoo
+    folder = shown_in(Path(config.out), zoo.name) if config.out else Path(config.output or "inspect")
     names = [zoo.find(name) for name in config.tasks] or one_variant(bench, config.only).merged
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
@@ -85,10 +100,20 @@ def execute(config: Namespace) -> int:
     say(f"zoo {zoo.name}: {len(experts)} task vectors, {len(overlaps)} matrices of {len(layout.blocks)} blocks")
     for line in told(vectors, spectra, overlaps):
         say(line)
-    files = write_files(Path(config.output), vectors, spectra, overlaps)
+    files = write_files(folder, vectors, spectra, overlaps)
     say(f"picture: {files[-1]}; numbers: {', '.join(file.name for file in files[:-1])} beside it")
+    seen = panels(vectors, spectra, overlaps)
     if ends:
-        _walk(config, bench, ends, names)
+        seen.append(_walk(config, folder, bench, ends, names))
+    if config.out:
+        facts = {
+            "zoo": zoo.name,
+            "title": zoo.config.title,
+            "tasks": names,
+            "merged": Path(config.merged).name if config.merged else "",
+        }
+        write_shown(folder, seen, facts, [HEADER, *by_task(vectors, spectra, overlaps)])
+        say(f"for the pages of {config.out}, once they are written: mergebench leaderboard --out {config.out}")
     return 0
 
 
@@ -104,13 +129,17 @@ def _end(name: str, models: "Mapping[str, object]", zoo: "Zoo") -> str:
     return task
 
 
-def _walk(config: Namespace, bench: "Bench", ends: "list[Mapping[str, Tensor]]", tasks: "Sequence[str]") -> None:
+def _walk(
+    config: Namespace,
+    folder: "Path",
+    bench: "Bench",
+    ends: "list[Mapping[str, Tensor]]",
+    tasks: "Sequence[str]",
+) -> "Panel":
     """Evaluate on the way, tell the barriers, write and draw."""
-    from pathlib import Path
-
     import numpy as np
 
-    from mergebench.cli.inspect_path import write_path
+    from mergebench.cli.inspect_path import path_panel, write_path
     from mergebench.measuring.measure import resolve_device, set_threads
     from mergebench.running.execution import Executor
     from mergebench.running.interpolation import walk_line
@@ -126,8 +155,32 @@ def _walk(config: Namespace, bench: "Bench", ends: "list[Mapping[str, Tensor]]",
         told = f"{line[0]:12.1f}  {line[-1]:12.1f}  {line.min():6.1f}  {100 * found.barriers[place]:7.1f}"
         say(f"{task:<{width}}  {told}")
     say("barrier: by how much accuracy falls below the line between the two ends', in % of validation images")
-    table, picture = write_path(Path(config.output), found, config.path)
+    table, picture = write_path(folder, found, config.path)
     say(f"picture: {picture}; numbers: {table.name} beside it")
+    return path_panel(found, config.path)
+
+
+HEADER = ("task", "% of base", "cosine to others", "effective rank", "overlap")
+
+
+def by_task(
+    vectors: "Vectors", spectra: "list[Spectrum]", overlaps: "list[Overlap]"
+) -> list[tuple[str, str, str, str, str]]:
+    """A row for each task, of texts, under `HEADER`."""
+    from statistics import fmean
+
+    from mergebench.zoo.inspection.vectors import WHOLE, mean_off_diagonal
+
+    whole, count = vectors.parts[WHOLE], vectors.tasks
+    near = mean_off_diagonal(whole.cosines, count).tolist()
+    shared = mean_off_diagonal(sum(o.shares for o in overlaps) / len(overlaps), count).tolist()
+    rows = []
+    for place, task in enumerate(vectors.names[:count]):
+        moved = [s.effective for s in spectra if s.task == task and s.norm]
+        rank = f"{100 * fmean(moved):.1f} %" if moved else "-"
+        norm = 100 * whole.norms[place].item() / whole.base**0.5
+        rows.append((task, f"{norm:.2f}", f"{near[place]:.3f}", rank, f"{shared[place]:.3f}"))
+    return rows
 
 
 def told(vectors: "Vectors", spectra: "list[Spectrum]", overlaps: "list[Overlap]") -> list[str]:
@@ -139,14 +192,10 @@ def told(vectors: "Vectors", spectra: "list[Spectrum]", overlaps: "list[Overlap]
     whole, count = vectors.parts[WHOLE], vectors.tasks
     width = max(map(len, (*vectors.names, *vectors.parts)))
     size = whole.base**0.5
-    near = mean_off_diagonal(whole.cosines, count).tolist()
-    shared = mean_off_diagonal(sum(o.shares for o in overlaps) / len(overlaps), count).tolist()
-    lines = [f"{'task':<{width}}  % of base  cosine to others  effective rank  overlap"]
-    for place, task in enumerate(vectors.names[:count]):
-        moved = [s.effective for s in spectra if s.task == task and s.norm]
-        rank = f"{100 * fmean(moved):12.1f} %" if moved else f"{'-':>14}"
-        norm = 100 * whole.norms[place].item() / size
-        lines.append(f"{task:<{width}}  {norm:9.2f}  {near[place]:16.3f}  {rank}  {shared[place]:7.3f}")
+    lines = [
+        f"{task:<{width}}  {norm:>9}  {near:>16}  {rank:>14}  {shared:>7}"
+        for task, norm, near, rank, shared in [HEADER, *by_task(vectors, spectra, overlaps)]
+    ]
     if len(vectors.names) > count:
         nearness = ", ".join(
             f"{t} {c:.2f}" for t, c in zip(vectors.names, whole.cosines[-1, :-1].tolist(), strict=False)

@@ -117,6 +117,7 @@ def show_leaderboard(
     """
     from mergebench.leaderboard.series_files import write_series
     from mergebench.leaderboard.series_table import print_series
+    from mergebench.leaderboard.site.inspections import read_inspections
     from mergebench.leaderboard.site.write import write_site
     from mergebench.leaderboard.table import print_board
 
@@ -133,7 +134,10 @@ def show_leaderboard(
             if files:
                 say(f"tables, picture and counts: {', '.join(str(f) for f in files)}")
     folder = store.out / "site"
-    page = _written(lambda: write_site(boards, folder, series, known_of(boards, series, folder)))
+    inspections, told = read_inspections([place.out for place in (store, *others)])
+    for sentence in told:
+        say(sentence)
+    page = _written(lambda: write_site(boards, folder, series, known_of(boards, series, folder), inspections))
     if page:
         say(f"leaderboard page: {page.resolve()}")
 

@@ -37,7 +37,7 @@
     const made = element("tr", { "data-row": row.id, class: row.role || "method" });
     row.cells.forEach(function (text, i) {
       const column = part.columns[i];
-      const head = column.key === "method" || (i === 0 && view.kind === "series");
+      const head = column.key === "method" || (i === 0 && view.kind !== "board");
       const cell = element(head ? "th" : "td", { class: column.number ? "number" : "name" });
       if (head) cell.setAttribute("scope", "row");
       const order = row.order[i];

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 
 
 def rows(path):
@@ -65,3 +66,16 @@ def test_the_way_between_two_models_is_evaluated(command, refused, tmp_path):
     assert "say which model that is, --merged FILE" in refused("inspect", *tasks, "--path", "base", "merged")
     assert "scenes is not among the tasks" in refused("inspect", *tasks, "--path", "base", "scenes")
     assert "--points 1: a path has two ends" in refused("inspect", *tasks, "--path", "base", "digits", "--points", 1)
+
+
+def test_in_a_run_s_folder_it_is_shown_on_its_pages(command, refused, mini_run, tmp_path):
+    runs = shutil.copytree(mini_run, tmp_path / "runs")
+    tasks = ("--tasks", "digits", "landcover", "--path", "base", "digits", "--points", 2)
+    done = command("inspect", *tasks, "--out", runs)
+    assert done.status == 0 and f"mergebench leaderboard --out {runs}" in done.out, done
+    assert (runs / "inspect/tiny/cosines.csv").is_file() and (runs / "inspect/tiny/path.csv").is_file()
+    done = command("leaderboard", "--out", runs)
+    page = (runs / "site/index.html").read_text()
+    assert done.status == 0 and "task vectors of tiny" in page and page.count('<figure class="panel">') == 7
+    assert "2 task vectors" in page and "in a straight line" in page
+    assert "leave one of the two out" in refused("inspect", *tasks, "--out", runs, "--output", tmp_path / "x")
