@@ -103,7 +103,7 @@ class OwnModels:
         config = partial(optional_beside, self.base, Path(), self._hub, CONFIG)
         exact = bool(self.calibration)
         found = encoder_of(notes, named, self.base, config, self._own_base, exact=exact, image_size=self.image_size)
-        return found.at(self.image_size)
+        return resizing.encoder_at(found, self.image_size)
 
     def _own_base(self, own: Collection[str] = ()) -> Mapping[str, Tensor]:
         return formats.as_timm(self._files[self.base], f"the base ({self.base})", own)

@@ -35,7 +35,6 @@ SIZE = "img_size"
 LARGEST = 100_000
 DEEPEST = 200
 HEAVIEST = 2**36  # bytes
-WIDEST = 256  # patches on a side of images of another size than an encoder's own
 
 
 @dataclass(frozen=True)
@@ -162,12 +161,7 @@ class Encoder:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of its tensors."""
-        return tuple(self.shapes)
-
-    @cached_property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name -> shape of its tensors."""
-        return {name: tuple(tensor.shape) for name, tensor in self._made.state_dict().items()}
+        return tuple(self._made.state_dict())
 
     @cached_property
     def width(self) -> int:
@@ -191,46 +185,6 @@ class Encoder:
         """The same with a projection of its own to so many numbers; with none, if None."""
         options = {name: value for name, value in self.options.items() if name != LENGTH}
         return replace(self, options=options | ({} if length is None else {LENGTH: length}))
-
-    def at(self, image_size: int | None) -> "Encoder":
-        """The same for images of another size in pixels; itself where that is its own, or None.
-
-        Raises:
-            MergebenchError: it is of one size alone, or of patches that do not divide that one.
-        """
-        if image_size is None or image_size == self.image_size:
-            return self
-        if ":" in self.name:
-            raise MergebenchError(
-                f"--image-size {image_size}: encoder {self.name!r} is a function's, for images of {self.image_size} "
-                "pixels alone; leave it out (--image-size, or image_size: in a zoo's file)"
-            )
-        patch = self.patch
-        if image_size > WIDEST * patch:
-            raise MergebenchError(
-                f"--image-size {image_size}: encoder {self.name!r} has patches of {patch} pixels, and images of at "
-                f"most {WIDEST * patch} are taken"
-            )
-        if image_size < 1 or image_size % patch:
-            least = max(image_size // patch, 0) * patch
-            near = [size for size in (least, least + patch) if size > 0]
-            raise MergebenchError(
-                f"--image-size {image_size}: encoder {self.name!r} has patches of {patch} pixels, which do not divide "
-                f"that; give {' or '.join(map(str, near))}"
-            )
-        size = int(image_size)  # of the command line's it is of a type of its own
-        return replace(self, options={**self.options, "img_size": size})
-
-    @property
-    def patch(self) -> int:
-        """Height and width in pixels of what a token is of."""
-        return self._made.patch_embed.feat_ratio()
-
-    @cached_property
-    def patches(self) -> tuple[int, int]:
-        """How many patches a side of its images has, and how many position embeddings stand before those of patches."""
-        (side, _), made = self._made.patch_embed.grid_size, self._made
-        return side, 0 if made.no_embed_class else made.num_prefix_tokens
 
     @cached_property
     def image_size(self) -> int:

@@ -2,18 +2,68 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from timm.layers import resample_abs_pos_embed
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from mergebench.errors import CheckpointError, tell
+from mergebench.errors import CheckpointError, MergebenchError, tell
 from mergebench.weights.encoders import Encoder
 from mergebench.weights.states import FLOATING, LazyState, shape_of
 
 POSITIONS = "pos_embed"
 PATCHES = "patch_embed.proj.weight"
+WIDEST = 256  # patches on a side of images of another size than an encoder's own
+
+
+class Grid(NamedTuple):
+    """What an encoder's position embeddings are of.
+
+    Args:
+        side: how many patches a side of its images has.
+        prefix: how many embeddings stand before those of patches.
+        patch: height and width in pixels of what a patch is of.
+    """
+
+    side: int
+    prefix: int
+    patch: int
+
+    @classmethod
+    def of(cls, made: VisionTransformer) -> "Grid":
+        """Of an encoder of timm's."""
+        prefix = 0 if made.no_embed_class else made.num_prefix_tokens
+        return cls(made.patch_embed.grid_size[0], prefix, made.patch_embed.feat_ratio())
+
+
+def encoder_at(encoder: Encoder, image_size: int | None) -> Encoder:
+    """The same encoder for images of another size in pixels; itself where that is its own, or None.
+
+    Raises:
+        MergebenchError: it is of one size alone, or of patches that do not divide that one.
+    """
+    if image_size is None or image_size == encoder.image_size:
+        return encoder
+    who = f"--image-size {image_size}: encoder {encoder.name!r}"
+    if ":" in encoder.name:
+        raise MergebenchError(
+            f"{who} is a function's, for images of {encoder.image_size} pixels alone; leave it out (--image-size, or "
+            "image_size: in a zoo's file)"
+        )
+    patch = Grid.of(encoder.make()).patch
+    if image_size > WIDEST * patch:
+        raise MergebenchError(f"{who} has patches of {patch} pixels, and images of at most {WIDEST * patch} are taken")
+    if image_size < 1 or image_size % patch:
+        least = max(image_size // patch, 0) * patch
+        near = [size for size in (least, least + patch) if size > 0]
+        raise MergebenchError(
+            f"{who} has patches of {patch} pixels, which do not divide that; give {' or '.join(map(str, near))}"
+        )
+    # A size from the command line is of a type of its own.
+    return replace(encoder, options={**encoder.options, "img_size": int(image_size)})
 
 
 class ResizedState(LazyState):
@@ -24,31 +74,31 @@ class ResizedState(LazyState):
     Args:
         source: the weights as they are read.
         before: patches on a side of the images that they are of.
-        encoder: what they are taken to.
+        grid: what they are taken to.
     """
 
-    def __init__(self, source: Mapping[str, Tensor], before: int, encoder: Encoder) -> None:
+    def __init__(self, source: Mapping[str, Tensor], before: int, grid: Grid) -> None:
         super().__init__(source, getattr(source, "path", None), getattr(source, "metadata", {}))
-        self.source, self.before, self._encoder = source, before, encoder
+        self.source, self.before, self._grid = source, before, grid
 
     def __getitem__(self, name: str) -> Tensor:
         tensor = self.source[name]
         # What is no plain tensor of numbers is refused as such, once it is looked at.
         if name != POSITIONS or tensor.layout != torch.strided or tensor.dtype not in FLOATING or tensor.is_meta:
             return tensor
-        side, prefix = self._encoder.patches
+        side, prefix, _ = self._grid
         return resample_abs_pos_embed(tensor, [side, side], [self.before, self.before], num_prefix_tokens=prefix)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape."""
         shape = shape_of(self.source, name)
-        side, prefix = self._encoder.patches
+        side, prefix, _ = self._grid
         return (shape[0], side**2 + prefix, *shape[2:]) if name == POSITIONS else shape
 
     @property
     def image_size(self) -> int:
         """Side in pixels of the images that the file is of."""
-        return self.before * self._encoder.patch
+        return self.before * self._grid.patch
 
 
 def for_encoder(state: Mapping[str, Tensor], encoder: Encoder, who: str) -> Mapping[str, Tensor]:
@@ -62,23 +112,26 @@ def for_encoder(state: Mapping[str, Tensor], encoder: Encoder, who: str) -> Mapp
     Raises:
         CheckpointError: position embeddings of anything but a square of patches.
     """
-    expected = encoder.shapes.get(POSITIONS, ())
-    if ":" in encoder.name or POSITIONS not in state or not _alike(shape_of(state, POSITIONS), expected):
+    made = encoder.make()
+    if ":" in encoder.name or POSITIONS not in state or made.pos_embed is None:
         return state
-    before, (after, prefix) = _side(state, encoder), encoder.patches
+    if not _alike(shape_of(state, POSITIONS), tuple(made.pos_embed.shape)):
+        return state
+    grid = Grid.of(made)
+    before = _side(state, grid)
     if before is None:
         raise CheckpointError(
-            f"{who}: {POSITIONS!r} is {shape_of(state, POSITIONS)}, which is no square of patches behind {prefix} "
+            f"{who}: {POSITIONS!r} is {shape_of(state, POSITIONS)}, which is no square of patches behind {grid.prefix} "
             "tokens, and only such are interpolated; leave --image-size out (in a zoo's file image_size:)"
         )
-    if before == after:
+    if before == grid.side:
         return state
     tell(
         f"{who}: its position embeddings are interpolated from {before} x {before} patches (images of "
-        f"{before * encoder.patch} pixels) to {after} x {after} ({encoder.image_size}), and so are those of all "
+        f"{before * grid.patch} pixels) to {grid.side} x {grid.side} ({encoder.image_size}), and so are those of all "
         "checkpoints of that size"
     )
-    return ResizedState(state, before, encoder)
+    return ResizedState(state, before, grid)
 
 
 def like_base(
@@ -100,13 +153,14 @@ def like_base(
     own, theirs = shape_of(state, POSITIONS), shape_of(base, POSITIONS)
     if own == theirs or not _alike(own, theirs) or shape_of(state, PATCHES) != shape_of(base, PATCHES):
         return state  # as it should be, or of another kind, which is told where all tensors are looked at
-    side = _side(state, encoder)
+    grid = Grid.of(encoder.make())
+    side = _side(state, grid)
     if side is None:
         return state
     if isinstance(base, ResizedState) and side == base.before:
-        return ResizedState(state, side, encoder)
+        return ResizedState(state, side, grid)
     because = f"{POSITIONS!r} is {own}, but {theirs} in the base: "
-    raise other_size(who, side * encoder.patch, base, encoder, because)
+    raise other_size(who, side * grid.patch, base, encoder, because)
 
 
 def other_size(who: str, size: int, base: Mapping[str, Tensor], encoder: Encoder, because: str = "") -> CheckpointError:
@@ -157,8 +211,8 @@ def _alike(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     return len(one) == len(other) == 3 and (one[0], one[2]) == (other[0], other[2]) and one[0] == 1
 
 
-def _side(state: Mapping[str, Tensor], encoder: Encoder) -> int | None:
+def _side(state: Mapping[str, Tensor], grid: Grid) -> int | None:
     """Patches on a side of the images that a checkpoint is of; None if they are no square."""
-    count = shape_of(state, POSITIONS)[1] - encoder.patches[1]
+    count = shape_of(state, POSITIONS)[1] - grid.prefix
     side = math.isqrt(max(count, 0))
     return side if side > 0 and side**2 == count else None

@@ -100,7 +100,7 @@ class Zoo:
     @cached_property
     def encoder(self) -> Encoder:
         """What makes the empty backbone, with the scales of this zoo's images."""
-        own = self.files.encoder.at(self.image_size)
+        own = resizing.encoder_at(self.files.encoder, self.image_size)
         like = self._parent.encoder if self._parent else own
         return replace(own, scales=(self.config.mean or like.mean, self.config.std or like.std))
 
@@ -245,6 +245,11 @@ class Zoo:
             if task.at is not None:
                 rests_elsewhere(f"the images of task {name!r} are looked for anew")
                 task = task.at(Place(self.encoder.image_size, self._hub.root, self._download, self._allow_duplicates))
+            elif self.image_size not in (None, self.files.encoder.image_size):
+                raise MergebenchError(
+                    f"task {name!r} has images of one size alone, and those of zoo {self.name!r} are to be of "
+                    f"{self.image_size} pixels: leave --image-size out (in the zoo's file image_size:), or describe it"
+                )
             self._tasks[name] = task
         return self._tasks[name]
 

@@ -164,5 +164,8 @@ def test_of_a_suite_and_of_an_encoder_of_one_s_own_it_is_refused(place, command,
     assert done.status == 2 and "--image-size goes with --base and --experts" in done.err, done
     done = command("evaluate", place.experts[0], "--image-size", "64")
     assert done.status == 2 and "is a function's, for images of 32 pixels alone" in done.err, done
+    drawn = zoo_file(place.folder, "drawn", tasks=["digits"], image_size=48)
+    done = command("finetune", "--zoo", drawn, "--task", "digits", "--output", tmp_path / "d.safetensors", *QUICK)
+    assert done.status == 2 and "task 'digits' has images of one size alone" in done.err, done
     done = command("describe", zoo_file(tmp_path, "odd", image_size="48"))
     assert done.status == 2 and "image_size" in done.err and done.err.count("\n") == 1, done

@@ -2,7 +2,6 @@
 
 import csv
 import re
-import shutil
 
 
 def rows(path):
@@ -68,8 +67,9 @@ def test_the_way_between_two_models_is_evaluated(command, refused, tmp_path):
     assert "--points 1: a path has two ends" in refused("inspect", *tasks, "--path", "base", "digits", "--points", 1)
 
 
-def test_in_a_run_s_folder_it_is_shown_on_its_pages(command, refused, mini_run, tmp_path):
-    runs = shutil.copytree(mini_run, tmp_path / "runs")
+def test_in_a_run_s_folder_it_is_shown_on_its_pages(command, refused, mini_suite, tmp_path):
+    runs = tmp_path / "runs"
+    assert command("run", "--methods", "average", "--suite", mini_suite, "--out", runs, "--device", "cpu").status == 0
     tasks = ("--tasks", "digits", "landcover", "--path", "base", "digits", "--points", 2)
     done = command("inspect", *tasks, "--out", runs)
     assert done.status == 0 and f"mergebench leaderboard --out {runs}" in done.out, done

@@ -9,8 +9,18 @@ from timm.models.vision_transformer import checkpoint_filter_fn
 
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights import formats
-from mergebench.weights.encoders import WIDEST, Encoder, check_base
-from mergebench.weights.resizing import ResizedState, as_read, for_encoder, like_base, noted, sizes
+from mergebench.weights.encoders import Encoder, check_base
+from mergebench.weights.resizing import (
+    WIDEST,
+    Grid,
+    ResizedState,
+    as_read,
+    encoder_at,
+    for_encoder,
+    like_base,
+    noted,
+    sizes,
+)
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 2}
 TOWER = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 3, "num_heads": 2, "mlp_ratio": 1.5}
@@ -47,16 +57,16 @@ def features(name, options, state, side):
 def test_features_are_those_of_a_model_that_timm_loads(name, factor):
     options = KINDS[name]
     side, state = int(options["img_size"] * factor), weights(name, options)
-    if side % Encoder(name, options).patch:
+    if side % Grid.of(Encoder(name, options).make()).patch:
         side = options["img_size"] * 3
     theirs = timm.create_model(name, num_classes=0, **options | {"img_size": side})
     loaded = checkpoint_filter_fn(dict(state), theirs)
-    encoder = Encoder(name, options).at(side)
+    encoder = encoder_at(Encoder(name, options), side)
     own = for_encoder(state, encoder, "the base")
     check_base(own, encoder, "the base")
     assert isinstance(own, ResizedState) and own.shape("pos_embed") == tuple(theirs.pos_embed.shape)
     assert torch.equal(features(name, options, own, side), features(name, options, loaded, side))
-    prefix = encoder.patches[1]
+    prefix = Grid.of(theirs).prefix
     assert torch.equal(own["pos_embed"][:, :prefix], state["pos_embed"][:, :prefix])
     assert {n for n in state if own[n] is not state[n]} == {"pos_embed"}
 
@@ -64,7 +74,7 @@ def test_features_are_those_of_a_model_that_timm_loads(name, factor):
 def test_open_clip_s_own_loading_gives_the_same(open_clip_whole):
     """It interpolates as timm does; transformers does not antialias, and its bicubic is another."""
     saved, side = open_clip_whole.state_dict(), 48
-    encoder = Encoder(QUICK, TOWER).at(side)
+    encoder = encoder_at(Encoder(QUICK, TOWER), side)
     made = encoder.make().eval()
     made.load_state_dict(dict(for_encoder(formats.as_timm(saved, "the base"), encoder, "the base")))
     vision = CLIPVisionCfg(layers=3, width=128, head_width=64, patch_size=8, image_size=side, mlp_ratio=1.5)
@@ -79,7 +89,7 @@ def test_open_clip_s_own_loading_gives_the_same(open_clip_whole):
 @pytest.mark.parametrize("dialect", ["timm", "hf", "open_clip"])
 def test_every_dialect_is_taken_to_the_same(dialect):
     state = weights(QUICK, TOWER)
-    encoder = Encoder(QUICK, TOWER).at(56)
+    encoder = encoder_at(Encoder(QUICK, TOWER), 56)
     want = for_encoder(state, encoder, "the base")
     own = for_encoder(formats.as_timm(formats.from_timm(state, dialect), "the base"), encoder, "the base")
     assert set(own) == set(want) and all(torch.equal(own[name], want[name]) for name in want)
@@ -87,12 +97,14 @@ def test_every_dialect_is_taken_to_the_same(dialect):
 
 def test_experts_are_interpolated_as_their_base_is_or_are_of_its_new_size():
     base, name = weights("vit_small_patch16_224", SMALL), "vit_small_patch16_224"
-    encoder = Encoder(name, SMALL).at(48)
+    encoder = encoder_at(Encoder(name, SMALL), 48)
     moved = {n: t + 0.01 * torch.randn(t.shape, generator=torch.Generator().manual_seed(4)) for n, t in base.items()}
     at_48 = for_encoder(base, encoder, "the base")
     small = like_base(moved, at_48, encoder, "expert 'a'")
     large = like_base({**moved, "pos_embed": at_48["pos_embed"] + 1}, at_48, encoder, "expert 'b'")
-    vector = ResizedState({"pos_embed": moved["pos_embed"] - base["pos_embed"]}, 4, encoder)["pos_embed"]
+    vector = ResizedState({"pos_embed": moved["pos_embed"] - base["pos_embed"]}, 4, Grid.of(encoder.make()))[
+        "pos_embed"
+    ]
     assert torch.allclose(small["pos_embed"] - at_48["pos_embed"], vector, atol=1e-6)  # of the file's, and no more
     assert large["pos_embed"] is not None and not isinstance(large, ResizedState)
     assert as_read(small) is moved and as_read(large) is large and sizes(at_48, encoder) == {32, 48}
@@ -109,13 +121,16 @@ def test_experts_are_interpolated_as_their_base_is_or_are_of_its_new_size():
 def test_number_formats_stay():
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         state = {n: t.to(dtype) for n, t in weights("vit_small_patch16_224", SMALL).items()}
-        own = for_encoder(state, Encoder("vit_small_patch16_224", SMALL).at(48), "the base")
+        own = for_encoder(state, encoder_at(Encoder("vit_small_patch16_224", SMALL), 48), "the base")
         assert own["pos_embed"].dtype == dtype and own["pos_embed"].isfinite().all()
 
 
 def test_without_position_embeddings_nothing_is_interpolated():
     options = SMALL | {"pos_embed": "none"}
-    state, encoder = weights("vit_small_patch16_224", options), Encoder("vit_small_patch16_224", options).at(48)
+    state, encoder = (
+        weights("vit_small_patch16_224", options),
+        encoder_at(Encoder("vit_small_patch16_224", options), 48),
+    )
     assert for_encoder(state, encoder, "the base") is state
     assert encoder.image_size == 48 and features(encoder.name, options, state, 48).isfinite().all()
 
@@ -123,17 +138,17 @@ def test_without_position_embeddings_nothing_is_interpolated():
 @pytest.mark.parametrize("name", ["vit_relpos_small_patch16_224", "eva02_tiny_patch14_224", "beit_base_patch16_224"])
 def test_encoders_of_other_positions_are_refused_by_name(name):
     with pytest.raises(MergebenchError, match=f"encoder '{name}' makes a .*; merging needs a timm VisionTransformer"):
-        Encoder(name).at(448)
+        encoder_at(Encoder(name), 448)
 
 
 def test_a_size_of_one_s_own_encoder_is_its_own():
     own = Encoder("mergebench.tasks.tiny.model:create_encoder")
-    assert own.at(32) is own and own.at(None) is own
-    assert type(Encoder("vit_base_patch32_clip_224").at(PositiveInt(64)).options["img_size"]) is int
+    assert encoder_at(own, 32) is own and encoder_at(own, None) is own
+    assert type(encoder_at(Encoder("vit_base_patch32_clip_224"), PositiveInt(64)).options["img_size"]) is int
     with pytest.raises(
         MergebenchError, match="--image-size 64: encoder .*:create_encoder' is a function's, for images of"
     ):
-        own.at(64)
+        encoder_at(own, 64)
 
 
 @pytest.mark.parametrize(
@@ -149,18 +164,18 @@ def test_a_size_of_one_s_own_encoder_is_its_own():
 )
 def test_sizes_that_no_patches_make_are_refused(size, told):
     with pytest.raises(MergebenchError, match=told):
-        Encoder("vit_base_patch32_clip_quickgelu_224").at(size)
+        encoder_at(Encoder("vit_base_patch32_clip_quickgelu_224"), size)
 
 
 @pytest.mark.parametrize("tokens", [1, 4, 16])
 def test_positions_of_no_square_are_refused(tokens):
     state = weights("vit_small_patch16_224", SMALL) | {"pos_embed": torch.zeros(1, tokens, 64)}
     with pytest.raises(CheckpointError, match=rf"'pos_embed' is \(1, {tokens}, 64\), which is no square of patches"):
-        for_encoder(state, Encoder("vit_small_patch16_224", SMALL).at(48), "the base")
+        for_encoder(state, encoder_at(Encoder("vit_small_patch16_224", SMALL), 48), "the base")
 
 
 def test_values_that_cannot_be_merged_are_refused_as_elsewhere():
-    encoder, state = Encoder("vit_small_patch16_224", SMALL).at(48), weights("vit_small_patch16_224", SMALL)
+    encoder, state = encoder_at(Encoder("vit_small_patch16_224", SMALL), 48), weights("vit_small_patch16_224", SMALL)
     odd = {"NaN": state["pos_embed"] / 0, "complex64": state["pos_embed"].to(torch.complex64)}
     odd |= {"int64": state["pos_embed"].long(), "sparse": state["pos_embed"].to_sparse()}
     odd |= {"no values": state["pos_embed"].to("meta")}

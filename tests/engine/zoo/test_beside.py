@@ -48,7 +48,7 @@ def folder(tmp_path):
     [
         ({"hidden_act": "gelu"}, "'vit_base_patch16_clip_224'"),
         ({"num_attention_heads": 2}, "'num_heads': 2"),
-        ({"image_size": 48}, "'img_size': 48"),
+        ({"image_size": 48}, "for images of 48 pixels, but"),
         ({"model_type": "resnet"}, "of a 'resnet' model"),
         ({"layer_norm_eps": 1e-6}, "layer_norm_eps is 1e-06"),
     ],
