@@ -11,12 +11,13 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from mergebench.errors import CheckpointError, MergebenchError, tell
-from mergebench.weights.encoders import Encoder
+from mergebench.weights.encoders import SIZE, Encoder
 from mergebench.weights.states import FLOATING, LazyState, shape_of
 
 POSITIONS = "pos_embed"
 PATCHES = "patch_embed.proj.weight"
 WIDEST = 256  # patches on a side of images of another size than an encoder's own
+LARGEST = 4096  # pixels on a side of what goes through convolutions
 
 
 class Grid(NamedTuple):
@@ -53,7 +54,15 @@ def encoder_at(encoder: Encoder, image_size: int | None) -> Encoder:
             f"{who} is a function's, for images of {encoder.image_size} pixels alone; leave it out (--image-size, or "
             "image_size: in a zoo's file)"
         )
-    patch = Grid.of(encoder.make()).patch
+    made = encoder.make()
+    if not isinstance(made, VisionTransformer):
+        if hasattr(made, "patch_embed") or not 1 <= image_size <= LARGEST:
+            raise MergebenchError(
+                f"{who} is a {type(made).__name__}; to other sizes only vision transformers are taken, and "
+                f"convolutions, to {LARGEST} pixels at most"
+            )
+        return replace(encoder, options={**encoder.options, SIZE: int(image_size)})
+    patch = Grid.of(made).patch
     if image_size > WIDEST * patch:
         raise MergebenchError(f"{who} has patches of {patch} pixels, and images of at most {WIDEST * patch} are taken")
     if image_size < 1 or image_size % patch:
@@ -63,7 +72,7 @@ def encoder_at(encoder: Encoder, image_size: int | None) -> Encoder:
             f"{who} has patches of {patch} pixels, which do not divide that; give {' or '.join(map(str, near))}"
         )
     # A size from the command line is of a type of its own.
-    return replace(encoder, options={**encoder.options, "img_size": int(image_size)})
+    return replace(encoder, options={**encoder.options, SIZE: int(image_size)})
 
 
 class ResizedState(LazyState):
@@ -113,7 +122,9 @@ def for_encoder(state: Mapping[str, Tensor], encoder: Encoder, who: str) -> Mapp
         CheckpointError: position embeddings of anything but a square of patches.
     """
     made = encoder.make()
-    if ":" in encoder.name or POSITIONS not in state or made.pos_embed is None:
+    if ":" in encoder.name or POSITIONS not in state or not isinstance(made, VisionTransformer):
+        return state
+    if made.pos_embed is None:
         return state
     if not _alike(shape_of(state, POSITIONS), tuple(made.pos_embed.shape)):
         return state
@@ -153,10 +164,11 @@ def like_base(
     own, theirs = shape_of(state, POSITIONS), shape_of(base, POSITIONS)
     if own == theirs or not _alike(own, theirs) or shape_of(state, PATCHES) != shape_of(base, PATCHES):
         return state  # as it should be, or of another kind, which is told where all tensors are looked at
-    grid = Grid.of(encoder.make())
-    side = _side(state, grid)
+    made = encoder.make()
+    side = _side(state, Grid.of(made)) if isinstance(made, VisionTransformer) else None
     if side is None:
         return state
+    grid = Grid.of(made)
     if isinstance(base, ResizedState) and side == base.before:
         return ResizedState(state, side, grid)
     because = f"{POSITIONS!r} is {own}, but {theirs} in the base: "

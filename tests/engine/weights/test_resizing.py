@@ -137,7 +137,8 @@ def test_without_position_embeddings_nothing_is_interpolated():
 
 @pytest.mark.parametrize("name", ["vit_relpos_small_patch16_224", "eva02_tiny_patch14_224", "beit_base_patch16_224"])
 def test_encoders_of_other_positions_are_refused_by_name(name):
-    with pytest.raises(MergebenchError, match=f"encoder '{name}' makes a .*; merging needs a timm VisionTransformer"):
+    told = f"encoder '{name}' is a .*; to other sizes only vision transformers are taken"
+    with pytest.raises(MergebenchError, match=told):
         encoder_at(Encoder(name), 448)
 
 
@@ -182,3 +183,18 @@ def test_values_that_cannot_be_merged_are_refused_as_elsewhere():
     for told, tensor in odd.items():
         with pytest.raises(CheckpointError, match=f"'pos_embed' (is|holds|has).*{told}"):
             check_base(for_encoder({**state, "pos_embed": tensor}, encoder, "the base"), encoder, "the base")
+
+
+def test_convolutions_take_images_of_any_size_as_they_are():
+    encoder = encoder_at(Encoder("resnet18"), 64)
+    assert (encoder.image_size, encoder.options) == (64, {"img_size": 64})
+    state = encoder.make().state_dict()
+    assert for_encoder(state, encoder, "the base") is state
+    for size in (0, 5000):
+        with pytest.raises(MergebenchError, match=f"--image-size {size}: .* is a ResNet; .*4096 pixels"):
+            encoder_at(Encoder("resnet18"), size)
+
+
+def test_what_has_windows_is_of_one_size():
+    with pytest.raises(MergebenchError, match="is a SwinTransformer; to other sizes only"):
+        encoder_at(Encoder("swin_tiny_patch4_window7_224"), 448)

@@ -22,16 +22,16 @@ def png(shade):
     return buffer.getvalue()
 
 
-def inspected(out, zoo="z", **changed):
+def inspected(out, place="z", **changed):
     """Writes one of two pictures as `inspect` would."""
-    folder = out / "inspect" / zoo
+    folder = out / "inspect" / place
     folder.mkdir(parents=True)
     words = {"title": "angles", "caption": "How it is read.", "alt": "From 0.1 (a and b) to 0.3 (a and c)."}
     pictures = [{"name": name, **words} for name in ("angles", "sizes")]
     for name in ("angles", "sizes"):
         (folder / f"{name}.png").write_bytes(png(255))
         (folder / f"{name}-dark.png").write_bytes(png(20))
-    facts = {"schema_version": 1, "zoo": zoo, "title": "A zoo", "tasks": ["a", "b"], "merged": ""}
+    facts = {"schema_version": 1, "zoo": place, "title": "A zoo", "tasks": ["a", "b"], "merged": ""}
     facts |= {"header": ["task", "overlap"], "rows": [["a", "0.5"], ["b", "0.25"]], "pictures": pictures}
     (folder / "inspect.json").write_text(json.dumps(facts | changed))
     return folder
