@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from mergebench.errors import CheckpointError
+from mergebench.weights.adapter_refusals import merge_it
 from mergebench.weights.footing import rests_on
+from mergebench.weights.pickles import PickledState
 from mergebench.weights.states import AGAIN, LazyState, SafetensorsState
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS, ADAPTER_PICKLE = ADAPTER = (
@@ -36,23 +38,6 @@ def adapter_in(folder: Path) -> Path | None:
     return next((folder / name for name in ADAPTER if (folder / name).is_file()), None)
 
 
-def merge_it(who: str) -> str:
-    """The remedy where an adapter cannot be read, or none is meant."""
-    return f"add it to {who} with peft (merge_and_unload, then save_pretrained) and name what that writes"
-
-
-def refused(what: str, way: str = "") -> CheckpointError:
-    """The refusal of an adapter where whole weights are asked for.
-
-    Args:
-        what: the adapter.
-        way: what else can be done, begun by a semicolon.
-    """
-    return CheckpointError(
-        f"{what} is of a LoRA adapter, a difference from its base and no whole encoder: {merge_it('the base')}{way}"
-    )
-
-
 class Change(NamedTuple):
     """What an adapter does to one tensor of the model that it was trained on.
 
@@ -74,7 +59,7 @@ class AdapterState(LazyState):
         path: its folder, or either file in it.
 
     Raises:
-        CheckpointError: a file that is missing, damaged or a pickle; a kind of adapter that is not read.
+        CheckpointError: a file that is missing, damaged or needs code; a kind of adapter that is not read.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -82,14 +67,11 @@ class AdapterState(LazyState):
         folder = path if path.is_dir() else path.parent
         self.config = _config(folder / ADAPTER_CONFIG)
         weights = folder / ADAPTER_WEIGHTS
-        if not weights.is_file() and (folder / ADAPTER_PICKLE).is_file():
-            raise CheckpointError(
-                f"{folder / ADAPTER_PICKLE} is a pickle, and reading a pickle can run any code in it: where you trust "
-                "its source, load it with peft and write it again (save_pretrained, safe_serialization=True)"
-            )
+        if not weights.is_file() and (folder / ADAPTER_PICKLE).is_file():  # as earlier releases of peft wrote it
+            weights = folder / ADAPTER_PICKLE
         if not weights.is_file():
             raise CheckpointError(f"{folder} holds {ADAPTER_CONFIG} and no {ADAPTER_WEIGHTS}; download or copy both")
-        self._file = SafetensorsState(weights)
+        self._file = PickledState(weights) if weights.name == ADAPTER_PICKLE else SafetensorsState(weights)
         super().__init__(self._file, weights, self._file.metadata)
         self.changes, self.whole = self._sorted()
 

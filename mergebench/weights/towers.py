@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mergebench.errors import CheckpointError
-from mergebench.weights.adapters import refused
+from mergebench.weights.adapter_refusals import refused
 from mergebench.weights.dialects import READ, TIMM
 from mergebench.weights.encoders import REMEDY
 from mergebench.weights.rules import Dialect

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mergebench.errors import CheckpointError, UnknownNameError, tell
-from mergebench.weights.adapters import AdapterState, refused
+from mergebench.weights.adapter_refusals import refused
+from mergebench.weights.adapters import AdapterState
 from mergebench.weights.dialects import DIALECTS, WRITTEN
 from mergebench.weights.rules import PROJECTION, Dialect, Rule
 from mergebench.weights.states import LazyState, StateDict, shape_of

@@ -2,6 +2,7 @@
 
 import json
 import re
+from fractions import Fraction
 
 import peft
 import pytest
@@ -281,10 +282,29 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     weights.unlink()
     with pytest.raises(CheckpointError, match="holds adapter_config.json and no adapter_model.safetensors"):
         read(config, base)
-    torch.save({}, tmp_path / "adapter_model.bin")
-    for place in (tmp_path, tmp_path / "adapter_model.bin"):
-        with pytest.raises(CheckpointError, match=r"adapter_model\.bin is a pickle.*safe_serialization=True"):
+    pickled = tmp_path / "adapter_model.bin"
+    torch.save({"base_model.model.a.lora_A.weight": Fraction(1, 2)}, pickled)
+    for place in (tmp_path, pickled):
+        with pytest.raises(CheckpointError, match=r"adapter_model\.bin needs fractions\.Fraction to be read"):
             read(place, base)
+    pickled.write_bytes(pickled.read_bytes()[:-50])
+    with pytest.raises(CheckpointError, match=r"adapter_model\.bin is truncated or no torch pickle"):
+        read(tmp_path, base)
+
+
+def test_a_pickle_holds_what_safetensors_do(tmp_path):
+    """As earlier releases of peft wrote adapters, and as the published LoRA experts of CLIPs are."""
+    base, merged = random_adapter(clip_vision, tmp_path, target_modules=LAYERS)
+    written = read(tmp_path, base)
+    expected = {name: written[name] for name in written}
+    torch.save(load_file(tmp_path / "adapter_model.safetensors"), tmp_path / "adapter_model.bin")
+    (tmp_path / "adapter_model.safetensors").unlink()
+    for place in (tmp_path, tmp_path / "adapter_model.bin", tmp_path / "adapter_config.json"):
+        found = read(place, base)
+        assert all(torch.equal(found[name], expected[name]) for name in base)
+    name = "blocks.1.attn.qkv.weight"
+    assert all(torch.equal(*pair) for pair in zip(found.low_rank(name), written.low_rank(name), strict=True))
+    assert not torch.equal(found[name], base[name])
 
 
 def test_an_adapter_is_no_base(tmp_path):

@@ -17,9 +17,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mergebench.errors import CheckpointError
-from mergebench.weights import files
-from mergebench.weights.files import PickledState, ShardedState
+from mergebench.weights import pickles
+from mergebench.weights.files import ShardedState
 from mergebench.weights.formats import as_timm, open_weights
+from mergebench.weights.pickles import PickledState
 from mergebench.weights.states import SafetensorsState, check_finite, digest
 
 STATE = {
@@ -60,7 +61,7 @@ def test_parameters_are_read_as_plain_tensors(tmp_path):
 
 
 def test_a_pickle_is_mapped_anew_once_enough_was_read_and_its_tensors_stay(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAPPED", 20)
+    monkeypatch.setattr(pickles, "MAPPED", 20)
     torch.save(STATE, tmp_path / "e.pt")
     read = open_weights(tmp_path / "e.pt")
     kept = [read[name] for name in STATE for _ in range(3)]
@@ -74,7 +75,7 @@ def test_a_pickle_is_mapped_anew_once_enough_was_read_and_its_tensors_stay(tmp_p
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 def test_files_that_were_read_through_hold_no_memory(tmp_path, suffix, monkeypatch):
-    monkeypatch.setattr(files, "MAPPED", 2 * 2**20)
+    monkeypatch.setattr(pickles, "MAPPED", 2 * 2**20)
     for i in range(6):
         state = {f"{n}": torch.full((2**20,), float(i)) for n in range(5)}
         (save_file if suffix == ".safetensors" else torch.save)(state, tmp_path / f"{i}{suffix}")
