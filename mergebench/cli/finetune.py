@@ -61,6 +61,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--frozen", nargs="+", type=str, default=[], help="beginnings of names that stay the base's")
     parser.add_argument("--lora", type=PositiveInt | None, default=None, help="learn differences of this rank alone")
     parser.add_argument(
+        "--lora-layers",
+        nargs="+",
+        type=str,
+        default=[],
+        help="with --lora: ends of layers' names, attn.qkv attn.proj for attention alone (all linear layers)",
+    )
+    parser.add_argument(
         "--format",
         type=Literal["timm", "peft"],
         default="timm",
@@ -111,8 +118,10 @@ def execute(config: Namespace) -> int:
     tasks = sorted({zoo.find(name) for name in config.task})
     names = ("steps", "batch_size", "learning_rate", "weight_decay", "augment", "frozen", "lora")
     settings = {name: config[name] for name in names} | {"precision": precision, "frozen": tuple(config.frozen)}
+    settings |= {"lora_layers": tuple(config.lora_layers)} if config.lora_layers else {}
     checkpoints = Path(config.checkpoints) if config.checkpoints else None
     asked = {name: settings[name] for name in ("batch_size", "augment", "frozen", "lora")}
+    asked |= {name: settings[name] for name in ("lora_layers",) if name in settings}
     asked |= {"devices": where["devices"], "checkpoint_dir": checkpoints}
     check_settings(zoo.make_empty_encoder(), len(tasks), **asked)  # before images are decoded, or a head is fitted
     check_set_aside("the base", zoo.base, tasks, zoo.task)

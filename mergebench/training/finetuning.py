@@ -36,6 +36,7 @@ def finetune(
     augment: str = "none",
     frozen: tuple[str, ...] = (),
     lora: int | None = None,
+    lora_layers: tuple[str, ...] = (),
     factors: dict[str, tuple[Tensor, Tensor]] | None = None,
     seed: int = 0,
     precision: str = "32-true",
@@ -60,6 +61,7 @@ def finetune(
         frozen: parameters whose names start with one of these prefixes keep the base's values.
         lora: rank of the differences that are learnt in the blocks' linear layers, all else frozen (see `lora.py`);
             they are in the weights that are returned. None: all weights are trained.
+        lora_layers: names, or ends of them behind a dot, of the layers that `lora` adapts; none: all of them.
         factors: filled with what was learnt by `lora`, as `lora.learnt` has it.
         seed: of the order of the images, of the augmentation, of `lora`'s start and of the encoder's dropout.
         precision: as of `training_precision`.
@@ -87,6 +89,7 @@ def finetune(
         augment=augment,
         frozen=frozen,
         lora=lora,
+        lora_layers=lora_layers,
         devices=devices,
         checkpoint_dir=checkpoint_dir,
     )
@@ -102,6 +105,7 @@ def finetune(
         "augment": augment,
         "frozen": list(frozen),
         "lora": lora,
+        "lora layers": sorted(lora_layers) or None,  # as where the checkpoint does not say it: all
         "seed": seed,
         "precision": precision,
         "mean": list(mean),
@@ -118,7 +122,7 @@ def finetune(
     for name, parameter in encoder.named_parameters():
         parameter.requires_grad_(not name.startswith(frozen) if frozen else True)
     if lora is not None:
-        adapt(encoder, lora, seed)
+        adapt(encoder, lora, seed, lora_layers)
     # Plain numbers: a checkpoint holds them, and one with a command line's own types in it cannot be read again.
     schedule = Schedule(int(steps), float(learning_rate), float(weight_decay), int(warmup))
     module = FineTuning(
@@ -164,6 +168,7 @@ def check_settings(
     augment: str,
     frozen: tuple[str, ...],
     lora: int | None,
+    lora_layers: tuple[str, ...] = (),
     devices: int | list[int] = 1,
     checkpoint_dir: Path | None = None,
 ) -> None:
@@ -172,7 +177,7 @@ def check_settings(
     Args:
         encoder: its structure alone matters.
         tasks: how many are trained on.
-        batch_size, augment, frozen, lora, devices, checkpoint_dir: as of `finetune`.
+        batch_size, augment, frozen, lora, lora_layers, devices, checkpoint_dir: as of `finetune`.
 
     Raises:
         MergebenchError: as `finetune` does.
@@ -186,8 +191,10 @@ def check_settings(
         raise MergebenchError(f"frozen={list(frozen)} leaves nothing to be trained; freeze less")
     if frozen and lora is not None:
         raise MergebenchError(f"frozen={list(frozen)} with lora={lora}: with lora all weights are frozen; give one")
+    if lora_layers and lora is None:
+        raise MergebenchError(f"lora_layers={list(lora_layers)} are of lora; give a rank, lora")
     if lora is not None:
-        check_rank(encoder, lora)
+        check_rank(encoder, lora, lora_layers)
     for number, what in ((tasks, "tasks"), (count_of(devices), "devices")):
         if batch_size < number:
             raise MergebenchError(

@@ -1,10 +1,12 @@
-"""Low-rank adaptation: the linear layers of the blocks learn a difference of low rank, all else stays the base's.
+"""Low-rank adaptation: linear layers of the blocks learn a difference of low rank, all else stays the base's.
 
     W = W_0 + B A,   A [r, in] random, B [out, r] zero at first      (alpha = r, so that alpha / r = 1)
 
 A fused qkv has an A and a B for each of its three matrices, as if they were three layers. Source: Hu et al., "LoRA:
 low-rank adaptation of large language models", arXiv:2106.09685.
 """
+
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -44,41 +46,53 @@ class LowRank(nn.Module):
         return self.linear
 
 
-def adapt(encoder: nn.Module, rank: int, seed: int) -> None:
-    """Puts a `LowRank` in the place of every linear layer in the blocks; nothing else is left to be trained.
+def adapt(encoder: nn.Module, rank: int, seed: int, layers: Collection[str] = ()) -> None:
+    """Puts a `LowRank` in the place of linear layers in the blocks; nothing else is left to be trained.
 
     Args:
         encoder: changed in place.
         rank: of the differences.
         seed: of every A.
+        layers: names, or ends of them behind a dot (`attn.qkv`), of the layers that are adapted; none: all.
 
     Raises:
-        MergebenchError: no encoder, one without linear layers in its blocks (convolutions are not adapted), or a layer
-            with no more rows or columns than that.
+        MergebenchError: no encoder, one without linear layers in its blocks (convolutions are not adapted), no layer of
+            such a name, or one with no more rows or columns than that.
     """
-    check_rank(encoder, rank)
+    check_rank(encoder, rank, layers)
     drawing = generator(seed)
     encoder.requires_grad_(False)
-    for name, linear, parts in _linears(encoder):
+    for name, linear, parts in _linears(encoder, layers):
         _replace(encoder, name, LowRank(linear, rank, parts, drawing))
 
 
-def check_rank(encoder: nn.Module, rank: int) -> None:
+def check_rank(encoder: nn.Module, rank: int, layers: Collection[str] = ()) -> None:
     """Refuses, as `adapt` does, what cannot be adapted; nothing is changed."""
-    for name, linear, parts in _linears(encoder):
+    for name, linear, parts in _linears(encoder, layers):
         side = min(linear.in_features, linear.out_features // parts)
         if rank >= side:
             raise MergebenchError(f"lora={rank}, but {name!r} has rank {side} itself; ask for less")
 
 
-def _linears(encoder: nn.Module) -> list[tuple[str, nn.Linear, int]]:
-    """The linear layers of the blocks: name, layer, and how many matrices are packed into it."""
+def _linears(encoder: nn.Module, layers: Collection[str]) -> list[tuple[str, nn.Linear, int]]:
+    """The linear layers of the blocks that are meant: name, layer, and how many matrices are packed into it."""
     layout = Layout(encoder)
-    layers = {name: encoder.get_submodule(name) for block in layout.blocks for name in block.linears}
-    found = [(n, m, layout.fused.get(f"{n}.weight", 1)) for n, m in layers.items() if isinstance(m, nn.Linear)]
-    if not found:
+    modules = {name: encoder.get_submodule(name) for block in layout.blocks for name in block.linears}
+    linears = {name: module for name, module in modules.items() if isinstance(module, nn.Linear)}
+    if not linears:
         raise MergebenchError(f"lora: a {type(encoder).__name__} has no linear layers to be adapted; leave it out")
-    return found
+    stranger = next((end for end in layers if not any(_ends(name, end) for name in linears)), None)
+    if stranger is not None:
+        raise MergebenchError(
+            f"lora_layers: no linear layer of the blocks is called {stranger!r} or ends so; there are "
+            f"{', '.join(dict.fromkeys(name.split('.', 2)[-1] for name in linears))}"
+        )
+    names = [name for name in linears if not layers or any(_ends(name, end) for end in layers)]
+    return [(name, linears[name], layout.fused.get(f"{name}.weight", 1)) for name in names]
+
+
+def _ends(name: str, end: str) -> bool:
+    return f".{name}".endswith(f".{end}")
 
 
 def learnt(encoder: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:

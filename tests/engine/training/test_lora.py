@@ -34,6 +34,17 @@ def test_what_is_learnt_has_the_rank_asked_for_and_all_else_is_the_base_s(mini):
             assert spectrum[RANK - 1] > 1e-3 > 1e3 * spectrum[RANK], name
 
 
+def test_layers_may_be_named(mini):
+    base, expert = mini.encoder().state_dict(), run(mini, lora_layers=("attn.qkv", "blocks.1.mlp.fc1", "attn.proj"))
+    changed = {name for name in base if not torch.equal(expert[name], base[name])}
+    assert changed == {n for n in ADAPTED if "attn" in n} | {"blocks.1.mlp.fc1.weight"}
+    for layers in (("attn.qkv", "fc3"), ("kv",), ("",), ("patch_embed.proj",)):
+        with pytest.raises(MergebenchError, match=f"is called {layers[-1]!r} or ends so; there are attn.qkv, attn.pro"):
+            run(mini, lora_layers=layers)
+    with pytest.raises(MergebenchError, match="are of lora; give a rank"):
+        run(mini, lora_layers=("attn.qkv",), lora=None)
+
+
 def test_merged_weights_compute_what_the_adapted_encoder_did(mini):
     encoder, images = mini.encoder(dtype=torch.float64), mini.images(0, 3, torch.float64)
     names = list(encoder.state_dict())
@@ -71,6 +82,8 @@ def test_an_interrupted_run_goes_on(mini, tmp_path, monkeypatch):
             run(mini, checkpoint_dir=tmp_path)
     with pytest.raises(MergebenchError, match="lora 3, not None"):
         run(mini, checkpoint_dir=tmp_path, lora=None)
+    with pytest.raises(MergebenchError, match=r"lora layers None, not \['mlp\.fc1'\]"):
+        run(mini, checkpoint_dir=tmp_path, lora_layers=("mlp.fc1",))
     resumed = run(mini, checkpoint_dir=tmp_path)
     assert all(torch.equal(resumed[name], unbroken[name]) for name in unbroken)
 
