@@ -112,7 +112,7 @@ class ZooConfig(Strict):
     """One backbone's base, experts and heads.
 
     Its weights are a folder (`weights`), or are named one by one (`base` and `experts`). Places are paths (relative to
-    the YAML file) or `owner/name[/path/inside][@revision]` on the Hugging Face hub.
+    the YAML file), "package:path" inside a package, or `owner/name[/path/inside][@revision]` on the Hugging Face hub.
 
     Args:
         title: for people.

@@ -228,8 +228,8 @@ def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
     """A checkpoint's file.
 
     Args:
-        place: a file, a folder as Hugging Face's libraries or peft write it, or `owner/name[/path/inside][@revision]`
-            on the hub, of a folder or a file there.
+        place: a file, a folder as Hugging Face's libraries or peft write it, either of them in a package
+            ("package:path"), or `owner/name[/path/inside][@revision]` on the hub, of a folder or a file there.
         folder: that a path is relative to.
         hub: where else it is looked for.
 
@@ -237,6 +237,8 @@ def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
         MergebenchError: there is none.
     """
     path = folder / place
+    if ":" in place and not path.exists():
+        path = folder_at(place, folder)
     if path.is_file():
         return path
     if path.is_dir():
@@ -315,7 +317,7 @@ def _read_head(state: SafetensorsState, card: TaskCard, encoder: Encoder) -> Hea
 
 
 def folder_at(location: str, relative_to: Path) -> Path:
-    """A folder by its path, or by "package:folder". The package's code is not run.
+    """A folder, or a file, by its path, or by "package:path". The package's code is not run.
 
     Raises:
         MergebenchError: no such package.
@@ -325,5 +327,5 @@ def folder_at(location: str, relative_to: Path) -> Path:
         return relative_to / location
     home = folder_of(package)
     if home is None:
-        raise MergebenchError(f"weights: no package {package!r}; write a path, or package:folder")
+        raise MergebenchError(f"{location}: no package {package!r}; write a path, or package:path")
     return home / folder
