@@ -22,7 +22,7 @@ def main() -> None:
     """Run what was asked for and print a Markdown table of minutes and peak memory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for results; a used one is refused")
-    embedded = [name for name in config_files("suites") if read_zoo(read_suite(name).zoo).weights]
+    embedded = [name for name in config_files("suites") if is_embedded(read_suite(name).zoo)]
     parser.add_argument("--suites", nargs="*", default=embedded)
     parser.add_argument("--studies", nargs="*", default=list(config_files("studies")))
     parser.add_argument("--methods", nargs="+", default=["all"], help="of the suites; studies bring their own")
@@ -37,6 +37,12 @@ def main() -> None:
             raise SystemExit(f"{out} exists: a run that finds results there would not be the whole run")
         seconds, peak = timed(["run", *arguments, "--out", str(out)], cache)
         print(f"| run {' '.join(arguments)} | {seconds / 60:.1f} | {peak:.0f} |", flush=True)
+
+
+def is_embedded(zoo: str) -> bool:
+    """Whether a zoo's weights come with the package: its own, or those of the zoo whose base it shares."""
+    config = read_zoo(zoo)
+    return bool(config.weights) or (config.base in config_files("zoos") and is_embedded(config.base))
 
 
 if __name__ == "__main__":

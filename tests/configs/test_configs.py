@@ -20,7 +20,17 @@ def test_a_suites_tasks_are_the_zoos_and_its_settings_the_methods(name):
         hyperparameters.resolve(discovery.load_function(registry.method(method)), settings)
 
 
-@pytest.mark.parametrize("name", [n for n in registry.config_files("zoos") if read_zoo(n).weights])
+def embedded(name):
+    """Whether the weights come with the package: the zoo's own, or those of the zoo whose base it shares."""
+    zoo = read_zoo(name)
+    return zoo.weights or (zoo.base in registry.config_files("zoos") and embedded(zoo.base))
+
+
+def test_embedded_zoos_are_found():
+    assert {"tiny", "tiny-lora"} == set(filter(embedded, registry.config_files("zoos")))
+
+
+@pytest.mark.parametrize("name", filter(embedded, registry.config_files("zoos")))
 def test_a_zoos_weights_are_whole_and_fit_its_encoder(name):
     zoo = Zoo(name)
     assert all(zoo.head(task).logit_scale > 0 for task in zoo.config.tasks)

@@ -42,3 +42,18 @@ def test_it_may_be_a_folder_a_pickle_or_on_the_hub(other, write, tmp_path, monke
 def test_one_that_is_missing_is_told_as_it_was_given(name, write):
     with pytest.raises(MergebenchError, match=rf"no such checkpoint: {name.removeprefix('./')}; give a file, a folder"):
         Zoo("tiny", base=name).base  # noqa: B018
+
+
+def test_a_place_may_be_inside_an_installed_package_whose_code_is_not_run(write, tmp_path, monkeypatch):
+    package = tmp_path / "adapters_of_mine"
+    expert = {name: tensor + 0.01 for name, tensor in Zoo("tiny").base.items()}
+    save_state(expert, package / "experts" / "digits.safetensors")
+    (package / "__init__.py").write_text("raise SystemExit('run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    where = "adapters_of_mine:experts/{task}.safetensors"
+    zoo = Zoo(write("mine", title="m", base="tiny", experts=where, tasks=["digits", "signs"]))
+    assert digest(zoo.expert("digits")) == digest(expert) and zoo.origins(["digits"]) == {}
+    with pytest.raises(MergebenchError, match=r"no such checkpoint: .*adapters_of_mine/experts/signs\.safetensors"):
+        zoo.expert("signs")
+    with pytest.raises(MergebenchError, match="no package 'nowhere'; write a path, or package:path"):
+        Zoo(write("lost", title="m", base="tiny", experts="nowhere:{task}", tasks=["digits"])).expert("digits")

@@ -9,13 +9,17 @@ from safetensors.torch import load_file
 
 import mergebench.tasks.tiny
 from mergebench.catalogue import registry
+from mergebench.catalogue.yaml_files import read_suite, read_zoo
 from mergebench.data.corruption import corrupt
 from mergebench.suites.bench import Bench
-from mergebench.tasks.tiny import TASKS, model
+from mergebench.tasks.tiny import TASKS, build, model
 from mergebench.tasks.tiny.pretraining.captions import Vocabulary
 from mergebench.tasks.tiny.pretraining.pretrain import class_features, create_pair
+from mergebench.weights.states import digest, recipe_of
 from mergebench.zoo.heads import ZeroShotHead
+from mergebench.zoo.zoo import Zoo
 
+NOTED = ("tasks", "seed", "base")
 WEIGHTS = Path(mergebench.tasks.tiny.__file__).parent / "weights"
 
 
@@ -48,6 +52,36 @@ def test_an_expert_fits_the_base_and_beats_it(task, base):
     assert all(t.dtype == torch.float16 and t.isfinite().all() for t in expert.values())
     assert all(torch.equal(expert[n], base[n]) for n in base if n.startswith("patch_embed"))
     assert accuracy(expert, task) > accuracy(base, task)
+
+
+@pytest.mark.parametrize("task", read_zoo("tiny-lora").tasks)
+def test_a_lora_expert_is_of_low_rank_on_attention_and_beats_the_base(task, base):
+    zoo, attention = Zoo("tiny-lora"), (("qkv", 3), ("proj", 1))
+    expert = zoo.expert(task)
+    assert {n for n in base if not torch.equal(expert[n], base[n])} == {
+        f"blocks.{i}.attn.{n}.weight" for i in range(model.DEPTH) for n, _ in attention
+    }
+    for name, parts in attention:
+        up, down = expert.low_rank(f"blocks.2.attn.{name}.weight")
+        assert up.shape[1] == len(down) == parts * build.LORA["lora"]
+    files = sorted(file.name for file in (WEIGHTS / "lora" / task).iterdir())
+    assert files == ["adapter_config.json", "adapter_model.safetensors"]
+    assert all(t.dtype == torch.float16 for t in load_file(WEIGHTS / "lora" / task / files[1]).values())
+    assert accuracy(expert, task) > accuracy(base, task)
+
+
+def test_lora_experts_share_base_and_heads_with_the_tiny_zoo():
+    lora, tiny = Zoo("tiny-lora"), Zoo("tiny")
+    assert lora.config.tasks == tiny.config.tasks[:8] == build.LORA_TASKS
+    assert (digest(lora.base), lora.identity) == (digest(tiny.base), tiny.identity)
+    assert digest(lora.head("signs").state_dict()) == digest(tiny.head("signs").state_dict())
+    recipe = recipe_of(lora.expert("signs"))
+    assert recipe == {**build.LORA, "lora_layers": list(build.LORA["lora_layers"]), **{n: recipe[n] for n in NOTED}}
+    assert (recipe["tasks"], recipe["base"]) == (["signs"], digest(tiny.base))
+    size = sum(file.stat().st_size for file in (WEIGHTS / "lora").rglob("*") if file.is_file())
+    assert size < 0.9e6 and sum(1 for _ in (WEIGHTS / "lora").iterdir()) == 8
+    suite, full = read_suite("tiny-8-lora"), read_suite("tiny-8")
+    assert (suite.merge, suite.hyperparameters) == (full.merge, full.hyperparameters)
 
 
 @pytest.mark.parametrize("name", registry.corruptions())
