@@ -63,7 +63,8 @@ def make_hub() -> Callable[..., Path]:
 
     def make(root: Path, tasks: Sequence[str], count: int, like: str = "clip-vit-b-32") -> Path:
         published, rng, described_as = read_zoo(like), np.random.default_rng(0), {}
-        write, length = (_write_models, {}) if published.projection is None else (_write_open_clips, {"projection": 32})
+        write = {"tall": _write_open_clips, "knots": _write_adapters}.get(published.family, _write_models)
+        length = {"projection": 32} if published.projection else {}
         write(root, _name(published.base), {task: _name(published.expert_of(task)) for task in tasks})
         for task in tasks:
             card = described(task)
@@ -101,6 +102,32 @@ def _write_models(root: Path, base: str, experts: dict[str, str]) -> None:
         for own, tensor in zip(expert.parameters(), model.vision_model.parameters(), strict=True):
             own.data = tensor.data + 0.02 * torch.randn_like(tensor)
         expert.save_pretrained(root / place)
+
+
+def _write_adapters(root: Path, base: str, experts: dict[str, str]) -> None:
+    """A CLIP of random weights, and random adapters of it in the files of an early peft: a pickle, few settings."""
+    import copy
+    import json
+
+    import peft
+    import torch
+    from transformers import CLIPModel
+
+    _write_models(root, base, {})
+    model = CLIPModel.from_pretrained(root / base)
+    fields = {
+        "base_model_name_or_path": None, "bias": "none", "fan_in_fan_out": False, "inference_mode": True,
+        "init_lora_weights": True, "lora_alpha": 16, "lora_dropout": 0.1, "modules_to_save": None, "peft_type": "LORA",
+        "r": 16, "target_modules": ["q_proj", "k_proj", "v_proj", "out_proj"], "task_type": None,
+    }  # fmt: skip
+    config = {n: v for n, v in fields.items() if n not in ("peft_type", "task_type", "inference_mode")}
+    for place in experts.values():
+        adapted = peft.get_peft_model(copy.deepcopy(model.vision_model), peft.LoraConfig(**config))
+        for name, parameter in adapted.named_parameters():
+            if ".lora_" in name:
+                torch.nn.init.normal_(parameter, std=0.2)
+        adapted.save_pretrained(root / place, safe_serialization=False)
+        (root / place / "adapter_config.json").write_text(json.dumps(fields, indent=2))
 
 
 def _write_open_clips(root: Path, base: str, experts: dict[str, str]) -> None:
