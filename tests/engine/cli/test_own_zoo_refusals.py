@@ -76,7 +76,7 @@ def renamed(name: str):
         (lambda f: f.update(experts="tanganke/expert"), "'tanganke/expert' must hold {task}"),
         (lambda f: f.update(experts="tanganke/{task}{}"), "no such checkpoint"),
         (lambda f: f.update(encoder="vit_base_patch32_clip"), "unknown timm model 'vit_base_patch32_clip'"),
-        (lambda f: f.update(encoder="resnet18", options={}), "makes a ResNet"),
+        (lambda f: f.update(encoder="resnet18", options={}), "in encoder 'resnet18'; name the encoder"),
         (lambda f: f["options"].update(depht=2), "unexpected keyword argument 'depht'"),
         (lambda f: f.pop("encoder"), "options are of an encoder"),
         (lambda f: f.update(weights="weights"), "either weights (a folder) or base and experts"),

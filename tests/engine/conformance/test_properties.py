@@ -327,7 +327,7 @@ def test_what_does_not_apply_says_why(candidate):
 
 def test_other_numbers_of_experts_than_the_cards_are_refused(candidate, monkeypatch):
     assert findings(candidate(card="experts=2"))[NUMBER] == ("ok", "only 2, as the card says")
-    monkeypatch.setattr(MethodCard, "lacks", lambda card, experts: "")
+    monkeypatch.setattr(MethodCard, "lacks", lambda card, experts, in_sequence: "")
     assert failures(candidate(card="experts=2")) == {NUMBER: "1 expert: merged, though the card says 2"}
 
 
