@@ -280,11 +280,16 @@ def layers_of(module: nn.Module, block: Block, names: Iterable[str]) -> dict[str
 def rows_an_image(module: nn.Module, block: Block, batch: Tensor) -> dict[str, int]:
     """Linear layers of a block in the order in which a pass comes to them -> input rows that each has of one image.
 
+    Tokens [B, N, D] of a transformer go through all of a block's layers, in their order; what becomes of maps is seen
+    in a pass of one image.
+
     Args:
         module: the block; its values do not matter.
         block: its names. A layer that a pass does not come to is left out.
         batch: what it is fed.
     """
+    if batch.ndim == 3:
+        return dict.fromkeys(block.linears, batch.shape[1])
     layers, rows = layers_of(module, block, block.linears), {}
 
     def observe(name: str) -> Callable:

@@ -222,9 +222,10 @@ def test_with_the_anchor_at_the_start_the_base_is_never_read(mini):
     second = mergebench.merge("featcal", other, experts, calibration=calibration, **settings)
     assert all(torch.equal(first[n], second[n]) for n in first)
     card = registry.method("featcal")
-    assert registry.needs_of(card, settings) == Needs(calibration=True)
-    assert registry.needs_of(card, settings | {"start": "ties"}) == Needs(base=True, calibration=True)
-    assert registry.needs_of(card, {"start": "fisher"}) == Needs(base=True, calibration=True, heads=True)
+    assert registry.needs_of(card, settings) == Needs(calibration=True, blocks=True)
+    assert registry.needs_of(card, settings | {"start": "ties"}) == Needs(base=True, calibration=True, blocks=True)
+    of_fisher = registry.needs_of(card, {"start": "fisher"})
+    assert of_fisher == Needs(base=True, calibration=True, heads=True, blocks=True)
 
 
 @pytest.mark.parametrize("start", ["task_arithmetic", "pretrained"])

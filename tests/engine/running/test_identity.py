@@ -103,7 +103,11 @@ SOLVES = WALKS | {"featcal", "lot_merging", "ace_merging", "actmat"}
 TOUCHED = {
     ("mergebench/merging/least_squares.py", "SINGULAR = 1e13", "SINGULAR = 1e12"): SOLVES,
     ("mergebench/merging/least_squares.py", "max(rows, 1)", "max(rows, 2)"): WALKS | {"lot_merging"},
-    ("mergebench/merging/blockwalk.py", "grams[name].add(inputs[0])", "grams[name].add(inputs[-1])"): WALKS,
+    (
+        "mergebench/merging/blockwalk.py",
+        "grams[name].add(input_rows(layers[name], inputs[0]))",
+        "grams[name].add(inputs[-1])",
+    ): WALKS,
     ("methods/pcb.py", "EXTREMES = 0.01", "EXTREMES = 0.02"): {"pcb"},
     ("methods/doge.py", "def task_weights(vectors: Tensor, eta: float)", "def task_weights(vectors, eta, more=1)"): {
         "doge_ta",
