@@ -119,7 +119,7 @@ class ZooConfig(Strict):
         backbone: what published tables call the model ("CLIP ViT-B/32").
         family: of its checkpoints, as `leaderboard/reported` calls it: published averages are shown beside measured
             ones where family, backbone and tasks are the same. Files that only resemble them are of no family.
-        encoder: what makes the empty timm VisionTransformer: a name in timm, or "module:function". Without it, the
+        encoder: what makes the empty encoder of timm's: a name in timm, or "module:function". Without it, the
             base's own config.json, or the zoo that `base` names, says it.
         options: of an encoder named in timm, as `timm.create_model` takes them.
         projection: whose the projection of images is (CLIP's `visual.proj`): "base": of the heads, the base's for all;

@@ -29,7 +29,7 @@ def merge(
 
     Args:
         method: a registered name, or `path/to/file.py:function`.
-        base: a timm VisionTransformer (num_classes=0) that holds the pre-trained weights; it is not changed.
+        base: a timm encoder (num_classes=0) that holds the pre-trained weights; it is not changed.
         experts: task -> state dict with the base's names and shapes; not changed.
         calibration: task -> normalised image batches [B, 3, H, W], or (images, labels [B]) pairs where a method needs
             labels. Every batch is used, in the order given; a method's `samples` and `batch_size` do not apply.

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from mergebench import ModelPool, Needs, StateDict, merge_method
+from mergebench.errors import MergebenchError
 from mergebench.methods.adaptation import learn_coefficients
 from mergebench.methods.alike import by_group, groups_alike
 from mergebench.methods.shifting import shift
@@ -63,6 +64,8 @@ def shifted_vectors(
         what is cut off, is zero and stays so.
     """
     layout, names = pool.layout, pool.layout.linear_weights
+    if not names:
+        raise MergebenchError("this encoder has no matrices to be shifted: no linear layers, no plain convolutions")
     thresholds = magnitude_thresholds(pool.vector, pool.tasks, names, density)[:, None, None]
 
     def spanned(name: str) -> tuple[list[Tensor], list[Tensor]]:

@@ -1,9 +1,9 @@
 """How much memory an encoder's activations take, by the shapes of what its modules give."""
 
-import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import nn
+
+from mergebench.weights.passes import image_size_of, outputs_of
 
 # Numbers that a forward pass holds at once, for each number of a token: queries, keys, values, an MLP's hidden layer.
 FORWARD = 12
@@ -31,23 +31,4 @@ def held_activations(encoder: nn.Module) -> int:
 
 
 def _outputs(encoder: nn.Module) -> list[int]:
-    """How many numbers each module without modules in it gives for an image, by a pass of shapes alone."""
-    told = getattr(encoder, "pretrained_cfg", None) or {}
-    size = (
-        getattr(getattr(encoder, "patch_embed", None), "img_size", None) or told.get("input_size", (3, SIDE, SIDE))[1:]
-    )
-    tensors = {n: t.to("meta") for n, t in (*encoder.named_parameters(), *encoder.named_buffers())}
-    counts: list[int] = []
-
-    def count(_: nn.Module, __: tuple, output: Tensor) -> None:
-        counts.append(output.numel())
-
-    hooks = [m.register_forward_hook(count) for m in encoder.modules() if not next(m.children(), None)]
-    try:
-        with torch.no_grad():
-            precision = next(t.dtype for t in tensors.values() if t.is_floating_point())
-            functional_call(encoder, tensors, (torch.empty(1, 3, *size, dtype=precision, device="meta"),))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return counts
+    return outputs_of(encoder, image_size_of(encoder, SIDE))

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from mergebench.errors import MergebenchError
 from mergebench.merging.layout import Block, input_rows, load_part
 from mergebench.merging.least_squares import GramSum, LayerRegression, Solution, precision_of
 from mergebench.merging.pool import ModelPool
@@ -62,6 +63,11 @@ def walk_blocks(
         bfloat16 `forward_error`: block -> relative error of what it adds to some of its tokens.
     """
     layout = pool.layout
+    if not layout.linear_weights:
+        raise MergebenchError(
+            "no layer of this encoder can be solved: it has neither linear ones nor convolutions over all channels "
+            "that use their weights as they are"
+        )
     merged = pool.average()
     solves_projection = layout.projection is not None and pool.inside(layout.projection)
     if final_norm == "base":

@@ -38,7 +38,7 @@ def chain_of(encoder: nn.Module) -> Chain:
     """
     if isinstance(encoder, VisionTransformer):
         blocks = tuple(f"blocks.{number}" for number in range(len(encoder.blocks)))
-        first = encoder.global_pool == "token"
+        first = encoder.global_pool == "token" and type(encoder).forward_head is VisionTransformer.forward_head
         return Chain(blocks, ("norm.", "fc_norm."), _vit_tokens, _vit_features, first_token=first)
     if _goes_as(encoder, ConvNeXt):
         return Chain(tuple(_staged(encoder, "stages")), ("norm_pre.", "head.norm."), _stem, _behind_stages)

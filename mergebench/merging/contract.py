@@ -96,5 +96,4 @@ def _outside_averaged(state: StateDict, pool: ModelPool) -> StateDict:
     """The state with the experts' average outside the pool's region, and for what is measured and not trained."""
     if all(map(pool.inside, state)):
         return state
-    average = pool.average()
-    return {n: tensor if pool.inside(n) else average[n] for n, tensor in state.items()}
+    return {n: tensor if pool.inside(n) else pool.unmerged(n) for n, tensor in state.items()}

@@ -64,7 +64,8 @@ class Layout:
         layers = {name: modules[name] for block in self.blocks for name in block.linears}
         self._multiplying = {f"{n}.weight" for n in layers}
         # timm packs query, key and value into one matrix; a spectrum is only meaningful for each of the three.
-        self.fused = {f"{n}.weight": 3 for n in layers if n.endswith(".attn.qkv")}
+        # (Of encoders that are not known the rows may be sorted by heads first.)
+        self.fused = {f"{n}.weight": 3 for n in layers if self.chain.in_sequence and n.endswith(".attn.qkv")}
         # Means and variances of a batch norm's inputs, and how many batches were counted: measured, and not trained.
         self.statistics = frozenset(
             f"{name}.{own}"
@@ -184,5 +185,6 @@ def load_part(encoder: nn.Module, state: Mapping[str, Tensor], names: tuple[str,
 def _linears(block: str, module: nn.Module) -> tuple[str, ...]:
     names = [name for name, layer in module.named_modules() if is_linear(layer)]
     if not block:  # the layer that is fed pixels is an embedding, as everywhere
-        return tuple(names[1:])
+        first = next((name for name, m in module.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))), None)
+        return tuple(name for name in names if name != first)
     return tuple(f"{block}.{name}" if name else block for name in names)

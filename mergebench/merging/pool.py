@@ -303,12 +303,18 @@ class ModelPool:
         merged: StateDict = {}
         for number, (name, dtype) in enumerate(self.layout.dtypes.items()):
             self.tell("tensors", number, len(self.layout.dtypes))
-            if dtype.is_floating_point:
-                value = self.mean(name) if name in self.layout.statistics else merge(name)
-                merged[name] = value.detach().to("cpu", dtype, copy=True)
+            if dtype.is_floating_point and name not in self.layout.statistics:
+                merged[name] = merge(name).detach().to("cpu", dtype, copy=True)
             else:
-                merged[name] = next(iter(self._experts.values()))[name].cpu()
+                merged[name] = self.unmerged(name)
         return merged
+
+    def unmerged(self, name: str) -> Tensor:
+        """What a tensor is that no method has a say in: the experts' mean, or, of integers, one expert's."""
+        dtype = self.layout.dtypes[name]
+        if dtype.is_floating_point:
+            return self.mean(name).detach().to("cpu", dtype, copy=True)
+        return next(iter(self._experts.values()))[name].cpu()
 
     def map_experts(self, merge: Callable[[Tensor], Tensor]) -> StateDict:
         """Merge tensor by tensor; only one tensor of each expert is held at a time.

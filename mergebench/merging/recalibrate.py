@@ -3,7 +3,7 @@
 from itertools import zip_longest
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mergebench.errors import MergebenchError
 from mergebench.merging.layout import BATCH_NORMS
@@ -39,7 +39,7 @@ def recalibrate(pool: ModelPool, state: StateDict, samples: int) -> StateDict:
         samples: images of each task.
 
     Raises:
-        MergebenchError: an encoder without batch norms.
+        MergebenchError: an encoder without batch norms, or a single image.
     """
     encoder = pool.encoder(state)
     for norm in batch_norms(encoder):
@@ -47,16 +47,15 @@ def recalibrate(pool: ModelPool, state: StateDict, samples: int) -> StateDict:
         norm.momentum = None  # the plain mean over batches
         norm.train()
     each = max(1, TOGETHER // len(pool.tasks))
-    streams = [_pieces(pool, task, samples, each) for task in pool.tasks]
+    streams = [pool.calibration(task, samples, each, pieces=each) for task in pool.tasks]
+    seen = 0
     with torch.no_grad():
         for parts in zip_longest(*streams):
             images = torch.cat([part for part in parts if part is not None])
             if len(images) > 1:  # of one image alone a norm in the last layers may see one number
                 encoder(images)
+                seen += len(images)
+    if not seen:
+        raise MergebenchError("recalibrate-norms: there is one image in all, which has no variance; give more")
     measured = encoder.state_dict()
     return {n: measured[n].to("cpu", t.dtype) if n in pool.layout.statistics else t for n, t in state.items()}
-
-
-def _pieces(pool: ModelPool, task: str, samples: int, each: int) -> list[Tensor]:
-    """A task's images in pieces of so many, however they come."""
-    return list(torch.cat(list(pool.calibration(task, samples))).split(each))

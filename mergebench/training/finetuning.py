@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mergebench.errors import MergebenchError
 from mergebench.measuring.devices import count_of, strategy
 from mergebench.measuring.trainer import interruptible, training_precision
+from mergebench.merging.layout import BATCH_NORMS
 from mergebench.merging.pool import Tell
 from mergebench.training.augmentation import AUGMENTATIONS
 from mergebench.training.batches import Preparation, TrainingSet, make_streams
@@ -123,10 +124,15 @@ def finetune(
         parameter.requires_grad_(not name.startswith(frozen) if frozen else True)
     if lora is not None:
         adapt(encoder, lora, seed, lora_layers)
+    encoder.train()
+    for name, norm in encoder.named_modules():
+        # What stays the base's keeps the statistics that it is run with, too.
+        if isinstance(norm, BATCH_NORMS) and (lora is not None or (frozen and f"{name}.".startswith(frozen))):
+            norm.eval()
     # Plain numbers: a checkpoint holds them, and one with a command line's own types in it cannot be read again.
     schedule = Schedule(int(steps), float(learning_rate), float(weight_decay), int(warmup))
     module = FineTuning(
-        encoder.train(),
+        encoder,
         [copy.deepcopy(one.head) for one in sets],  # a Trainer moves them, and may change their precision
         make_streams(sets, batch_size, seed),
         Preparation(mean, std, augment, seed),

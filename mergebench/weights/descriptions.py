@@ -142,13 +142,16 @@ def _hidden(told: Mapping[str, Any], who: str) -> int:
 def _of_timm(config: Mapping[str, Any], who: str) -> Encoder:
     """What a config.json of timm's says: whatever else a model's name leaves open stands there too."""
     told = config.get("pretrained_cfg") or {}
+    if not isinstance(told, Mapping):
+        raise MergebenchError(f"{who} cannot be read as timm's (its pretrained_cfg is no section); name the encoder")
     try:
         scales = (tuple(told["mean"]), tuple(told["std"])) if "mean" in told and "std" in told else None
         name, options = str(config["architecture"]), dict(config.get("model_args") or {})
         usual = timm.get_pretrained_cfg(name, allow_unregistered=True) if timm.is_model(name) else None
         size = tuple(told.get("input_size") or ())[1:]
         if usual and size and not usual.fixed_input_size and size != tuple(usual.input_size[1:]):
-            options.setdefault(SIZE, size[0])  # of convolutions: images of any size go through
+            # Of convolutions, through which images of any size go; one that is no square is refused where it is used.
+            options.setdefault(SIZE, size[0] if len({*size}) == 1 else size)
         return Encoder(name, options, scales)
     except (TypeError, ValueError):
         raise MergebenchError(f"{who} cannot be read as timm's; name the encoder") from None

@@ -127,8 +127,9 @@ class Encoder:
         except MergebenchError as error:
             if SIZE not in options or SIZE not in str(error.__cause__):
                 raise
-            del options[SIZE]  # a network of convolutions takes images of any size
+            side = options.pop(SIZE)  # a network of convolutions takes images of any size
             encoder = self._called(timm.create_model, self.name, options=options, **fixed)
+            encoder.pretrained_cfg = {**encoder.pretrained_cfg, "input_size": (3, side, side)}
         if epsilon is not None:
             if type(epsilon) is not float or not 0 < epsilon < 1:
                 raise MergebenchError(
@@ -250,6 +251,11 @@ def check_is_encoder(encoder: nn.Module, who: str) -> None:
     if not (hasattr(encoder, "get_classifier") and hasattr(encoder, "num_features")):
         raise MergebenchError(
             f"{who} is a {type(encoder).__name__}; merging needs a timm encoder (timm.create_model(..., num_classes=0))"
+        )
+    if any(hasattr(module, "attention_bias_cache") for module in encoder.modules()):
+        raise MergebenchError(
+            f"{who} is a {type(encoder).__name__}, which keeps attention biases from pass to pass: other weights that "
+            "are put into it would be run with them; no such encoder is merged"
         )
 
 

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from mergebench.errors import CheckpointError, MergebenchError, tell
 from mergebench.weights.encoders import SIZE, Encoder
+from mergebench.weights.passes import outputs_of
 from mergebench.weights.states import FLOATING, LazyState, shape_of
 
 POSITIONS = "pos_embed"
@@ -56,12 +57,14 @@ def encoder_at(encoder: Encoder, image_size: int | None) -> Encoder:
         )
     made = encoder.make()
     if not isinstance(made, VisionTransformer):
-        if hasattr(made, "patch_embed") or not 1 <= image_size <= LARGEST:
-            raise MergebenchError(
-                f"{who} is a {type(made).__name__}; to other sizes only vision transformers are taken, and "
-                f"convolutions, to {LARGEST} pixels at most"
-            )
-        return replace(encoder, options={**encoder.options, SIZE: int(image_size)})
+        if not hasattr(made, "patch_embed") and image_size <= LARGEST:
+            other = replace(encoder, options={**encoder.options, SIZE: int(image_size)})
+            if _takes(other, made):
+                return other
+        raise MergebenchError(
+            f"{who} is a {type(made).__name__}; to other sizes only vision transformers are taken, and convolutions "
+            f"that such images go through, of {LARGEST} pixels at most"
+        )
     patch = Grid.of(made).patch
     if image_size > WIDEST * patch:
         raise MergebenchError(f"{who} has patches of {patch} pixels, and images of at most {WIDEST * patch} are taken")
@@ -73,6 +76,16 @@ def encoder_at(encoder: Encoder, image_size: int | None) -> Encoder:
         )
     # A size from the command line is of a type of its own.
     return replace(encoder, options={**encoder.options, SIZE: int(image_size)})
+
+
+def _takes(encoder: Encoder, made: nn.Module) -> bool:
+    """Whether images of an encoder's size go through it, with the weights of the one that was made before."""
+    try:
+        other = encoder.make()
+        outputs_of(other, (encoder.image_size, encoder.image_size))
+    except Exception:  # whatever an encoder says to images that are too small for it
+        return False
+    return [t.shape for t in other.state_dict().values()] == [t.shape for t in made.state_dict().values()]
 
 
 class ResizedState(LazyState):

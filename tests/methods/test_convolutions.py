@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import timm
 import torch
+from timm.layers import StdConv2d
+from timm.models.resnetv2 import ResNetV2
 from torch import nn
 
 import mergebench
 from mergebench.catalogue import registry
 from mergebench.conformance.candidate import Candidate
 from mergebench.conformance.miniature import make_inputs
-from mergebench.errors import MethodError
+from mergebench.errors import MergebenchError, MethodError
 
 KINDS = ("ConvNeXt", "ResNet")
 
@@ -199,3 +201,13 @@ def test_every_method_merges_them(name, kind):
         state = next(iter(inputs.experts.values()))
         for key, value in candidate.merge(inputs.alike(state)).items():
             torch.testing.assert_close(value, state[key], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["regmean", "doge_ta"])
+def test_an_encoder_without_matrices_is_refused(method):
+    # Standardised kernels are not used as they are.
+    base = ResNetV2((1, 1), channels=(128, 256), stem_chs=32, num_classes=0, conv_layer=StdConv2d)
+    experts = {t: base.state_dict() for t in ("a", "b")}
+    calibration = {t: [torch.randn(2, 3, 32, 32)] for t in experts}
+    with pytest.raises(MergebenchError, match="this encoder"):
+        mergebench.merge(method, base, experts, calibration=calibration)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from mergebench.errors import MergebenchError
 from mergebench.merging.layout import Layout
 
 # How finely a spectrum is kept: its values at these shares of the rank.
@@ -110,7 +111,12 @@ def look_at_spectra(
 
     Returns:
         A spectrum for each matrix and task, and an overlap for each matrix, of 1 / T of the directions each.
+
+    Raises:
+        MergebenchError: an encoder without matrices.
     """
+    if not layout.linear_weights:
+        raise MergebenchError("this encoder has no matrices to be looked at: no linear layers, no plain convolutions")
     spectra: list[Spectrum] = []
     overlaps: list[Overlap] = []
     for name, vectors in task_matrices(layout, base, experts):

@@ -37,7 +37,7 @@ def made(request, images, tmp_path_factory):
     from mergebench.cli.command import main
 
     name, folder = ENCODERS[request.param], tmp_path_factory.mktemp(request.param)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         base = timm.create_model(name, num_classes=0)
     save_file(base.state_dict(), folder / "base.safetensors")
@@ -133,7 +133,7 @@ def test_what_does_not_fit_is_told_by_name(made, command, tmp_path):
 
 
 def test_what_needs_blocks_is_left_out_where_none_are_known(images, command, tmp_path):
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         base = timm.create_model("test_efficientnet", num_classes=0)
     for name in ("base", *TASKS):
@@ -162,7 +162,7 @@ def test_the_commands_in_the_documentation_run(images, command, tmp_path, monkey
         shutil.copytree(images / here, tmp_path / "images" / there)
     place = tmp_path / "hub" / "timm" / "resnet18.a1_in1k"
     place.mkdir(parents=True)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         whole = timm.create_model("test_resnet")  # with its classifier, as on the hub; a resnet18 takes longer
     save_file(whole.state_dict(), place / "model.safetensors")

@@ -8,6 +8,7 @@ from timm.models.swin_transformer import SwinTransformer
 from torch import nn
 
 from mergebench.conformance.miniature import ENCODERS
+from mergebench.errors import MergebenchError
 from mergebench.merging.chains import chain_of
 from mergebench.merging.layout import Layout, input_rows
 
@@ -35,7 +36,7 @@ UNKNOWN = ("turned", "another")
 
 @pytest.fixture(params=MADE)
 def encoder(request):
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         made = MADE[request.param]().eval()
     made.known = request.param not in UNKNOWN
@@ -88,3 +89,24 @@ def test_statistics_are_no_weights():
     layout = Layout(encoder)
     assert layout.statistics == {n for n, _ in encoder.named_buffers()}
     assert set(layout.floating) == {n for n, _ in encoder.named_parameters()}
+
+
+def test_the_layer_that_is_fed_pixels_is_left_out_whatever_it_is():
+    encoder = timm.create_model("tf_efficientnet_b0", num_classes=0)  # whose stem pads by itself
+    assert "blocks.0.0.se.conv_reduce.weight" in Layout(encoder).linear_weights
+
+
+def test_rows_are_thirds_where_that_is_known():
+    encoder = timm.create_model("beit_base_patch16_224", num_classes=0)
+    layout = Layout(encoder)
+    assert layout.fused == {} and "blocks.0.attn.qkv.weight" in layout.linear_weights
+
+
+def test_an_encoder_that_keeps_biases_from_pass_to_pass_is_refused():
+    with pytest.raises(MergebenchError, match="is a TinyVit, which keeps attention biases from pass to pass"):
+        Layout(timm.create_model("tiny_vit_5m_224", num_classes=0))
+
+
+def test_a_distilled_transformer_s_features_are_of_two_tokens():
+    encoder = timm.create_model("deit_tiny_distilled_patch16_224", num_classes=0)
+    assert not chain_of(encoder).first_token and chain_of(ENCODERS["ViT"]()).first_token

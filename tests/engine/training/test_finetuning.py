@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+from collections import OrderedDict
 from types import SimpleNamespace
 
 import pytest
@@ -139,6 +140,23 @@ def test_frozen_parameters_keep_the_base_s_values(parts):
     state, base = run(parts, frozen=("stem",)), parts[0].state_dict()
     assert torch.equal(state["stem.weight"], base["stem.weight"])
     assert not torch.equal(state["last.weight"], base["last.weight"])
+
+
+@pytest.mark.parametrize(
+    ("options", "moved"),
+    [({}, {"stem", "last"}), ({"frozen": ("stem",)}, {"last"}), ({"frozen": ("stem.0",)}, {"stem", "last"})],
+)
+def test_what_is_frozen_keeps_its_statistics_too(options, moved, parts):
+    encoder = nn.Sequential(
+        OrderedDict(
+            flat=nn.Flatten(),
+            stem=nn.Sequential(nn.Linear(3 * SIDE * SIDE, WIDTH), nn.BatchNorm1d(WIDTH)),
+            last=nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH)),
+        )
+    )
+    base, state = encoder.state_dict(), run((encoder, *parts[1:]), **options)
+    statistics = [n for n in base if "running" in n]
+    assert {n.partition(".")[0] for n in statistics if not torch.equal(state[n], base[n])} == moved
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "64-true"])

@@ -198,3 +198,8 @@ def test_convolutions_take_images_of_any_size_as_they_are():
 def test_what_has_windows_is_of_one_size():
     with pytest.raises(MergebenchError, match="is a SwinTransformer; to other sizes only"):
         encoder_at(Encoder("swin_tiny_patch4_window7_224"), 448)
+
+
+def test_images_that_convolutions_shrink_to_nothing_are_refused():
+    with pytest.raises(MergebenchError, match="is a ConvNeXt; .* convolutions that such images go through"):
+        encoder_at(Encoder("test_convnext"), 8)
