@@ -89,7 +89,7 @@ def test_a_change_of_a_constant_of_the_evaluation_or_the_contract_makes_every_ce
     for change in (
         ("mergebench/measuring/classifier.py", "batch_size: int = 256", "batch_size: int = 128"),
         ("mergebench/measuring/proof.py", '.astype("<u2").tobytes', '.astype("<u4").tobytes'),
-        ("mergebench/merging/contract.py", "else average[n]", "else -average[n]"),
+        ("mergebench/merging/contract.py", "else pool.unmerged(n)", "else -pool.unmerged(n)"),
         ("mergebench/merging/pool.py", "PASS_SIZE = 64", "PASS_SIZE = 32"),
         ("mergebench/data/images.py", "torch.float32) / 255", "torch.float32) / 256"),
         ("mergebench/suites/bench.py", "default_rng([seed, len(tasks)])", "default_rng([seed])"),
