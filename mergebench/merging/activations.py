@@ -14,11 +14,15 @@ OF_LARGEST, OF_ALL = 3, 2
 SIDE = 224  # of images, where an encoder does not tell
 
 
+def patches_of(encoder: nn.Module) -> int:
+    """How many patches an encoder makes of an image; a B/16's, where it does not tell, as one of somebody's own."""
+    return getattr(getattr(encoder, "patch_embed", None), "num_patches", None) or 196
+
+
 def largest_activation(encoder: nn.Module) -> int:
     """About how many numbers a forward pass of one image holds at once."""
     if isinstance(encoder, VisionTransformer):
-        # An embedding of somebody's own need not tell how many patches it makes: then they are taken for a B/16's.
-        return (getattr(encoder.patch_embed, "num_patches", None) or 196) * encoder.embed_dim * FORWARD
+        return patches_of(encoder) * encoder.embed_dim * FORWARD
     return OF_LARGEST * max(_outputs(encoder))
 
 

@@ -39,7 +39,8 @@ class Adjustment:
 
 
 def _recalibrated(pool: ModelPool, state: StateDict, samples: int) -> Adjusted:
-    told = f"statistics of {len(batch_norms(pool.encoder(state)))} batch norms measured on {samples} images a task"
+    norms = sum(name.endswith(".running_mean") for name in pool.layout.statistics)
+    told = f"statistics of {norms} batch norms measured on {samples} images a task"
     return Adjusted(recalibrate(pool, state, samples), told, {"recalibrated": {"samples": samples}})
 
 

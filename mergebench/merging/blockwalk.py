@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mergebench.errors import MergebenchError
+from mergebench.merging.activations import patches_of
 from mergebench.merging.layout import Block, input_rows, load_part
 from mergebench.merging.least_squares import GramSum, LayerRegression, Solution, precision_of
 from mergebench.merging.pool import ModelPool
@@ -142,9 +143,7 @@ def embed_tasks(
     """
     shelf = Shelf(pool.room(HELD))
     streams = [{task: shelf.stream() for task in pool.tasks} for _ in through]
-    # An embedding of somebody's own need not tell how many patches it makes: then they are taken for a B/16's.
-    patches = getattr(getattr(through[0][0], "patch_embed", None), "num_patches", None) or 196
-    at_once = max(1, TOKENS_AT_ONCE // patches)
+    at_once = max(1, TOKENS_AT_ONCE // patches_of(through[0][0]))
     for runner, merged in through:
         if merged:
             load_part(runner, merged, pool.layout.embedding)

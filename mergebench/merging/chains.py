@@ -39,7 +39,7 @@ def chain_of(encoder: nn.Module) -> Chain:
     if isinstance(encoder, VisionTransformer):
         blocks = tuple(f"blocks.{number}" for number in range(len(encoder.blocks)))
         first = encoder.global_pool == "token" and type(encoder).forward_head is VisionTransformer.forward_head
-        return Chain(blocks, ("norm.", "fc_norm."), _vit_tokens, _vit_features, first_token=first)
+        return Chain(blocks, ("norm.", "fc_norm."), _vit_tokens, _normed, first_token=first)
     if _goes_as(encoder, ConvNeXt):
         return Chain(tuple(_staged(encoder, "stages")), ("norm_pre.", "head.norm."), _stem, _behind_stages)
     if _goes_as(encoder, ResNet):
@@ -70,10 +70,6 @@ def _vit_tokens(encoder: VisionTransformer, images: Tensor) -> Tensor:
     return encoder.norm_pre(encoder.patch_drop(tokens))
 
 
-def _vit_features(encoder: VisionTransformer, tokens: Tensor) -> Tensor:
-    return encoder.forward_head(encoder.norm(tokens))
-
-
 def _stem(encoder: ConvNeXt, images: Tensor) -> Tensor:
     return encoder.stem(images)
 
@@ -90,7 +86,7 @@ def _patches(encoder: SwinTransformer, images: Tensor) -> Tensor:
     return encoder.patch_embed(images)
 
 
-def _normed(encoder: SwinTransformer, values: Tensor) -> Tensor:
+def _normed(encoder: nn.Module, values: Tensor) -> Tensor:
     return encoder.forward_head(encoder.norm(values))
 
 
