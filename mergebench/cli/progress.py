@@ -16,8 +16,8 @@ from rich.progress import (
 from mergebench.cli.saying import tell
 from mergebench.cli.steps import Lines
 from mergebench.measuring.results import Result
+from mergebench.running.observer import Observer
 from mergebench.running.planned import Cell, Plan
-from mergebench.running.runner import Observer
 
 
 class ProgressObserver(Observer):
@@ -45,7 +45,7 @@ class ProgressObserver(Observer):
         )
         self._bar = self._progress.add_task("reading weights and images", total=None, unit="method x task")
         self._merge = self._progress.add_task("", total=None, unit="", visible=False)
-        self._lines = Lines()
+        self._lines: dict[str, Lines] = {}  # of each cell that is being computed, by its key
 
     def __enter__(self) -> "ProgressObserver":
         self._progress.start()
@@ -67,17 +67,17 @@ class ProgressObserver(Observer):
         self._progress.update(self._bar, total=sum(map(_steps, todo)))
 
     def cell(self, cell: Cell) -> None:
-        """A cell begins."""
+        """A cell begins; others may be under way."""
         self._progress.update(self._bar, description=f"{cell.card.name}: merging")
         self._progress.reset(self._merge, total=None, visible=False)
-        self._lines = Lines()
+        self._lines[cell.key.digest] = Lines()
 
     def merging(self, cell: Cell, what: str, done: int, total: int) -> None:
-        """A merge is so far: a bar of its own, or a line now and then."""
+        """A merge is so far: a bar of its own (of the one that was heard of last), or a line now and then."""
         if self.console.is_terminal:
             shown = {"visible": True, "description": f"{cell.card.name}: merging", "unit": what}
             self._progress.update(self._merge, completed=done, total=total, **shown)
-        elif line := self._lines.due(what, done, total):
+        elif line := self._lines[cell.key.digest].due(what, done, total):
             tell(self.console, f"  {cell.card.name}: merging, {line}")
 
     def task(self, cell: Cell, task: str) -> None:
@@ -91,6 +91,8 @@ class ProgressObserver(Observer):
         where = ", ".join(filter(None, (cell.variant.name.replace(",", ", "), chosen, f"seed {cell.seed}")))
         name = f"{cell.card.name} ({where})"
         if not reused:
+            self._lines.pop(cell.key.digest, None)
+            self._progress.update(self._merge, visible=False)
             self._done += _steps(cell)
             self._progress.update(self._bar, completed=self._done)
         if result.status == "failed":

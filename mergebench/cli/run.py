@@ -1,10 +1,10 @@
 """`mergebench run`: plan, run what is not done, show and write the leaderboard."""
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import NonNegativeInt, PositiveFloat
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from mergebench.cli.options import (
     DEFAULT_SUITE,
@@ -21,6 +21,8 @@ from mergebench.cli.saying import say
 from mergebench.errors import HyperparameterError, MergebenchError
 
 if TYPE_CHECKING:
+    from mergebench.running.engines.cluster import Cluster
+    from mergebench.running.engines.processes import Processes
     from mergebench.running.planned import Plan, RunRequest
 
 
@@ -43,6 +45,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--hyperparameters", type=dict[str, dict[str, Any]], default={}, help="the same, for --config")
     parser.add_argument("--out", type=str, default="runs", help="folder of results and leaderboard")
     parser.add_argument("--timeout", type=PositiveFloat | None, default=None, help=TIMEOUT_HELP)
+    parser.add_argument(
+        "--engine",
+        type=Literal["local", "ray"],
+        default="local",
+        help="what computes: this machine, or a Ray cluster (needs the extra: pip install 'mergebench[ray]')",
+    )
+    parser.add_argument(
+        "--workers", type=PositiveInt, default=1, help="processes of this machine that share the cells (1: this one)"
+    )
+    parser.add_argument("--shard", type=str | None, default=None, help="I/N: only the I-th of N parts of the cells")
     parser.add_argument("--dry-run", action="store_true", help="check what is asked for, and tell what would be run")
     add_trust_option(parser)
     add_device_options(parser)
@@ -75,6 +87,7 @@ def execute(config: Namespace) -> int:
     from mergebench.data.content import nothing_kept
     from mergebench.leaderboard.notes import failure
     from mergebench.measuring.results import ResultStore
+    from mergebench.running.groups import shard
     from mergebench.running.planned import RunRequest
     from mergebench.running.remembered import recalled
     from mergebench.running.runner import look, run
@@ -100,23 +113,62 @@ def execute(config: Namespace) -> int:
         memory=memory_of(config),
         settings=config.settings,
     )
+    part, engine = _part(config.shard), None if config.dry_run else engine_of(request, config)
+    request = engine.request if engine else request
     with ProgressObserver() as observer, nothing_kept() if config.dry_run else nullcontext():
-        plan = recalled(request)
+        plan = recalled(request) if part is None else None  # of a plan that was remembered it cannot be told
         stored = look(plan, store) if plan else []
         if plan is None or not (config.dry_run or all(result for result, _ in stored)):
             plan, stored = _made(request, config), None
+        if part is not None:
+            plan = shard(plan, *part)
         for line in plan.told:
             say(line)
         if config.dry_run:
             show_plan(plan, store)
             return 0
-        summary = run(plan, store, observer, config.timeout, stored)
+        summary = run(plan, store, observer, config.timeout, stored, engine)
     computed = len(summary.results) - summary.reused
     say(f"{computed} cells computed, {summary.reused} reused, in {summary.seconds:.1f} s")
     show_leaderboard(store, only={r.study or r.suite for r in summary.results})
     for result in summary.failed:
         say(failure(result))
     return 1 if summary.failed else 0
+
+
+def _part(text: str | None) -> tuple[int, int] | None:
+    """`"2/8"` -> (2, 8); None if no part is asked for.
+
+    Raises:
+        MergebenchError: it names no part.
+    """
+    if text is None:
+        return None
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal()):
+        raise MergebenchError(f"--shard {text}: write which part of how many, as 1/4")
+    return int(number), int(of)
+
+
+def engine_of(request: "RunRequest", config: Namespace) -> "Cluster | Processes | None":
+    """What computes the cells, as `--engine` and `--workers` name it; None for this process.
+
+    Raises:
+        MergebenchError: they do not go together, or Ray is not installed.
+    """
+    if config.engine == "local":
+        if config.workers == 1:
+            return None
+        from mergebench.running.engines.processes import Processes
+
+        return Processes(request, config.workers, config.threads)
+    if config.workers != 1:
+        raise MergebenchError(
+            f"--workers {config.workers} is for --engine local; a cluster has as many workers as it has room for"
+        )
+    from mergebench.running.engines.cluster import Cluster
+
+    return Cluster(request, config.threads)
 
 
 def _made(request: "RunRequest", config: Namespace) -> "Plan":

@@ -43,7 +43,8 @@ class Result(BaseModel):
     `source` is a hash of what the method's code and the engine's do, `engine` of the engine's alone, `starts` of every
     method's from whose result this one starts. `weights`, `data` and `drawn` are hashes of all that
     entered, `drawn` of the indices of the images a method was given, `drawn_images` their number. `merged` are the
-    tasks whose experts entered, in sequence the earlier steps' too; `steps` is the number of all steps of the sequence.
+    tasks whose experts entered, in sequence the earlier steps' too, `merged_weights` is the hash of the weights that
+    came of them; `steps` is the number of all steps of the sequence.
     `variant` is the text of `point`: axis -> value, where a suite has several variants or a study varies something;
     `position` is its place among them, `varied` are the hyper-parameters that the study varies. `conditions` say in
     full what a variant's name stands for: what is merged after what, from whose images, in which part of which encoder,
@@ -98,6 +99,7 @@ class Result(BaseModel):
     duplicates: dict[str, str] = {}
     drawn: dict[str, str]
     drawn_images: dict[str, int] = {}
+    merged_weights: str = ""
     merge: Cost | None
     evaluation: Cost | None
     environment: Environment
@@ -256,6 +258,15 @@ class ResultStore:
         except Unproven as reason:
             return None, f"{path} is set aside: {reason}"
         return (result if result.status == "ok" else None), ""
+
+    def latest(self, key: CellKey) -> Result | None:
+        """The cell's result if it is there and well, also one that failed."""
+        try:
+            result = read_result(self.path(key))
+            _check_key(result, key)
+        except Unproven:
+            return None
+        return result
 
     def finished(self, key: CellKey) -> Result | None:
         """The cell's result if it is there and well; None if it must be computed (missing, failed, not proven)."""

@@ -1,5 +1,6 @@
 """One cell: merged, evaluated, and written down as a result, whatever the method does."""
 
+import hashlib
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -7,12 +8,15 @@ from typing import Any
 
 from mergebench.errors import in_words, writable
 from mergebench.measuring.evaluation import Evaluation
-from mergebench.measuring.facts import beside
+from mergebench.measuring.facts import Environment, beside
 from mergebench.measuring.measure import environment
 from mergebench.measuring.results import Cost, Result, TaskScore
+from mergebench.merging.contract import PerTask
 from mergebench.running.execution import Executor, Merged, Recipe
 from mergebench.running.failure import line_of
-from mergebench.running.planned import Cell
+from mergebench.running.planned import Cell, Plan
+from mergebench.suites.bench import Bench
+from mergebench.weights.states import StateDict, digest
 
 LONGEST = 20_000  # characters of a traceback that are kept, from its end
 
@@ -43,6 +47,7 @@ def run_cell(
         if bench.study and bench.study.choose_on_validation:
             facts["validation"] = _validate(executor, cell, merged)
         facts["tasks"] = beside(outcome.scores, outcome.scores if card.role == "ceiling" else {})
+        facts["merged_weights"] = weights_of(merged.states)
         status, error = "ok", None
     except KeyboardInterrupt:
         raise
@@ -50,7 +55,30 @@ def run_cell(
     except BaseException as exception:  # noqa: BLE001
         status, error = "failed", in_words(exception)
         facts |= _way_to(exception, card.path)
-    result = Result(
+    return _storable(
+        _result(bench, cell, environment(executor.device, executor.precision), status, error, started, facts)
+    ), outcome
+
+
+def died(plan: Plan, cell: Cell, why: str) -> Result:
+    """The result of a cell that ended the process which computed it.
+
+    Args:
+        plan: of the cell, made in this process.
+        cell: which.
+        why: in words.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    facts: dict[str, Any] = {"merge": None, "evaluation": None, "tasks": {}, "drawn": {}}
+    return _result(plan.bench, cell, environment(plan.device, plan.precision), "failed", why, started, facts)
+
+
+def _result(
+    bench: Bench, cell: Cell, where: Environment, status: str, error: str | None, started: str, facts: dict[str, Any]
+) -> Result:
+    """A result: what a cell is, and what was found."""
+    variant, card = cell.variant, cell.card
+    return Result(
         status=status,
         error=error,
         method=card.name,
@@ -74,11 +102,18 @@ def run_cell(
         data=dict(cell.key.data),
         origins=bench.zoo.origins({*variant.merged, *variant.evaluate}),
         duplicates=bench.zoo.duplicates({*variant.merged, *variant.evaluate}),
-        environment=environment(executor.device, executor.precision),
+        environment=where,
         started=started,
         **facts,
     )
-    return _storable(result), outcome
+
+
+def weights_of(states: StateDict | PerTask) -> str:
+    """The hash of what was merged; of a reference's weights for every task, one over all of them."""
+    if not isinstance(states, PerTask):
+        return digest(states)
+    told = "|".join(f"{task}:{digest(states[task])}" for task in sorted(states))
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def _way_to(error: BaseException, path: str) -> dict[str, str]:

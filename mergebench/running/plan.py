@@ -53,8 +53,10 @@ def make_plan(request: RunRequest) -> Plan:
             raise UnknownNameError("method", name, known)
     given = merged_settings(bench, cards, request.hyperparameters)
     functions = {c.name: discovery.load_function(c) for c in cards}
-    device = resolve_device(request.device)
-    placement(device, request.devices)  # so many there must be
+    device = request.device
+    if not request.elsewhere:
+        device = resolve_device(device)
+        placement(device, request.devices)  # so many there must be
     # As results had it before there was a choice.
     reduced = {} if request.precision == "float32" else {"precision": request.precision}
     reader = SourceReader()

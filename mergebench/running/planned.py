@@ -25,6 +25,7 @@ class RunRequest:
         study: a registered study or a YAML file.
         only: axis -> values (as text): only the variants that have one of them.
         device: "auto", "cpu" or "cuda:N".
+        elsewhere: whether other machines compute, whose devices this one need not have.
         precision: what evaluation computes in; another one is another measurement.
         devices: how many GPUs, from `device` on, share an evaluation; they change no count.
         download: whether what is on the hub and not here yet may be downloaded.
@@ -44,6 +45,7 @@ class RunRequest:
     study: str | None = None
     only: Mapping[str, Sequence[str]] = field(default_factory=dict)
     device: str = "auto"
+    elsewhere: bool = False
     precision: str = "float32"
     devices: int = 1
     download: bool = True

@@ -1,21 +1,22 @@
-"""Running a plan: cell by cell, each result written the moment it is known, what is done skipped."""
+"""Running a plan: each result written the moment it is known, whoever computes it, what is done skipped."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 from mergebench.errors import MergebenchError
 from mergebench.measuring.facts import beside
 from mergebench.measuring.results import Result, ResultStore
 from mergebench.merging.time_limit import check_limit
+from mergebench.running.engine import Engine, InProcess, Measured
+from mergebench.running.groups import grouped, longest_first
+from mergebench.running.leases import Leases
+from mergebench.running.observer import Observer
 from mergebench.running.planned import Cell, Plan
+from mergebench.running.work import Work
 from mergebench.weights.writing import check_writable
-
-if TYPE_CHECKING:
-    from mergebench.measuring.evaluation import Evaluation
 
 # A cell's result if it is there and well; else None, and why not, if there is something in its place.
 Found = tuple[Result | None, str]
@@ -35,28 +36,6 @@ class Summary:
         return [r for r in self.results if r.status == "failed"]
 
 
-class Observer:
-    """Told of what happens, so that progress can be shown; does nothing by itself."""
-
-    def tell(self, sentence: str) -> None:
-        """Something to be known, in a sentence: a stored result that is set aside, a folder that may only be read."""
-
-    def start(self, plan: Plan, todo: list[Cell]) -> None:
-        """The run begins; the cells in `todo` are not done yet."""
-
-    def cell(self, cell: Cell) -> None:
-        """A cell begins to merge."""
-
-    def merging(self, cell: Cell, what: str, done: int, total: int) -> None:
-        """A cell's merge is so far: of `total` tensors, images, blocks or steps so many are done."""
-
-    def task(self, cell: Cell, task: str) -> None:
-        """A cell has been evaluated on a task."""
-
-    def done(self, cell: Cell, result: Result, reused: bool) -> None:
-        """A cell is stored."""
-
-
 def look(plan: Plan, store: ResultStore) -> list[Found]:
     """What is stored of a plan's cells, in their order."""
     return [store.look(cell.key) for cell in plan.cells]
@@ -68,79 +47,117 @@ def run(
     observer: Observer | None = None,
     timeout: float | None = None,
     stored: Sequence[Found] | None = None,
+    engine: Engine | None = None,
 ) -> Summary:
     """Run all cells that are not done; a cell that fails is recorded and costs itself alone.
 
+    Other runs may be at work in the same folder: a cell is computed by one of them, and the others wait for it.
+
     Args:
         plan: the cells.
-        store: where results are.
+        store: where results are; whatever computes them, this process alone writes there.
         observer: told of progress.
         timeout: seconds that one merge may take; what takes longer has failed.
         stored: what `look` has found of them just now, if it has been called.
+        engine: what computes; this process, if not given.
 
     Raises:
-        MergebenchError: the store cannot be written.
+        MergebenchError: the store cannot be written, or the engine cannot compute.
     """
     check_limit(timeout)
     observer = observer or Observer()
     start = time.perf_counter()
-    asked = datetime.now(UTC).isoformat(timespec="milliseconds")
-    summary = Summary()
     stored = look(plan, store) if stored is None else stored
     for fault in filter(None, (fault for _, fault in stored)):
         observer.tell(f"{fault}; it is measured again")
-    found = [result for result, _ in stored]
-    if None in found:  # where all is done, a folder may be read-only
+    found = {cell.key.digest: result for cell, (result, _) in zip(plan.cells, stored, strict=True) if result}
+    todo = [cell for cell in plan.cells if cell.key.digest not in found]
+    if todo:  # where all is done, a folder may be read-only
         check_writable(store.out / "cells" / "any")
-        measured = _measuring(plan, observer, timeout)
-    observer.start(plan, [c for c, r in zip(plan.cells, found, strict=True) if r is None])
-    unwritten = False
-    ceilings: dict[tuple[int, str], Result] = {}
-    for cell, result in zip(plan.cells, found, strict=True):
-        reused = result is not None
-        ceiling = ceilings.get((cell.seed, (cell.variant.reference or cell.variant).name))
-        outcome = None
-        if result is None:
-            observer.cell(cell)
-            result, outcome = measured(cell)
+    observer.start(plan, todo)
+    book = _Book(plan, store, observer)
+    for cell in plan.cells:
+        if cell.key.digest in found:
+            book.reuse(cell, found[cell.key.digest])
+    if todo:
+        with Leases(store.out / "leases") as leases:
+            groups = longest_first(grouped(todo)) if engine else grouped(todo)
+            work = Work(groups, store, leases, book.asked)
+            for measured in (engine or InProcess()).measure(plan, work, observer, timeout):
+                if measured is not None:
+                    book.enter(measured)
+                    work.release(measured.cell)
+                for cell, result in work.found():
+                    book.reuse(cell, result)
+    return book.summary(time.perf_counter() - start)
+
+
+class _Book:
+    """Writes results down as they come, in whatever order: with the experts' counts beside them, and their place.
+
+    Args:
+        plan, store, observer: of the run.
+    """
+
+    def __init__(self, plan: Plan, store: ResultStore, observer: Observer) -> None:
+        self._plan, self._store, self._observer = plan, store, observer
+        self.asked = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._results: dict[str, Result] = {}
+        self._reused, self._unwritten = 0, False
+        self._ceilings: dict[tuple[int, str], Result] = {}
+        self._early: dict[tuple[int, str], list[Cell]] = {}  # written before the experts were known
+
+    def reuse(self, cell: Cell, result: Result) -> None:
+        """A result that was there."""
+        self._reused += 1
+        self._update(cell, self._placed(cell, result))
+        self._observer.done(cell, self._results[cell.key.digest], True)
+
+    def enter(self, measured: Measured) -> None:
+        """A result that was just computed."""
+        cell, evaluation = measured.cell, measured.evaluation
+        result = self._placed(cell, measured.result)
+        well = evaluation if result.status == "ok" else None
+        self._store.write(cell.key, result, *((well.predictions, well.labels) if well else ({}, {})))
+        self._hold(cell, result)
+        self._observer.done(cell, result, False)
+
+    def summary(self, seconds: float) -> Summary:
+        """How it went."""
+        return Summary([self._results[cell.key.digest] for cell in self._plan.cells], self._reused, seconds)
+
+    def _update(self, cell: Cell, result: Result) -> None:
+        try:
+            self._store.update(cell.key, result)
+        except MergebenchError as error:
+            if not self._unwritten:
+                self._observer.tell(f"{error}; results are shown as they are stored, and do not note this run")
+            self._unwritten = True
+        self._hold(cell, result)
+
+    def _placed(self, cell: Cell, result: Result) -> Result:
         # A reused cell may have another place among the variants now, and the experts may have failed when it was new.
-        tasks = beside(result.tasks, ceiling.tasks) if ceiling else result.tasks
-        facts = {"asked": asked, "tasks": tasks, **cell.place}
+        ceiling = self._ceilings.get(_condition(cell))
+        facts: dict[str, Any] = {"asked": self.asked, **cell.place}
+        if ceiling:
+            facts["tasks"] = beside(result.tasks, ceiling.tasks)
+        elif cell.card is not self._plan.cells[0].card:
+            self._early.setdefault(_condition(cell), []).append(cell)
         # Whoever asks for it, a result goes on telling that a search chose its hyper-parameters.
         facts |= {"tuned": dict(cell.tuned)} if cell.tuned else {}
-        result = result.model_copy(update=facts)
-        if reused:
-            try:
-                store.update(cell.key, result)
-            except MergebenchError as error:
-                if not unwritten:
-                    observer.tell(f"{error}; results are shown as they are stored, and do not note this run")
-                unwritten = True
-        else:
-            well = outcome if result.status == "ok" else None
-            store.write(cell.key, result, *((well.predictions, well.labels) if well else ({}, {})))
+        return result.model_copy(update=facts)
+
+    def _hold(self, cell: Cell, result: Result) -> None:
+        self._results[cell.key.digest] = result
         # A plan's first method is the ceiling that all others, ceilings too, are held against.
-        if cell.card is plan.cells[0].card and result.status == "ok":
-            ceilings[cell.seed, cell.variant.name] = result
-        summary.results.append(result)
-        summary.reused += reused
-        observer.done(cell, result, reused)
-    summary.seconds = time.perf_counter() - start
-    return summary
+        if cell.card is self._plan.cells[0].card and result.status == "ok":
+            self._ceilings[cell.seed, cell.variant.name] = result
+            for early in self._early.pop((cell.seed, cell.variant.name), []):
+                # As it was stored: what has been read again goes on proving what it says.
+                known = self._store.latest(early.key) or self._results[early.key.digest]
+                self._update(early, self._placed(early, known))
 
 
-def _measuring(
-    plan: Plan, observer: Observer, timeout: float | None
-) -> "Callable[[Cell], tuple[Result, Evaluation | None]]":
-    """What merges and evaluates a plan's cells, one after the other."""
-    # Only where there is something to do: torch and timm take seconds to import, a finished run none to look through.
-    from mergebench.running.cell import run_cell
-    from mergebench.running.execution import Executor
-
-    executor = Executor(plan.bench, plan.device, timeout, plan.precision, plan.devices)
-
-    def measured(cell: Cell) -> "tuple[Result, Evaluation | None]":
-        executor.tell = partial(observer.merging, cell)
-        return run_cell(executor, cell, partial(observer.task, cell))
-
-    return measured
+def _condition(cell: Cell) -> tuple[int, str]:
+    """Under which the experts were measured that a cell is held against."""
+    return cell.seed, (cell.variant.reference or cell.variant).name

@@ -24,8 +24,8 @@ from mergebench.merging.method import MethodCard
 from mergebench.merging.time_limit import check_limit
 from mergebench.running.execution import Executor, Recipe
 from mergebench.running.identity import SourceReader
+from mergebench.running.observer import Observer
 from mergebench.running.plan import check_start, merged_settings
-from mergebench.running.runner import Observer
 from mergebench.suites.bench import Bench
 from mergebench.suites.variant import Variant, select_one
 from mergebench.tuning.space import Choices, Interval, Space, make_space, settings_of

@@ -16,9 +16,10 @@ from mergebench.data.image_cache import cache_root
 from mergebench.errors import tell
 from mergebench.measuring.results import ResultStore
 from mergebench.running import remembered
+from mergebench.running.observer import Observer
 from mergebench.running.plan import RunRequest, make_plan
 from mergebench.running.remembered import recalled, remembering
-from mergebench.running.runner import Observer, look, run
+from mergebench.running.runner import look, run
 
 WEIGHTS = Path(tasks.__file__).parent / "tiny" / "weights"
 BASE = "base.safetensors"

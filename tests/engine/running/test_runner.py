@@ -16,8 +16,9 @@ from mergebench.cli.showing import show_leaderboard
 from mergebench.errors import MergebenchError
 from mergebench.leaderboard.notes import failure
 from mergebench.measuring.results import ResultStore
+from mergebench.running.observer import Observer
 from mergebench.running.plan import Cell, Plan, RunRequest, make_plan
-from mergebench.running.runner import Observer, run
+from mergebench.running.runner import run
 
 
 @pytest.fixture

@@ -1,0 +1,152 @@
+"""Computing cells in another process than the one that planned them and writes their results down."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mergebench.errors import MergebenchError
+from mergebench.measuring.results import CellKey, Result
+from mergebench.running.planned import RunRequest
+
+if TYPE_CHECKING:
+    from mergebench.measuring.evaluation import Evaluation
+
+OFTEN = 0.25  # seconds between two messages about how far a merge is
+
+# ("cell" | "merging" | "task", digest of the cell's key, what the observer is told beside the cell), or
+# ("told", "", (sentence,)).
+Message = tuple[str, str, tuple[Any, ...]]
+
+
+class Job(NamedTuple):
+    """What all cells of a run have in common.
+
+    Args:
+        request: what was asked for, but for the device, which is this worker's.
+        timeout: seconds that one merge may take.
+        threads: of the processor, that one worker computes on.
+        folder: that relative paths in the request are relative to.
+    """
+
+    request: RunRequest
+    timeout: float | None
+    threads: int
+    folder: str
+
+
+class Worker:
+    """Computes cells of one job; its plan is its own, and what is not the same in it as planned is refused.
+
+    Args:
+        job: what is run.
+
+    Raises:
+        MergebenchError: it cannot be planned here, as where files are lacking.
+    """
+
+    def __init__(self, job: Job) -> None:
+        from mergebench.measuring.measure import set_threads
+        from mergebench.running.execution import Executor
+        from mergebench.running.plan import make_plan
+
+        set_threads(job.threads)
+        with suppress(OSError):  # names of what is installed need no folder; a file that is lacking is told by its name
+            os.chdir(job.folder)
+        self.job = job
+        with _heard(lambda sentence: None):  # who planned it has told it
+            plan = make_plan(job.request)
+        self._cells = {cell.key.digest: cell for cell in plan.cells}
+        self._executor = Executor(plan.bench, plan.device, job.timeout, plan.precision, plan.devices)
+
+    def compute(
+        self, keys: Sequence[CellKey], tell: Callable[[Message], None]
+    ) -> "Iterator[tuple[str, Result, Evaluation | None]]":
+        """Compute cells that share a merge.
+
+        Args:
+            keys: theirs, as planned.
+            tell: told what is begun, and how far it is.
+
+        Yields:
+            Per cell its key's digest, its result, and what its counts follow from.
+
+        Raises:
+            MergebenchError: a cell is another one here: weights, images or code differ.
+        """
+        from mergebench.running.cell import run_cell
+
+        for key in keys:
+            self._check(key)
+        for key in keys:
+            name = key.digest
+            tell(("cell", name, ()))
+            self._executor.tell = _seldom(lambda *so_far, name=name: tell(("merging", name, so_far)))
+            with _heard(lambda sentence: tell(("told", "", (sentence,)))):
+                result, evaluation = run_cell(
+                    self._executor, self._cells[name], lambda task, name=name: tell(("task", name, (task,)))
+                )
+            yield name, result, evaluation
+
+    def _check(self, key: CellKey) -> None:
+        if key.digest in self._cells:
+            return
+        whose = (key.method, key.variant, key.seed)
+        mine = [c.key for c in self._cells.values() if (c.key.method, c.key.variant, c.key.seed) == whose]
+        differing = min((_differing(key, other) for other in mine), key=len, default=["the cell"])
+        raise MergebenchError(
+            f"{key.method} on {key.suite} is another cell here than planned: {', '.join(differing[:3])} differ; have "
+            "the same code, weights and images wherever cells are computed"
+        )
+
+
+def _differing(one: CellKey, other: CellKey) -> list[str]:
+    """The parts of two keys that are not the same, as "weights of experts/digits"."""
+    told = []
+    for name, theirs in vars(one).items():
+        ours = getattr(other, name)
+        if isinstance(theirs, Mapping):
+            parts = [part for part in {**theirs, **ours} if theirs.get(part) != ours.get(part)]
+            told += [f"{name} ({part})" for part in parts]
+        elif theirs != ours:
+            told.append(f"{name} ({theirs} and {ours})")
+    return told
+
+
+def _seldom(tell: Callable[..., None]) -> Callable[[str, int, int], None]:
+    """The same, called no more often than is looked at; the last step is always told."""
+    last = -OFTEN
+
+    def told(what: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= OFTEN or done == total:
+            last = now
+            tell(what, done, total)
+
+    return told
+
+
+class _Listener(logging.Handler):
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(record.getMessage())
+
+
+@contextmanager
+def _heard(tell: Callable[[str], None]) -> Iterator[None]:
+    """What is told in the block (`errors.tell`) goes to whoever planned, and not to this process's error output."""
+    log = logging.getLogger("mergebench")
+    handler, propagate = _Listener(tell), log.propagate
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.propagate = propagate
+        log.removeHandler(handler)
