@@ -1,0 +1,52 @@
+"""Two small tasks of the tiny zoo, as workers in other processes can plan them too, and what this process computes."""
+
+import pytest
+from runs import facts, files
+
+from mergebench.measuring.measure import set_threads
+from mergebench.measuring.results import ResultStore
+from mergebench.running.plan import RunRequest, make_plan
+from mergebench.running.runner import run
+
+METHODS = """
+import os
+
+from mergebench import Needs, merge_method
+
+
+@merge_method("failing", title="Failing", needs=Needs(base=True))
+def failing(pool):
+    raise ValueError("never works")
+
+
+@merge_method("dying", title="Dying", needs=Needs(base=True))
+def dying(pool):
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.fixture(scope="session")
+def methods(tmp_path_factory):
+    """A file of methods: one that fails, one that ends its process."""
+    file = tmp_path_factory.mktemp("methods") / "mine.py"
+    file.write_text(METHODS)
+    return file
+
+
+@pytest.fixture(scope="session")
+def request_(tmp_path_factory, methods):
+    """Five cells of four groups, one of which fails."""
+    suite = tmp_path_factory.mktemp("suite") / "suite.yaml"
+    suite.write_text("title: t\nzoo: tiny\nmerge: [digits, signs]\n")
+    asked = ["average", "dare", "regmean", f"{methods}:failing"]
+    return RunRequest(asked, str(suite), hyperparameters={"regmean": {"samples": 16}})
+
+
+@pytest.fixture(scope="session")
+def here(request_, tmp_path_factory, image_cache):
+    """What this process computes on one thread: facts of results, and the names of all files but the pages."""
+    set_threads(1)
+    out = tmp_path_factory.mktemp("here")
+    found = facts(run(make_plan(request_), ResultStore(out)).results)
+    assert sum(status == "ok" for status, *_ in found.values()) == 4
+    return found, files(out)

@@ -1,0 +1,70 @@
+"""A real Ray cluster of two nodes on this machine computes what one process does, also when a node is killed."""
+
+import os
+
+import pytest
+from runs import Watching, facts, files
+
+from mergebench.errors import MergebenchError
+from mergebench.measuring.results import ResultStore
+from mergebench.running.engines.cluster import Cluster
+from mergebench.running.plan import make_plan
+from mergebench.running.runner import run
+
+pytest.importorskip("ray", reason="Ray is not installed (pip install 'mergebench[ray]')")
+
+
+@pytest.fixture(scope="module")
+def cluster(image_cache):
+    """A head that computes nothing, and two nodes of one core."""
+    import ray
+    from ray.cluster_utils import Cluster as Nodes
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")  # else it waits for whatever else this machine does
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        nodes.pair = [nodes.add_node(num_cpus=1) for _ in range(2)]
+        patch.setenv("RAY_ADDRESS", nodes.address)
+        yield nodes
+        ray.shutdown()
+        nodes.shutdown()
+
+
+def test_one_node_is_killed_in_the_middle_and_nothing_is_lost(cluster, request_, here, tmp_path):
+    class Killing(Watching):
+        def done(self, cell, result, reused):
+            super().done(cell, result, reused)
+            if len(cluster.pair) == 2:
+                cluster.remove_node(cluster.pair.pop(), allow_graceful=False)
+
+    engine, watching = Cluster(request_, threads=1), Killing()
+    plan = make_plan(engine.request)
+    assert plan.device == "cpu"
+    summary = run(plan, ResultStore(tmp_path), watching, None, None, engine)
+    assert (facts(summary.results), files(tmp_path)) == here
+    assert len(cluster.pair) == 1
+    assert any("its process ended (" in line and "computed again" in line for line in watching.told), watching.told
+    assert sorted({*watching.begun}) == sorted({name for name, _ in watching.ended})
+
+
+def test_other_code_on_a_node_is_refused_with_its_name(cluster, request_, methods, tmp_path):
+    from dataclasses import replace
+
+    mine = tmp_path / "mine.py"
+    mine.write_text(methods.read_text())
+    engine = Cluster(replace(request_, methods=[f"{mine}:failing"], hyperparameters={}), threads=1)
+    plan = make_plan(engine.request)
+    mine.write_text(methods.read_text().replace("never works", "works never"))
+    with pytest.raises(MergebenchError, match=f"node {os.uname().nodename}: failing on suite is another cell here"):
+        run(plan, ResultStore(tmp_path / "out"), None, None, None, engine)
+
+
+def test_a_group_takes_of_a_node_what_its_card_and_the_zoo_say(cluster, request_):
+    engine = Cluster(request_, threads=3)
+    plan = make_plan(engine.request)
+    from mergebench.running.groups import grouped
+
+    needed = {g.cells[0].card.name: engine._resources(plan, g) for g in grouped(plan.cells)}
+    assert {told["num_cpus"] for told in needed.values()} == {3} and {n["num_gpus"] for n in needed.values()} == {0}
+    assert needed["regmean"]["memory"] > needed["average"]["memory"] > 10**9
