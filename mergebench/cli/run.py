@@ -87,7 +87,7 @@ def execute(config: Namespace) -> int:
     from mergebench.data.content import nothing_kept
     from mergebench.leaderboard.notes import failure
     from mergebench.measuring.results import ResultStore
-    from mergebench.running.groups import shard
+    from mergebench.running.groups import part_named, shard
     from mergebench.running.planned import RunRequest
     from mergebench.running.remembered import recalled
     from mergebench.running.runner import look, run
@@ -113,7 +113,8 @@ def execute(config: Namespace) -> int:
         memory=memory_of(config),
         settings=config.settings,
     )
-    part, engine = _part(config.shard), None if config.dry_run else engine_of(request, config)
+    part = part_named(config.shard) if config.shard else None
+    engine = None if config.dry_run else engine_of(request, config)
     request = engine.request if engine else request
     with ProgressObserver() as observer, nothing_kept() if config.dry_run else nullcontext():
         plan = recalled(request) if part is None else None  # of a plan that was remembered it cannot be told
@@ -134,20 +135,6 @@ def execute(config: Namespace) -> int:
     for result in summary.failed:
         say(failure(result))
     return 1 if summary.failed else 0
-
-
-def _part(text: str | None) -> tuple[int, int] | None:
-    """`"2/8"` -> (2, 8); None if no part is asked for.
-
-    Raises:
-        MergebenchError: it names no part.
-    """
-    if text is None:
-        return None
-    number, _, of = text.partition("/")
-    if not (number.isdecimal() and of.isdecimal()):
-        raise MergebenchError(f"--shard {text}: write which part of how many, as 1/4")
-    return int(number), int(of)
 
 
 def engine_of(request: "RunRequest", config: Namespace) -> "Cluster | Processes | None":

@@ -54,6 +54,20 @@ def _root(cell: Cell) -> Variant:
     return variant
 
 
+def part_named(text: str) -> tuple[int, int]:
+    """`"2/8"` -> (2, 8): the second of eight parts.
+
+    Raises:
+        MergebenchError: it names no part.
+    """
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal()):
+        raise MergebenchError(f"--shard {text}: write which part of how many, as 1/4")
+    if not 1 <= int(number) <= int(of):
+        raise MergebenchError(f"--shard {text}: the parts of {of} are 1 to {of}")
+    return int(number), int(of)
+
+
 def shard(plan: Plan, number: int, of: int) -> Plan:
     """One of several parts of a plan, which together are all of it.
 
@@ -63,12 +77,7 @@ def shard(plan: Plan, number: int, of: int) -> Plan:
         plan: made in this process.
         number: which part, from 1 on.
         of: how many there are.
-
-    Raises:
-        MergebenchError: there is no such part.
     """
-    if not 1 <= number <= of:
-        raise MergebenchError(f"--shard {number}/{of}: the parts of {of} are 1 to {of}")
     own = grouped([cell for cell in plan.cells if cell.card.role != "ceiling"])[number - 1 :: of]
     mine = {cell.key.digest for group in own for cell in group.cells}
     return replace(plan, cells=[c for c in plan.cells if c.card.role == "ceiling" or c.key.digest in mine])

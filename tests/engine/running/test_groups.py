@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mergebench.errors import MergebenchError
-from mergebench.running.groups import grouped, longest_first, shard
+from mergebench.running.groups import grouped, longest_first, part_named, shard
 from mergebench.running.plan import RunRequest, make_plan
 
 
@@ -61,7 +61,7 @@ def test_the_parts_of_a_plan_are_all_of_it_and_split_no_group(plans, name, of):
     assert max(sizes) - min(sizes) <= 1
 
 
-@pytest.mark.parametrize("number", [0, 4])
-def test_a_part_that_there_is_not_is_refused(plans, number):
-    with pytest.raises(MergebenchError, match=rf"--shard {number}/3: the parts of 3 are 1 to 3"):
-        shard(plans["growing"], number, 3)
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "", "3", "1/2/3", "a/b", "-1/2"])
+def test_a_part_that_there_is_not_is_refused(text):
+    with pytest.raises(MergebenchError, match=f"--shard {text}: "):
+        part_named(text)
