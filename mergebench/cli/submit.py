@@ -55,11 +55,10 @@ def execute(config: Namespace) -> int:
     from mergebench.measuring.measure import set_threads
     from mergebench.measuring.results import ResultStore
     from mergebench.merging.hyperparameters import parse_assignments
-    from mergebench.running.failure import told_in_words
     from mergebench.running.plan import make_plan
     from mergebench.running.planned import RunRequest
     from mergebench.running.runner import run
-    from mergebench.submissions.packing import draft, merged_digests, pack
+    from mergebench.submissions.packing import draft, pack
     from mergebench.weights.writing import check_writable
 
     card = registry.method(config.method)
@@ -98,9 +97,7 @@ def execute(config: Namespace) -> int:
     if summary.failed:
         say("not submitted: a cell failed")
         return 1
-    with told_in_words(card):
-        merged = merged_digests(made, lambda seed: say(f"seed {seed}: merged once more, for the hash of the weights"))
-    found = pack(made, store, merged, path)
+    found = pack(made, store, path)
     for option, value in (("--author", config.author), ("--licence", config.licence)):
         if not value:
             tell(f"the submission states no {option[2:]}, which a listed one must; give {option} and submit again")

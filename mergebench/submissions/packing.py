@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,10 @@ from mergebench.measuring.measure import environment
 from mergebench.measuring.proof import LABELS, class_ids, write_predictions
 from mergebench.measuring.results import Result, ResultStore
 from mergebench.merging.method import MethodCard
-from mergebench.running.execution import Executor, Recipe
 from mergebench.running.planned import Cell, Plan
 from mergebench.submissions.reading import EXPERTS, Read, read, validated
 from mergebench.submissions.schema import SCHEMA_VERSION
 from mergebench.submissions.text import Refused, parsed
-from mergebench.weights.states import digest
 from mergebench.weights.writing import writing
 
 NOWHERE = "0" * 64  # in place of what is known only after the run, where fields are tried before it
@@ -140,32 +138,12 @@ def _as_text(fields: Fields) -> str:
     return json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def merged_digests(made: Draft, on_seed: Callable[[int], None] = lambda seed: None) -> dict[int, str]:
-    """Merge once more for each seed: seed -> hash of the merged weights.
-
-    Args:
-        made: what is to be submitted.
-        on_seed: called before each merge.
-
-    Raises:
-        BaseException: whatever the method raises.
-    """
-    # Results hold no such hash, and most of them are there before anybody thinks of submitting.
-    executor, found = Executor(made.plan.bench, made.plan.device), {}
-    for cell in made.cells:
-        on_seed(cell.seed)
-        merged = executor.merge(Recipe(cell.card, cell.function, cell.hyperparameters, cell.seed), cell.variant)
-        found[cell.seed] = digest(merged.states)
-    return found
-
-
-def pack(made: Draft, store: ResultStore, merged: Mapping[int, str], path: Path) -> Read:
+def pack(made: Draft, store: ResultStore, path: Path) -> Read:
     """Write a submission of a run's stored results, and read it as whoever verifies it does.
 
     Args:
         made: the draft, all of whose cells are stored.
         store: where they are.
-        merged: seed -> hash of the merged weights.
         path: of the JSON file; the predictions' lies beside it.
 
     Raises:
@@ -181,7 +159,9 @@ def pack(made: Draft, store: ResultStore, merged: Mapping[int, str], path: Path)
         labels |= right
         facts = {name: getattr(result, name) for name in ("drawn", "drawn_images", "started")}
         costs = {name: getattr(result, name).model_dump() for name in ("merge", "evaluation")}
-        runs.append({"seed": cell.seed, "merged": merged[cell.seed], "tasks": _scores(result.tasks), **facts, **costs})
+        runs.append(
+            {"seed": cell.seed, "merged": result.merged_weights, "tasks": _scores(result.tasks), **facts, **costs}
+        )
     ceiling = next(c for c in made.plan.cells if c.card.role == "ceiling")
     experts = _stored(store, ceiling, made).tasks
     found, _ = _arrays(store.path(ceiling.key).with_suffix(".npz"), experts)
@@ -201,6 +181,10 @@ def _stored(store: ResultStore, cell: Cell, made: Draft) -> Result:
     who = f"{cell.card.name} (seed {cell.seed})"
     if result is None:
         raise MergebenchError(f"{who} has no result in {store.out} that holds; run it again")
+    if not result.merged_weights:
+        raise MergebenchError(
+            f"{who} in {store.out} was measured before results noted which weights they are of; give another --out"
+        )
     there = result.environment.model_dump(exclude={"git_commit"})
     if any(made.fields["environment"][name] != value for name, value in there.items()):
         raise MergebenchError(f"{who} in {store.out} was measured in another environment; give another --out")
