@@ -21,7 +21,8 @@ from pydantic import (
 from mergebench.configuration import file_name
 from mergebench.measuring.facts import Cost, Environment, TaskScore, Tuned, Value
 from mergebench.measuring.proof import Unproven, answers, checksum, count, read_stored, write_predictions
-from mergebench.weights.writing import check_writable, writing
+from mergebench.weights.undisturbed import undisturbed
+from mergebench.weights.writing import alone, check_writable, make_folder, refusal, settle, writing
 
 SCHEMA_VERSION = 1
 # The axes of a suite's own variants; any other axis of a point is a study's.
@@ -281,11 +282,17 @@ class ResultStore:
             MergebenchError: the folder cannot be written.
         """
         path = self.path(key)
-        if self.look(key)[1]:
-            self.set_aside(path)
-        if predictions:
-            write_predictions(path.with_suffix(".npz"), predictions, labels or {})
-        return self._put(path, result.model_copy(update={"cell": key.digest, "checksum": "-"}))
+        try:
+            make_folder(path.parent)
+        except OSError as error:
+            raise refusal(f"cannot write {path}", error) from None
+        # The two files belong together, whoever else writes them and whatever signal comes.
+        with alone(path.parent), undisturbed():
+            if self.look(key)[1]:
+                self.set_aside(path)
+            if predictions:
+                write_predictions(path.with_suffix(".npz"), predictions, labels or {})
+            return self._put(path, result.model_copy(update={"cell": key.digest, "checksum": "-"}))
 
     def update(self, key: CellKey, result: Result) -> Path:
         """Write again a result that was stored before, with other facts about it; it proves no more than it did.
@@ -293,14 +300,14 @@ class ResultStore:
         Raises:
             MergebenchError: the folder cannot be written.
         """
-        return self._put(self.path(key), result)
+        return self._put(self.path(key), result, lasting=False)
 
     @staticmethod
-    def _put(path: Path, result: Result) -> Path:
+    def _put(path: Path, result: Result, lasting: bool = True) -> Path:
         if result.checksum:
             content = json.loads(result.model_dump_json())
             result = result.model_copy(update={"checksum": checksum(content)})
-        with writing(path) as temporary:
+        with writing(path, lasting) as temporary:
             temporary.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return path
 
@@ -312,13 +319,20 @@ class ResultStore:
         """
         place = self.out / ASIDE / path.parent.name / path.name
         check_writable(place)
-        number = 0
-        while any(os.path.lexists(place.with_suffix(end)) for end in (".json", ".npz")):
-            number += 1
-            place = place.with_name(f"{path.stem}.{number}.json")
-        for end in (".json", ".npz"):
-            if os.path.lexists(path.with_suffix(end)):
-                path.with_suffix(end).rename(place.with_suffix(end))
+        with alone(place.parent), undisturbed():
+            moved = [end for end in (".npz", ".json") if os.path.lexists(path.with_suffix(end))]
+            # Predictions first: the JSON brings whoever was killed between the two here again, and joins them.
+            taken, number = place, 0
+            while any(os.path.lexists(taken.with_suffix(end)) for end in (*moved, ".json")):
+                number += 1
+                taken = place.with_name(f"{path.stem}.{number}.json")
+            try:
+                for end in moved:
+                    path.with_suffix(end).rename(taken.with_suffix(end))
+                settle(place.parent)
+                settle(path.parent)
+            except OSError as error:
+                raise refusal(f"cannot move {path} to {place.parent}", error) from None
 
     def all(self) -> Iterator[Result]:
         """Every result in the folder that is well, by path."""
