@@ -20,9 +20,10 @@ from pydantic import (
 
 from mergebench.configuration import file_name
 from mergebench.measuring.facts import Cost, Environment, TaskScore, Tuned, Value
+from mergebench.measuring.moving import move_aside
 from mergebench.measuring.proof import Unproven, answers, checksum, count, read_stored, write_predictions
 from mergebench.weights.undisturbed import undisturbed
-from mergebench.weights.writing import alone, check_writable, make_folder, refusal, settle, writing
+from mergebench.weights.writing import alone, make_folder, refusal, writing
 
 SCHEMA_VERSION = 1
 # The axes of a suite's own variants; any other axis of a point is a study's.
@@ -282,17 +283,18 @@ class ResultStore:
             MergebenchError: the folder cannot be written.
         """
         path = self.path(key)
-        try:
-            make_folder(path.parent)
-        except OSError as error:
-            raise refusal(f"cannot write {path}", error) from None
         # The two files belong together, whoever else writes them and whatever signal comes.
-        with alone(path.parent), undisturbed():
-            if self.look(key)[1]:
-                self.set_aside(path)
-            if predictions:
-                write_predictions(path.with_suffix(".npz"), predictions, labels or {})
-            return self._put(path, result.model_copy(update={"cell": key.digest, "checksum": "-"}))
+        with undisturbed():
+            try:
+                make_folder(path.parent)
+            except OSError as error:
+                raise refusal(f"cannot write {path}", error) from None
+            with alone(path.parent):
+                if self.look(key)[1]:
+                    self.set_aside(path)
+                if predictions:
+                    write_predictions(path.with_suffix(".npz"), predictions, labels or {})
+                return self._put(path, result.model_copy(update={"cell": key.digest, "checksum": "-"}))
 
     def update(self, key: CellKey, result: Result) -> Path:
         """Write again a result that was stored before, with other facts about it; it proves no more than it did.
@@ -317,22 +319,7 @@ class ResultStore:
         Raises:
             MergebenchError: the folder cannot be written.
         """
-        place = self.out / ASIDE / path.parent.name / path.name
-        check_writable(place)
-        with alone(place.parent), undisturbed():
-            moved = [end for end in (".npz", ".json") if os.path.lexists(path.with_suffix(end))]
-            # Predictions first: the JSON brings whoever was killed between the two here again, and joins them.
-            taken, number = place, 0
-            while any(os.path.lexists(taken.with_suffix(end)) for end in (*moved, ".json")):
-                number += 1
-                taken = place.with_name(f"{path.stem}.{number}.json")
-            try:
-                for end in moved:
-                    path.with_suffix(end).rename(taken.with_suffix(end))
-                settle(place.parent)
-                settle(path.parent)
-            except OSError as error:
-                raise refusal(f"cannot move {path} to {place.parent}", error) from None
+        move_aside(path, self.out / ASIDE / path.parent.name / path.name)
 
     def all(self) -> Iterator[Result]:
         """Every result in the folder that is well, by path."""

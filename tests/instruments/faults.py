@@ -216,6 +216,17 @@ def _killed(work: Callable[[], object], number: int) -> bool:
     return status == signal.SIGKILL
 
 
+@contextmanager
+def in_memory() -> Iterator[Path]:
+    """A folder for the block, in memory if that can be: a disk's syncs would take most of the time."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="faults-", dir=memory))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def walk(
     prepare: Callable[[Path], object],
     work: Callable[[Path], object],
@@ -235,19 +246,15 @@ def walk(
     Returns:
         How many points there were.
     """
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a disk's syncs take most of the time
     for number in range(1, most):
-        folder = Path(tempfile.mkdtemp(prefix="faults-", dir=memory))
-        try:
+        with in_memory() as folder:
             prepare(folder)
-            hit, said = struck(partial(work, folder), number, fault, folder)
-            assert hit or not said, said
-            after(folder, hit, said)
-        except AssertionError:
-            print(f"{fault} at point {number} of {work}", file=sys.stderr)
-            raise
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                hit, said = struck(partial(work, folder), number, fault, folder)
+                after(folder, hit, said)
+            except AssertionError:
+                print(f"{fault} at point {number}", file=sys.stderr)
+                raise
         if not hit:
             return number - 1
     raise AssertionError(f"more than {most} points")
