@@ -20,8 +20,10 @@ from pydantic import (
 
 from mergebench.configuration import file_name
 from mergebench.measuring.facts import Cost, Environment, TaskScore, Tuned, Value
+from mergebench.measuring.moving import move_aside
 from mergebench.measuring.proof import Unproven, answers, checksum, count, read_stored, write_predictions
-from mergebench.weights.writing import check_writable, writing
+from mergebench.weights.undisturbed import undisturbed
+from mergebench.weights.writing import alone, make_folder, refusal, writing
 
 SCHEMA_VERSION = 1
 # The axes of a suite's own variants; any other axis of a point is a study's.
@@ -292,11 +294,18 @@ class ResultStore:
             MergebenchError: the folder cannot be written.
         """
         path = self.path(key)
-        if self.look(key)[1]:
-            self.set_aside(path)
-        if predictions:
-            write_predictions(path.with_suffix(".npz"), predictions, labels or {})
-        return self._put(path, result.model_copy(update={"cell": key.digest, "checksum": "-"}))
+        # The two files belong together, whoever else writes them and whatever signal comes.
+        with undisturbed():
+            try:
+                make_folder(path.parent)
+            except OSError as error:
+                raise refusal(f"cannot write {path}", error) from None
+            with alone(path.parent):
+                if self.look(key)[1]:
+                    self.set_aside(path)
+                if predictions:
+                    write_predictions(path.with_suffix(".npz"), predictions, labels or {})
+                return self._put(path, result.model_copy(update={"cell": key.digest, "checksum": "-"}))
 
     def update(self, key: CellKey, result: Result) -> Path:
         """Write again a result that was stored before, with other facts about it; it proves no more than it did.
@@ -304,14 +313,14 @@ class ResultStore:
         Raises:
             MergebenchError: the folder cannot be written.
         """
-        return self._put(self.path(key), result)
+        return self._put(self.path(key), result, lasting=False)
 
     @staticmethod
-    def _put(path: Path, result: Result) -> Path:
+    def _put(path: Path, result: Result, lasting: bool = True) -> Path:
         if result.checksum:
             content = json.loads(result.model_dump_json())
             result = result.model_copy(update={"checksum": checksum(content)})
-        with writing(path) as temporary:
+        with writing(path, lasting) as temporary:
             temporary.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return path
 
@@ -321,15 +330,7 @@ class ResultStore:
         Raises:
             MergebenchError: the folder cannot be written.
         """
-        place = self.out / ASIDE / path.parent.name / path.name
-        check_writable(place)
-        number = 0
-        while any(os.path.lexists(place.with_suffix(end)) for end in (".json", ".npz")):
-            number += 1
-            place = place.with_name(f"{path.stem}.{number}.json")
-        for end in (".json", ".npz"):
-            if os.path.lexists(path.with_suffix(end)):
-                path.with_suffix(end).rename(place.with_suffix(end))
+        move_aside(path, self.out / ASIDE / path.parent.name / path.name)
 
     def all(self) -> Iterator[Result]:
         """Every result in the folder that is well, by path."""
