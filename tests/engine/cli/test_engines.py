@@ -96,3 +96,41 @@ def test_workers_end_with_the_process_that_started_them(mini_suite, tmp_path):
     process.kill()
     process.wait()
     assert len(found) >= 2 and not psutil.wait_procs(found, timeout=30)[1]
+
+
+COUNTED = """
+import time
+from pathlib import Path
+from mergebench import Needs, merge_method
+
+@merge_method("counted", title="Counted", needs=Needs(base=True))
+def counted(pool, *, share: float = 0.5):
+    with Path(__file__).with_suffix(".log").open("a") as log:
+        log.write("merged\\n")
+    time.sleep(0.3)
+    return pool.map_tensors(lambda base, experts: base + share * (experts.mean(0) - base))
+"""
+
+
+def test_of_runs_on_one_folder_at_once_each_cell_is_computed_by_one(mini_suite, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(COUNTED)
+    seeds = [str(seed) for seed in range(4)]
+    run = ["run", "--methods", f"{mine}:counted", "--suite", str(mini_suite), "--seeds", *seeds, "--out"]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "mergebench", *run, str(tmp_path / "out"), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for options in ([], ["--workers", "2"], ["--shard", "1/2"])
+    ]
+    told = [process.communicate(timeout=200) for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], told
+    assert len(mine.with_suffix(".log").read_text().splitlines()) == len(seeds)
+    computed = [int(out.partition(" cells computed")[0].split()[-1]) for out, _ in told]
+    assert sum(computed) == 2 * len(seeds), computed  # the experts' too
+    results = list(ResultStore(tmp_path / "out").all())
+    assert len(results) == 2 * len(seeds) and all(r.proven and r.average_relative is not None for r in results)
+    assert not list(tmp_path.glob("out/leases/*"))
