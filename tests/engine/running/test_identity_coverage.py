@@ -23,7 +23,7 @@ HANDED_OVER = {
     ("mergebench/merging/hyperparameters.py", ""): "finds a method's settings, which the key holds",
     ("mergebench/merging/method.py", "Needs MethodCard"): "says what may be read, and how many experts may be merged",
     ("mergebench/running/execution.py", "Recipe"): "says what may be read",
-    ("mergebench/running/cell.py", "run_cell _storable"): "writes down what came out",
+    ("mergebench/running/cell.py", "run_cell _result _storable weights_of"): "writes down what came out",
     ("mergebench/measuring/measure.py", "environment _version _commit"): "writes down where it was measured",
     ("mergebench/measuring/results.py", "Result"): "writes down what came out",
     ("mergebench/measuring/facts.py", "beside"): "writes down what came out",
