@@ -1,7 +1,7 @@
 """What computes cells: this process, one cell after the other; processes and clusters take its place."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -27,7 +27,9 @@ class Measured(NamedTuple):
 class Engine(Protocol):
     """Computes what there is to do."""
 
-    def measure(self, plan: Plan, work: Work, observer: Observer, timeout: float | None) -> Iterator[Measured | None]:
+    def measure(
+        self, plan: Plan, work: Work, observer: Observer, timeout: float | None
+    ) -> Generator[Measured | None, None, None]:
         """Draw from the work and compute until nothing is left.
 
         Args:
@@ -47,7 +49,9 @@ class Engine(Protocol):
 class InProcess:
     """Computes in this process, on all its threads."""
 
-    def measure(self, plan: Plan, work: Work, observer: Observer, timeout: float | None) -> Iterator[Measured | None]:
+    def measure(
+        self, plan: Plan, work: Work, observer: Observer, timeout: float | None
+    ) -> Generator[Measured | None, None, None]:
         """See `Engine.measure`."""
         # Only where there is something to do: torch and timm take seconds to import, a finished run none to look at.
         from mergebench.running.cell import run_cell

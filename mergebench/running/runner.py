@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -83,12 +84,14 @@ def run(
         with Leases(store.out / "leases") as leases:
             groups = longest_first(grouped(todo)) if engine else grouped(todo)
             work = Work(groups, store, leases, book.asked)
-            for measured in (engine or InProcess()).measure(plan, work, observer, timeout):
-                if measured is not None:
-                    book.enter(measured)
-                    work.release(measured.cell)
-                for cell, result in work.found():
-                    book.reuse(cell, result)
+            # Closed whatever happens between two cells: an engine's processes must not outlive the run.
+            with closing((engine or InProcess()).measure(plan, work, observer, timeout)) as measuring:
+                for measured in measuring:
+                    if measured is not None:
+                        book.enter(measured)
+                        work.release(measured.cell)
+                    for cell, result in work.found():
+                        book.reuse(cell, result)
     return book.summary(time.perf_counter() - start)
 
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
@@ -62,7 +62,9 @@ class Cluster:
             device = "cuda" if self._ray.cluster_resources().get("GPU") else "cpu"
         self.request = replace(request, device=device, elsewhere=True)
 
-    def measure(self, plan: Plan, work: Work, observer: Observer, timeout: float | None) -> Iterator[Measured | None]:
+    def measure(
+        self, plan: Plan, work: Work, observer: Observer, timeout: float | None
+    ) -> Generator[Measured | None, None, None]:
         """See `running.engine.Engine.measure`."""
         ray, streaming = self._ray, self._ray.remote(num_returns="streaming", max_retries=0)(_compute)
         device = "cuda" if plan.device.startswith("cuda") else plan.device  # a worker sees no GPU but its own

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -53,7 +53,9 @@ class Processes:
     def __init__(self, request: RunRequest, workers: int, threads: int | None = None) -> None:
         self.request, self._workers, self._threads = request, workers, threads
 
-    def measure(self, plan: Plan, work: Work, observer: Observer, timeout: float | None) -> Iterator[Measured | None]:
+    def measure(
+        self, plan: Plan, work: Work, observer: Observer, timeout: float | None
+    ) -> Generator[Measured | None, None, None]:
         """See `running.engine.Engine.measure`."""
         teller = Teller(plan, observer)
         self._timeout = timeout
