@@ -7,7 +7,6 @@ from statistics import fmean, stdev
 from typing import Any
 
 from mergebench.errors import LONGEST, on_one_line
-from mergebench.leaderboard.comparable import comparable
 from mergebench.leaderboard.copies import without_copies
 from mergebench.leaderboard.labels import told_apart
 from mergebench.leaderboard.notes import (
@@ -21,6 +20,7 @@ from mergebench.leaderboard.notes import (
     went_on,
 )
 from mergebench.leaderboard.outcomes import Outcomes, outcomes_of
+from mergebench.leaderboard.shown import newest, settings_of
 from mergebench.leaderboard.standing import standings
 from mergebench.leaderboard.statistics import average_interval
 from mergebench.leaderboard.tracks import PUBLISHED, TUNED, gains, in_tracks, superseded
@@ -140,17 +140,11 @@ def _group(result: Result) -> tuple[str, str, str]:
     return result.suite, result.zoo, result.variant
 
 
-def _settings(result: Result) -> tuple:
-    return tuple(sorted((k, repr(v)) for k, v in result.hyperparameters.items()))
-
-
 def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
-    # Of one method, setting and seed only the newest of those that may stand beside the others.
-    newest = {(r.method, _settings(r), r.listing, r.seed): r for r in comparable(results)}
-    members, copies = without_copies(newest.values())
+    members, copies = without_copies(newest(results))
     by_setting: dict[tuple, list[Result]] = {}
     for result in members:
-        by_setting.setdefault((result.method, _settings(result), result.listing), []).append(result)
+        by_setting.setdefault((result.method, settings_of(result), result.listing), []).append(result)
     found = [_row(seeds) for seeds in by_setting.values()]
     gone_on = superseded(found)
     # The default was measured for its own sake too; what else such a search had chosen was not.

@@ -57,18 +57,7 @@ def survey(
     Raises:
         MergebenchError: there are no results, or none of a suite, a study or a zoo that is named.
     """
-    from mergebench.leaderboard.board import make_boards
-    from mergebench.leaderboard.series import make_series
-    from mergebench.leaderboard.series_table import markdown
     from mergebench.leaderboard.sound import sound
-
-    def made(some: Sequence[Result]) -> tuple[list, list]:
-        series = make_series(some)
-        for one in series:
-            if not one.axes:
-                raise ValueError("it stands at no point of its study")
-            markdown(one)  # what stands in its tables is computed only there
-        return make_boards(r for r in some if not (r.point or r.study)), series
 
     results, told = [], []
     folder_of: dict[str, int] = {}
@@ -86,6 +75,20 @@ def survey(
     (boards, series), left_out = sound(results, made)
     boards.sort(key=lambda board: folder_of.get(board.zoo, len(stores)))
     return boards, series, [*told, *left_out]
+
+
+def made(some: Sequence[Result]) -> "tuple[list[Board], list[Series]]":
+    """The boards and series of some results; fails, with whatever error, where one of them cannot be shown."""
+    from mergebench.leaderboard.board import make_boards
+    from mergebench.leaderboard.series import make_series
+    from mergebench.leaderboard.series_table import markdown
+
+    series = make_series(some)
+    for one in series:
+        if not one.axes:
+            raise ValueError("it stands at no point of its study")
+        markdown(one)  # what stands in its tables is computed only there
+    return make_boards(r for r in some if not (r.point or r.study)), series
 
 
 def _check_there(names: Collection[str], there: Collection[str], kind: str) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -167,6 +167,12 @@ class Result(BaseModel):
         found._listing, found._right = listing, hits and {task: np.packbits(right) for task, right in hits.items()}
         return found
 
+    def retold(self, content: Mapping[str, Any]) -> "Result":
+        """The same result in other words: what its file says otherwise, with the same predictions behind it."""
+        found = Result.model_validate(content)
+        found._proven, found._right = self._proven, self._right
+        return found
+
     @property
     def failure(self) -> str:
         """Why it failed, and where in the method's own code."""
@@ -327,12 +333,21 @@ class ResultStore:
     def survey(self) -> tuple[list[Result], list[str]]:
         """Every result in the folder that is well, by path, and a sentence for every file that is none."""
         results, told = [], []
-        for path in sorted(self.out.glob("cells/*/*.json")):
-            try:
-                results.append(read_result(path))
-            except Unproven as reason:
-                told.append(f"{path} is set aside: {reason}; the run that made it makes it again")
+        for path, found in read_results(sorted(self.out.glob("cells/*/*.json"))):
+            if isinstance(found, Unproven):
+                told.append(f"{path} is set aside: {found}; the run that made it makes it again")
+            else:
+                results.append(found)
         return results, told
+
+
+def read_results(paths: Sequence[Path]) -> Iterator[tuple[Path, Result | Unproven]]:
+    """Stored results in the order of their files, held to what they say; of those that do not hold, the reason."""
+    for path in paths:
+        try:
+            yield path, read_result(path)
+        except Unproven as reason:
+            yield path, reason
 
 
 def read_result(path: Path) -> Result:
