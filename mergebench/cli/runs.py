@@ -52,11 +52,12 @@ def execute(config: Namespace) -> int:
 
 
 def _audit(config: Namespace) -> "Audit":
+    from mergebench.cli.stores import counts_of
     from mergebench.leaderboard.shown import shown
     from mergebench.running.audit import audit
     from mergebench.tuning.trials import check
 
-    return audit(Path(config.out), shown, check)
+    return audit(Path(config.out), shown, check, counts_of(config.out))
 
 
 def _check(config: Namespace) -> int:

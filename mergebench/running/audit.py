@@ -10,6 +10,7 @@ from typing import Any
 
 from mergebench.errors import MergebenchError, in_words
 from mergebench.measuring.proof import Unproven
+from mergebench.measuring.recounts import Recounts
 from mergebench.measuring.results import Result, read_results
 from mergebench.running import contents as folder
 from mergebench.running.chosen import read_settings
@@ -91,7 +92,10 @@ class Audit:
 
 
 def audit(
-    out: Path, shown: Callable[[Sequence[Result]], Iterable[Result]], check_trials: Callable[[Path], object]
+    out: Path,
+    shown: Callable[[Sequence[Result]], Iterable[Result]],
+    check_trials: Callable[[Path], object],
+    counts: Path | None = None,
 ) -> Audit:
     """Look through a run's folder; nothing in it is changed.
 
@@ -99,6 +103,7 @@ def audit(
         out: the folder.
         shown: of all results those that a board shows.
         check_trials: reads a file of trials; raises `Unproven`.
+        counts: where what follows from predictions is kept.
 
     Raises:
         MergebenchError: there is no such folder.
@@ -107,7 +112,7 @@ def audit(
     found = Audit(out, files, unread=unread)
     now = time.time()
     places = {str(out / file.place): file.place for file in found.of(folder.RESULT)}
-    for path, result in read_results(list(map(Path, places))):
+    for path, result in read_results(list(map(Path, places)), Recounts(counts)):
         if isinstance(result, Unproven):
             found.faults[places[str(path)]] = str(result)
         else:
