@@ -39,6 +39,7 @@ def survey(
     zoos: Collection[str] = (),
     submitted: Sequence[Result] = (),
     alone: bool = False,
+    rest: bool = True,
 ) -> "tuple[list[Board], list[Series], list[str]]":
     """The boards and series of all results in some folders.
 
@@ -50,6 +51,7 @@ def survey(
         zoos: leave out the results of all others.
         submitted: what others submitted, shown beside results of the same suite and zoo.
         alone: whether it is shown without any, too.
+        rest: whether boards and series are made of other suites and studies than those in `only`, too.
 
     Returns:
         Boards (those of the zoos of the first folder first), series, and a sentence for every file that is left out.
@@ -72,6 +74,7 @@ def survey(
     _check_there(zoos, {r.zoo for r in results}, f"zoo in {where}:")
     results = [r for r in results if not zoos or r.zoo in zoos]
     _check_there(only, {r.study or r.suite for r in results}, f"suite or study in {where}:")
+    results = [r for r in results if rest or not only or (r.study or r.suite) in only]
     (boards, series), left_out = sound(results, made)
     boards.sort(key=lambda board: folder_of.get(board.zoo, len(stores)))
     return boards, series, [*told, *left_out]

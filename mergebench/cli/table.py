@@ -74,11 +74,9 @@ def execute(config: Namespace) -> int:
     wanted = [*config.suite, *config.study]
     submitted, faults = listed(Path(config.submissions)) if config.submissions else ([], [])
     stores = [store_of(out) for out in config.out]
-    boards, series, told = survey(stores, wanted, config.zoo, submitted, alone=bool(submitted))
+    boards, series, told = survey(stores, wanted, config.zoo, submitted, bool(submitted), rest=False)
     for sentence in [*faults, *told]:
         tell(sentence)
-    boards = [board for board in boards if not wanted or board.suite in wanted]
-    series = [one for one in series if not wanted or one.name in wanted]
     _check_track(config.track, boards, series)
     wishes = Wishes(tuple(config.rows), tuple(config.columns), config.order, config.track, config.digits, config.spread)
     grids = make_grids(boards, series, wishes, config.layout)

@@ -81,11 +81,11 @@ class Recounts:
             return None
         found = {}
         for task, total in self._layouts[layout].items():
-            right = np.frombuffer(self._packed, np.uint8, (total + 7) // 8, offset + DIGEST)
-            correct = int(np.unpackbits(right, count=total).sum())
-            digest = self._packed[offset : offset + DIGEST].hex()
-            found[task] = Counted(Count(correct, total, digest), right)
-            offset += DIGEST + len(right)
+            start, end = offset + DIGEST, offset + DIGEST + (total + 7) // 8
+            correct = int.from_bytes(self._packed[start:end]).bit_count()  # the last byte is filled up with zeros
+            right = np.frombuffer(self._packed, np.uint8, end - start, start)
+            found[task] = Counted(Count(correct, total, self._packed[offset:start].hex()), right)
+            offset = end
         return found
 
     def keep(self, paths: Collection[Path]) -> None:
