@@ -7,7 +7,6 @@ from statistics import fmean, stdev
 from typing import Any
 
 from mergebench.errors import LONGEST, on_one_line
-from mergebench.leaderboard.comparable import comparable
 from mergebench.leaderboard.copies import without_copies
 from mergebench.leaderboard.labels import told_apart
 from mergebench.leaderboard.notes import (
@@ -21,6 +20,7 @@ from mergebench.leaderboard.notes import (
     went_on,
 )
 from mergebench.leaderboard.outcomes import Outcomes, outcomes_of
+from mergebench.leaderboard.shown import newest, settings_of
 from mergebench.leaderboard.standing import standings
 from mergebench.leaderboard.statistics import average_interval
 from mergebench.leaderboard.tracks import PUBLISHED, TUNED, gains, in_tracks, superseded
@@ -48,7 +48,7 @@ class Row:
         error: why it failed, if it did.
         tuned: how a search chose the hyper-parameters, as the newest result that bears a record says; empty without.
         outcomes: what it got right, image by image; None where that is not stored.
-        task_spreads: task -> standard deviation of its accuracy over seeds; empty with one.
+        by_seed: task -> its accuracies, in the order of results.
         tier: how far a submission is held to what it says; empty of what was measured here.
         track: "published", or "tuned" where a search has chosen the settings; what stands in both has two rows.
         gain: what tuning gave: the average less that of the settings that the search began with; None if that is not
@@ -76,11 +76,16 @@ class Row:
     ranks: tuple[int, int] | None = None
     leading: bool | None = None
     outcomes: Outcomes | None = field(default=None, compare=False, repr=False)
-    task_spreads: dict[str, float] = field(default_factory=dict)
+    by_seed: dict[str, tuple[float, ...]] = field(default_factory=dict)
     tier: str = ""
     track: str = PUBLISHED
     gain: float | None = None
     images: int | None = None
+
+    @cached_property
+    def task_spreads(self) -> dict[str, float]:
+        """Task -> standard deviation of its accuracy over seeds; empty with one."""
+        return {task: stdev(values) for task, values in self.by_seed.items() if len(values) > 1}
 
 
 @dataclass(frozen=True)
@@ -140,17 +145,11 @@ def _group(result: Result) -> tuple[str, str, str]:
     return result.suite, result.zoo, result.variant
 
 
-def _settings(result: Result) -> tuple:
-    return tuple(sorted((k, repr(v)) for k, v in result.hyperparameters.items()))
-
-
 def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
-    # Of one method, setting and seed only the newest of those that may stand beside the others.
-    newest = {(r.method, _settings(r), r.listing, r.seed): r for r in comparable(results)}
-    members, copies = without_copies(newest.values())
+    members, copies = without_copies(newest(results))
     by_setting: dict[tuple, list[Result]] = {}
     for result in members:
-        by_setting.setdefault((result.method, _settings(result), result.listing), []).append(result)
+        by_setting.setdefault((result.method, settings_of(result), result.listing), []).append(result)
     found = [_row(seeds) for seeds in by_setting.values()]
     gone_on = superseded(found)
     # The default was measured for its own sake too; what else such a search had chosen was not.
@@ -224,7 +223,7 @@ def _row(results: list[Result]) -> Row:
         seconds=fmean(r.merge.seconds for r in good if r.merge),
         peak_bytes=max(peaks) if peaks else None,
         error=error,
-        task_spreads={t: stdev(r.tasks[t].accuracy for r in good) for t in correct} if len(good) > 1 else {},
+        by_seed={t: tuple(r.tasks[t].accuracy for r in good) for t in correct},
         images=_images(good),
     )
 

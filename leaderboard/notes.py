@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from mergebench.errors import LONGEST, on_one_line
+from mergebench.leaderboard.shown import failed
 from mergebench.measuring.results import Result
 
 SECTIONS = ("calibration", "restrict")
@@ -213,11 +214,7 @@ def failures(results: Iterable[Result]) -> tuple[str, ...]:
     Args:
         results: of one suite or study, the oldest first.
     """
-    newest: dict[tuple, Result] = {}
-    for result in results:
-        settings = repr(sorted(result.hyperparameters.items()))
-        newest[result.method, settings, result.variant, result.seed] = result
-    return tuple(failure(r) for r in newest.values() if r.status == "failed")
+    return tuple(map(failure, failed(results)))
 
 
 def failure(result: Result) -> str:

@@ -28,7 +28,10 @@ class Outcomes:
     def of_hits(cls, hits: Mapping[int, Mapping[str, np.ndarray]]) -> "Outcomes":
         """From seed -> task -> which images are classified correctly [N], of which there is one seed at least."""
         ordered = [hits[seed] for seed in sorted(hits)]
-        accuracies = {s: {task: float(right.mean()) for task, right in hits[s].items()} for s in sorted(hits)}
+        accuracies = {
+            seed: {task: np.count_nonzero(right) / len(right) for task, right in hits[seed].items()}
+            for seed in sorted(hits)
+        }
         shares = {task: np.mean([one[task] for one in ordered], axis=0) for task in ordered[0]}
         return cls(accuracies, shares, ordered[0])
 

@@ -28,6 +28,7 @@ VERBS = {
     "leaderboard": "show stored results again, as table and page",
     "table": "print stored results as papers print them: LaTeX, Markdown, CSV, Typst",
     "compare": "hold two methods against each other, image by image, on stored results",
+    "runs": "look through a run's folder, remove from it what no longer counts, or pack it for others",
     "fetch": "download and decode what a suite needs of a zoo, ahead of a run",
     "doctor": "say what this machine can do, and what is wrong",
 }

@@ -23,16 +23,16 @@ def execute(config: Namespace) -> int:
     from pathlib import Path
 
     from mergebench.cli.showing import read
+    from mergebench.cli.stores import store_of
     from mergebench.leaderboard.board import make_boards
     from mergebench.leaderboard.comparison import compare
     from mergebench.leaderboard.comparison_output import draw_comparison, picture_path, print_comparison
     from mergebench.leaderboard.plot import write_png
     from mergebench.leaderboard.selection import only_board, pick
     from mergebench.leaderboard.sound import sound
-    from mergebench.measuring.results import ResultStore
 
     wanted = wanted_variants(config.only)
-    results, told = read(ResultStore(config.out))
+    results, told = read(store_of(config.out))
     some = [
         r
         for r in results

@@ -36,10 +36,10 @@ def execute(config: Namespace) -> int:
     """Show."""
     from mergebench.cli.saying import say
     from mergebench.cli.showing import show_leaderboard
-    from mergebench.measuring.results import ResultStore
+    from mergebench.cli.stores import store_of
     from mergebench.submissions.accepted import listed
 
-    store, *others = map(ResultStore, config.out)
+    store, *others = map(store_of, config.out)
     given = config.submissions
     submitted, told = ([], []) if given == "none" else listed(Path(given) if given else shipped())
     for sentence in told:

@@ -84,9 +84,9 @@ def execute(config: Namespace) -> int:
     from mergebench.cli.dry_run import show_plan
     from mergebench.cli.progress import ProgressObserver
     from mergebench.cli.showing import show_leaderboard
+    from mergebench.cli.stores import store_of
     from mergebench.data.content import nothing_kept
     from mergebench.leaderboard.notes import failure
-    from mergebench.measuring.results import ResultStore
     from mergebench.running.groups import part_named, shard
     from mergebench.running.planned import RunRequest
     from mergebench.running.remembered import recalled
@@ -94,7 +94,7 @@ def execute(config: Namespace) -> int:
 
     if not (config.methods or config.study):
         raise MergebenchError("--methods: say which, as --methods all; only a study brings its own")
-    store = ResultStore(config.out)
+    store = store_of(config.out)
     request = RunRequest(
         methods=config.methods,
         suite=config.suite or (None if config.study else DEFAULT_SUITE),

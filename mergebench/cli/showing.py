@@ -39,6 +39,7 @@ def survey(
     zoos: Collection[str] = (),
     submitted: Sequence[Result] = (),
     alone: bool = False,
+    rest: bool = True,
 ) -> "tuple[list[Board], list[Series], list[str]]":
     """The boards and series of all results in some folders.
 
@@ -50,6 +51,7 @@ def survey(
         zoos: leave out the results of all others.
         submitted: what others submitted, shown beside results of the same suite and zoo.
         alone: whether it is shown without any, too.
+        rest: whether boards and series are made of other suites and studies than those in `only`, too.
 
     Returns:
         Boards (those of the zoos of the first folder first), series, and a sentence for every file that is left out.
@@ -57,18 +59,7 @@ def survey(
     Raises:
         MergebenchError: there are no results, or none of a suite, a study or a zoo that is named.
     """
-    from mergebench.leaderboard.board import make_boards
-    from mergebench.leaderboard.series import make_series
-    from mergebench.leaderboard.series_table import markdown
     from mergebench.leaderboard.sound import sound
-
-    def made(some: Sequence[Result]) -> tuple[list, list]:
-        series = make_series(some)
-        for one in series:
-            if not one.axes:
-                raise ValueError("it stands at no point of its study")
-            markdown(one)  # what stands in its tables is computed only there
-        return make_boards(r for r in some if not (r.point or r.study)), series
 
     results, told = [], []
     folder_of: dict[str, int] = {}
@@ -83,9 +74,24 @@ def survey(
     _check_there(zoos, {r.zoo for r in results}, f"zoo in {where}:")
     results = [r for r in results if not zoos or r.zoo in zoos]
     _check_there(only, {r.study or r.suite for r in results}, f"suite or study in {where}:")
+    results = [r for r in results if rest or not only or (r.study or r.suite) in only]
     (boards, series), left_out = sound(results, made)
     boards.sort(key=lambda board: folder_of.get(board.zoo, len(stores)))
     return boards, series, [*told, *left_out]
+
+
+def made(some: Sequence[Result]) -> "tuple[list[Board], list[Series]]":
+    """The boards and series of some results; fails, with whatever error, where one of them cannot be shown."""
+    from mergebench.leaderboard.board import make_boards
+    from mergebench.leaderboard.series import make_series
+    from mergebench.leaderboard.series_table import markdown
+
+    series = make_series(some)
+    for one in series:
+        if not one.axes:
+            raise ValueError("it stands at no point of its study")
+        markdown(one)  # what stands in its tables is computed only there
+    return make_boards(r for r in some if not (r.point or r.study)), series
 
 
 def _check_there(names: Collection[str], there: Collection[str], kind: str) -> None:

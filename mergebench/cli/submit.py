@@ -49,11 +49,11 @@ def execute(config: Namespace) -> int:
     from mergebench.cli.check import conforms
     from mergebench.cli.options import memory_of
     from mergebench.cli.progress import ProgressObserver
+    from mergebench.cli.stores import store_of
     from mergebench.conformance.candidate import Candidate
     from mergebench.leaderboard.notes import failure
     from mergebench.measuring.facts import PUBLISHED
     from mergebench.measuring.measure import set_threads
-    from mergebench.measuring.results import ResultStore
     from mergebench.merging.hyperparameters import parse_assignments
     from mergebench.running.plan import make_plan
     from mergebench.running.planned import RunRequest
@@ -80,7 +80,7 @@ def execute(config: Namespace) -> int:
         memory=memory_of(config),
         settings=[PUBLISHED],  # its own, and what --set says
     )
-    store = ResultStore(config.out)
+    store = store_of(config.out)
     plan = make_plan(request)
     submitter = {"author": config.author, "licence": config.licence, "implementation": config.implementation}
     made = draft(plan, submitter)

@@ -64,21 +64,19 @@ def execute(config: Namespace) -> int:
     """Print."""
     from mergebench.cli.saying import say
     from mergebench.cli.showing import survey
+    from mergebench.cli.stores import store_of
     from mergebench.leaderboard.tables.choosing import Wishes
     from mergebench.leaderboard.tables.layouts import make_grids
-    from mergebench.measuring.results import ResultStore
     from mergebench.submissions.accepted import listed
 
     if config.digits > 6:
         raise MergebenchError(f"--digits {config.digits}: at most 6; counts of images have no more to tell")
     wanted = [*config.suite, *config.study]
     submitted, faults = listed(Path(config.submissions)) if config.submissions else ([], [])
-    stores = [ResultStore(out) for out in config.out]
-    boards, series, told = survey(stores, wanted, config.zoo, submitted, alone=bool(submitted))
+    stores = [store_of(out) for out in config.out]
+    boards, series, told = survey(stores, wanted, config.zoo, submitted, bool(submitted), rest=False)
     for sentence in [*faults, *told]:
         tell(sentence)
-    boards = [board for board in boards if not wanted or board.suite in wanted]
-    series = [one for one in series if not wanted or one.name in wanted]
     _check_track(config.track, boards, series)
     wishes = Wishes(tuple(config.rows), tuple(config.columns), config.order, config.track, config.digits, config.spread)
     grids = make_grids(boards, series, wishes, config.layout)

@@ -53,14 +53,14 @@ def execute(config: Namespace) -> int:
     from mergebench.cli.best_of_n import write_best_of_n
     from mergebench.cli.search_progress import SearchProgress
     from mergebench.cli.showing import show_leaderboard
+    from mergebench.cli.stores import store_of
     from mergebench.leaderboard.notes import failure
     from mergebench.measuring.measure import set_threads
-    from mergebench.measuring.results import ResultStore
     from mergebench.merging.hyperparameters import parse_assignments
     from mergebench.tuning.space import parse_space
     from mergebench.tuning.tuning import TuneRequest, plan_searches, tune_all
 
-    store = ResultStore(config.out)
+    store = store_of(config.out)
     set_threads(config.threads)
     request = TuneRequest(
         method="",

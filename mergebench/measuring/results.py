@@ -1,10 +1,8 @@
 """A result: what a cell was, what it gave in integer counts, what it cost, and everything needed to get it again."""
 
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,12 +18,13 @@ from pydantic import (
 
 from mergebench.configuration import file_name
 from mergebench.measuring.facts import Cost, Environment, TaskScore, Tuned, Value
+from mergebench.measuring.keys import SCHEMA_VERSION, CellKey
 from mergebench.measuring.moving import move_aside
-from mergebench.measuring.proof import Unproven, answers, checksum, count, read_stored, write_predictions
+from mergebench.measuring.proof import Unproven, checksum, read_stored, write_predictions
+from mergebench.measuring.recounts import Recounts
 from mergebench.weights.undisturbed import undisturbed
 from mergebench.weights.writing import alone, make_folder, refusal, writing
 
-SCHEMA_VERSION = 1
 # The axes of a suite's own variants; any other axis of a point is a study's.
 SUITE_AXES = ("tasks", "held_out", "corruption", "severity", "order", "step", "expert")
 ASIDE = "set-aside"  # the folder of results that did not prove what they say
@@ -171,6 +170,12 @@ class Result(BaseModel):
         found._listing, found._right = listing, hits and {task: np.packbits(right) for task, right in hits.items()}
         return found
 
+    def retold(self, content: Mapping[str, Any]) -> "Result":
+        """The same result in other words: what its file says otherwise, with the same predictions behind it."""
+        found = Result.model_validate(content)
+        found._proven, found._right = self._proven, self._right
+        return found
+
     @property
     def failure(self) -> str:
         """Why it failed, and where in the method's own code."""
@@ -205,31 +210,6 @@ class Result(BaseModel):
         return float(np.mean(relative)) if relative and None not in relative else None
 
 
-@dataclass(frozen=True)
-class CellKey:
-    """The identity of a cell: with the same packages on one machine, the same key is the same result, bit for bit."""
-
-    method: str
-    source: str
-    starts: Mapping[str, str]
-    hyperparameters: Mapping[str, Any]
-    suite: str
-    study: str
-    zoo: str
-    variant: str
-    conditions: Mapping[str, Any]
-    seed: int
-    weights: Mapping[str, str]
-    data: Mapping[str, str]
-    device: str
-
-    @property
-    def digest(self) -> str:
-        """The key's SHA-256, first 12 hex digits."""
-        text = json.dumps([SCHEMA_VERSION, vars(self)], sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 class ResultStore:
     """Results in a folder: `cells/<suite>/<method>-s<seed>-<digest>.json`, predictions beside them as `.npz`.
 
@@ -238,10 +218,11 @@ class ResultStore:
 
     Args:
         out: the run's folder.
+        counts: where what follows from its predictions is kept; they are read whenever a result is, if not given.
     """
 
-    def __init__(self, out: str | Path) -> None:
-        self.out = Path(out)
+    def __init__(self, out: str | Path, counts: Path | None = None) -> None:
+        self.out, self.recounts = Path(out), Recounts(counts)
 
     def path(self, key: CellKey) -> Path:
         """The file of a cell."""
@@ -255,7 +236,7 @@ class ResultStore:
         if not os.path.lexists(path):
             return None, ""
         try:
-            result = read_result(path)
+            result = read_result(path, self.recounts)
             _check_key(result, key)
         except Unproven as reason:
             return None, f"{path} is set aside: {reason}"
@@ -339,16 +320,30 @@ class ResultStore:
     def survey(self) -> tuple[list[Result], list[str]]:
         """Every result in the folder that is well, by path, and a sentence for every file that is none."""
         results, told = [], []
-        for path in sorted(self.out.glob("cells/*/*.json")):
-            try:
-                results.append(read_result(path))
-            except Unproven as reason:
-                told.append(f"{path} is set aside: {reason}; the run that made it makes it again")
+        for path, found in read_results(sorted(self.out.glob("cells/*/*.json")), self.recounts):
+            if isinstance(found, Unproven):
+                told.append(f"{path} is set aside: {found}; the run that made it makes it again")
+            else:
+                results.append(found)
         return results, told
 
 
-def read_result(path: Path) -> Result:
+def read_results(paths: Sequence[Path], recounts: Recounts) -> Iterator[tuple[Path, Result | Unproven]]:
+    """Stored results in the order of their files, held to what they say; of those that do not hold, the reason."""
+    for path in paths:
+        try:
+            yield path, read_result(path, recounts)
+        except Unproven as reason:
+            yield path, reason
+    recounts.keep([path.with_suffix(".npz") for path in paths])
+
+
+def read_result(path: Path, recounts: Recounts | None = None) -> Result:
     """A stored result, held to its checksum and to its predictions.
+
+    Args:
+        path: the file.
+        recounts: what follows from the predictions of its folder, as far as it is known.
 
     Raises:
         Unproven: it is no result, or says what does not follow from its predictions.
@@ -356,11 +351,12 @@ def read_result(path: Path) -> Result:
     result = read_stored(path, Result, "result")
     if result.checksum and not path.stem.endswith(f"-{result.cell}"):
         raise Unproven(f"it is another cell's result, {result.cell}'s")
-    result._proven, result._right = bool(result.checksum), _recounted(path.with_suffix(".npz"), result)
+    result._proven = bool(result.checksum)
+    result._right = _recounted(path.with_suffix(".npz"), result, recounts or Recounts())
     return result
 
 
-def _recounted(path: Path, result: Result) -> dict[str, np.ndarray] | None:
+def _recounted(path: Path, result: Result, recounts: Recounts) -> dict[str, np.ndarray] | None:
     """Which images its predictions have right, as `_right` holds them; None where labels or predictions are not there.
 
     Kept from the one reading that a result is held to: statistics look at them, and files may go meanwhile.
@@ -372,16 +368,16 @@ def _recounted(path: Path, result: Result) -> dict[str, np.ndarray] | None:
     if not result.tasks or not (result.checksum or path.exists()):
         return None
     right = {}
-    for task, (predicted, labels) in answers(path, {t: s.total for t, s in result.tasks.items()}).items():
-        found, score = count(predicted, labels), result.tasks[task]
+    for task, (found, bits) in recounts.of(path, {t: s.total for t, s in result.tasks.items()}).items():
+        score = result.tasks[task]
         if found.predictions != score.predictions:
             raise Unproven(f"the predictions beside it are not those that were counted (task {task!r})")
         if found.correct is None and result.checksum:
             raise Unproven(f"the predictions beside it come without labels (task {task!r})")
         if found.correct is not None and found.correct != score.correct:
             raise Unproven(f"it says {score.correct} correct of task {task!r}, its predictions {found.correct}")
-        if labels is not None:
-            right[task] = np.packbits(predicted == labels)
+        if bits is not None:
+            right[task] = bits
     return right if right.keys() == result.tasks.keys() else None
 
 

@@ -24,12 +24,14 @@ class Measured(NamedTuple):
     evaluation: "Evaluation | None"
 
 
+# Each cell as it ends, and None now and then.
+Measuring = Generator[Measured | None, None, None]
+
+
 class Engine(Protocol):
     """Computes what there is to do."""
 
-    def measure(
-        self, plan: Plan, work: Work, observer: Observer, timeout: float | None
-    ) -> Generator[Measured | None, None, None]:
+    def measure(self, plan: Plan, work: Work, observer: Observer, timeout: float | None) -> Measuring:
         """Draw from the work and compute until nothing is left.
 
         Args:
@@ -49,9 +51,7 @@ class Engine(Protocol):
 class InProcess:
     """Computes in this process, on all its threads."""
 
-    def measure(
-        self, plan: Plan, work: Work, observer: Observer, timeout: float | None
-    ) -> Generator[Measured | None, None, None]:
+    def measure(self, plan: Plan, work: Work, observer: Observer, timeout: float | None) -> Measuring:
         """See `Engine.measure`."""
         # Only where there is something to do: torch and timm take seconds to import, a finished run none to look at.
         from mergebench.running.cell import run_cell

@@ -6,17 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from mergebench.catalogue import registry
 from mergebench.catalogue.ready import ready
 from mergebench.measuring.evaluation import Evaluation, evaluate, import_all
 from mergebench.measuring.measure import measure
-from mergebench.measuring.results import Cost, TaskScore
+from mergebench.measuring.results import Cost
 from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.method import MethodCard, Needs
 from mergebench.merging.pool import Find, Tell
 from mergebench.merging.time_limit import within
+from mergebench.running.kept import Failures, Scores
 from mergebench.suites.bench import Bench, Carried
 from mergebench.suites.variant import Variant
 from mergebench.weights.states import StateDict, digest
@@ -66,7 +65,7 @@ class Executor:
     """Runs cells on one bench, one after the other.
 
     The last merge is kept: a suite's variants may share it, and a sequence's next step starts from it. Scores are kept
-    by weights, task and images: the same bits are not measured twice.
+    by weights, task and images: the same bits are not measured twice. What is kept is bounded (`kept.py`).
 
     Args:
         bench: the suite with its zoo and images.
@@ -86,8 +85,8 @@ class Executor:
     find: Find = ready
     tell: Tell | None = None
     _last: tuple[str, Merged] | None = None
-    _failed: dict[str, BaseException] = field(default_factory=dict)
-    _scores: dict[tuple[str, str, str], tuple[TaskScore, np.ndarray, np.ndarray]] = field(default_factory=dict)
+    _failed: Failures = field(default_factory=Failures)
+    _scores: Scores = field(default_factory=Scores)
 
     def merge(self, recipe: Recipe, variant: Variant) -> Merged:
         """Merge a variant; if it continues another, that one first.

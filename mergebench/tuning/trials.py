@@ -71,6 +71,17 @@ def write(path: Path, search: Mapping[str, Any], trials: Sequence[Trial]) -> Non
         temporary.write_text(history.model_copy(update={"checksum": told}).model_dump_json(indent=1) + "\n", "utf-8")
 
 
+def check(path: Path) -> None:
+    """Hold a search's file to its checksum, whoever's search it is.
+
+    Raises:
+        Unproven: it is damaged, or was changed.
+    """
+    history = read_stored(path, _History, "record of a search")
+    if [trial.number for trial in history.trials] != list(range(len(history.trials))):
+        raise Unproven("its trials are not numbered one after the other")
+
+
 def read(
     path: Path, search: Mapping[str, Any], tasks: Sequence[str], asked: Callable[[Trial], bool]
 ) -> tuple[list[Trial], bool]:

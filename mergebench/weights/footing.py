@@ -38,9 +38,9 @@ class Footing:
             alone: whether what else is in its folder does not matter.
         """
         path = os.path.abspath(path)
-        if _is_young(path):
+        if is_young(path):
             time.sleep(TICK)
-            if _is_young(path):
+            if is_young(path):
                 self.elsewhere = f"{path} is too young to tell whether it changes"
         for one in (path,) if alone else (path, os.path.dirname(path)):
             found = mark(one)
@@ -107,7 +107,8 @@ def _might_be_read(entry: "os.DirEntry[str]") -> bool:
     return not entry.is_dir() or "." in entry.name or os.path.exists(os.path.join(entry.path, "__init__.py"))
 
 
-def _is_young(path: str) -> bool:
+def is_young(path: str) -> bool:
+    """Whether a file was changed so lately that it may change once more and keep its mark."""
     try:
         found = os.stat(path)
     except OSError:

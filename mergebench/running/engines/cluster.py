@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from mergebench.errors import MergebenchError, on_one_line, tell
 from mergebench.measuring.results import CellKey
 from mergebench.merging.budget import Sizes, wanted
-from mergebench.running.engine import PAUSE, Measured
+from mergebench.running.engine import PAUSE, Measured, Measuring
 from mergebench.running.engines.telling import Teller
 from mergebench.running.engines.worker import Job, Worker
 from mergebench.running.groups import Group
@@ -62,9 +62,7 @@ class Cluster:
             device = "cuda" if self._ray.cluster_resources().get("GPU") else "cpu"
         self.request = replace(request, device=device, elsewhere=True)
 
-    def measure(
-        self, plan: Plan, work: Work, observer: Observer, timeout: float | None
-    ) -> Generator[Measured | None, None, None]:
+    def measure(self, plan: Plan, work: Work, observer: Observer, timeout: float | None) -> Measuring:
         """See `running.engine.Engine.measure`."""
         ray, streaming = self._ray, self._ray.remote(num_returns="streaming", max_retries=0)(_compute)
         device = "cuda" if plan.device.startswith("cuda") else plan.device  # a worker sees no GPU but its own

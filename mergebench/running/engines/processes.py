@@ -4,14 +4,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from mergebench.errors import MergebenchError, in_words
-from mergebench.running.engine import PAUSE, Measured
+from mergebench.running.engine import PAUSE, Measured, Measuring
 from mergebench.running.engines.telling import Teller
 from mergebench.running.engines.worker import Job, Worker
 from mergebench.running.groups import Group
@@ -53,9 +53,7 @@ class Processes:
     def __init__(self, request: RunRequest, workers: int, threads: int | None = None) -> None:
         self.request, self._workers, self._threads = request, workers, threads
 
-    def measure(
-        self, plan: Plan, work: Work, observer: Observer, timeout: float | None
-    ) -> Generator[Measured | None, None, None]:
+    def measure(self, plan: Plan, work: Work, observer: Observer, timeout: float | None) -> Measuring:
         """See `running.engine.Engine.measure`."""
         teller = Teller(plan, observer)
         self._timeout = timeout
