@@ -10,6 +10,8 @@ from mergebench.measuring.evaluation import Evaluation
 from mergebench.measuring.facts import beside
 from mergebench.measuring.measure import environment
 from mergebench.measuring.results import Cost, Result, TaskScore
+from mergebench.measuring.secrets import told as without_what_is_secret
+from mergebench.measuring.secrets import without_secrets
 from mergebench.running.execution import Executor, Merged, Recipe
 from mergebench.running.failure import line_of
 from mergebench.running.planned import Cell
@@ -78,12 +80,13 @@ def run_cell(
         started=started,
         **facts,
     )
-    return _storable(result), outcome
+    return _storable(without_what_is_secret(result)), outcome
 
 
 def _way_to(error: BaseException, path: str) -> dict[str, str]:
     """The way to an error: the whole traceback, and the line of the method's own file, unless the error says it all."""
-    told = writable("".join(traceback.format_exception(error)))
+    # Before it is cut, which might leave half of a secret.
+    told = without_secrets(writable("".join(traceback.format_exception(error))))
     return {"traceback": told[-LONGEST:], "where": line_of(error, path)}
 
 
