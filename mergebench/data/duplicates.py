@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mergebench.data.image_cache import cache_root
-from mergebench.data.source import Part
+from mergebench.data.source import FILE, Part
 from mergebench.errors import MergebenchError
 from mergebench.weights.writing import writing
 
@@ -72,7 +72,8 @@ def _digests(parts: Mapping[str, Part]) -> list[tuple[str, int, bytes]]:
     sizes: dict[int, list[Path]] = {}
     for file in files:
         with suppress(OSError):
-            sizes.setdefault(file.stat().st_size, []).append(file)
+            if (size := file.stat().st_size) <= FILE:  # told when it is to be decoded
+                sizes.setdefault(size, []).append(file)
     for alike in sizes.values():
         if len(alike) == 1 and len(files[alike[0]]) == 1:
             continue
