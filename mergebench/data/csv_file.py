@@ -13,6 +13,7 @@ from mergebench.data.source import outside as lies_outside
 from mergebench.errors import MergebenchError
 
 SUFFIXES = (".csv", ".tsv")
+BYTES = 200_000_000  # of a file: two million rows
 SPLIT = "split"  # the column that says which split an image is in; without it, all are train
 
 _NUMBER = re.compile(r"-?\d+(\.0*)?")  # whole, as tables write it: "7", or "7.0" where some were missing once
@@ -101,6 +102,8 @@ def _read(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[tuple[int,
         raise MergebenchError(f"{path}: `image`, `label` and `split` name one column twice ({', '.join(wanted)})")
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise MergebenchError(f"cannot read {path}: it is no file; name one")
+    if path.exists() and path.stat().st_size > BYTES:
+        raise MergebenchError(f"{path} has more than {BYTES:,} bytes; leave out columns that are not used, or rows")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = next((line for line in file if line.strip()), "")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import nullcontext
@@ -157,8 +158,12 @@ def open_image(file: "Path | BinaryIO") -> "Image.Image":
     from PIL import Image, UnidentifiedImageError
 
     without_warnings()
-    if isinstance(file, Path) and file.stat().st_size > FILE:
-        raise MergebenchError(f"it has more than {FILE:,} bytes; scale it down, or replace it")
+    if isinstance(file, Path):
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            raise MergebenchError("it is no file; replace it")
+        if status.st_size > FILE:
+            raise MergebenchError(f"it has more than {FILE:,} bytes; scale it down, or replace it")
     try:
         # PIL knows kinds that run programs (PostScript), and takes a file for what it holds.
         image = Image.open(file, formats=sorted(set(KINDS.values())))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mergebench.data import splits
 from mergebench.data.labels import check_seen, normal
 from mergebench.data.source import Found, Part, Source, below, identity_of, open_image
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, on_one_line
+from mergebench.weights.reading import plain_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -269,6 +270,15 @@ def _noted(root: Path, subset: str, label: str) -> tuple[str, ...] | None:
     """Names of labels from the notes beside the tables, where the tables themselves have none."""
     from datasets.info import DatasetInfosDict
 
-    infos = DatasetInfosDict.from_directory(str(root))
-    info = infos.get(subset or "default") or (next(iter(infos.values())) if len(infos) == 1 else None)
-    return _names(info.features[label]) if info and label in (info.features or {}) else None
+    try:
+        for note in map(root.joinpath, ("README.md", "dataset_infos.json")):
+            if os.path.lexists(note):
+                plain_bytes(note)
+        infos = DatasetInfosDict.from_directory(str(root))
+        info = infos.get(subset or "default") or (next(iter(infos.values())) if len(infos) == 1 else None)
+        return _names(info.features[label]) if info and label in (info.features or {}) else None
+    except Exception as error:  # noqa: BLE001 (other people's notes, read by other people's code)
+        told = on_one_line(error, 200)
+        raise MergebenchError(
+            f"{root}: its README.md or dataset_infos.json cannot be read ({told}); correct or remove it"
+        ) from None

@@ -2,29 +2,13 @@
 
 from contextlib import suppress
 
-import numpy as np
 import pytest
 from hypothesis import given
 from mutating import fuzzed, mutated
+from stored_result import stored
 
-from mergebench.measuring.facts import TaskScore
-from mergebench.measuring.proof import Unproven, count
-from mergebench.measuring.results import CellKey, Cost, Environment, Result, ResultStore, read_result
-
-KEY = CellKey("mine", "s", {}, {}, "two", "", "z", "", {}, 0, {}, {}, "cpu")
-LABELS = {"a": np.array([0, 1, 2, 1]), "file": np.array([0, 1])}
-PREDICTED = {"a": np.array([0, 1, 2, 2]), "file": np.array([0, 0])}
-
-
-def stored(folder):
-    environment = Environment(device="cpu", precision="float32", threads=1, platform="p", packages={}, git_commit="")
-    empty = {"hyperparameters": {"w": 0.5}, "weights": {}, "data": {}, "drawn": {}, "needs": [], "variant": ""}
-    cost = {"merge": Cost(seconds=1, peak_bytes=1), "evaluation": Cost(seconds=1, peak_bytes=None)}
-    named = {"method": "mine", "title": "mine", "paper": "", "role": "method", "family": "f", "source": "s"}
-    where = {"suite": "two", "zoo": "z", "seed": 0, "environment": environment, "started": "2026"}
-    tasks = {task: TaskScore(**count(PREDICTED[task], LABELS[task])._asdict()) for task in LABELS}
-    result = Result(status="ok", tasks=tasks, diagnostics={"c": float("inf")}, **named, **where, **cost, **empty)
-    return ResultStore(folder).write(KEY, result, PREDICTED, LABELS)
+from mergebench.measuring.proof import Unproven
+from mergebench.measuring.results import ResultStore, read_result
 
 
 @pytest.fixture(scope="module")
