@@ -182,8 +182,9 @@ def check_pixels(image: "Image.Image") -> None:
 
 
 def _too_large(size: tuple[int, int] | None = None) -> str:
-    told = f"of {size[0]:,} x {size[1]:,} pixels, " if size else ""
-    return f"it is {told}more than {PIXELS // 10**6} million; scale it down"
+    most = f"more than {PIXELS // 10**6} million"
+    told = f"is of {size[0]:,} x {size[1]:,} pixels, {most}" if size else f"has {most} pixels"
+    return f"it {told}; scale it down"
 
 
 def outside(root: Path, file: Path, known: dict[Path, bool]) -> bool:

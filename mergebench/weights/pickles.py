@@ -100,7 +100,8 @@ class PickledState(LazyState):
 
     def _holds(self, name: str) -> bool:
         """Whether the file holds this name of code whole; where it was cut off in one, torch tells the half."""
-        name = name.replace("builtins.", "__builtin__.") if name.startswith("builtins.") else name  # as in protocol 2
+        if "." not in name:  # Python's own, without their module: called __builtin__ in older pickles
+            return any(self._holds(f"{module}.{name}") for module in ("__builtin__", "builtins"))
         module, _, function = (part.encode() for part in name.rpartition("."))
         if not (module and function):
             return False

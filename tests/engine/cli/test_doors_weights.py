@@ -47,4 +47,4 @@ def test_headers(kind, merge, tmp_path):
 def test_pickles(kind, merge, tmp_path):
     file = tmp_path / "hostile.pt"
     file.write_bytes(hostile_weights.PICKLES[kind](tmp_path / "canary"))
-    merge(file, names=file)
+    merge(file, names=file, remedy="a pickle's code is never run" if kind.startswith("code") else "")
