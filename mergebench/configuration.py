@@ -72,6 +72,7 @@ class TaskConfig(Strict):
         white: the value that is white in images of more than 8 bits a channel, 65535 where they have 16; 255: as PIL
             has it, all above is white.
         allow_duplicates: whether one and the same image may be in several splits, or under several labels.
+        outside: whether a `.csv` file, or a table, may name images that do not lie in its folder.
         templates: prompt templates, each with one `{}` for the class name.
         head: a linear head's checkpoint, in place of one made from the prompts.
         source, licence: for the card.
@@ -90,6 +91,7 @@ class TaskConfig(Strict):
     alpha: Literal["", "white", "black", "dropped"] = ""
     white: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     allow_duplicates: bool = False
+    outside: bool = False
     templates: Annotated[list[str], Field(min_length=1)] = ["a photo of a {}."]
     head: str | None = None
     source: str = ""

@@ -12,10 +12,13 @@ from mergebench.catalogue import registry
 from mergebench.configuration import MODELS, StudyConfig, SuiteConfig, ZooConfig
 from mergebench.errors import MergebenchError, nearest, unprefixed
 from mergebench.weights.footing import rests_on
+from mergebench.weights.reading import plain_text
 
 Section = TypeVar("Section", bound=BaseModel)
 
 
+BYTES = 2_000_000  # of a file: twenty-one thousand names of classes take a quarter of it
+WRITTEN = 100_000  # values that are written in it, which take seconds to read
 MOST = 1_000_000  # values that a file may come to, once every alias is written out
 DIGITS = 1000  # of a whole number: Python takes for ever to read, and refuses to print, what has many more
 
@@ -23,8 +26,18 @@ DIGITS = 1000  # of a whole number: Python takes for ever to read, and refuses t
 class _UniqueKeys(yaml.SafeLoader):
     """YAML in which a key that stands twice is an error: the first would be lost without a word.
 
-    So is a file that names parts of itself so often that nobody could read it to its end.
+    So is a file that names parts of itself so often that nobody could read it to its end, or writes as many.
     """
+
+    written = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+        """As SafeLoader's, counted while it is read."""
+        self.written += 1
+        if self.written > WRITTEN:
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, f"more than {WRITTEN:,} values; put them into several", mark)
+        return super().compose_node(parent, index)
 
     def get_single_node(self) -> yaml.Node | None:
         """As SafeLoader's, counted before anything is made of it."""
@@ -38,9 +51,10 @@ class _UniqueKeys(yaml.SafeLoader):
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
-            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            name = key.value if isinstance(key, yaml.ScalarNode) else id(key)
+            if name in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands twice", key.start_mark)
+            seen.add(name)
         return node
 
 
@@ -53,6 +67,8 @@ def _count(node: yaml.Node, counts: dict[int, int | None]) -> int:
         return known
     if node.tag == "tag:yaml.org,2002:int" and len(node.value) > DIGITS:
         raise yaml.constructor.ConstructorError(None, None, f"a number of more than {DIGITS} digits", node.start_mark)
+    if isinstance(node, yaml.ScalarNode) and any("\ud800" <= c <= "\udfff" for c in node.value):
+        raise yaml.constructor.ConstructorError(None, None, "half a character, which no file can hold", node.start_mark)
     counts[id(node)] = None  # until it is known
     parts = [] if isinstance(node, yaml.ScalarNode) else node.value
     if isinstance(node, yaml.MappingNode):
@@ -91,9 +107,11 @@ def read_yaml(path: Path) -> Any:
     """
     rests_on(path, alone=True)  # it names what else is read
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
+        text = plain_text(path, BYTES)
+    except (OSError, ValueError) as error:
         raise MergebenchError(f"cannot read {path}: {error}") from None
+    try:
+        return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = (
@@ -102,8 +120,10 @@ def read_yaml(path: Path) -> Any:
         raise MergebenchError(f"{path} is not valid YAML: {where}") from None
     except RecursionError:
         raise MergebenchError(f"{path} is not valid YAML: it is nested too deeply") from None
-    except ValueError as error:  # of a date or a number that there cannot be
-        raise MergebenchError(f"{path} is not valid YAML: {error}") from None
+    # Of a date or a number that there cannot be, or of a tag on something else: PyYAML's constructors check nothing.
+    except (ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:
+        told = error if isinstance(error, ValueError) else f"a value that is not what its tag says ({error})"
+        raise MergebenchError(f"{path} is not valid YAML: {told}") from None
 
 
 def _read(kind: str, name: str) -> Any:

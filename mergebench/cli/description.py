@@ -40,6 +40,9 @@ def add_description_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--white", type=PositiveFloat | None, default=None, help="with --data: value of white, above 8 bits a channel"
     )
+    parser.add_argument(
+        "--outside", action="store_true", help="with --data: the table may name images outside of its folder"
+    )
     add_duplicates_option(parser)
 
 
@@ -52,6 +55,7 @@ def description(config: Namespace) -> dict[str, Any]:
     given = of_file(config.describe) if config.describe else {}
     given |= {name: config[name] for name in (*_TEXTS, "white") if config[name] is not None}
     given |= {name: list(config[name]) for name in _LISTS if config[name]}
+    given |= {"outside": True} if config.outside else {}
     for name in ("splits", "counts"):
         if config[name]:
             items = [item.partition("=") for item in config[name]]
@@ -85,6 +89,9 @@ def of_file(path: str) -> dict[str, Any]:
     content = read_yaml(Path(path))
     if not isinstance(content, dict) or "tasks" in content:
         raise MergebenchError(f"{path} describes no task: write its fields alone, as data: FOLDER (docs/models.md)")
+    odd = next((name for name in content if not isinstance(name, str)), "")
+    if odd != "":
+        raise MergebenchError(f"{path}: {odd!r} is the name of no field; the fields are those of docs/models.md")
     for field in ("data", "head"):
         beside = Path(path).parent / str(content.get(field, ""))
         with suppress(OSError, ValueError):  # what is no path is told where it is looked for

@@ -9,9 +9,11 @@ from pathlib import Path
 from mergebench.data import splits
 from mergebench.data.labels import check_number, check_seen, normal
 from mergebench.data.source import Found, Part, Source, identity_of, open_image
+from mergebench.data.source import outside as lies_outside
 from mergebench.errors import MergebenchError
 
 SUFFIXES = (".csv", ".tsv")
+BYTES = 200_000_000  # of a file: two million rows
 SPLIT = "split"  # the column that says which split an image is in; without it, all are train
 
 _NUMBER = re.compile(r"-?\d+(\.0*)?")  # whole, as tables write it: "7", or "7.0" where some were missing once
@@ -19,7 +21,7 @@ _MISSING = ("nan", "na", "n/a", "<na>", "none", "null")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
-def find(path: Path, image: str, label: str, split: str | None = None) -> Found:
+def find(path: Path, image: str, label: str, split: str | None = None, *, outside: bool = False) -> Found:
     """A CSV file's images.
 
     Args:
@@ -28,16 +30,18 @@ def find(path: Path, image: str, label: str, split: str | None = None) -> Found:
         image, label: names of the columns; blanks around a header's names do not count.
         split: that of the column that says the split; empty: none does. None: one that is called `split` in any case,
             if there is one.
+        outside: whether images may lie elsewhere than in the file's folder.
 
     Raises:
         MergebenchError: it cannot be read, lacks a column, has cells beyond its header or a column that may say the
-            split and is not named, or names an image that is not there.
+            split and is not named, or names an image that is not there, or lies elsewhere.
     """
     written, lines = _read(path, (image, label, *([split] if split else [])))
     columns = [name.strip() for name in written]
     place = _split_column(path, columns, lines, (image, label), split)
     pictures, spellings = columns.index(image.strip()), columns.index(label.strip())
     rows: dict[str, list[tuple[Path, str]]] = {}
+    known: dict[Path, bool] = {}
     unsaid = 0
     for line, cells in lines:
         bare = not all(len(cells) > p and cells[p].strip() for p in (pictures, spellings))
@@ -45,7 +49,13 @@ def find(path: Path, image: str, label: str, split: str | None = None) -> Found:
             raise MergebenchError(f"{path}, line {line}: an image and a label are needed")
         name = cells[place].strip() if place is not None and len(cells) > place else ""
         unsaid += place is not None and not name
-        rows.setdefault(name or "train", []).append((_image(path, line, cells[pictures]), normal(cells[spellings])))
+        picture = _image(path, line, cells[pictures])
+        if not outside and lies_outside(path.parent, picture, known):
+            raise MergebenchError(
+                f"{path}, line {line}: {cells[pictures].strip()} does not lie in the file's folder; move it there, or "
+                "allow it (--outside, `outside: true`)"
+            )
+        rows.setdefault(name or "train", []).append((picture, normal(cells[spellings])))
     if not rows:
         raise MergebenchError(f"{path} names no images")
     spelt = sorted({label for part in rows.values() for _, label in part})
@@ -92,6 +102,8 @@ def _read(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[tuple[int,
         raise MergebenchError(f"{path}: `image`, `label` and `split` name one column twice ({', '.join(wanted)})")
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise MergebenchError(f"cannot read {path}: it is no file; name one")
+    if path.exists() and path.stat().st_size > BYTES:
+        raise MergebenchError(f"{path} has more than {BYTES:,} bytes; leave out columns that are not used, or rows")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = next((line for line in file if line.strip()), "")

@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from mergebench.data.image_cache import cache_root
-from mergebench.data.source import Part
+from mergebench.data.source import FILE, Part
 from mergebench.errors import MergebenchError
+from mergebench.weights.reading import plain_text
 from mergebench.weights.writing import writing
 
 VERSION = 1  # raise it whenever other images would be found
@@ -44,8 +46,8 @@ def remembered(key: str, parts: "Mapping[str, Part] | None", write: bool) -> str
         write: whether the answer may be kept.
     """
     file = cache_root() / "duplicates" / f"{hashlib.sha256(f'{VERSION}|{key}'.encode()).hexdigest()[:16]}.json"
-    with suppress(OSError, ValueError, KeyError):
-        return json.loads(file.read_text())["shared"]
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        return str(json.loads(plain_text(file))["shared"])
     if parts is None:
         return None
     found = shared(parts)
@@ -72,7 +74,9 @@ def _digests(parts: Mapping[str, Part]) -> list[tuple[str, int, bytes]]:
     sizes: dict[int, list[Path]] = {}
     for file in files:
         with suppress(OSError):
-            sizes.setdefault(file.stat().st_size, []).append(file)
+            status = file.stat()
+            if stat.S_ISREG(status.st_mode) and status.st_size <= FILE:  # others are told when they are to be decoded
+                sizes.setdefault(status.st_size, []).append(file)
     for alike in sizes.values():
         if len(alike) == 1 and len(files[alike[0]]) == 1:
             continue

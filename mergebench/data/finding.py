@@ -34,16 +34,19 @@ def find(config: TaskConfig, folder: Path, place: Place, asked: set[str], *, alo
     except OSError as error:  # longer than a name may be
         raise MergebenchError(f"`data` ({config.data[:40]!r}...) is no path: {error.strerror}; shorten it") from None
     if config.data.startswith(TORCHVISION):
-        _check_unused(config, "torchvision's data sets", "image", "label", "split")
+        _check_unused(config, "torchvision's data sets", "image", "label", "split", "outside")
         return torchvision_sets.find(config.data.removeprefix(TORCHVISION), config.subset, place)
     if path.suffix.lower() in csv_file.SUFFIXES and not path.is_dir():
         _check_unused(config, "a .csv file", "subset")
-        return csv_file.find(path, config.image, config.label, config.split)
+        return csv_file.find(path, config.image, config.label, config.split, outside=config.outside)
     if path.is_dir():
         if tables.is_table(path):
             _check_unused(config, "tables, which have a file for each split", *["split"] * bool(config.split))
-            return tables.find(path, asked, config.subset, config.image, config.label, unsplit=config.split == "")
-        _check_unused(config, "folders of images", "subset", "image", "label", *["split"] * bool(config.split))
+            unsplit, outside = config.split == "", config.outside
+            return tables.find(path, asked, config.subset, config.image, config.label, unsplit=unsplit, outside=outside)
+        _check_unused(
+            config, "folders of images", "subset", "image", "label", "outside", *["split"] * bool(config.split)
+        )
         others = (name for names in config.labels for name in ([names] if isinstance(names, str) else names))
         return folders.find(path, asked, [*config.classes, *others], unlisted=config.split == "")
     if path.is_file():
@@ -88,7 +91,7 @@ def _check_unused(config: TaskConfig, kind: str, *fields: str) -> None:
 
 
 def _on_the_hub(config: TaskConfig, asked: set[str], place: Place, alone: bool) -> Found:
-    _check_unused(config, "tables, which have a file for each split", *["split"] * bool(config.split))
+    _check_unused(config, "tables, which have a file for each split", "outside", *["split"] * bool(config.split))
     hub = Hub(place.root, place.download)
     root = hub.folder(config.data, tables.patterns(asked if alone else (), config.subset), kind="dataset")
     commit = hub.revision(config.data, kind="dataset")

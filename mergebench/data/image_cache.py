@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from mergebench.data.corruption import Corruption, corrupted
 from mergebench.data.task import SPLITS, ImageTable, Task
 from mergebench.errors import MergebenchError
 from mergebench.weights.footing import rests_on
+from mergebench.weights.reading import plain_text
 from mergebench.weights.writing import writing
 
 
@@ -69,10 +70,10 @@ def load_split(task: Task, split: str, progress: Progress = progress_bar) -> Spl
                     f"task {task.card.name!r}: the cached images of {split!r} were damaged, and those that are there "
                     "now are others; run again with these"
                 )
-        return np.load(paths[0], mmap_mode="r"), np.load(paths[1])
+        return _mapped(paths)
 
     try:
-        images, labels = np.load(paths[0], mmap_mode="r"), np.load(paths[1])
+        images, labels = _mapped(paths)
     except (ValueError, EOFError):  # a header that is none
         images, labels = opened()
     _check(task, split, images, labels)  # again: the card may say otherwise than when they were made
@@ -92,13 +93,18 @@ def kept_images(task: Task, split: str) -> tuple[np.ndarray, np.ndarray] | None:
     if not _complete(paths):
         return None
     try:
-        return np.load(paths[0], mmap_mode="r"), np.load(paths[1])
+        return _mapped(paths)
     except (OSError, ValueError, EOFError):
         return None
 
 
+def _mapped(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Images, mapped, and labels; raises a ValueError of a file whose header says more than there is."""
+    return np.load(paths[0], mmap_mode="r"), np.array(np.load(paths[1], mmap_mode="r"))
+
+
 def _digest_in(path: Path) -> str:
-    return json.loads(path.read_text())["digest"]
+    return json.loads(plain_text(path))["digest"]
 
 
 def _looked_at(task: Task, split: str, progress: Progress) -> Split:
@@ -177,7 +183,13 @@ def corrupted_split(task: Task, split: str, clean: Split, corruption: Corruption
     def whole() -> bool:
         try:
             return sound([path], _digest_in(told))
-        except (OSError, ValueError, KeyError):  # an earlier version left no digest: nobody knows what these are
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            RecursionError,
+        ):  # an earlier version left no digest: nobody knows what these are
             return False
 
     if not whole():
@@ -204,8 +216,9 @@ def _folder(task: Task) -> Path:
 
 def _complete(paths: list[Path]) -> bool:
     try:
-        return json.loads(paths[2].read_text())["bytes"] == [p.stat().st_size for p in paths[:2]]
-    except (OSError, ValueError, KeyError):
+        told = json.loads(plain_text(paths[2]))
+        return isinstance(told["digest"], str) and told["bytes"] == [p.stat().st_size for p in paths[:2]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

@@ -38,7 +38,8 @@ def square(image: "Image.Image", size: int) -> "np.ndarray":
     import numpy as np
     from PIL import Image
 
-    image = _upright(image).convert("RGB")
+    image = _upright(image)
+    image = image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
     width, height = image.size
     short = min(width, height)
     resized = (int(size * width / short), int(size * height / short))

@@ -20,6 +20,8 @@ from mergebench.weights.states import AGAIN
 
 BATCH, HELD = 64, 8  # rows that are read at a time, and how many such batches are kept: what threads may lag behind
 
+UNPACKED, RATIO = 2**28, 200  # bytes of a column's part, and times its packed size: no encoded images are so much more
+
 _SAYING = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean)  # columns that may
 
 
@@ -186,8 +188,20 @@ def _reading(file: Path) -> Iterator[None]:
         raise MergebenchError(f"cannot read {file} ({reason}); {AGAIN}") from error
 
 
+def _check_unpacked(file: Path, described: pq.FileMetaData) -> None:
+    """Refuses columns that unpack to what no memory holds."""
+    for group in map(described.row_group, range(described.num_row_groups)):
+        for leaf in map(group.column, range(group.num_columns)):
+            if leaf.total_uncompressed_size > max(UNPACKED, RATIO * leaf.total_compressed_size):
+                raise MergebenchError(
+                    f"{file}: column {leaf.path_in_schema!r} unpacks from {leaf.total_compressed_size:,} bytes to "
+                    f"{leaf.total_uncompressed_size:,}, as no images do; remove it, or replace the file"
+                )
+
+
 def _parquet(file: Path) -> tuple[pa.Schema, list[_Piece]]:
     described = pq.read_metadata(file)
+    _check_unpacked(file, described)
 
     def read(group: int, column: str) -> Iterator[pa.Array]:
         # Through a small buffer: a file may be a single row group, and larger than memory.
@@ -224,7 +238,10 @@ def _arrow(file: Path) -> tuple[pa.Schema, list[_Piece]]:
 
 
 def _names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:
-    noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    feature = noted.get("info", {}).get("features", {}).get(column, {})
-    names = feature.get("names") if isinstance(feature, dict) else None
-    return tuple(names) if names else None
+    try:
+        feature = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"][column]
+        names = feature["names"]
+    except (ValueError, LookupError, TypeError, RecursionError):  # no such note, or one of another shape
+        return None
+    listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if listed and names else None

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import nullcontext
@@ -26,6 +27,8 @@ KINDS = {
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
     **dict.fromkeys((".ppm", ".pgm", ".pbm"), "PPM"),
 }
+PIXELS = 100_000_000  # of an image: four bytes of each are held, up to three times over
+FILE = 1_000_000_000  # bytes of an image's file: as many pixels take less in any format
 LARGE = 16_000_000  # pixels, above which one image is decoded at a time
 _LARGE = Lock()
 
@@ -150,25 +153,54 @@ def open_image(file: "Path | BinaryIO") -> "Image.Image":
     """An image file of a kind in KINDS, whatever its name; it is decoded when its pixels are asked for.
 
     Raises:
-        MergebenchError: it is no image.
+        MergebenchError: it is no image, or too large a one.
     """
     from PIL import Image, UnidentifiedImageError
 
-    _without_warnings()
+    without_warnings()
+    if isinstance(file, Path):
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            raise MergebenchError("it is no file; replace it")
+        if status.st_size > FILE:
+            raise MergebenchError(f"it has more than {FILE:,} bytes; scale it down, or replace it")
     try:
         # PIL knows kinds that run programs (PostScript), and takes a file for what it holds.
-        return Image.open(file, formats=sorted(set(KINDS.values())))
-    except Image.DecompressionBombError:
-        raise MergebenchError(
-            f"it is larger than {2 * Image.MAX_IMAGE_PIXELS // 10**6} million pixels; scale it down"
-        ) from None
+        image = Image.open(file, formats=sorted(set(KINDS.values())))
+    except Image.DecompressionBombError:  # PIL's own bound is higher
+        raise MergebenchError(_too_large()) from None
     except UnidentifiedImageError:  # which would tell where in memory the bytes are
         raise MergebenchError("it is empty, damaged or no image; replace it") from None
+    check_pixels(image)
+    return image
+
+
+def check_pixels(image: "Image.Image") -> None:
+    """Refuses, by a MergebenchError, an image whose header promises more than `PIXELS`, before any is decoded."""
+    if image.width * image.height > PIXELS:
+        raise MergebenchError(_too_large(image.size))
+
+
+def _too_large(size: tuple[int, int] | None = None) -> str:
+    most = f"more than {PIXELS // 10**6} million"
+    told = f"is of {size[0]:,} x {size[1]:,} pixels, {most}" if size else f"has {most} pixels"
+    return f"it {told}; scale it down"
+
+
+def outside(root: Path, file: Path, known: dict[Path, bool]) -> bool:
+    """Whether a file that a table names lies, once links are followed, elsewhere than in the table's folder.
+
+    Args:
+        root: the table's folder.
+        file: an existing one.
+        known: of folders, what was found before: a table names millions of files in a few.
+    """
+    if file.parent not in known:
+        known[file.parent] = not file.parent.resolve().is_relative_to(root.resolve())
+    return known[file.parent] or (file.is_symlink() and not file.resolve().is_relative_to(root.resolve()))
 
 
 @cache
-def _without_warnings() -> None:
-    """PIL warns of images half as large as those that it refuses."""
-    from PIL import Image
-
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+def without_warnings() -> None:
+    """PIL warns of images half as large as those that it refuses, and of notes in disorder, which no pixel rests on."""
+    warnings.filterwarnings("ignore", module="PIL")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mergebench.data import splits
 from mergebench.data.labels import check_seen, normal
 from mergebench.data.source import Found, Part, Source, below, identity_of, open_image
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, on_one_line
+from mergebench.weights.reading import plain_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +39,15 @@ def patterns(wanted: Collection[str], subset: str) -> list[str]:
 
 
 def find(
-    root: Path, wanted: set[str], subset: str, image: str, label: str, identity: str = "", *, unsplit: bool = False
+    root: Path,
+    wanted: set[str],
+    subset: str,
+    image: str,
+    label: str,
+    identity: str = "",
+    *,
+    unsplit: bool = False,
+    outside: bool = False,
 ) -> Found:
     """A folder of tables.
 
@@ -49,6 +58,7 @@ def find(
         image, label: names of the columns.
         identity: what its content is known by; that of its files, and of those that cells name, if empty.
         unsplit: whether somebody has said that no column says the split.
+        outside: whether cells may name files that do not lie in the folder.
 
     Raises:
         MergebenchError: no tables of these splits, or several configurations; without an identity, also tables that
@@ -64,7 +74,7 @@ def find(
 
     def read(asked: set[str]) -> Source:
         there = {split: table(split) for split in files if split in asked}
-        return _source(there, root, subset, image, label, unsplit=unsplit)
+        return _source(there, root, subset, image, label, unsplit=unsplit, within=None if outside else root)
 
     told = ()
     if not identity:
@@ -159,7 +169,9 @@ def _without(path: Path, split: str) -> str:
     return "/".join(word for word in words if word.lower() not in (split.lower(), "data", "")) or "."
 
 
-def _source(tables: "dict[str, Table]", root: Path, subset: str, image: str, label: str, *, unsplit: bool) -> Source:
+def _source(
+    tables: "dict[str, Table]", root: Path, subset: str, image: str, label: str, *, unsplit: bool, within: Path | None
+) -> Source:
     import numpy as np
     import pyarrow as pa
 
@@ -184,7 +196,8 @@ def _source(tables: "dict[str, Table]", root: Path, subset: str, image: str, lab
         columns = {split: np.searchsorted(names, column) for split, column in columns.items()}
     elif not kinds <= set("iub"):
         raise MergebenchError(f"{root}: column {label!r} holds neither whole numbers nor names in every row")
-    return Source({s: _part(table, columns[s].astype(np.int64), image, root, s) for s, table in tables.items()}, names)
+    parts = {s: _part(t, columns[s].astype(np.int64), image, root, s, within) for s, t in tables.items()}
+    return Source(parts, names)
 
 
 def _check_columns(table: "Table", split: str, known: Collection[str], root: Path) -> None:
@@ -213,21 +226,19 @@ def _encoded(kind: "pa.DataType") -> bool:
     return any(test(kind) for test in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_string))
 
 
-def _part(table: "Table", labels: Any, image: str, root: Path, split: str) -> Part:
+def _part(table: "Table", labels: Any, image: str, root: Path, split: str, within: Path | None) -> Part:
     cells = table.cells(image)
-    return Part(
-        labels, lambda index: _opened(cells[index], root), _teller(root, split), lambda i: _held(cells[i], root)
-    )
+    held = lambda index: _held(cells[index], root, within)  # noqa: E731
+    return Part(labels, lambda index: _opened(held(index)), _teller(root, split), held)
 
 
-def _opened(cell: Any, root: Path) -> "Image.Image":
+def _opened(held: Path | bytes) -> "Image.Image":
     """The image that a cell holds, or names by a path."""
-    held = _held(cell, root)
     return open_image(io.BytesIO(held) if isinstance(held, bytes) else held)
 
 
-def _held(cell: Any, root: Path) -> Path | bytes:
-    """What a cell holds: bytes, or the path of a file."""
+def _held(cell: Any, root: Path, within: Path | None) -> Path | bytes:
+    """What a cell holds: bytes, or the path of a file that lies in a folder, wherever if None."""
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     path = cell.get("path") if isinstance(cell, dict) and data is None else None
     if isinstance(data, str):
@@ -238,8 +249,11 @@ def _held(cell: Any, root: Path) -> Path | bytes:
         raise MergebenchError("the cell is empty")
     # Whoever made the table says what is opened: never more than what lies beside it.
     file = (root / path).resolve()
-    if not file.is_relative_to(root.resolve()):
-        raise MergebenchError(f"the cell names {path}, which does not lie in {root}")
+    if within is not None and not file.is_relative_to(within.resolve()):
+        raise MergebenchError(
+            f"the cell names {path}, which does not lie in {root}; move it there, or allow it (--outside, "
+            "`outside: true`)"
+        )
     return file
 
 
@@ -256,6 +270,15 @@ def _noted(root: Path, subset: str, label: str) -> tuple[str, ...] | None:
     """Names of labels from the notes beside the tables, where the tables themselves have none."""
     from datasets.info import DatasetInfosDict
 
-    infos = DatasetInfosDict.from_directory(str(root))
-    info = infos.get(subset or "default") or (next(iter(infos.values())) if len(infos) == 1 else None)
-    return _names(info.features[label]) if info and label in (info.features or {}) else None
+    try:
+        for note in map(root.joinpath, ("README.md", "dataset_infos.json")):
+            if os.path.lexists(note):
+                plain_bytes(note)
+        infos = DatasetInfosDict.from_directory(str(root))
+        info = infos.get(subset or "default") or (next(iter(infos.values())) if len(infos) == 1 else None)
+        return _names(info.features[label]) if info and label in (info.features or {}) else None
+    except Exception as error:  # noqa: BLE001 (other people's notes, read by other people's code)
+        told = on_one_line(error, 200)
+        raise MergebenchError(
+            f"{root}: its README.md or dataset_infos.json cannot be read ({told}); correct or remove it"
+        ) from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mergebench.data.array_files import builder
 from mergebench.data.image_cache import cache_root
-from mergebench.data.source import Found, Part, Source, identity_of
+from mergebench.data.source import Found, Part, Source, check_pixels, identity_of, without_warnings
 from mergebench.data.task import Place
 from mergebench.errors import MergebenchError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # What else than a split some classes take, by their parameter's name: what `subset` stands for.
 _SUBSETS = {"partition": int, "annotation_level": str}
 # Their names of classes were not known to the first version of this reader.
+_CODE = ("LSUN", "LSUNClass")
 _NAMED_ANEW = ("Caltech101", "Caltech256")
 
 
@@ -64,7 +65,12 @@ def find(name: str, subset: str, place: Place) -> Found:
 def _opened(name: str, split: str, subset: str, root: Path, download: bool) -> Any:
     """One split as torchvision gives it; None if the class has no such split."""
     import torchvision
+    from PIL import EpsImagePlugin
 
+    without_warnings()
+    EpsImagePlugin.gs_binary = False  # torchvision opens files of any kind, and PostScript is a program
+    if name in _CODE:
+        raise MergebenchError(f"torchvision:{name} keeps a pickle beside its files, which may run code; it is not read")
     maker = getattr(torchvision.datasets, name, None)
     if not (inspect.isclass(maker) and issubclass(maker, torchvision.datasets.VisionDataset)):
         raise MergebenchError(f"torchvision has no data set {name!r}; its names are as in torchvision.datasets")
@@ -135,7 +141,14 @@ def _part(images: Any, name: str, split: str, root: Path) -> Part:
     # EMNIST's files hold every image mirrored along its diagonal, and torchvision leaves them so; so does this.
     labels = _labels(images, name, split)
     told = lambda index: f"image {index} of {name}'s {split!r}"  # noqa: E731
-    return Part(labels, lambda index: images[index][0], told, _content(images, root))
+
+    def image(index: int) -> Any:
+        found = images[index][0]
+        if hasattr(found, "width"):
+            check_pixels(found)
+        return found
+
+    return Part(labels, image, told, _content(images, root))
 
 
 def _content(images: Any, root: Path) -> Callable[[int], Path | bytes] | None:

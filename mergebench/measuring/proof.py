@@ -13,11 +13,13 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from mergebench.errors import MergebenchError, unprefixed
+from mergebench.weights.reading import plain_text
 from mergebench.weights.writing import writing
 
 Stored = TypeVar("Stored", bound=BaseModel)
 
 LABELS = "labels/"  # before a task's name: the labels that its predictions are held against
+BYTES = 16_000_000  # of a stored result's JSON, or a search's record: ten thousand trials take half of it
 HEADER = 4096  # bytes, more than any array's header takes
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of others a few bytes unpack to gigabytes, and in one step
 
@@ -52,9 +54,7 @@ def read_stored(path: Path, kind: type[Stored], what: str) -> Stored:
         Unproven: it is none, or was changed.
     """
     try:
-        if not path.is_file():  # a pipe would be waited for
-            raise Unproven("it is no file")
-        text = path.read_text(encoding="utf-8")
+        text = plain_text(path, BYTES)
         stored, content = kind.model_validate_json(text), json.loads(text)
     except ValidationError as error:
         first = error.errors()[0]

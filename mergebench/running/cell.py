@@ -11,6 +11,8 @@ from mergebench.measuring.evaluation import Evaluation
 from mergebench.measuring.facts import Environment, beside
 from mergebench.measuring.measure import environment
 from mergebench.measuring.results import Cost, Result, TaskScore
+from mergebench.measuring.secrets import told as without_what_is_secret
+from mergebench.measuring.secrets import without_secrets
 from mergebench.merging.contract import PerTask
 from mergebench.running.execution import Executor, Merged, Recipe
 from mergebench.running.failure import line_of
@@ -55,9 +57,9 @@ def run_cell(
     except BaseException as exception:  # noqa: BLE001
         status, error = "failed", in_words(exception)
         facts |= _way_to(exception, card.path)
-    return _storable(
-        _result(bench, cell, environment(executor.device, executor.precision), status, error, started, facts)
-    ), outcome
+    where = environment(executor.device, executor.precision)
+    result = _result(bench, cell, where, status, error, started, facts)
+    return _storable(without_what_is_secret(result)), outcome
 
 
 def died(plan: Plan, cell: Cell, why: str) -> Result:
@@ -118,7 +120,8 @@ def weights_of(states: StateDict | PerTask) -> str:
 
 def _way_to(error: BaseException, path: str) -> dict[str, str]:
     """The way to an error: the whole traceback, and the line of the method's own file, unless the error says it all."""
-    told = writable("".join(traceback.format_exception(error)))
+    # Before it is cut, which might leave half of a secret.
+    told = without_secrets(writable("".join(traceback.format_exception(error))))
     return {"traceback": told[-LONGEST:], "where": line_of(error, path)}
 
 

@@ -30,9 +30,11 @@ from mergebench.running import chosen
 from mergebench.running.planned import Cell, Plan, RunRequest
 from mergebench.suites.variant import Variant
 from mergebench.weights.footing import Footing, noting, still_there
+from mergebench.weights.reading import plain_text
 from mergebench.weights.writing import writing
 
 KEPT = 100  # plans; the oldest make room
+BYTES = 64_000_000  # of one: a thousand cells take a few
 INSTALLED = ("site-packages", "dist-packages")
 GROUPS = ("mergebench.methods", "mergebench.tasks", "mergebench.corruptions", "mergebench.configs")
 # Where devices show, and what chooses among them; a plan made for a GPU is no other machine's.
@@ -47,11 +49,11 @@ def recalled(request: RunRequest) -> Plan | None:
     What was told when it was made is told again.
     """
     try:
-        kept = json.loads(_place(request).read_text(encoding="utf-8"))
+        kept = json.loads(plain_text(_place(request), BYTES))
         if kept["checksum"] != checksum(kept) or not still_there(kept["marks"]):
             return None
         plan = _plan(kept)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or what another version left
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):  # none, or another version's
         return None
     for sentence in kept["told"]:
         tell(sentence)

@@ -17,6 +17,7 @@ from mergebench.measuring.facts import Environment, TaskScore
 from mergebench.measuring.measure import environment
 from mergebench.measuring.proof import LABELS, class_ids, write_predictions
 from mergebench.measuring.results import Result, ResultStore
+from mergebench.measuring.secrets import named_in, without_secrets
 from mergebench.merging.method import MethodCard
 from mergebench.running.planned import Cell, Plan
 from mergebench.submissions.reading import EXPERTS, Read, read, validated
@@ -73,7 +74,7 @@ def draft(plan: Plan, submitter: Mapping[str, str]) -> Draft:
             "merged": list(cell.variant.merged),
             "weights": dict(key.weights),
             "data": dict(key.data),
-            "origins": bench.zoo.origins({*cell.variant.merged, *cell.variant.evaluate}),
+            "origins": without_secrets(bench.zoo.origins({*cell.variant.merged, *cell.variant.evaluate})),
         },
         "method": {
             "name": card.name,
@@ -135,6 +136,13 @@ def _try(given: Fields, cell: Cell) -> None:
 
 
 def _as_text(fields: Fields) -> str:
+    """What is written; raises a MergebenchError where a secret of this machine's stands in it, a method's file too."""
+    for name, value in fields.items():
+        if variable := named_in(json.dumps(value, ensure_ascii=False)):
+            raise MergebenchError(
+                f"this cannot be submitted: {name} holds the value of the environment's {variable}, and submissions "
+                "are public; take it out"
+            )
     return json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -19,6 +19,7 @@ from mergebench.errors import MergebenchError, in_words
 from mergebench.measuring.measure import resolve_device
 from mergebench.measuring.proof import Unproven
 from mergebench.measuring.results import CellKey, ResultStore
+from mergebench.measuring.secrets import without_secrets
 from mergebench.merging import hyperparameters
 from mergebench.merging.method import MethodCard
 from mergebench.merging.time_limit import check_limit
@@ -334,7 +335,7 @@ def _try(search: Search, executor: Executor, settings: dict[str, Any]) -> Trial:
     except KeyboardInterrupt:
         raise
     except BaseException as exception:  # noqa: BLE001
-        return Trial(number=number, settings=settings, error=in_words(exception))
+        return Trial(number=number, settings=settings, error=without_secrets(in_words(exception)))
     return Trial(number=number, settings=settings, tasks=outcome.scores, merge=merged.cost, evaluation=cost)
 
 

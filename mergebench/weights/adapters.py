@@ -13,6 +13,7 @@ from mergebench.errors import CheckpointError
 from mergebench.weights.adapter_refusals import merge_it
 from mergebench.weights.footing import rests_on
 from mergebench.weights.pickles import PickledState
+from mergebench.weights.reading import plain_text
 from mergebench.weights.states import AGAIN, LazyState, SafetensorsState
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS, ADAPTER_PICKLE = ADAPTER = (
@@ -173,7 +174,7 @@ def _config(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path.parent} holds an adapter without its {ADAPTER_CONFIG}; download or copy both")
     rests_on(path)
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(plain_text(path))
     except (ValueError, OSError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); {AGAIN}") from None
     if not isinstance(told, dict) or "peft_type" not in told:

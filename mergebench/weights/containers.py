@@ -39,6 +39,8 @@ def state_dict_in(read: Mapping[Any, Any], who: str) -> tuple[dict[str, Tensor],
     Raises:
         CheckpointError: several, of which none is known to be preferred; or something in one that is no tensor.
     """
+    for _, inner in _state_dicts(read):
+        _check_held(inner, who)
     held = {path: inner for path, inner in _state_dicts(read) if towers(freed(map(str, inner)))}
     for path in list(held):
         if any(_same(held[path], held[other]) for other in list(held)[: list(held).index(path)]):
@@ -71,6 +73,19 @@ def _state_dicts(read: Mapping[Any, Any], path: tuple[str, ...] = ()) -> Iterato
         for key, value in read.items():
             if isinstance(key, str) and isinstance(value, Mapping):
                 yield from _state_dicts(value, (*path, key))
+
+
+def _check_held(state: Mapping[Any, Any], who: str) -> None:
+    """Refuses a tensor that says to be larger than what the file holds of it: of one number terabytes would be made."""
+    for name, value in state.items():
+        if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta or value.is_quantized:
+            continue  # told where it is asked for
+        held = value.untyped_storage().nbytes()
+        if value.nbytes > held:
+            raise CheckpointError(
+                f"{who}: {str(name)!r} is {tuple(value.shape)}, of which the file holds {held:,} bytes (an expanded "
+                "view); save it whole, by .contiguous(), with safetensors.torch.save_file"
+            )
 
 
 def _same(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:

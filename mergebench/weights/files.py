@@ -9,6 +9,7 @@ from mergebench.errors import CheckpointError
 from mergebench.weights.adapters import ADAPTER, AdapterState, adapter_in
 from mergebench.weights.footing import rests_on
 from mergebench.weights.pickles import PICKLES, PickledState
+from mergebench.weights.reading import plain_bytes
 from mergebench.weights.states import AGAIN, LazyState, SafetensorsState
 
 INDEX = ".index.json"
@@ -85,7 +86,7 @@ def shards_of(path: Path) -> tuple[str, ...]:
 def _shard_of(index: Path) -> dict[str, str]:
     """Tensor -> the name of the file that it is in."""
     try:
-        files = json.loads(index.read_bytes())["weight_map"]
+        files = json.loads(plain_bytes(index))["weight_map"]
         named = {name: Path(file).name for name, file in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise CheckpointError(f"{index} is truncated or no index of shards (it has no weight_map); {AGAIN}") from None

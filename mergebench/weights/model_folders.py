@@ -14,6 +14,7 @@ from mergebench.errors import MergebenchError
 from mergebench.weights.dialects import HUGGING_FACE, OPEN_CLIP, VIT
 from mergebench.weights.encoders import NORM_EPS, Encoder
 from mergebench.weights.hugging_face_configs import activation, vision_config
+from mergebench.weights.reading import plain_text
 from mergebench.weights.resizing import as_read
 from mergebench.weights.states import StateDict, shape_of
 from mergebench.weights.translation import TranslatedState, dialect_for
@@ -195,7 +196,7 @@ def _beside(base: Mapping[str, Tensor], name: str) -> dict[str, Any]:
     """What a JSON file beside the base says; nothing if there is none."""
     path: Path | None = getattr(base, "path", None)
     try:
-        told = json.loads(path.with_name(name).read_text(encoding="utf-8")) if path else {}
+        told = json.loads(plain_text(path.with_name(name))) if path else {}
     except (ValueError, OSError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}

@@ -4,6 +4,7 @@ import mmap
 import os
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from mergebench.weights.harmless import HARMLESS
 from mergebench.weights.states import AGAIN, LazyState
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pt.tar", ".pth.tar")
+PICKLE = 16 * 2**20  # bytes of names, shapes and settings; of no more than a byte each it may make objects of 60
 MAPPED = 16 * 2**20  # bytes of a mapped pickle that may stay in memory when nobody needs them any more
 
 
@@ -63,14 +65,14 @@ class PickledState(LazyState):
             raise CheckpointError(f"{self.path} changed while it was read")
         self._touched = 0
         self._mapped = zipfile.is_zipfile(self.path)
-        if self._mapped and _is_script(self.path):
-            raise CheckpointError(
-                f"{self.path} is a TorchScript archive, which is code: where you trust its source, save "
-                "torch.jit.load(path).state_dict() with safetensors.torch.save_file, and use that file"
-            )
         try:
-            with torch.serialization.safe_globals(HARMLESS):
+            if self._mapped:
+                _check_archive(self.path)
+            # torch warns of protocols and of sparse tensors, where a refusal, or nothing, says more.
+            with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings(action="ignore"):
                 read = torch.load(self.path, map_location="cpu", weights_only=True, mmap=self._mapped)
+        except CheckpointError:
+            raise
         except pickle.UnpicklingError as error:
             raise CheckpointError(self._refusal(str(error))) from None
         except OSError as error:
@@ -98,6 +100,8 @@ class PickledState(LazyState):
 
     def _holds(self, name: str) -> bool:
         """Whether the file holds this name of code whole; where it was cut off in one, torch tells the half."""
+        if "." not in name:  # Python's own, without their module: called __builtin__ in older pickles
+            return any(self._holds(f"{module}.{name}") for module in ("__builtin__", "builtins"))
         module, _, function = (part.encode() for part in name.rpartition("."))
         if not (module and function):
             return False
@@ -107,6 +111,24 @@ class PickledState(LazyState):
             return content.find(opcode) >= 0 or all(content.find(part) >= 0 for part in counted)
 
 
-def _is_script(path: Path) -> bool:
+def _check_archive(path: Path) -> None:
+    """Refuses, by a CheckpointError, an archive of code, and one that unpacks to more than it is."""
     with zipfile.ZipFile(path) as archive:
-        return any(name.rpartition("/")[2] == "constants.pkl" for name in archive.namelist())
+        records = archive.infolist()
+    if any(record.filename.rpartition("/")[2] == "constants.pkl" for record in records):
+        raise CheckpointError(
+            f"{path} is a TorchScript archive, which is code: where you trust its source, save "
+            "torch.jit.load(path).state_dict() with safetensors.torch.save_file, and use that file"
+        )
+    packed = next((record for record in records if record.compress_type != zipfile.ZIP_STORED), None)
+    if packed is not None:
+        raise CheckpointError(
+            f"{path} holds {packed.filename!r} compressed, which torch.save does not do: unpacked it may be of any "
+            f"size; {AGAIN}"
+        )
+    large = next((r for r in records if r.filename.endswith("/data.pkl") and r.file_size > PICKLE), None)
+    if large is not None:
+        raise CheckpointError(
+            f"{path} holds {large.file_size:,} bytes beside its tensors; {PICKLE:,} are read at most: save the state "
+            "dict alone, with safetensors.torch.save_file, where you trust its source"
+        )

@@ -19,6 +19,8 @@ from mergebench.weights.writing import writing
 
 StateDict: TypeAlias = dict[str, Tensor]
 
+HEADER = 8_000_000  # bytes of a file's header: a thousand tensors take a tenth of one million
+
 AGAIN = "delete it, and download or copy it again"  # the remedy for a file that is not whole
 
 # What weights may be in: other numbers (complex, quantised, of 8 bits) would lose something on the way to these.
@@ -83,6 +85,7 @@ class SafetensorsState(LazyState):
             raise CheckpointError(f"no such checkpoint: {path}")
         rests_on(path)
         try:
+            _check_header(path)
             with safe_open(str(path), framework="pt") as file:  # holds the header to the file's length
                 names, metadata = file.keys(), file.metadata() or {}
             self._file = os.open(path, os.O_RDONLY)
@@ -125,6 +128,14 @@ class SafetensorsState(LazyState):
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape from the file's header."""
         return tuple(self._header[name]["shape"])
+
+
+def _check_header(path: Path) -> None:
+    """Refuses, by a CheckpointError, a header that takes a gigabyte to be read: of a hundred million bytes names."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if HEADER < length < path.stat().st_size:  # others are no header, as what reads them will tell
+        raise CheckpointError(f"{path} has a header of {length:,} bytes; {HEADER:,} are read at most: {AGAIN}")
 
 
 def recipe_of(state: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights.descriptions import FAMILIES, encoder_of_config
 from mergebench.weights.encoders import Encoder
 from mergebench.weights.footing import rests_on
+from mergebench.weights.reading import plain_text
 from mergebench.zoo.encoder_notes import REMEDY, noted_encoder
 
 CONFIG = "config.json"
@@ -98,7 +99,7 @@ def _described(path: Path, strict: bool) -> Encoder | None:
 def _read(path: Path) -> dict[str, Any]:
     rests_on(path)
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(plain_text(path))
     except (ValueError, OSError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); correct it, or take it away") from None
     return told if isinstance(told, dict) else {}

@@ -14,6 +14,7 @@ from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights.descriptions import encoder_of_config, infer_encoder
 from mergebench.weights.encoders import Encoder, structure
 from mergebench.weights.footing import rests_on
+from mergebench.weights.reading import plain_text
 from mergebench.weights.resizing import other_size, remedy, sizes
 from mergebench.weights.states import recipe_of
 
@@ -205,7 +206,7 @@ def _described_encoder(path: Path) -> Encoder:
     """
     rests_on(path)
     try:
-        config: Any = json.loads(path.read_text(encoding="utf-8"))
+        config: Any = json.loads(plain_text(path))
     except (ValueError, OSError, RecursionError) as error:
         raise MergebenchError(f"{path} cannot be read ({error}); name the encoder") from None
     return encoder_of_config(config, str(path))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mergebench.data.content import looked_at
 from mergebench.data.image_cache import cache_root
 from mergebench.errors import CheckpointError, MergebenchError
+from mergebench.weights.reading import plain_text
 from mergebench.weights.states import StateDict, digest
 from mergebench.zoo.heads import ZeroShotHead, average_prompts
 from mergebench.zoo.kept_heads import keep, kept
@@ -186,7 +187,7 @@ def text_activation(path: Path) -> str | None:
         MergebenchError: another activation, or no JSON.
     """
     try:
-        text = json.loads(path.read_text(encoding="utf-8")).get("text_config")
+        text = json.loads(plain_text(path)).get("text_config")
     except (ValueError, AttributeError, RecursionError) as error:
         raise MergebenchError(f"{path} is no configuration of a model: {error}") from None
     if not isinstance(text, Mapping):

@@ -69,8 +69,8 @@ def test_an_image_like_a_thread_is_not_resized_as_a_whole(monkeypatch):
 
 
 def test_too_many_pixels_are_refused_with_a_remedy(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10**6)
-    with pytest.raises(MergebenchError, match="larger than 2 million pixels; scale it down"):
+    monkeypatch.setattr(source, "PIXELS", 2 * 10**6)
+    with pytest.raises(MergebenchError, match="of 1,500 x 1,500 pixels, more than 2 million; scale it down"):
         opened(np.zeros((1500, 1500), dtype=np.uint8), "PNG")
 
 
