@@ -1,22 +1,23 @@
 """Decoded images on disk: rendered or decoded once, then memory-mapped by every method, seed and process."""
 
 import hashlib
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
 
 from mergebench.configuration import file_name
 from mergebench.data.array_files import PARTS, Progress, builder, in_order, progress_bar, write_images
-from mergebench.data.content import KeptSplit, Split, hashed, looked_at, sound, tell_damaged
+from mergebench.data.content import KeptSplit, Split, hashed, header, looked_at, sound, tell_damaged
 from mergebench.data.corruption import Corruption, corrupted
 from mergebench.data.task import SPLITS, ImageTable, Task
 from mergebench.errors import MergebenchError
 from mergebench.weights.footing import rests_on
+from mergebench.weights.sealed import read_sealed, write_sealed
 from mergebench.weights.writing import writing
 
 
@@ -53,6 +54,8 @@ def load_split(task: Task, split: str, progress: Progress = progress_bar) -> Spl
             return seen[key]
         with builder(folder, split):
             if not _complete(paths):  # another process may just have made it
+                if paths[2].exists():
+                    tell_damaged(f"task {task.card.name!r}, split {split!r}")
                 _build(task, split, paths, progress)
     for path in paths:
         rests_on(path, alone=True)
@@ -71,11 +74,10 @@ def load_split(task: Task, split: str, progress: Progress = progress_bar) -> Spl
                 )
         return np.load(paths[0], mmap_mode="r"), np.load(paths[1])
 
-    try:
-        images, labels = np.load(paths[0], mmap_mode="r"), np.load(paths[1])
-    except (ValueError, EOFError):  # a header that is none
-        images, labels = opened()
-    _check(task, split, images, labels)  # again: the card may say otherwise than when they were made
+    try:  # again: the card may say otherwise than when they were made
+        _check(task, split, np.load(paths[0], mmap_mode="r"), np.load(paths[1]))
+    except Exception:  # noqa: BLE001 (whatever broken files make numpy and the check stumble over: are they damaged?)
+        _check(task, split, *opened())
     return KeptSplit(digest, opened)
 
 
@@ -93,12 +95,13 @@ def kept_images(task: Task, split: str) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     try:
         return np.load(paths[0], mmap_mode="r"), np.load(paths[1])
-    except (OSError, ValueError, EOFError):
+    except Exception:  # noqa: BLE001 (whatever a broken header makes numpy stumble over)
         return None
 
 
 def _digest_in(path: Path) -> str:
-    return json.loads(path.read_text())["digest"]
+    """The digest that was written behind a split's arrays; empty where that file is damaged."""
+    return str(read_sealed(path).get("digest", ""))
 
 
 def _looked_at(task: Task, split: str, progress: Progress) -> Split:
@@ -136,9 +139,13 @@ def _build(task: Task, split: str, paths: list[Path], progress: Progress) -> Non
     with writing(paths[1]) as temporary, temporary.open("wb") as file:
         np.save(file, labels)
     sha.update(labels.tobytes())
-    with writing(paths[2]) as temporary:
-        digest = sha.hexdigest()[:16]
-        temporary.write_text(json.dumps({"digest": digest, "bytes": [p.stat().st_size for p in paths[:2]]}))
+    _finish(paths[2], sha.hexdigest()[:16], paths[:2])
+
+
+def _finish(path: Path, digest: str, arrays: list[Path]) -> None:
+    """Write, last of all, what a split's arrays are held to."""
+    sizes, headers = [p.stat().st_size for p in arrays], [header(p) for p in arrays]
+    write_sealed(path, {"digest": digest, "bytes": sizes, "headers": headers})
 
 
 def _decoded(task: Task, split: str, table: ImageTable) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
@@ -174,11 +181,8 @@ def corrupted_split(task: Task, split: str, clean: Split, corruption: Corruption
     folder, name = _folder(task), f"{split}.{corruption.label(severity)}"
     path, told = folder / f"{name}.images.npy", folder / f"{name}.json"
 
-    def whole() -> bool:
-        try:
-            return sound([path], _digest_in(told))
-        except (OSError, ValueError, KeyError):  # an earlier version left no digest: nobody knows what these are
-            return False
+    def whole() -> bool:  # where an earlier version left no digest, nobody knows what these are
+        return _as_noted(read_sealed(told), [path]) and sound([path], _digest_in(told))
 
     if not whole():
         with builder(folder, name):
@@ -188,8 +192,7 @@ def corrupted_split(task: Task, split: str, clean: Split, corruption: Corruption
                 sha = hashlib.sha256()
                 images = corrupted(corruption, clean.images, severity, f"{task.card.name}/{split}")
                 write_images(path, hashed(images, sha), clean.images.shape)
-                with writing(told) as temporary:
-                    temporary.write_text(json.dumps({"digest": sha.hexdigest()[:16]}))
+                _finish(told, sha.hexdigest()[:16], [path])
     return Split(np.load(path, mmap_mode="r"), clean.labels, corrupted_digest(clean, corruption, severity))
 
 
@@ -203,10 +206,17 @@ def _folder(task: Task) -> Path:
 
 
 def _complete(paths: list[Path]) -> bool:
+    noted = read_sealed(paths[2])
+    return "bytes" in noted and isinstance(noted.get("digest"), str) and _as_noted(noted, paths[:2])
+
+
+def _as_noted(noted: Mapping[str, Any], arrays: list[Path]) -> bool:
+    """Whether arrays have the sizes and headers that were noted of them, as far as they were."""
     try:
-        return json.loads(paths[2].read_text())["bytes"] == [p.stat().st_size for p in paths[:2]]
-    except (OSError, ValueError, KeyError):
+        sizes, headers = [p.stat().st_size for p in arrays], [header(p) for p in arrays]
+    except OSError:
         return False
+    return noted.get("bytes", sizes) == sizes and noted.get("headers", headers) == headers
 
 
 def _check(task: Task, split: str, images: np.ndarray, labels: np.ndarray) -> None:

@@ -21,7 +21,8 @@ from pydantic import (
 from mergebench.configuration import file_name
 from mergebench.measuring.facts import Cost, Environment, TaskScore, Tuned, Value
 from mergebench.measuring.moving import move_aside
-from mergebench.measuring.proof import Unproven, answers, checksum, count, read_stored, write_predictions
+from mergebench.measuring.proof import Unproven, answers, count, read_stored, write_predictions
+from mergebench.weights.sealed import checksum
 from mergebench.weights.undisturbed import undisturbed
 from mergebench.weights.writing import alone, make_folder, refusal, writing
 

@@ -23,14 +23,14 @@ import psutil
 from mergebench.catalogue import registry
 from mergebench.data.image_cache import cache_root
 from mergebench.errors import MergebenchError, tell
-from mergebench.measuring.proof import checksum
 from mergebench.measuring.results import CellKey
 from mergebench.merging.method import MethodCard, Needs
 from mergebench.running import chosen
 from mergebench.running.planned import Cell, Plan, RunRequest
 from mergebench.suites.variant import Variant
 from mergebench.weights.footing import Footing, noting, still_there
-from mergebench.weights.writing import writing
+from mergebench.weights.sealed import checksum
+from mergebench.weights.writing import put_aside, writing
 
 KEPT = 100  # plans; the oldest make room
 INSTALLED = ("site-packages", "dist-packages")
@@ -73,6 +73,7 @@ def remembering(request: RunRequest, make: Callable[[RunRequest], Plan]) -> Plan
         return plan
     kept = {"marks": footing.marks, "told": list(dict.fromkeys(told)), **content}
     try:
+        put_aside(place)
         with writing(place) as temporary:
             temporary.write_text(json.dumps(kept | {"checksum": checksum(kept)}), encoding="utf-8")
         older = sorted(place.parent.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT]
