@@ -133,9 +133,7 @@ def _build(task: Task, split: str, paths: list[Path], progress: Progress) -> Non
     else:
         images, labels = found
         _check(task, split, images, labels)
-        with writing(paths[0]) as temporary, temporary.open("wb") as file:
-            np.save(file, images)
-        sha.update(images.tobytes())
+        write_images(paths[0], hashed(images, sha), images.shape)
     with writing(paths[1]) as temporary, temporary.open("wb") as file:
         np.save(file, labels)
     sha.update(labels.tobytes())
