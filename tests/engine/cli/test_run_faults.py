@@ -26,11 +26,12 @@ def run(place, said, number=0):
     calls = itertools.count(1)
 
     def point(name, path, half):
-        if isinstance(path, tuple):
-            path = path[0]
-        if not isinstance(path, int) and not str(path).startswith((out, ".")):
+        path = path[0] if isinstance(path, tuple) else path
+        path = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else str(path)
+        if not path.startswith(out) or (kind == "28" and name in ("unlink", "chmod", "look")):
             return
-        if next(calls) == number or (number and kind == "28" and next(calls) > number and name != "unlink"):
+        at = next(calls)
+        if number and (at == number or (kind == "28" and at > number)):
             if half:
                 half()
             if kind == "28":
