@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 
 from mergebench.errors import MergebenchError
-from mergebench.weights.writing import writing
+from mergebench.weights.writing import put_aside, writing
 
 PARTS = ("images.npy", "labels.npy", "json")  # the files of a split
 
@@ -98,6 +98,7 @@ def builder(folder: Path, name: str) -> Iterator[None]:
         for part in PARTS:
             for left in folder.glob(f".{escape(name)}.{part}.*"):  # `writing` puts letters behind a file's name
                 left.unlink(missing_ok=True)
+            put_aside(folder / f"{name}.{part}")
         yield
     finally:
         lock.release()

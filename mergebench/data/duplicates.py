@@ -1,7 +1,6 @@
 """One and the same image, to the byte, where it must not be twice: in two of a task's splits, or under two labels."""
 
 import hashlib
-import json
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,8 +9,7 @@ from pathlib import Path
 from mergebench.data.image_cache import cache_root
 from mergebench.data.source import FILE, Part
 from mergebench.errors import MergebenchError
-from mergebench.weights.reading import plain_text
-from mergebench.weights.writing import writing
+from mergebench.weights.sealed import read_sealed, write_sealed
 
 VERSION = 1  # raise it whenever other images would be found
 
@@ -46,14 +44,15 @@ def remembered(key: str, parts: "Mapping[str, Part] | None", write: bool) -> str
         write: whether the answer may be kept.
     """
     file = cache_root() / "duplicates" / f"{hashlib.sha256(f'{VERSION}|{key}'.encode()).hexdigest()[:16]}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        return str(json.loads(plain_text(file))["shared"])
+    kept = read_sealed(file)
+    if isinstance(kept.get("shared"), str) and "checksum" in kept:  # earlier versions' could be damaged unseen
+        return kept["shared"]
     if parts is None:
         return None
     found = shared(parts)
     if write:
-        with suppress(OSError, MergebenchError), writing(file) as temporary:
-            temporary.write_text(json.dumps({"shared": found}))
+        with suppress(MergebenchError):
+            write_sealed(file, {"shared": found})
     return found
 
 

@@ -1,23 +1,23 @@
 """Decoded images on disk: rendered or decoded once, then memory-mapped by every method, seed and process."""
 
 import hashlib
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
 
 from mergebench.configuration import file_name
 from mergebench.data.array_files import PARTS, Progress, builder, in_order, progress_bar, write_images
-from mergebench.data.content import KeptSplit, Split, hashed, looked_at, sound, tell_damaged
+from mergebench.data.content import KeptSplit, Split, hashed, header, looked_at, sound, tell_damaged
 from mergebench.data.corruption import Corruption, corrupted
 from mergebench.data.task import SPLITS, ImageTable, Task
 from mergebench.errors import MergebenchError
 from mergebench.weights.footing import rests_on
-from mergebench.weights.reading import plain_text
+from mergebench.weights.sealed import read_sealed, write_sealed
 from mergebench.weights.writing import writing
 
 
@@ -54,6 +54,8 @@ def load_split(task: Task, split: str, progress: Progress = progress_bar) -> Spl
             return seen[key]
         with builder(folder, split):
             if not _complete(paths):  # another process may just have made it
+                if paths[2].exists():
+                    tell_damaged(f"task {task.card.name!r}, split {split!r}")
                 _build(task, split, paths, progress)
     for path in paths:
         rests_on(path, alone=True)
@@ -72,11 +74,10 @@ def load_split(task: Task, split: str, progress: Progress = progress_bar) -> Spl
                 )
         return _mapped(paths)
 
-    try:
-        images, labels = _mapped(paths)
-    except (ValueError, EOFError):  # a header that is none
-        images, labels = opened()
-    _check(task, split, images, labels)  # again: the card may say otherwise than when they were made
+    try:  # again: the card may say otherwise than when they were made
+        _check(task, split, *_mapped(paths))
+    except Exception:  # noqa: BLE001 (whatever broken files make numpy and the check stumble over: are they damaged?)
+        _check(task, split, *opened())
     return KeptSplit(digest, opened)
 
 
@@ -94,7 +95,7 @@ def kept_images(task: Task, split: str) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     try:
         return _mapped(paths)
-    except (OSError, ValueError, EOFError):
+    except Exception:  # noqa: BLE001 (whatever a broken header makes numpy stumble over)
         return None
 
 
@@ -104,7 +105,8 @@ def _mapped(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _digest_in(path: Path) -> str:
-    return json.loads(plain_text(path))["digest"]
+    """The digest that was written behind a split's arrays; empty where that file is damaged."""
+    return str(read_sealed(path).get("digest", ""))
 
 
 def _looked_at(task: Task, split: str, progress: Progress) -> Split:
@@ -136,15 +138,17 @@ def _build(task: Task, split: str, paths: list[Path], progress: Progress) -> Non
     else:
         images, labels = found
         _check(task, split, images, labels)
-        with writing(paths[0]) as temporary, temporary.open("wb") as file:
-            np.save(file, images)
-        sha.update(images.tobytes())
+        write_images(paths[0], hashed(images, sha), images.shape)
     with writing(paths[1]) as temporary, temporary.open("wb") as file:
         np.save(file, labels)
     sha.update(labels.tobytes())
-    with writing(paths[2]) as temporary:
-        digest = sha.hexdigest()[:16]
-        temporary.write_text(json.dumps({"digest": digest, "bytes": [p.stat().st_size for p in paths[:2]]}))
+    _finish(paths[2], sha.hexdigest()[:16], paths[:2])
+
+
+def _finish(path: Path, digest: str, arrays: list[Path]) -> None:
+    """Write, last of all, what a split's arrays are held to."""
+    sizes, headers = [p.stat().st_size for p in arrays], [header(p) for p in arrays]
+    write_sealed(path, {"digest": digest, "bytes": sizes, "headers": headers})
 
 
 def _decoded(task: Task, split: str, table: ImageTable) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
@@ -180,17 +184,8 @@ def corrupted_split(task: Task, split: str, clean: Split, corruption: Corruption
     folder, name = _folder(task), f"{split}.{corruption.label(severity)}"
     path, told = folder / f"{name}.images.npy", folder / f"{name}.json"
 
-    def whole() -> bool:
-        try:
-            return sound([path], _digest_in(told))
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            RecursionError,
-        ):  # an earlier version left no digest: nobody knows what these are
-            return False
+    def whole() -> bool:  # where an earlier version left no digest, nobody knows what these are
+        return _as_noted(read_sealed(told), [path]) and sound([path], _digest_in(told))
 
     if not whole():
         with builder(folder, name):
@@ -200,8 +195,7 @@ def corrupted_split(task: Task, split: str, clean: Split, corruption: Corruption
                 sha = hashlib.sha256()
                 images = corrupted(corruption, clean.images, severity, f"{task.card.name}/{split}")
                 write_images(path, hashed(images, sha), clean.images.shape)
-                with writing(told) as temporary:
-                    temporary.write_text(json.dumps({"digest": sha.hexdigest()[:16]}))
+                _finish(told, sha.hexdigest()[:16], [path])
     return Split(np.load(path, mmap_mode="r"), clean.labels, corrupted_digest(clean, corruption, severity))
 
 
@@ -215,11 +209,17 @@ def _folder(task: Task) -> Path:
 
 
 def _complete(paths: list[Path]) -> bool:
+    noted = read_sealed(paths[2])
+    return "bytes" in noted and isinstance(noted.get("digest"), str) and _as_noted(noted, paths[:2])
+
+
+def _as_noted(noted: Mapping[str, Any], arrays: list[Path]) -> bool:
+    """Whether arrays have the sizes and headers that were noted of them, as far as they were."""
     try:
-        told = json.loads(plain_text(paths[2]))
-        return isinstance(told["digest"], str) and told["bytes"] == [p.stat().st_size for p in paths[:2]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        sizes, headers = [p.stat().st_size for p in arrays], [header(p) for p in arrays]
+    except OSError:
         return False
+    return noted.get("bytes", sizes) == sizes and noted.get("headers", headers) == headers
 
 
 def _check(task: Task, split: str, images: np.ndarray, labels: np.ndarray) -> None:

@@ -7,13 +7,14 @@ import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from mergebench.errors import MergebenchError, unprefixed
 from mergebench.weights.reading import plain_text
+from mergebench.weights.sealed import checksum
 from mergebench.weights.writing import writing
 
 Stored = TypeVar("Stored", bound=BaseModel)
@@ -34,12 +35,6 @@ class Count(NamedTuple):
 
 class Unproven(MergebenchError):
     """A file that does not prove what it says; the message is the reason alone."""
-
-
-def checksum(content: Mapping[str, Any]) -> str:
-    """SHA-256 (16 hex digits) of a JSON object without its own `checksum`, however it is laid out in the file."""
-    told = {name: value for name, value in content.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
 def read_stored(path: Path, kind: type[Stored], what: str) -> Stored:

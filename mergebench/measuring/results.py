@@ -20,8 +20,9 @@ from mergebench.configuration import file_name
 from mergebench.measuring.facts import Cost, Environment, TaskScore, Tuned, Value
 from mergebench.measuring.keys import SCHEMA_VERSION, CellKey
 from mergebench.measuring.moving import move_aside
-from mergebench.measuring.proof import Unproven, checksum, read_stored, write_predictions
+from mergebench.measuring.proof import Unproven, read_stored, write_predictions
 from mergebench.measuring.recounts import Recounts
+from mergebench.weights.sealed import checksum
 from mergebench.weights.undisturbed import undisturbed
 from mergebench.weights.writing import alone, make_folder, refusal, writing
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from mergebench.configuration import names_a_file
 from mergebench.errors import MergebenchError, UnknownNameError
-from mergebench.measuring.proof import checksum
 from mergebench.measuring.results import Result
 from mergebench.running import contents as folder
 from mergebench.running.audit import Audit
@@ -23,6 +22,7 @@ from mergebench.running.chosen import read_settings
 from mergebench.running.contents import File, identity
 from mergebench.running.homes import Homes
 from mergebench.running.manifest import Listed, Manifest, listed
+from mergebench.weights.sealed import checksum
 from mergebench.weights.writing import check_writable, writing
 
 ENDINGS = (".zip", ".tar.gz", ".tgz")

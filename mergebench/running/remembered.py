@@ -23,7 +23,6 @@ import psutil
 from mergebench.catalogue import registry
 from mergebench.data.image_cache import cache_root
 from mergebench.errors import MergebenchError, tell
-from mergebench.measuring.proof import checksum
 from mergebench.measuring.results import CellKey
 from mergebench.merging.method import MethodCard, Needs
 from mergebench.running import chosen
@@ -31,7 +30,8 @@ from mergebench.running.planned import Cell, Plan, RunRequest
 from mergebench.suites.variant import Variant
 from mergebench.weights.footing import Footing, noting, still_there
 from mergebench.weights.reading import plain_text
-from mergebench.weights.writing import writing
+from mergebench.weights.sealed import checksum
+from mergebench.weights.writing import put_aside, writing
 
 KEPT = 100  # plans; the oldest make room
 BYTES = 64_000_000  # of one: a thousand cells take a few
@@ -75,6 +75,7 @@ def remembering(request: RunRequest, make: Callable[[RunRequest], Plan]) -> Plan
         return plan
     kept = {"marks": footing.marks, "told": list(dict.fromkeys(told)), **content}
     try:
+        put_aside(place)
         with writing(place) as temporary:
             temporary.write_text(json.dumps(kept | {"checksum": checksum(kept)}), encoding="utf-8")
         older = sorted(place.parent.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT]

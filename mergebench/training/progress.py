@@ -22,7 +22,8 @@ def progress_file(folder: Path) -> Path:
     file = folder / "progress.ckpt"
     check_writable(file)
     for left in folder.glob(f".{file.name}.*"):  # by one that was killed while it wrote
-        left.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            left.unlink(missing_ok=True)
     return file
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from mergebench.measuring.facts import Cost, TaskScore
-from mergebench.measuring.proof import Unproven, checksum, read_stored
+from mergebench.measuring.proof import Unproven, read_stored
+from mergebench.weights.sealed import checksum
 from mergebench.weights.writing import writing
 
 

@@ -41,7 +41,10 @@ def refusal(what: str, error: OSError, otherwise: str = ELSEWHERE) -> Mergebench
         error: as the system gave it.
         otherwise: the remedy where the kind of error does not say it.
     """
-    return MergebenchError(f"{what}: {error.strerror or error}; {REMEDIES.get(error.errno, otherwise)}")
+    # Native writers say the number in their text alone.
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(said[1]) if said else error.errno
+    return MergebenchError(f"{what}: {error.strerror or error}; {REMEDIES.get(number, otherwise)}")
 
 
 def settle(place: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mergebench.errors import CheckpointError, tell
 from mergebench.weights.states import SafetensorsState, digest, save_state
+from mergebench.weights.writing import put_aside
 from mergebench.zoo.heads import Head, load_head
 
 
@@ -14,6 +15,7 @@ def keep(head: Head, path: Path) -> None:
         MergebenchError: the place cannot be written.
     """
     state = head.state_dict()
+    put_aside(path)
     save_state(state, path, {"digest": digest(state)})
 
 

@@ -113,7 +113,7 @@ class Disk:
             source, target = (os.path.abspath(p) for p in place)
             held = Path(target).read_bytes() if os.path.isfile(target) else None
             self.undo.append((os.path.realpath(os.path.dirname(target)), partial(_renamed_back, source, target, held)))
-        elif name == "mkdir":
+        elif name == "mkdir" and not os.path.lexists(place):
             parent = os.path.realpath(os.path.dirname(os.path.abspath(place)))
             self.undo.append((parent, partial(shutil.rmtree, os.path.abspath(place), ignore_errors=True)))
 

@@ -12,7 +12,6 @@ import mergebench.running.execution
 import mergebench.suites.bench
 from mergebench.data.image_cache import load_split
 from mergebench.errors import HyperparameterError, MergebenchError
-from mergebench.measuring.proof import checksum
 from mergebench.measuring.results import ResultStore, TaskScore
 from mergebench.running.plan import RunRequest, make_plan
 from mergebench.running.runner import run
@@ -20,6 +19,7 @@ from mergebench.tuning.search import SearchObserver, make_search, propose, run_s
 from mergebench.tuning.space import Choices, Interval
 from mergebench.tuning.trials import Trial
 from mergebench.tuning.tuning import tune
+from mergebench.weights.sealed import checksum
 
 BEST = 0.6  # where the made-up accuracy of `dial` is highest
 
