@@ -96,6 +96,9 @@ def test_wherever_it_is_struck_the_same_command_goes_on(kind, tmp_path, write):
     for line in others:
         number, struck, again = line.split()
         said = (tmp_path / "out" / f"{number}.txt").read_text()
-        assert int(struck) == status and "Traceback" not in said, (number, struck, said)
-        assert [part for part in said.splitlines() if part.startswith(told.strip())] or not told, said
+        assert "Traceback" not in said, said
+        if kind == "28" and struck == "0":  # only pages could not be written, when all was measured
+            assert "not written: cannot write" in " ".join(said.split()), said
+        else:
+            assert int(struck) == status and told in said, (number, struck, said)
         assert again == "0" and outcome(tmp_path / "out" / number) == whole, number
