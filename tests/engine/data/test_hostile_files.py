@@ -145,7 +145,7 @@ def test_a_csv_file_of_one_endless_line_is_not_read(placed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "/etc/passwd", "\x1b[31m.png", "a\0b.png", "~/x.png", "%2e%2e/x.png"]
+    "name", ["../../etc/passwd", "/etc/passwd", "\x1b[31m.png", "a\0b.png", "~/x.png", "%2e%2e/x.png", "x" * 300]
 )
 def test_a_csv_file_names_no_file_elsewhere(name, placed, tmp_path):
     (tmp_path / "mine.csv").write_text(f'image,label\n"{name}",a\n')
