@@ -78,7 +78,7 @@ def cells(encoded):
 
 def test_tables_that_unpack_to_gigabytes_are_refused(cells, placed, tmp_path):
     table(tmp_path / "t", [*cells, {"bytes": bytes(2**28 + 1), "path": None}], compression="zstd")
-    with bounded("a table"), pytest.raises(MergebenchError, match="train-.*parquet: column 'image.bytes' unpacks from"):
+    with bounded("a table"), pytest.raises(MergebenchError, match="train-.*parquet unpacks from"):
         placed(data="t")
 
 
