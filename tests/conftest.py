@@ -32,7 +32,7 @@ from mergebench.zoo.zoo import Zoo
 WIDTH = 32
 
 settings.register_profile("few", max_examples=25, deadline=None, derandomize=True)
-settings.register_profile("deep", max_examples=1500, deadline=None, database=None)  # --hypothesis-profile=deep
+settings.register_profile("deep", max_examples=1000, deadline=None, database=None)  # --hypothesis-profile=deep
 settings.load_profile("few")
 
 

@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 from mergebench.cli.complaints import complain, in_plain_words, notes_shown
 from mergebench.cli.option_file import expanded
 from mergebench.cli.stopping import STATUS, terminable
-from mergebench.errors import MergebenchError, Terminated, nearest
+from mergebench.errors import MergebenchError, Terminated, nearest, on_one_line
 
 VERBS = {
     "run": "merge with every method asked for, evaluate, and write the leaderboard",
@@ -33,6 +33,7 @@ VERBS = {
     "doctor": "say what this machine can do, and what is wrong",
 }
 
+LONGEST_PATH = 200  # characters of a path that are shown where it cannot be one
 
 # What an interrupted or terminated verb leaves behind.
 KEPT = {
@@ -129,6 +130,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who reads the output (`head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it ends
         return 141
+    except OSError as error:  # of a path that cannot be looked at: a name that is too long, a folder that is closed
+        if error.filename is None:
+            raise
+        complain(f"{on_one_line(error.filename, LONGEST_PATH)}: {error.strerror}; give another path")
+        return 2
     except Terminated:
         print(terminated, file=sys.stderr)
         return STATUS

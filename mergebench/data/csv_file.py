@@ -1,6 +1,7 @@
 """A CSV file that names images and their labels, and perhaps their split."""
 
 import csv
+import os.path
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -181,10 +182,10 @@ def _image(path: Path, line: int, cell: str) -> Path:
     """The file that a cell names, however its file system composes the letters."""
     for name in dict.fromkeys((cell, cell.strip())):
         for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
-            if (path.parent / form).is_file():
+            if os.path.isfile(path.parent / form):  # of a name that is too long, no error
                 return path.parent / form
     there = path.parent / cell.strip().replace("\\", "/")
-    hint = "write its path with /" if there.is_file() else "paths are relative to the file's folder"
+    hint = "write its path with /" if os.path.isfile(there) else "paths are relative to the file's folder"
     raise MergebenchError(f"{path}, line {line}: no image at {path.parent / cell}; {hint}")
 
 

@@ -1,6 +1,7 @@
 """What every kind of source comes to: for each split labels and images, and names of the labels."""
 
 import hashlib
+import logging
 import os
 import stat
 import warnings
@@ -204,3 +205,4 @@ def outside(root: Path, file: Path, known: dict[Path, bool]) -> bool:
 def without_warnings() -> None:
     """PIL warns of images half as large as those that it refuses, and of notes in disorder, which no pixel rests on."""
     warnings.filterwarnings("ignore", module="PIL")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)

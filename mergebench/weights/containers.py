@@ -76,8 +76,11 @@ def _state_dicts(read: Mapping[Any, Any], path: tuple[str, ...] = ()) -> Iterato
 
 
 def _check_held(state: Mapping[Any, Any], who: str) -> None:
-    """Refuses a tensor that says to be larger than what the file holds of it: of one number terabytes would be made."""
+    """Refuses a tensor that says to be larger than what the file holds of it (of one number terabytes would be made),
+    and names that no other file can hold."""
     for name, value in state.items():
+        if any("\ud800" <= character <= "\udfff" for character in str(name)):
+            raise CheckpointError(f"{who}: {str(name)!r} is no name of a tensor (half a character); rename it")
         if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta or value.is_quantized:
             continue  # told where it is asked for
         held = value.untyped_storage().nbytes()

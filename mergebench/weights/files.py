@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mergebench.errors import CheckpointError
+from mergebench.errors import CheckpointError, on_one_line
 from mergebench.weights.adapters import ADAPTER, AdapterState, adapter_in
 from mergebench.weights.footing import rests_on
 from mergebench.weights.pickles import PICKLES, PickledState
@@ -13,6 +13,7 @@ from mergebench.weights.reading import plain_bytes
 from mergebench.weights.states import AGAIN, LazyState, SafetensorsState
 
 INDEX = ".index.json"
+LONGEST_PATH = 200  # characters of a path that cannot be one
 
 
 def open_weights(path: str | Path) -> LazyState:
@@ -26,6 +27,10 @@ def open_weights(path: str | Path) -> LazyState:
         CheckpointError: missing, truncated, of another format, or a pickle that needs code to be read.
     """
     path = Path(path)
+    try:
+        path.exists()
+    except OSError as error:  # longer than a name may be, or in a folder that is closed
+        raise CheckpointError(f"cannot read {on_one_line(path, LONGEST_PATH)}: {error.strerror}") from None
     if path.name in ADAPTER or (path.is_dir() and adapter_in(path)):
         return AdapterState(path)
     if path.is_dir():

@@ -64,8 +64,9 @@ class PickledState(LazyState):
         if self._stat() != self._version:
             raise CheckpointError(f"{self.path} changed while it was read")
         self._touched = 0
-        self._mapped = zipfile.is_zipfile(self.path)
+        self._mapped = False
         try:
+            self._mapped = zipfile.is_zipfile(self.path)  # of some broken archives this is an error
             if self._mapped:
                 _check_archive(self.path)
             # torch warns of protocols and of sparse tensors, where a refusal, or nothing, says more.

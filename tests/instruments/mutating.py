@@ -53,6 +53,6 @@ def _edited(content: bytes, edits: Sequence[tuple]) -> bytes:
 
 
 def fuzzed(test: Test) -> Test:
-    """A test of twice the profile's examples: 50, always the same; with --hypothesis-profile=deep 3,000 others."""
+    """A test of four times the profile's examples: 100, always the same; --hypothesis-profile=deep: 4,000 others."""
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(max_examples=2 * settings.default.max_examples, suppress_health_check=checks)(test)
+    return settings(max_examples=4 * settings.default.max_examples, suppress_health_check=checks)(test)

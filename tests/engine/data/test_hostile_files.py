@@ -78,7 +78,7 @@ def cells(encoded):
 
 def test_tables_that_unpack_to_gigabytes_are_refused(cells, placed, tmp_path):
     table(tmp_path / "t", [*cells, {"bytes": bytes(2**28 + 1), "path": None}], compression="zstd")
-    with bounded("a table"), pytest.raises(MergebenchError, match="train-.*parquet: column 'image.bytes' unpacks from"):
+    with bounded("a table"), pytest.raises(MergebenchError, match="train-.*parquet unpacks from"):
         placed(data="t")
 
 
@@ -145,7 +145,7 @@ def test_a_csv_file_of_one_endless_line_is_not_read(placed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "/etc/passwd", "\x1b[31m.png", "a\0b.png", "~/x.png", "%2e%2e/x.png"]
+    "name", ["../../etc/passwd", "/etc/passwd", "\x1b[31m.png", "a\0b.png", "~/x.png", "%2e%2e/x.png", "x" * 300]
 )
 def test_a_csv_file_names_no_file_elsewhere(name, placed, tmp_path):
     (tmp_path / "mine.csv").write_text(f'image,label\n"{name}",a\n')

@@ -43,6 +43,16 @@ def test_kinds(name, data, placed):
         assert any(remedy in line for remedy in ("replace it", "scale it down")), line
 
 
+def test_pil_says_nothing_beside_a_refusal(tmp_path, capfd):
+    """Its warnings and its log would be lines of their own."""
+    tag = hostile_images.TAG
+    tags = [tag(256, 4, 1, 9), tag(257, 4, 1, 9), tag(258, 3, 1, 8), tag(262, 3, 1, 2), tag(277, 3, 1, 7939)]
+    (tmp_path / "a.tif").write_bytes(b"II*\0\x08\0\0\0\x05\0" + b"".join(tags) + bytes(4))
+    with pytest.raises(MergebenchError, match="it is empty, damaged or no image; replace it"):
+        source.open_image(tmp_path / "a.tif")
+    assert capfd.readouterr().err == ""
+
+
 def _error(placed, data):
     try:
         task = placed(data=str(data), allow_duplicates=True)
