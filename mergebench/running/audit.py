@@ -120,7 +120,7 @@ def audit(
     there = {id(result) for result in shown(list(found.results.values()))}
     hidden = [place for place, result in found.results.items() if id(result) not in there]
     found.superseded = sorted(hidden, key=lambda place: found.results[place].last_asked)
-    known = {file.place for file in found.of(folder.RESULT)}
+    known = {file.place for file in files}
     for file in found.of(folder.PREDICTIONS):
         if f"{file.place.removesuffix('.npz')}.json" not in known and not _young(file, now):
             found.orphans.append(file.place)

@@ -99,6 +99,14 @@ def test_no_link_is_followed(folder, tmp_path):
     assert list(found.results) == [place] and found.well
 
 
+def test_predictions_beside_a_link_are_not_without_a_result(folder, tmp_path, aged):
+    path = folder.out / folder.put()
+    path.rename(tmp_path / path.name)
+    path.symlink_to(tmp_path / path.name)
+    aged()
+    assert folder.look().orphans == []
+
+
 def test_pipes_and_names_that_act_on_a_terminal_are_not_known(folder):
     folder.put()
     os.mkfifo(folder.out / "cells/two/pipe.json")
