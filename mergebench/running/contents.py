@@ -27,7 +27,8 @@ PLACES: dict[str, tuple[int | None, tuple[str, ...], str]] = {
     "site": (None, (".html", ".js", ".css", ".svg", ".webp", ".png", ".txt"), PAGES),
 }
 CELL = re.compile(r".+-[0-9a-f]{12}\.npz")  # what is called after a cell's key
-BEGUN = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # how `writing` calls a file until it is whole
+# How `writing` calls a file until it is whole, and leases one that they take away.
+BEGUN = re.compile(r"\.(.+)\.(?:[a-z0-9_]{8}|[0-9a-f]{32}\.away)")
 EARLIER = "leaderboard.html"  # the page that earlier versions wrote
 PROBE = "any"  # what a folder is tried with, whether it can be written
 
