@@ -60,6 +60,7 @@ class Table:
         for file in files:
             with _reading(file):
                 schema, pieces = (_parquet if file.suffix == ".parquet" else _arrow)(file)
+                str(schema.names)  # of a damaged file they may be no text
             self._schemas.append(schema)
             self._pieces += pieces
 
@@ -183,7 +184,7 @@ def _reading(file: Path) -> Iterator[None]:
     """What goes wrong in the block says, in one line, in which file."""
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MergebenchError(f"cannot read {file} ({reason}); {AGAIN}") from error
 
@@ -236,6 +237,7 @@ def _arrow(file: Path) -> tuple[pa.Schema, list[_Piece]]:
                 yield batch.field("path")
 
     table = opened()
+    table.validate(full=True)  # or an offset that lies beyond its column would be read as memory of others
     return table.schema, [_Piece(file, len(table), read, paths)]
 
 
