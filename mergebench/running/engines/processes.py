@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
@@ -99,7 +99,8 @@ class Processes:
         context = multiprocessing.get_context("spawn")  # a process that has used threads or a GPU cannot be forked
         here, there = context.Pipe()
         process = context.Process(target=_serve, args=(there, job), name="mergebench-worker")
-        process.start()
+        with _uninterrupted():
+            process.start()
         there.close()
         places.append(_Place(process, here, device, []))
         return places[-1]
@@ -150,9 +151,25 @@ def _free_device(device: str, taken: list[str]) -> str:
     return min((f"cuda:{(first + i) % count}" for i in range(count)), key=taken.count)
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A process that is started in the block hears of no Ctrl-C; this one hears of it behind the block.
+
+    Ctrl-C reaches all processes of a terminal, and one that is just importing would complain aloud.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(connection: Connection, job: Job) -> None:
     """A worker's process: takes lists of keys until nobody sends any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def tell(message: tuple[str, str, Any]) -> None:
