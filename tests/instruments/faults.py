@@ -62,7 +62,10 @@ def watched(point: Callable[..., None]) -> Iterator[None]:
         return buffered if "b" in mode else io.TextIOWrapper(buffered, *rest, **options)
 
     def os_open(path: Any, flags: int, *rest: Any, **options: Any) -> int:
-        point("create" if flags & (os.O_CREAT | os.O_WRONLY | os.O_RDWR) else "look", path, None)
+        if flags & (os.O_CREAT | os.O_WRONLY | os.O_RDWR):
+            point("create", path, None)
+        elif os.path.isdir(path):  # to be held, or synced; a file that is only read changes nothing
+            point("look", path, None)
         return REAL.open(path, flags, *rest, **options)
 
     def of(name: str) -> Callable[..., Any]:
