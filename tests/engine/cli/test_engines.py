@@ -69,6 +69,8 @@ def test_with_workers_it_stops_as_without_and_leaves_no_process(number, status, 
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell has what it starts in the background ignore SIGINT, which is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for line in process.stdout:
         if " %  " in line:  # the first cell is done, others are under way

@@ -18,6 +18,7 @@ import mergebench.measuring.evaluation, mergebench.running.execution
 from mergebench.cli import main
 
 out, kind, points, *arguments = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores interrupts
 
 def run(place, said, number=0):
     pid = os.fork()
