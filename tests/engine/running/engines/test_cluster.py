@@ -44,7 +44,6 @@ def test_one_node_is_killed_in_the_middle_and_nothing_is_lost(cluster, request_,
     summary = run(plan, ResultStore(tmp_path), watching, None, None, engine)
     assert (facts(summary.results), files(tmp_path)) == here
     assert len(cluster.pair) == 1
-    assert any("its process ended (" in line and "computed again" in line for line in watching.told), watching.told
     assert sorted({*watching.begun}) == sorted({name for name, _ in watching.ended})
 
 
