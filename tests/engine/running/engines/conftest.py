@@ -10,6 +10,7 @@ from mergebench.running.runner import run
 
 METHODS = """
 import os
+import time
 
 from mergebench import Needs, merge_method
 
@@ -22,12 +23,19 @@ def failing(pool):
 @merge_method("dying", title="Dying", needs=Needs(base=True))
 def dying(pool):
     os.kill(os.getpid(), 9)
+
+
+@merge_method("waiting", title="Waiting", needs=Needs())
+def waiting(pool):
+    while os.path.exists(f"{__file__}.hold"):
+        time.sleep(0.05)
+    return pool.map_experts(lambda experts: experts.mean(0))
 """
 
 
 @pytest.fixture(scope="session")
 def methods(tmp_path_factory):
-    """A file of methods: one that fails, one that ends its process."""
+    """A file of methods: one that fails, one that ends its process, one that can be held up."""
     file = tmp_path_factory.mktemp("methods") / "mine.py"
     file.write_text(METHODS)
     return file
@@ -35,10 +43,10 @@ def methods(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def request_(tmp_path_factory, methods):
-    """Five cells of four groups, one of which fails."""
+    """Six cells, one of which fails."""
     suite = tmp_path_factory.mktemp("suite") / "suite.yaml"
     suite.write_text("title: t\nzoo: tiny\nmerge: [digits, signs]\n")
-    asked = ["average", "dare", "regmean", f"{methods}:failing"]
+    asked = ["average", "dare", "regmean", f"{methods}:failing", f"{methods}:waiting"]
     return RunRequest(asked, str(suite), hyperparameters={"regmean": {"samples": 16}})
 
 
@@ -48,5 +56,5 @@ def here(request_, tmp_path_factory, image_cache):
     set_threads(1)
     out = tmp_path_factory.mktemp("here")
     found = facts(run(make_plan(request_), ResultStore(out)).results)
-    assert sum(status == "ok" for status, *_ in found.values()) == 4
+    assert sum(status == "ok" for status, *_ in found.values()) == 5
     return found, files(out)

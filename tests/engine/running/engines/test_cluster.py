@@ -1,7 +1,9 @@
 """A real Ray cluster of two nodes on this machine computes what one process does, also when a node is killed."""
 
 import os
+from pathlib import Path
 
+import psutil
 import pytest
 from runs import Watching, facts, files
 
@@ -31,19 +33,35 @@ def cluster(image_cache):
         nodes.shutdown()
 
 
-def test_one_node_is_killed_in_the_middle_and_nothing_is_lost(cluster, request_, here, tmp_path):
+def node_of(cluster, name):
+    """The node on which a task of that name is run: the one whose raylet has started the process."""
+    parents = {p.ppid() for p in psutil.process_iter() if any(f"ray::{name}" in part for part in p.cmdline())}
+    return next(n for n in cluster.pair if n.all_processes["raylet"][0].process.pid in parents)
+
+
+def test_one_node_is_killed_in_the_middle_and_nothing_is_lost(cluster, request_, here, methods, tmp_path):
+    hold = Path(f"{methods}.hold")
+
     class Killing(Watching):
-        def done(self, cell, result, reused):
-            super().done(cell, result, reused)
-            if len(cluster.pair) == 2:
-                cluster.remove_node(cluster.pair.pop(), allow_graceful=False)
+        def cell(self, cell):
+            super().cell(cell)
+            if cell.card.name == "waiting" and len(cluster.pair) == 2:
+                node = node_of(cluster, "waiting")
+                cluster.pair.remove(node)
+                cluster.remove_node(node, allow_graceful=False)
+                hold.unlink()
 
     engine, watching = Cluster(request_, threads=1), Killing()
     plan = make_plan(engine.request)
     assert plan.device == "cpu"
-    summary = run(plan, ResultStore(tmp_path), watching, None, None, engine)
+    hold.touch()
+    try:
+        summary = run(plan, ResultStore(tmp_path), watching, None, None, engine)
+    finally:
+        hold.unlink(missing_ok=True)
     assert (facts(summary.results), files(tmp_path)) == here
     assert len(cluster.pair) == 1
+    assert any(line.startswith("waiting: its process ended (") and "again" in line for line in watching.told)
     assert sorted({*watching.begun}) == sorted({name for name, _ in watching.ended})
 
 
