@@ -4,7 +4,8 @@ import difflib
 import logging
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 LONGEST = 4000  # characters of an error that are shown
 # Characters that are not seen, but may act on what shows them: of control (a terminal's colours and titles), of the
@@ -85,6 +86,34 @@ def tell(sentence: str) -> None:
     The command line shows it on the error output; so does Python, in a script that sets no log up.
     """
     logging.getLogger("mergebench").warning("%s", sentence)
+
+
+class _Listener(logging.Handler):
+    def __init__(self, hear: Callable[[str], object]) -> None:
+        super().__init__(logging.WARNING)
+        self._hear = hear
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._hear(record.getMessage())
+
+
+@contextmanager
+def overheard(hear: Callable[[str], object], alone: bool = False) -> Iterator[None]:
+    """While the block runs, `hear` is called with whatever is told (`tell`).
+
+    Args:
+        hear: takes a sentence.
+        alone: whether nobody else who listens further up hears it then.
+    """
+    log = logging.getLogger("mergebench")
+    handler, propagate = _Listener(hear), log.propagate
+    log.addHandler(handler)
+    log.propagate = propagate and not alone
+    try:
+        yield
+    finally:
+        log.propagate = propagate
+        log.removeHandler(handler)
 
 
 def in_words(error: BaseException) -> str:

@@ -1,12 +1,11 @@
 """What the parser complains of, in a user's words: the option, what it takes, what it got."""
 
-import logging
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from mergebench.errors import LONGEST, nearest, on_one_line
+from mergebench.errors import LONGEST, nearest, on_one_line, overheard
 
 # The parser's types by name -> what a person would call them.
 KINDS = {
@@ -24,29 +23,17 @@ def complain(message: object) -> None:
 
 @contextmanager
 def notes_shown() -> Iterator[None]:
-    """While a verb runs, what is told and ends nothing (`errors.tell`) is a line of its own on the error output."""
-    log, shown = logging.getLogger("mergebench"), _Notes()
-    log.addHandler(shown)
-    passed_on, log.propagate = log.propagate, False
-    try:
-        yield
-    finally:
-        log.removeHandler(shown)
-        log.propagate = passed_on
+    """While a verb runs, what is told and ends nothing (`errors.tell`) is a line of its own on the error output: every
+    sentence once, however often a file is opened."""
+    told: set[str] = set()
 
-
-class _Notes(logging.Handler):
-    """Every sentence once, however often a file is opened."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._told: set[str] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        sentence = record.getMessage()
-        if sentence not in self._told:
-            self._told.add(sentence)
+    def show(sentence: str) -> None:
+        if sentence not in told:
+            told.add(sentence)
             print(f"mergebench: note: {on_one_line(sentence, LONGEST)}", file=sys.stderr, flush=True)
+
+    with overheard(show, alone=True):
+        yield
 
 
 def in_plain_words(message: str, options: Sequence[str]) -> str:

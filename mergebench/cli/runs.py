@@ -109,10 +109,15 @@ def _say_sizes(found: "Audit") -> None:
 def _say_list(head: str, lines: Sequence[str]) -> None:
     if lines:
         say(f"{head}: {len(lines):,}")
+    _say_first(lines, "; all: mergebench runs check --json FILE")
+
+
+def _say_first(lines: Sequence[str], where: str = "") -> None:
+    """The first of some lines, and how many more there are, and where."""
     for line in lines[:SHOWN]:
         say(f"  {line}")
     if len(lines) > SHOWN:
-        say(f"  and {len(lines) - SHOWN:,} more; all: mergebench runs check --json FILE")
+        say(f"  and {len(lines) - SHOWN:,} more{where}")
 
 
 def _mb(size: int) -> str:
@@ -132,7 +137,7 @@ def _gc(config: Namespace) -> int:
         if gone:
             say(f"{'removed' if config.yes else 'would remove'}: {kind}: {gone:,} files, {_mb(freed)}")
         if not config.yes:
-            _say_list_of_files([file.place for file in files])
+            _say_first([file.place for file in files])
         for sentence in told[:SHOWN]:
             say(sentence)
         if told:
@@ -148,13 +153,6 @@ def _gc(config: Namespace) -> int:
     else:
         say(f"nothing is removed yet: --yes removes these {number:,} files, {_mb(size)}")
     return status
-
-
-def _say_list_of_files(places: Sequence[str]) -> None:
-    for place in places[:SHOWN]:
-        say(f"  {place}")
-    if len(places) > SHOWN:
-        say(f"  and {len(places) - SHOWN:,} more")
 
 
 def _export(config: Namespace) -> int:

@@ -237,8 +237,7 @@ class ResultStore:
         if not os.path.lexists(path):
             return None, ""
         try:
-            result = read_result(path, self.recounts)
-            _check_key(result, key)
+            result = self._read(key)
         except Unproven as reason:
             return None, f"{path} is set aside: {reason}"
         return (result if result.status == "ok" else None), ""
@@ -246,10 +245,13 @@ class ResultStore:
     def latest(self, key: CellKey) -> Result | None:
         """The cell's result if it is there and well, also one that failed."""
         try:
-            result = read_result(self.path(key))
-            _check_key(result, key)
+            return self._read(key)
         except Unproven:
             return None
+
+    def _read(self, key: CellKey) -> Result:
+        result = read_result(self.path(key), self.recounts)
+        _check_key(result, key)
         return result
 
     def finished(self, key: CellKey) -> Result | None:

@@ -6,11 +6,9 @@ so these are kept, with a mark of every file that was read on the way. What cann
 
 import hashlib
 import json
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from glob import glob
 from importlib.metadata import entry_points
@@ -22,7 +20,7 @@ import psutil
 
 from mergebench.catalogue import registry
 from mergebench.data.image_cache import cache_root
-from mergebench.errors import MergebenchError, tell
+from mergebench.errors import MergebenchError, overheard, tell
 from mergebench.measuring.results import CellKey
 from mergebench.merging.method import MethodCard, Needs
 from mergebench.running import chosen
@@ -67,7 +65,8 @@ def remembering(request: RunRequest, make: Callable[[RunRequest], Plan]) -> Plan
         MergebenchError: as `make` does; where it cannot be kept, nothing is.
     """
     place = _place(request)  # as it was asked for, before anything is imported that changes where things are
-    with noting() as footing, _overheard() as told:
+    told: list[str] = []
+    with noting() as footing, overheard(told.append):
         plan = make(request)
     _note_code(footing)
     content = _content(plan)
@@ -120,27 +119,6 @@ def _note_code(footing: Footing) -> None:
     folders += [file.parent for kind in kinds for file in registry.config_files(kind).values()]
     for folder in dict.fromkeys(folders):
         footing.add(folder, alone=True)
-
-
-@contextmanager
-def _overheard() -> Iterator[list[str]]:
-    """What is told (`errors.tell`) while the block runs."""
-    heard: list[str] = []
-    log, handler = logging.getLogger("mergebench"), _Listener(heard)
-    log.addHandler(handler)
-    try:
-        yield heard
-    finally:
-        log.removeHandler(handler)
-
-
-class _Listener(logging.Handler):
-    def __init__(self, heard: list[str]) -> None:
-        super().__init__(logging.WARNING)
-        self._heard = heard
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._heard.append(record.getMessage())
 
 
 # The fields of a key that most cells of a plan share, and which are long.

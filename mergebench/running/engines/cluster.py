@@ -71,7 +71,8 @@ class Cluster:
         teller, tasks, messages = Teller(plan, observer), [], _messages(ray)
         try:
             while True:
-                while len(tasks) < self._room(plan, observer) and (group := work.draw()):
+                room = self._room(plan, observer)
+                while len(tasks) < room and (group := work.draw()):
                     chosen = streaming.options(**self._resources(plan, group), name=group.cells[0].card.name)
                     stream = chosen.remote(job, [cell.key for cell in group.cells], messages)
                     tasks.append(_Task(stream, list(group.cells)))

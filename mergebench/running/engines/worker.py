@@ -1,13 +1,12 @@
 """Computing cells in another process than the one that planned them and writes their results down."""
 
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, overheard
 from mergebench.measuring.results import CellKey, Result
 from mergebench.running.planned import RunRequest
 
@@ -56,7 +55,7 @@ class Worker:
         with suppress(OSError):  # names of what is installed need no folder; a file that is lacking is told by its name
             os.chdir(job.folder)
         self.job = job
-        with _heard(lambda sentence: None):  # who planned it has told it
+        with overheard(lambda sentence: None, alone=True):  # who planned it has told it
             plan = make_plan(job.request)
         self._cells = {cell.key.digest: cell for cell in plan.cells}
         self._executor = Executor(plan.bench, plan.device, job.timeout, plan.precision, plan.devices)
@@ -84,7 +83,7 @@ class Worker:
             name = key.digest
             tell(("cell", name, ()))
             self._executor.tell = _seldom(lambda *so_far, name=name: tell(("merging", name, so_far)))
-            with _heard(lambda sentence: tell(("told", "", (sentence,)))):
+            with overheard(lambda sentence: tell(("told", "", (sentence,))), alone=True):
                 result, evaluation = run_cell(
                     self._executor, self._cells[name], lambda task, name=name: tell(("task", name, (task,)))
                 )
@@ -127,26 +126,3 @@ def _seldom(tell: Callable[..., None]) -> Callable[[str, int, int], None]:
             tell(what, done, total)
 
     return told
-
-
-class _Listener(logging.Handler):
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        super().__init__(logging.WARNING)
-        self._tell = tell
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._tell(record.getMessage())
-
-
-@contextmanager
-def _heard(tell: Callable[[str], None]) -> Iterator[None]:
-    """What is told in the block (`errors.tell`) goes to whoever planned, and not to this process's error output."""
-    log = logging.getLogger("mergebench")
-    handler, propagate = _Listener(tell), log.propagate
-    log.addHandler(handler)
-    log.propagate = False
-    try:
-        yield
-    finally:
-        log.propagate = propagate
-        log.removeHandler(handler)
