@@ -180,7 +180,8 @@ def _compute(job: Job, keys: list[CellKey], messages: Any) -> Iterator[tuple[str
         if not _held or _held[0].job != job:
             _held.clear()
             _held.append(Worker(job))
-        for name, *outcome in _held[0].compute(keys, messages.put_nowait):
+        # Nothing is waited for: a task that waits lends its core to the next one, and both run on it.
+        for name, *outcome in _held[0].compute(keys, messages.actor.put_nowait.remote):
             yield "done", name, outcome
     except MergebenchError as error:
         yield "refused", socket.gethostname(), str(error)

@@ -30,12 +30,21 @@ def waiting(pool):
     while os.path.exists(f"{__file__}.hold"):
         time.sleep(0.05)
     return pool.map_experts(lambda experts: experts.mean(0))
+
+
+@merge_method("noted", title="Noted", needs=Needs())
+def noted(pool):
+    with open(f"{__file__}.log", "a") as log:
+        print("begins", file=log, flush=True)
+        time.sleep(1)
+        print("ends", file=log, flush=True)
+    return pool.map_experts(lambda experts: experts.mean(0))
 """
 
 
 @pytest.fixture(scope="session")
 def methods(tmp_path_factory):
-    """A file of methods: one that fails, one that ends its process, one that can be held up."""
+    """A file of methods: one that fails, one that ends its process, one that can be held up, one that notes when it is run."""
     file = tmp_path_factory.mktemp("methods") / "mine.py"
     file.write_text(METHODS)
     return file

@@ -1,6 +1,8 @@
 """A real Ray cluster of two nodes on this machine computes what one process does, also when a node is killed."""
 
 import os
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -39,6 +41,30 @@ def node_of(cluster, name):
     return next(n for n in cluster.pair if n.all_processes["raylet"][0].process.pid in parents)
 
 
+def die(cluster, node):
+    """End a node as a power cut does: all of its processes at once; Ray's own ends one, and the others when they notice."""
+    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+    workers = raylet.children(recursive=True)
+    cluster.pair.remove(node)
+    cluster.remove_node(node, allow_graceful=False)
+    for process in workers:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(workers, timeout=10)
+
+
+def test_no_core_has_two_cells_at_once(cluster, request_, methods, tmp_path):
+    """A task that waited for anything would lend its core to another."""
+    asked = replace(request_, methods=[f"{methods}:noted"], hyperparameters={}, seeds=range(6))
+    engine = Cluster(asked, threads=1)
+    summary = run(make_plan(engine.request), ResultStore(tmp_path), None, None, None, engine)
+    assert [r.status for r in summary.results] == ["ok"] * 12  # with the experts, of every seed
+    lines = Path(f"{methods}.log").read_text().split()
+    assert lines.count("begins") == lines.count("ends") == 6
+    at_once = [lines[: n + 1].count("begins") - lines[: n + 1].count("ends") for n in range(len(lines))]
+    assert max(at_once) == len(cluster.pair)
+
+
 def test_one_node_is_killed_in_the_middle_and_nothing_is_lost(cluster, request_, here, methods, tmp_path):
     hold = Path(f"{methods}.hold")
 
@@ -46,9 +72,7 @@ def test_one_node_is_killed_in_the_middle_and_nothing_is_lost(cluster, request_,
         def cell(self, cell):
             super().cell(cell)
             if cell.card.name == "waiting" and len(cluster.pair) == 2:
-                node = node_of(cluster, "waiting")
-                cluster.pair.remove(node)
-                cluster.remove_node(node, allow_graceful=False)
+                die(cluster, node_of(cluster, "waiting"))
                 hold.unlink()
 
     engine, watching = Cluster(request_, threads=1), Killing()
@@ -66,8 +90,6 @@ def test_one_node_is_killed_in_the_middle_and_nothing_is_lost(cluster, request_,
 
 
 def test_other_code_on_a_node_is_refused_with_its_name(cluster, request_, methods, tmp_path):
-    from dataclasses import replace
-
     mine = tmp_path / "mine.py"
     mine.write_text(methods.read_text())
     engine = Cluster(replace(request_, methods=[f"{mine}:failing"], hyperparameters={}), threads=1)
