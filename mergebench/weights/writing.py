@@ -129,6 +129,22 @@ def alone(folder: Path) -> Iterator[None]:
             os.close(handle)
 
 
+_listed: dict[Path, tuple[float, list[str]]] = {}  # folder -> when it was listed, and its hidden files then
+
+
+def _hidden(folder: Path) -> list[str]:
+    """The hidden files of a folder, as they were at most so long ago as what is younger is nobody's yet.
+
+    Of ten thousand results each is noted, and to list their folder every time took most of it.
+    """
+    folder, now = folder.absolute(), time.monotonic()
+    listed = _listed.get(folder)
+    if listed is None or now - listed[0] > ABANDONED:
+        _listed.clear()  # one folder after the other is written to
+        listed = _listed[folder] = now, [name for name in os.listdir(folder) if name.startswith(".")]
+    return listed[1]
+
+
 class writing:  # noqa: N801 (reads as a phrase: `with writing(path) as temporary`)
     """Give a temporary name beside `path`; rename it over `path` when the block ends well, remove it otherwise.
 
@@ -169,8 +185,7 @@ class writing:  # noqa: N801 (reads as a phrase: `with writing(path) as temporar
         """Remove what killed processes have left of the same file."""
         beginning = f".{self.path.name}."
         with suppress(OSError):
-            # Not by a pattern, which takes five times as long in a folder of ten thousand results.
-            for name in filter(lambda name: name.startswith(beginning), os.listdir(self.path.parent)):
+            for name in filter(lambda name: name.startswith(beginning), _hidden(self.path.parent)):
                 left = self.path.parent / name
                 with suppress(OSError):
                     old = time.time() - left.stat().st_mtime > ABANDONED

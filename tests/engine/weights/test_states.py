@@ -3,6 +3,7 @@
 import os
 import pickle
 import resource
+import time
 
 import pytest
 import torch
@@ -315,6 +316,31 @@ def test_what_a_killed_write_left_is_cleared_up_by_the_next_and_what_is_being_wr
         first.write_text("first")
     assert path.read_text() == "first"
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([young.name, other.name, "x.json"])
+
+
+def test_a_folder_of_many_files_is_looked_through_once_a_minute(tmp_path, monkeypatch):
+    """What is younger than a minute is nobody's yet, so that an older list is as good."""
+    from mergebench.weights import writing as module
+
+    now, lists, listed = [time.monotonic()], [], os.listdir
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module.os, "listdir", lambda folder: lists.append(folder) or listed(folder))
+
+    def write(name):
+        with writing(tmp_path / name) as temporary:
+            temporary.write_text(name)
+
+    for number in range(50):
+        write(f"{number}.json")
+    assert lists == [tmp_path]
+    dead = tmp_path / ".7.json.abcdefgh"
+    dead.write_text("half")
+    os.utime(dead, (0, 0))
+    now[0] += module.ABANDONED + 1
+    write("8.json")
+    assert dead.exists(), "another file's is left to who writes that"
+    write("7.json")
+    assert not dead.exists() and len(lists) == 2
 
 
 def test_finding_out_whether_a_file_can_be_written_leaves_nothing(tmp_path):
