@@ -17,10 +17,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from mergebench.measuring.results import Result, ResultStore
+
+ENGINES = ("one", "workers", "ray")
 
 
 def timed(out: Path, *options: str, **environment: str) -> float:
@@ -82,7 +85,8 @@ def main() -> None:
     parser.add_argument("--suite", default="tiny-20")
     parser.add_argument("--methods", nargs="+", default=["all"])
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES, help="only these")
+    parser.add_argument("--json", type=Path, help="what was measured before and is not now is kept in it")
     asked = parser.parse_args()
     what, count = ["--suite", asked.suite, "--methods", *asked.methods], str(asked.workers)
     runs, found = [], {}
@@ -95,22 +99,33 @@ def main() -> None:
             runs.append(told(name, seconds, found[name]))
             print(json.dumps(runs[-1]), flush=True)
 
-        entered("one process", "--threads", count)
-        entered(f"{count} workers", "--workers", count, "--threads", "1")
-        with cluster(asked.workers) as address:
-            quick = {"RAY_ADDRESS": address, "RAY_worker_niceness": "0"}
-            entered(f"Ray, {count} nodes", "--engine", "ray", "--threads", "1", **quick)
-    alone, workers, ray = found.values()
-    same = {
-        "weights_of_workers_and_ray": facts(workers, "weights") == facts(ray, "weights"),
-        "counts_of_workers_and_ray": facts(workers, "counts") == facts(ray, "counts"),
-        "counts_of_one_and_workers_differ_in": sorted(
-            {m for (m, _), c in facts(workers, "counts").items() if facts(alone, "counts")[m, _] != c}
-        ),
-    }
-    print(json.dumps(same))
+        if "one" in asked.engines:
+            entered("one process", "--threads", count)
+        if "workers" in asked.engines:
+            entered(f"{count} workers", "--workers", count, "--threads", "1")
+        if "ray" in asked.engines:
+            with cluster(asked.workers) as address:
+                quick = {"RAY_ADDRESS": address, "RAY_worker_niceness": "0"}
+                entered(f"Ray, {count} nodes", "--engine", "ray", "--threads", "1", **quick)
+    print(json.dumps(differing(found)))
     if asked.json:
-        asked.json.write_text(json.dumps({"runs": runs, **same}, indent=1) + "\n")
+        before = json.loads(asked.json.read_text()) if asked.json.exists() else []
+        before = [run for run in before if run["run"] not in found]
+        asked.json.write_text(json.dumps([*before, *runs], indent=1) + "\n")
+
+
+def differing(found: dict[str, list[Result]]) -> dict[str, list[str]]:
+    """For each two runs the methods whose counts, and whose weights, are not the same.
+
+    Weights only where both compute on one thread.
+    """
+    told = {}
+    for one, other in combinations(found, 2):
+        for of in ("counts", "weights"):
+            if of == "counts" or "one process" not in (one, other):
+                ours, theirs = facts(found[one], of), facts(found[other], of)
+                told[f"{of} of {one} and {other}"] = sorted({m for m, s in ours if ours[m, s] != theirs.get((m, s))})
+    return told
 
 
 if __name__ == "__main__":
