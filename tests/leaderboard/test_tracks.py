@@ -178,11 +178,17 @@ def test_in_a_pipe_no_cell_of_a_board_is_cut_however_wide_it_is(make_result, cap
     assert " 1  tuned " in out
 
 
-def test_a_terminal_too_narrow_for_the_tasks_leaves_them_to_the_page(both, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("columns", "left_out"),
+    [(118, ""), (90, "tasks"), (72, "needs, tasks, peak MB"), (60, "relative"), (46, "95 %, relative")],
+)
+def test_a_narrow_terminal_leaves_columns_to_the_page_and_cuts_no_number(both, capsys, monkeypatch, columns, left_out):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    monkeypatch.setenv("COLUMNS", "118")
+    monkeypatch.setenv("COLUMNS", str(columns))
     print_board(make_boards(both)[0])
-    assert "Per-task" not in capsys.readouterr().out
-    monkeypatch.setenv("COLUMNS", "70")
-    print_board(make_boards(both)[0])
-    assert "Per-task" in capsys.readouterr().out
+    out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(map(len, out.splitlines())) <= columns and "…" not in out and "..." not in out
+    told = " ".join(out.split()).partition("On the page: ")[2]
+    assert bool(told) == bool(left_out) and left_out in told
+    for name in ("#", "track", "method", "average", "50.0", "85.0"):  # whatever happens, these stay whole
+        assert name in out.split()
