@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, tell
 from mergebench.merging.method import MethodCard, Needs, check_card, merge_method
 from mergebench.weights.footing import rests_on
 
@@ -17,29 +17,39 @@ from mergebench.weights.footing import rests_on
 def scan_package(name: str) -> Iterator[MethodCard]:
     """Cards of all methods in the modules of a package (or in one module), by its import name.
 
+    What cannot be read of it is told and left out: one package's mistake does not take all others' methods away.
+
     Raises:
-        MergebenchError: no such package, or a source that cannot be read.
+        MergebenchError: no such package.
     """
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise MergebenchError(f"entry point of group 'mergebench.methods' names {name!r}, which cannot be imported")
     if spec.submodule_search_locations is None:
-        yield from scan_file(Path(spec.origin), name)
-        return
-    for path in sorted(Path(spec.origin).parent.glob("*.py")):
-        if path.stem != "__init__":
-            yield from scan_file(path, f"{name}.{path.stem}")
+        modules = {name: Path(spec.origin)}
+    else:
+        paths = sorted(Path(spec.origin).parent.glob("*.py"))
+        modules = {f"{name}.{path.stem}": path for path in paths if path.stem != "__init__"}
+    for module, path in modules.items():
+        try:
+            yield from scan_file(path, module, lambda function, fault: tell(f"{fault}; {function} is left out"))
+        except MergebenchError as fault:
+            tell(f"{fault}; its methods are left out")
 
 
-def scan_file(path: Path, module: str | None = None) -> Iterator[MethodCard]:
+Spoilt = Callable[[str, MergebenchError], None]
+
+
+def scan_file(path: Path, module: str | None = None, spoilt: Spoilt | None = None) -> Iterator[MethodCard]:
     """Cards of all `@merge_method` functions of one file.
 
     Args:
         path: a Python file.
         module: its import name; None for a file outside any package.
+        spoilt: given every function whose decorator is wrong, and why; without it the first such is raised.
 
     Raises:
-        MergebenchError: the file is missing or is not Python.
+        MergebenchError: the file is missing or is not Python, or a decorator is wrong.
     """
     rests_on(path)
     try:
@@ -55,7 +65,14 @@ def scan_file(path: Path, module: str | None = None) -> Iterator[MethodCard]:
             continue
         for decorator in node.decorator_list:
             if isinstance(decorator, ast.Call) and _callee(decorator) == merge_method.__name__:
-                yield _card(node, decorator, path, module)
+                try:
+                    card = _card(node, decorator, path, module)
+                except MergebenchError as fault:
+                    if spoilt is None:
+                        raise
+                    spoilt(node.name, fault)
+                else:
+                    yield card
 
 
 def _callee(call: ast.Call) -> str:

@@ -223,14 +223,21 @@ def with_starts(card: MethodCard, hyperparameters: Mapping[str, Any]) -> list[Me
 
 def _from_file(pattern: str, known: "MappingProxyType[str, MethodCard]") -> list[MethodCard]:
     path, _, wanted = pattern.rpartition(".py:") if ".py:" in pattern else (pattern.removesuffix(".py"), "", "")
-    cards = list(scan_file(Path(path + ".py").resolve()))
+    faults: dict[str, MergebenchError] = {}
+    cards = list(scan_file(Path(path + ".py").resolve(), spoilt=faults.__setitem__))
+    if fault := next((why for function, why in faults.items() if wanted in ("", function)), None):
+        others = " or ".join(f"{path}.py:{card.function}" for card in cards)
+        raise MergebenchError(f"{fault}{f'; what is right can be named: {others}' * bool(others and not wanted)}")
     # A registered method's file is its module, whichever way it is asked for.
     registered = {(Path(c.path).resolve(), c.name): c for c in known.values()}
     cards = [registered.get((Path(c.path), c.name), c) for c in cards]
     picked = [c for c in cards if not wanted or wanted in (c.function, c.name)]
     if not picked:
         held = ", ".join(c.function for c in cards) or "none"
-        raise MergebenchError(f"{path}.py: no function {wanted!r} under @merge_method; the file's methods: {held}")
+        told = "".join(f"; left out: {fault}" for fault in faults.values())
+        raise MergebenchError(
+            f"{path}.py: no function {wanted!r} under @merge_method; the file's methods: {held}{told}"
+        )
     for card in picked:
         if card.name in known and known[card.name].path != card.path:
             raise MergebenchError(

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from mergebench.catalogue import registry
-from mergebench.errors import MergebenchError, UnknownNameError
+from mergebench.errors import MergebenchError, UnknownNameError, overheard
 
 BUILT_IN = {"average", "task_arithmetic", "ties", "fisher", "regmean", "regmean++", "adamerging"}
 
@@ -172,6 +172,43 @@ def test_outside_packages_bring_methods_by_the_same_door(tmp_path, monkeypatch):
     assert set(found) >= BUILT_IN | {"theirs", "single"}
     assert found["theirs"].module == "outside_pack.a"
     assert found["single"].module == "outside_single"
+
+
+def test_a_mistake_in_an_outside_package_is_told_and_costs_nobody_elses_methods(tmp_path, monkeypatch):
+    (tmp_path / "outside_half").mkdir()
+    (tmp_path / "outside_half" / "__init__.py").write_text("")
+    write(tmp_path / "outside_half" / "a.py", ("good", "good"))
+    (tmp_path / "outside_half" / "b.py").write_text(
+        "from mergebench import merge_method\nNAME = 'b'\n\n\n@merge_method(NAME, title='B')\ndef bad(pool): ...\n\n\n"
+        "@merge_method('better', title='Better')\ndef better(pool): ...\n"
+    )
+    (tmp_path / "outside_half" / "c.py").write_text("def broken(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    install(monkeypatch, "mergebench.methods", "outside_half")
+    told = []
+    with overheard(told.append):
+        found = registry.methods.__wrapped__()
+    assert set(found) >= BUILT_IN | {"good", "better"} and not {"bad", "b"} & set(found)
+    assert len(told) == 2 and "b.py:6: @merge_method of bad: arguments must be literals" in told[0]
+    assert told[0].endswith("; bad is left out") and "c.py:1: not valid Python" in told[1]
+
+
+def test_a_wrong_decorator_bars_its_own_function_and_no_other_of_the_file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from mergebench import merge_method\nNAME = 'b'\n\n\n@merge_method(NAME, title='B')\ndef bad(pool): ...\n\n\n"
+        "@merge_method('good', title='Good')\ndef fine(pool): ...\n"
+    )
+    for named in ("fine", "good"):
+        assert registry.method(f"{path}:{named}").name == "good"
+        assert [card.name for card in registry.select_methods([f"{path}:{named}"])] == ["good"]
+    for named, told in {
+        f"{path}:bad": r"mine.py:6: @merge_method of bad: arguments must be literals",
+        f"{path}": r"mine.py:6: @merge_method of bad: .*; what is right can be named: .*mine.py:fine$",
+        f"{path}:b": r"no function 'b' under @merge_method; the file's methods: fine; left out: .*mine.py:6: ",
+    }.items():
+        with pytest.raises(MergebenchError, match=told):
+            registry.select_methods([named])
 
 
 def test_two_packages_cannot_share_a_name(tmp_path, monkeypatch):
