@@ -13,6 +13,8 @@ from mergebench.errors import LONGEST, HyperparameterError, nearest, on_one_line
 if TYPE_CHECKING:
     from mergebench.conformance.candidate import Candidate
 
+MOST_PRINTED = 20  # lines of what a method prints that are shown
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What `check` takes."""
@@ -71,6 +73,10 @@ def conforms(candidate: "Candidate") -> bool:
         told.add(finding.detail)
         say(f"  {finding.status:<6}{finding.title}{f': {on_one_line(detail, LONGEST)}' if detail else ''}", flush=True)
         found.append(finding.status)
+    for line in [*candidate.printed][:MOST_PRINTED]:
+        say(f"  printed: {on_one_line(line, LONGEST)}")
+    if (more := len(candidate.printed) - MOST_PRINTED) > 0:
+        say(f"  printed: {more} more lines")
     counts = [(found.count("ok"), "ok"), (found.count("FAIL"), "failed"), (found.count("-"), "not applicable")]
     verdict = "does not conform" if "FAIL" in found else "conforms"
     said = ", ".join(f"{count} {what}" for count, what in counts if count)

@@ -63,10 +63,22 @@ class Candidate:
 
     def __init__(self, card: MethodCard, given: Mapping[str, Any] | None = None, seed: int = 0) -> None:
         self.card, self.seed = card, seed
+        self.printed: dict[str, None] = {}
         self._given = dict(given or {})
-        with quiet():  # a file may print as it is imported
+        with self.overheard():  # a file may print as it is imported
             self._function = discovery.load_function(card)
         shortened(card, self._given)  # wrong settings show before anything is run
+
+    @contextmanager
+    def overheard(self) -> Iterator[None]:
+        """What the method prints in the block is kept in `printed`, each line once; its warnings are not seen."""
+        heard = StringIO()
+        try:
+            with catch_warnings(), redirect_stdout(heard), redirect_stderr(heard):
+                simplefilter("ignore")
+                yield
+        finally:
+            self.printed |= dict.fromkeys(line for line in heard.getvalue().splitlines() if line.strip())
 
     def inputs(
         self,
@@ -155,14 +167,6 @@ def generator_states() -> dict[str, object]:
         "NumPy": (name, keys.tobytes(), *rest),
         "Python": random.getstate(),
     }
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Nothing that a method prints or warns of is seen."""
-    with catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        simplefilter("ignore")
-        yield
 
 
 @contextmanager

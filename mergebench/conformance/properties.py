@@ -18,7 +18,6 @@ from mergebench.conformance.candidate import (
     generator_states,
     generators_kept,
     lengthens,
-    quiet,
     set_generators,
     tensors,
 )
@@ -89,7 +88,7 @@ def check(candidate: Candidate) -> Iterator[Finding]:
     """Hold one method to every property: a finding for each, as soon as it is known."""
     for promise in PROPERTIES:
         try:
-            with quiet(), generators_kept():
+            with candidate.overheard(), generators_kept():
                 detail = promise.check(candidate)
             yield Finding(promise.title, "ok", detail or "")
         except DoesNotApply as reason:

@@ -51,13 +51,23 @@ def test_a_method_that_does_not_gives_status_1_and_says_what_is_wrong(command, p
     assert re.search(r"^half_mine does not conform: \d+ ok, 2 failed, \d+ not applicable \(", done.out, re.MULTILINE)
 
 
-def test_several_methods_are_summed_up_and_their_own_words_are_not_heard(command, plugin):
+def test_several_methods_are_summed_up_each_with_what_it_printed(command, plugin):
     done = command("check", plugin, "pretrained")
-    assert done.status == 1 and "imported" not in done.out and "merging" not in done.out
+    assert done.status == 1
+    mine, half = done.out.split("half_mine: Half")
+    assert [line for line in mine.splitlines() if "printed" in line] == ["  printed: imported", "  printed: merging"]
+    assert "printed" not in half  # the file is imported once, and this one says nothing
     assert re.fullmatch(r"2 of 3 methods conform; not half_mine \(\d+\.\d s\)", done.out.splitlines()[-1])
     done = command("check", f"{plugin}:mine", "pre*", "finetuned", "--seed", 3)
     assert done.status == 0
     assert re.fullmatch(r"all 3 methods conform \(\d+\.\d s\)", done.out.splitlines()[-1])
+
+
+def test_of_a_method_that_prints_much_the_first_lines_are_shown(command, plugin):
+    plugin.write_text(GOOD.replace('print("merging")', '[print(f"step {i}\\x1b[31m") for i in range(50)]'))
+    done = command("check", f"{plugin}:mine")
+    assert done.status == 0 and done.out.count("  printed: ") == 21 and "\x1b" not in done.out
+    assert "  printed: step 18\\x1b[31m\n  printed: 31 more lines\n" in done.out
 
 
 def test_what_is_set_is_what_is_checked_and_one_complaint_is_told_once(command, plugin):
