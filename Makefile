@@ -8,6 +8,7 @@ OUT ?= runs
 
 run: $(VENV)/.installed
 	$(BIN)/mergebench run --methods all --suite tiny-8 --out $(OUT)
+	@echo "to go on: source $(BIN)/activate, then mergebench alone says what there is"
 
 # The main board: both tracks, and three seeds of whatever draws images. The searches take hours; each goes on where it was.
 board: $(VENV)/.installed

@@ -1,4 +1,4 @@
-"""Amounts of memory as people write them."""
+"""Amounts of memory, and of time, as people write them."""
 
 import re
 
@@ -17,3 +17,11 @@ def in_bytes(text: str) -> int:
     if not found or found[2] not in UNITS or not float(found[1]):
         raise MergebenchError(f"{text!r} is no amount of memory; write it as 8GB or 500MB ({', '.join(UNITS)})")
     return int(float(found[1]) * UNITS[found[2]])
+
+
+def in_time(seconds: float) -> str:
+    """Seconds as one says them: `40 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -8,52 +8,36 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mergebench.cli.complaints import complain, in_plain_words, notes_shown
+from mergebench.cli.complaints import LACKING, complain, in_plain_words, notes_shown
+from mergebench.cli.helping import PROGRAM, Plain, examples, first_page, usage
+from mergebench.cli.names import as_registered, spread
 from mergebench.cli.option_file import expanded
 from mergebench.cli.stopping import STATUS, terminable
+from mergebench.cli.verbs import VERBS
 from mergebench.errors import MergebenchError, Terminated, nearest, on_one_line
 
-VERBS = {
-    "run": "merge with every method asked for, evaluate, and write the leaderboard",
-    "tune": "search a method's hyper-parameters on validation data, and measure what was chosen",
-    "list": "list methods, suites, studies, zoos, tasks or corruptions",
-    "describe": "tell all about a method, suite, study, zoo, task or corruption",
-    "check": "hold methods, built in or your own, to what every method must keep",
-    "submit": "check a method, measure it on a suite, and pack a submission to the leaderboard",
-    "verify": "hold submissions to their schema, predictions and benchmark; with --run-code, merge again",
-    "merge": "merge experts into one checkpoint",
-    "evaluate": "evaluate a checkpoint on a suite",
-    "inspect": "look at a zoo's task vectors: angles, sizes, signs and spectra by depth",
-    "finetune": "train an expert from a zoo's base",
-    "leaderboard": "show stored results again, as table and page",
-    "table": "print stored results as papers print them: LaTeX, Markdown, CSV, Typst",
-    "compare": "hold two methods against each other, image by image, on stored results",
-    "runs": "look through a run's folder, remove from it what no longer counts, or pack it for others",
-    "fetch": "download and decode what a suite needs of a zoo, ahead of a run",
-    "doctor": "say what this machine can do, and what is wrong",
-}
-
 LONGEST_PATH = 200  # characters of a path that are shown where it cannot be one
-
-# What an interrupted or terminated verb leaves behind.
-KEPT = {
-    "run": "finished cells are kept, run again to go on",
-    "tune": "finished trials are kept, run again to go on",
-    "submit": "finished cells are kept, submit again to go on",
-    "fetch": "what was fetched is kept, and the same command goes on",
-    "finetune": "with --checkpoints, the same command goes on where it was",
-}
 
 
 class OneLineParser(ArgumentParser):
     """A parser whose errors are one line and status 2."""
 
     options: Sequence[str] = ("--help", "--version")
+    verb = ""  # that was asked for, if any
+    of_verb: "OneLineParser | None" = None
+    whole = False
 
     def error(self, message: str, exception: Exception | None = None) -> NoReturn:
         """Print what is wrong, and leave."""
-        complain(in_plain_words(str(message), self.options))
+        line = in_plain_words(str(message), self.options)
+        if self.verb and line.endswith(LACKING):
+            line += f", as in: {PROGRAM} {VERBS[self.verb].examples[0]}"
+        complain(line)
         raise SystemExit(2)
+
+    def format_help(self) -> str:
+        """Of the whole command line the first page; of a verb what it takes."""
+        return f"{first_page()}\n" if self.whole else super().format_help()
 
 
 def _verb(name: str) -> Any:
@@ -64,20 +48,40 @@ def make_parser(verb: str | None) -> ArgumentParser:
     """The whole command line, with the arguments of one verb; the others show their one line of help only."""
     parser = OneLineParser(
         allow_abbrev=False,
-        prog="mergebench",
-        description="Benchmark of vision (CLIP ViT) model merging: every method on equal terms.",
+        prog=PROGRAM,
+        formatter_class=Plain,
         default_env=False,
         version=_version(),
     )
+    parser.whole = True
     subcommands = parser.add_subcommands(required=True, metavar="VERB")
-    for name, help_text in VERBS.items():
-        # Arguments only of the verb that is asked for: the others' help is their one line.
-        child = OneLineParser(allow_abbrev=False, description=f"{help_text[0].upper()}{help_text[1:]}.")
+    for name, about in VERBS.items():
+        child = OneLineParser(allow_abbrev=False)
+        # Arguments only of the verb that is asked for: of the others the first page tells a line.
         if name == verb:
+            child.description = f"{about.purpose[0].upper()}{about.purpose[1:]}."
+            child.epilog = examples(about)
             _verb(name).add_arguments(child)
+            child.usage = usage(name, child)
+            parser.of_verb, parser.verb, child.verb = child, verb, verb
             parser.options = child.options = _options(child)  # either may meet what is wrong with one of them
-        subcommands.add_subcommand(name, child, help=help_text)
+        subcommands.add_subcommand(name, child, help=about.purpose)
     return parser
+
+
+def parsed(verb: str | None, arguments: Sequence[str]) -> Namespace:
+    """A verb's arguments.
+
+    Args:
+        verb: which it is.
+        arguments: the command line.
+
+    Raises:
+        SystemExit: they are wrong, which was told, or what was asked for was help.
+    """
+    parser = make_parser(verb)
+    words = expanded(arguments) if verb == "run" else arguments
+    return parser.parse_args(spread(words, parser.of_verb) if verb else words)[verb]
 
 
 def _options(parser: ArgumentParser) -> list[str]:
@@ -104,17 +108,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # uses a core: beside a second job on two cores, a merge of 2 s took 41 s spinning and 4 s sleeping.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments:
+        print(first_page())
+        return 0
     verb = next((a for a in arguments if not a.startswith("-")), None)
     if verb is not None and verb not in VERBS:
         complain(f"unknown verb {verb!r}; {nearest(verb, list(VERBS))}")
         return 2
-    kept = KEPT.get(verb, "nothing was written")
+    kept = VERBS[verb].kept if verb else ""
     terminated = f"mergebench: terminated; {kept}"
     try:
         with terminable(terminated):
-            config: Namespace = make_parser(verb).parse_args(expanded(arguments) if verb == "run" else arguments)
+            config = parsed(verb, arguments)
             with notes_shown():
-                status = _verb(verb).execute(config[verb])
+                as_registered(config)
+                status = _verb(verb).execute(config)
             sys.stdout.flush()  # what is left over must find its reader gone here, not when Python ends
             return status
     except MergebenchError as error:

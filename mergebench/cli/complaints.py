@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from mergebench.errors import LONGEST, nearest, on_one_line, overheard
 
+LACKING = "required, but not given"
 # The parser's types by name -> what a person would call them.
 KINDS = {
     "PositiveInt": "a whole number from 1",
@@ -50,7 +51,7 @@ def in_plain_words(message: str, options: Sequence[str]) -> str:
         return f"{name}: {_of_value(message)}"
     required = re.fullmatch(r"the following arguments are required: (.+)", message)
     if required:
-        return f"{', '.join(_as_typed(item, options) for item in required[1].split(', '))}: required, but not given"
+        return f"{', '.join(_as_typed(item, options) for item in required[1].split(', '))}: {LACKING}"
     unknown = re.match(r"unrecognized arguments: (-\S+)|.*does not accept option '([\w.]+)'", message)
     if unknown:
         name = unknown[1] or f"--{unknown[2].replace('_', '-')}"
@@ -65,7 +66,7 @@ def _of_value(message: str) -> str:
         given = re.search(r"Given value: (.*)", message)
         value = given[1] if given else kind[2] or kind[3]
         return f"expected {KINDS[kind[1]]}, not {value}"
-    choice = re.search(r"Literal\[(.*)\]\. Got value: (.*)", message)
+    choice = re.search(r"Literal\[([^\]]*)\][\s\S]*(?:Got|Given) value: (.*)", message)
     if choice:
         known = re.findall(r"'([^']*)'", choice[1])
         return f"cannot be {choice[2]!r}; {nearest(choice[2], known)}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from mergebench.cli.names import meant
 from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError, UnknownNameError, on_one_line
 
@@ -52,6 +53,11 @@ def execute(config: Namespace) -> int:
         makers[name] = _described if describes_a_task(name) else kinds[kind_of(name)]
     elif ".py" in name:
         makers[name] = _method
+    if name not in makers:
+        name = meant(name, makers)
+    if name not in makers:
+        spelt = {card.title: method for method, card in registry.methods().items()}
+        name = spelt.get(meant(name, spelt), name)
     if name not in makers:
         raise UnknownNameError("method, suite, study, zoo, task or corruption", name, makers)
     for line in "\n".join(makers[name](name)).split("\n"):

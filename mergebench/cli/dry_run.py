@@ -1,5 +1,10 @@
 """`mergebench run --dry-run`: what a run would do, told without doing it."""
 
+import json
+from collections.abc import Sequence
+from statistics import median
+
+from mergebench.cli.amounts import in_time
 from mergebench.cli.progress import headline
 from mergebench.cli.saying import say
 from mergebench.measuring.results import ResultStore
@@ -32,7 +37,38 @@ def show_plan(plan: Plan, store: ResultStore) -> None:
     named = [name for name in variants if name]
     if named:
         say(f"{len(named)} variant{'s' * (len(named) > 1)}: {'; '.join(named)}")
+    if todo:
+        say(expected(todo, store))
     say("nothing was run")
+
+
+def expected(todo: Sequence[Cell], store: ResultStore) -> str:
+    """How long cells will take, by what cells of the same methods took on the same suite and zoo; a sentence.
+
+    Args:
+        todo: the cells.
+        store: of the results that there are.
+    """
+    took: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+    for result in store.all():
+        if result.merge and result.evaluation:
+            seconds = result.merge.seconds, result.evaluation.seconds
+            took.setdefault((result.method, result.suite, result.zoo), []).append(seconds)
+    total, known, merged = 0.0, 0, set()
+    for cell in todo:
+        past = took.get((cell.key.method, cell.key.suite, cell.key.zoo))
+        if past is None:
+            continue
+        known += 1
+        merge, evaluation = (median(part) for part in zip(*past, strict=True))
+        # Cells that differ in their test images alone share a merge.
+        one = json.dumps([cell.card.name, cell.hyperparameters, cell.seed, cell.variant.merge_identity], default=str)
+        total += evaluation + merge * (one not in merged)
+        merged.add(one)
+    if not known:
+        return "how long it takes is not known: nothing like it has been run into this folder"
+    which = "" if known == len(todo) else f" for {known} of {len(todo)} cells, the others not being known"
+    return f"about {in_time(total)}{which}, by what such cells took before"
 
 
 def _settings(cells: list[Cell]) -> str:

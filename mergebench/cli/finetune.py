@@ -7,7 +7,13 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mergebench.cli.description import add_description_options, description
-from mergebench.cli.options import add_device_options, add_encoder_options, check_output, named_encoder
+from mergebench.cli.options import (
+    add_device_options,
+    add_encoder_options,
+    add_quiet_option,
+    check_output,
+    named_encoder,
+)
 from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError, tell
 
@@ -83,6 +89,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of image order and augmentation")
     parser.add_argument("--devices", type=PositiveInt, default=1, help="GPUs (or processes) that share every step")
     add_device_options(parser)
+    add_quiet_option(parser)
 
 
 def execute(config: Namespace) -> int:
@@ -142,7 +149,7 @@ def execute(config: Namespace) -> int:
     shared = zoo.duplicates(tasks)
     recipe |= {"duplicates": shared} if shared else {}
     factors: dict | None = {} if peft else None
-    with Steps("finetune") as steps:
+    with Steps("finetune", config.quiet) as steps:
         state = finetune(
             zoo.make_encoder(),
             [TrainingSet(heads[task], train.images, train.labels, train.digest) for task, train in splits.items()],

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mergebench.cli.saying import say
+from mergebench.cli.saying import say, say_json
 
 if TYPE_CHECKING:
     from mergebench.data.task import TaskCard
@@ -14,7 +14,10 @@ WHAT = Literal["methods", "suites", "studies", "zoos", "tasks", "corruptions"]
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What `list` takes."""
-    parser.add_argument("what", type=WHAT, help=", ".join(get_args(WHAT)))
+    parser.add_argument(
+        "what", nargs="?", type=WHAT | None, default=None, help="what to list; without, how many of each"
+    )
+    parser.add_argument("--format", type=Literal["text", "json"], default="text", help="for people, or for a script")
 
 
 def rows(what: str) -> list[tuple[str, ...]]:
@@ -47,14 +50,22 @@ def rows(what: str) -> list[tuple[str, ...]]:
     return [("name", "experts", "title"), *((n, str(len(z.tasks)), z.title) for n, z in zoos.items())]
 
 
+def kinds() -> list[tuple[str, ...]]:
+    """A header and a row for every kind of thing that can be listed."""
+    return [("what", "how many"), *((what, str(len(rows(what)) - 1)) for what in get_args(WHAT))]
+
+
 def _count(card: "TaskCard") -> str:
     """How many test images there are; those of data that nobody has counted are known once they are read."""
     return str(card.splits.get("test", "?"))
 
 
 def execute(config: Namespace) -> int:
-    """Print an aligned table."""
-    table = rows(config.what)
+    """Print an aligned table, or JSON."""
+    table = rows(config.what) if config.what else kinds()
+    if config.format == "json":
+        say_json([dict(zip(table[0], row, strict=True)) for row in table[1:]])
+        return 0
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     for row in table:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -15,6 +15,7 @@ from mergebench.cli.options import (
     add_device_options,
     add_encoder_options,
     add_memory_option,
+    add_quiet_option,
     add_suite_options,
     add_trust_option,
     check_output,
@@ -45,7 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         type=str,
         default=[],
-        help="[NAME=]FILE: checkpoints; without --base, in place of those of a suite",
+        help="[NAME=]FILE: checkpoints; with --suite and without --base, in place of that suite's own",
     )
     parser.add_argument(
         "--calibration",
@@ -86,6 +87,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of everything random")
     add_trust_option(parser)
     add_device_options(parser)
+    add_quiet_option(parser)
     add_memory_option(parser)
 
 
@@ -137,6 +139,11 @@ def execute(config: Namespace) -> int:
     from mergebench.weights.writing import writing
 
     experts = named_files(config.experts)
+    if experts and not (config.base or config.suite or config.zoo or config.only):
+        raise MergebenchError(
+            "--experts: say what they were fine-tuned from, --base FILE; or whose experts they replace, "
+            f"--suite {DEFAULT_SUITE}"
+        )
     target = Target.of(config.output, config.format)
     check_output(target.file, (config.base, *experts.values()))
     described = card_path(target.file, target.whole) if config.card else None
@@ -146,7 +153,7 @@ def execute(config: Namespace) -> int:
     device = resolve_device(config.device)
     merge = _own if config.base and not (config.suite or config.zoo or config.only) else _of_suite
     start = time.perf_counter()
-    with Steps(f"merge {card.name}") as steps:
+    with Steps(f"merge {card.name}", config.quiet) as steps:
         state, recipe, told = merge(config, experts, card, given, device, target, steps)
     recipe |= {"format": config.format, "mergebench": environment(device).packages["mergebench"]}
     written = formats.from_timm(state, config.format, target.companions.others)

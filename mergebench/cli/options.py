@@ -141,6 +141,11 @@ def add_device_options(parser: ArgumentParser) -> None:
     parser.add_argument("--threads", type=PositiveInt | None, default=None, help="CPU threads")
 
 
+def add_quiet_option(parser: ArgumentParser) -> None:
+    """Whether progress is shown."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="show what comes of it, and errors, alone")
+
+
 def add_memory_option(parser: ArgumentParser) -> None:
     """How much memory merges may take."""
     parser.add_argument(

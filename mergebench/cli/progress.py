@@ -25,11 +25,12 @@ class ProgressObserver(Observer):
 
     Args:
         console: where to; standard output if not given.
+        quiet: whether nothing is shown.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
         # Names and errors are other people's text: brackets in them are no markup.
-        self.console = console or Console(highlight=False, markup=False, soft_wrap=True)
+        self.console = console or Console(highlight=False, markup=False, soft_wrap=True, quiet=quiet)
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -41,7 +42,7 @@ class ProgressObserver(Observer):
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
-            disable=not self.console.is_terminal,
+            disable=quiet or not self.console.is_terminal,
         )
         self._bar = self._progress.add_task("reading weights and images", total=None, unit="method x task")
         self._merge = self._progress.add_task("", total=None, unit="", visible=False)

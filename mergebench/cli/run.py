@@ -12,6 +12,7 @@ from mergebench.cli.options import (
     add_device_options,
     add_evaluation_options,
     add_memory_option,
+    add_quiet_option,
     add_suite_options,
     add_trust_option,
     memory_of,
@@ -58,6 +59,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="check what is asked for, and tell what would be run")
     add_trust_option(parser)
     add_device_options(parser)
+    add_quiet_option(parser)
     add_memory_option(parser)
     add_evaluation_options(parser)
 
@@ -116,7 +118,7 @@ def execute(config: Namespace) -> int:
     part = part_named(config.shard) if config.shard else None
     engine = None if config.dry_run else engine_of(request, config)
     request = engine.request if engine else request
-    with ProgressObserver() as observer, nothing_kept() if config.dry_run else nullcontext():
+    with ProgressObserver(quiet=config.quiet) as observer, nothing_kept() if config.dry_run else nullcontext():
         plan = recalled(request) if part is None else None  # of a plan that was remembered it cannot be told
         stored = look(plan, store) if plan else []
         if plan is None or not (config.dry_run or all(result for result, _ in stored)):

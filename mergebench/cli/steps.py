@@ -14,10 +14,11 @@ class Steps:
 
     Args:
         name: whose loop it is.
+        quiet: whether nothing is shown.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, quiet: bool = False) -> None:
+        self._name, self._quiet = name, quiet
         self._lines = Lines()
         # Made when there is something to show, so that what waits can be copied.
         self._console: Console | None = None
@@ -25,6 +26,8 @@ class Steps:
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Of `total` steps so many are done; `what` they are."""
+        if self._quiet:
+            return
         if self._console is None:  # once: a merge tells of every tensor
             self._console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         console = self._console

@@ -12,6 +12,7 @@ from mergebench.cli.options import (
     add_device_options,
     add_evaluation_options,
     add_memory_option,
+    add_quiet_option,
 )
 from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError, tell
@@ -39,6 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=str, default="runs", help="folder of results; what is done is not done again")
     parser.add_argument("--timeout", type=PositiveFloat | None, default=None, help=TIMEOUT_HELP)
     add_device_options(parser)
+    add_quiet_option(parser)
     add_memory_option(parser)
     add_evaluation_options(parser)
 
@@ -90,7 +92,7 @@ def execute(config: Namespace) -> int:
     if not conforms(candidate):
         say(f"not submitted: {card.name} does not keep what every method must")
         return 1
-    with ProgressObserver() as observer:
+    with ProgressObserver(quiet=config.quiet) as observer:
         summary = run(plan, store, observer, config.timeout)
     for result in summary.failed:
         say(failure(result))

@@ -26,7 +26,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--study", nargs="+", type=str, default=[], help="only these studies' tables")
     parser.add_argument("--zoo", nargs="+", type=str, default=[], help="only results of these zoos")
     parser.add_argument("--submissions", type=str | None, default=None, help="folder of submissions to show too")
-    parser.add_argument("--format", type=Literal["latex", "markdown", "csv", "typst"], default="markdown")
+    parser.add_argument(
+        "--format", type=Literal["latex", "markdown", "csv", "typst"], default="markdown", help="what is printed"
+    )
     parser.add_argument(
         "--layout",
         type=Literal["tasks", "backbones", "scale", "unseen", "corruptions", "sequential", "experts", "points"] | None,

@@ -7,6 +7,7 @@ from mergebench.cli.options import (
     DEFAULT_SUITE,
     TIMEOUT_HELP,
     add_device_options,
+    add_quiet_option,
     add_suite_options,
     add_trust_option,
     wanted_variants,
@@ -46,6 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=str, default="runs", help="folder of results, leaderboard and trials")
     add_trust_option(parser)
     add_device_options(parser)
+    add_quiet_option(parser)
 
 
 def execute(config: Namespace) -> int:
@@ -78,7 +80,7 @@ def execute(config: Namespace) -> int:
         allow_code=config.allow_code,
         allow_duplicates=config.allow_duplicates,
     )
-    with SearchProgress() as observer:
+    with SearchProgress(quiet=config.quiet) as observer:
         programme = plan_searches(request, config.methods, store, config.write)
         outcome = tune_all(programme, store, observer)
     if not outcome.chosen:

@@ -30,6 +30,11 @@ def test_the_names_of_the_package_are_those_that_the_design_lists():
         mergebench.nothing  # noqa: B018
 
 
+def test_the_package_lists_them_and_says_that_it_is_typed():
+    assert set(mergebench.__all__) <= set(dir(mergebench))
+    assert (Path(mergebench.__file__).parent / "py.typed").exists()
+
+
 def test_importing_the_package_imports_nothing_else():
     code = "import sys, mergebench; print([m for m in sys.modules if m.startswith('mergebench.') or m == 'torch'])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

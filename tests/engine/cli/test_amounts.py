@@ -2,7 +2,7 @@
 
 import pytest
 
-from mergebench.cli.amounts import in_bytes
+from mergebench.cli.amounts import in_bytes, in_time
 from mergebench.errors import MergebenchError
 
 
@@ -18,3 +18,11 @@ def test_amounts_of_memory(text, expected):
 def test_what_is_no_amount_is_refused(text):
     with pytest.raises(MergebenchError, match="write it as 8GB"):
         in_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min"), (754, "13 min"), (3599, "1 h 00 min"), (12_000, "3 h 20 min")],
+)
+def test_times(seconds, told):
+    assert in_time(seconds) == told

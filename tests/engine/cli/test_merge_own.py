@@ -322,6 +322,15 @@ def test_a_path_may_hold_an_equals_sign(files, command, tmp_path):
     assert command("merge", "--method", "average", "--base", base, "--experts", expert, "--output", output).status == 0
 
 
+def test_experts_of_nobody_knows_which_base_are_refused(files, refused, tmp_path):
+    """Not merged into the tiny zoo's, whose shapes they may well have."""
+    experts = ("--experts", files[0] / "birds.safetensors", files[0] / "cars.safetensors")
+    output = tmp_path / "merged.safetensors"
+    line = refused("merge", "--method", "average", *experts, "--output", output)
+    assert "--experts: say what they were fine-tuned from, --base FILE; or whose experts they replace, --suite" in line
+    assert not output.exists()
+
+
 def test_experts_that_look_odd_are_told_and_merged(files, command, tmp_path):
     folder, _, _ = files
     shutil.copy(folder / "birds.safetensors", tmp_path / "again.safetensors")

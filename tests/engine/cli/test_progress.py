@@ -36,3 +36,16 @@ def test_a_file_gets_a_line_per_cell_and_no_bar(mini_suite, tmp_path):
     lines = screen.getvalue().strip().splitlines()
     assert len(lines) == 3 and "2 cells (2 to compute)" in lines[0]
     assert "\x1b" not in screen.getvalue()
+
+
+def test_quietly_only_what_comes_of_it_is_shown(command, mini_suite, tmp_path):
+    loud = command("run", "--methods", "average", "--suite", mini_suite, "--out", tmp_path / "loud")
+    hushed = command("run", "--methods", "average", "--suite", mini_suite, "--out", tmp_path / "hushed", "--quiet")
+    assert "average (seed 0)" in loud.out and "average (seed 0)" not in hushed.out
+    for done in (loud, hushed):
+        assert done.status == 0 and "2 cells computed" in done.out and "Simple Averaging" in done.out
+    output = tmp_path / "merged.safetensors"
+    done = command("merge", "-q", "--method", "average", "--suite", mini_suite, "--output", output)
+    assert (
+        (done.status, done.err) == (0, "") and done.out.startswith("merged 2 experts with average") and output.exists()
+    )

@@ -28,7 +28,7 @@ def rewrite(path, change):
 def test_unknown_names_show_the_nearest(refused, mini_suite, tmp_path):
     out = ("--out", tmp_path)
     assert "'regmean'" in refused("run", "--methods", "regmeen", *out)
-    assert "'tiny-8'" in refused("run", "--methods", "all", "--suite", "tiny8", *out)
+    assert "'tiny-8'" in refused("run", "--methods", "all", "--suite", "tinny-8", *out)
     assert "'tiny'" in refused("run", "--methods", "all", "--zoo", "tinny", *out)
     assert "'run'" in refused("rnu")
     assert "'digits'" in refused("finetune", "--task", "digit", "--output", tmp_path / "x.safetensors")
@@ -118,7 +118,9 @@ def test_a_truncated_file(refused, zoo_root, tmp_path):
 def test_a_pickle_is_refused_with_the_reason(refused, tmp_path, zipped):
     path = tmp_path / "expert.safetensors"
     torch.save({"norm.weight": torch.zeros(3)}, path, _use_new_zipfile_serialization=zipped)
-    line = refused("merge", "--method", "average", "--experts", path, "--output", tmp_path / "m.safetensors")
+    line = refused(
+        "merge", "--method", "average", "--base", "tiny", "--experts", path, "--output", tmp_path / "m.safetensors"
+    )
     assert "pickle" in line and "run any code" in line
     assert not (tmp_path / "m.safetensors").exists()
 

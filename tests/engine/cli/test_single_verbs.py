@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from mergebench.cli.doctor import diagnose_import
 from mergebench.measuring.results import ResultStore
+from mergebench.measuring.trainer import training_precision
 from mergebench.merging.layout import Layout
 from mergebench.suites.bench import Bench
 from mergebench.zoo.zoo import Zoo
@@ -47,10 +48,8 @@ def test_a_merged_file_tells_the_images_that_entered_by_their_hashes(mini_suite,
 def test_experts_of_ones_own_are_merged(command, tmp_path):
     files = [Zoo("tiny").files.root / "experts" / f"{t}.safetensors" for t in ("digits", "signs")]
     merged = tmp_path / "merged.safetensors"
-    assert (
-        command("merge", "--method", "average", "--experts", f"one={files[0]}", files[1], "--output", merged).status
-        == 0
-    )
+    experts = ("--experts", f"one={files[0]}", files[1])
+    assert command("merge", "--method", "average", "--suite", "tiny-8", *experts, "--output", merged).status == 0
     first, second, mean = load_file(files[0]), load_file(files[1]), load_file(merged)
     for name in mean:
         mid = (first[name].float() + second[name].float()) / 2
@@ -59,7 +58,8 @@ def test_experts_of_ones_own_are_merged(command, tmp_path):
 
 def test_an_expert_under_a_name_without_images_is_refused_only_where_images_are_needed(refused, tmp_path):
     file = Zoo("tiny").files.root / "experts" / "digits.safetensors"
-    line = refused("merge", "--method", "regmean", "--experts", f"mine={file}", "--output", tmp_path / "m.safetensors")
+    experts = ("--suite", "tiny-8", "--experts", f"mine={file}")
+    line = refused("merge", "--method", "regmean", *experts, "--output", tmp_path / "m.safetensors")
     assert "'mine'" in line
 
 
@@ -81,7 +81,7 @@ def test_finetune_writes_lora_merged_into_the_base_s_weights(command, tmp_path):
     )
     with safe_open(expert, "pt") as file:
         recipe = json.loads(file.metadata()["recipe"])
-    assert (recipe["lora"], recipe["precision"]) == (2, "32-true")
+    assert (recipe["lora"], recipe["precision"]) == (2, training_precision("auto", "cpu"))
 
 
 @pytest.mark.parametrize(

@@ -96,3 +96,12 @@ def test_a_run_tells_how_far_a_long_merge_is(terminal, wanted, mini_suite, tmp_p
     with ProgressObserver(console) as observer:
         run(plan, ResultStore(tmp_path), observer)
     assert wanted in screen.getvalue()
+
+
+def test_quietly_it_says_nothing_however_long_it_takes(clock, capsys):
+    with Steps("finetune", quiet=True) as steps:
+        steps("steps", 1, 10)
+        clock(100)
+        steps("steps", 2, 10)
+    said = capsys.readouterr()
+    assert said.err == said.out == ""

@@ -115,7 +115,7 @@ def test_an_interrupt_keeps_what_is_done(toward, command, tmp_path, monkeypatch)
         ("ties --space density=0.1:0.2 --set density=0.1", "density is both set and searched"),
         ("ties --set scaling=much", "scaling='much' is not of type float"),
         ("ties --suite scale", "suite 'scale': 8 variants left; choose one, as --only tasks=2"),
-        ("ties --suite tiny8", "'tiny-8'"),
+        ("ties --suite tinny-8", "'tiny-8'"),
         ("ties --only tasks=8", "unknown axis"),
         ("ties --trials 0", "--trials: expected a whole number from 1, not 0"),
         ("ties --device cuda:99", "no device 'cuda:99'"),

@@ -1,5 +1,8 @@
 """Variants and studies: the verbs on one variant, lists and descriptions, and what is refused, each in one line."""
 
+import json
+import re
+
 import pytest
 from safetensors.torch import load_file
 
@@ -164,6 +167,24 @@ def test_a_list_has_a_line_for_everything_registered(command, what):
     assert [line.split()[0] for line in done.out.splitlines()] == ["name", *known]
 
 
+def test_a_list_of_nothing_in_particular_says_what_can_be_listed(command):
+    done = command("list")
+    listed = dict(line.split() for line in done.out.splitlines()[1:])
+    assert (done.status, done.err, done.out.split()[:3]) == (0, "", ["what", "how", "many"])
+    assert listed.keys() == {"methods", "suites", "studies", "zoos", "tasks", "corruptions"}
+    assert listed["methods"] == str(len(registry.methods())) and listed["zoos"] == str(
+        len(registry.config_files("zoos"))
+    )
+
+
+@pytest.mark.parametrize("what", [(), ("methods",), ("tasks",)])
+def test_a_list_may_be_read_by_a_script(command, what):
+    found = json.loads(command("list", *what, "--format", "json").out)
+    shown = command("list", *what).out.splitlines()
+    assert [next(iter(row.values())) for row in found] == [line.split()[0] for line in shown[1:]]
+    assert all(row.keys() == found[0].keys() for row in found) and " ".join(found[0]) == " ".join(shown[0].split())
+
+
 @pytest.mark.parametrize("name", [*registry.config_files("suites"), *registry.config_files("studies")])
 def test_a_description_begins_with_the_title_and_names_all_that_varies(command, name):
     done = command("describe", name)
@@ -200,7 +221,8 @@ def test_a_dry_run_counts_the_cells_and_leaves_no_trace(command, write, tmp_path
     asked, out = ("run", "--study", study, "--only", "tasks=1", "alpha=0.9"), ("--out", tmp_path / "out")
     told = command("run", "--study", study, "--dry-run", *out)
     assert told.status == 0 and not (tmp_path / "out").exists()
-    headline, *methods, variants, end = told.out.splitlines()
+    headline, *methods, variants, time, end = told.out.splitlines()
+    assert time == "how long it takes is not known: nothing like it has been run into this folder"
     assert headline == "study on mine: 6 cells (6 to compute), 2 tasks, on cpu" and end == "nothing was run"
     assert methods[0].split() == ["finetuned", "2", "cells", "(2", "to", "compute)"]
     assert methods[1].split()[:8] == ["regmean", "4", "cells", "(4", "to", "compute)", "alpha=0.5,0.9", "samples=256"]
@@ -208,6 +230,11 @@ def test_a_dry_run_counts_the_cells_and_leaves_no_trace(command, write, tmp_path
     assert command(*asked, "--set", "regmean.samples=2", *out).status == 0
     told = command(*asked, "--set", "regmean.samples=2", "--dry-run", *out)
     assert "2 cells (0 to compute)" in told.out and "1 variant: tasks=1,alpha=0.9" in told.out
+    assert "before" not in told.out
+    told = command(*asked, "--methods", "regmean", "ties", "--set", "regmean.samples=3", "--dry-run", *out)
+    assert re.search(
+        r"^about \d+ s for 1 of 2 cells, the others not being known, by what such cells took", told.out, re.M
+    )
 
 
 def test_a_dry_run_refuses_what_a_run_refuses(refused, tmp_path):

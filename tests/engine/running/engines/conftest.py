@@ -44,7 +44,7 @@ def noted(pool):
 
 @pytest.fixture(scope="session")
 def methods(tmp_path_factory):
-    """A file of methods: one that fails, one that ends its process, one that can be held up, one that notes when it is run."""
+    """A file of methods: that fails, that ends its process, that can be held up, that notes when it is run."""
     file = tmp_path_factory.mktemp("methods") / "mine.py"
     file.write_text(METHODS)
     return file

@@ -42,7 +42,7 @@ def node_of(cluster, name):
 
 
 def die(cluster, node):
-    """End a node as a power cut does: all of its processes at once; Ray's own ends one, and the others when they notice."""
+    """End a node as a power cut does, all of its processes at once; Ray's own way ends one, which others notice."""
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
     workers = raylet.children(recursive=True)
     cluster.pair.remove(node)

@@ -1,0 +1,114 @@
+"""Names as people type them: several with commas between, in any case, and as papers print them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+# Arguments of several names, in which a comma separates; in others it may belong to a value, a class or a sentence.
+SEVERAL = ("methods", "seeds", "suite", "study", "zoo", "task", "tasks", "rows", "columns", "keep")
+# Arguments that name what is registered -> of which kind.
+REGISTERED = {"suite": "suites", "study": "studies", "zoo": "zoos"}
+METHODS = ("method", "methods", "rows", "ours", "theirs", "set")
+
+
+def spread(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
+    """A verb's words with `a,b` as two of them, where several names may stand.
+
+    Args:
+        arguments: as typed, the verb before them.
+        parser: the verb's, which tells what takes several.
+    """
+    actions = [action for action in parser._actions if action.dest in SEVERAL and action.nargs == "+"]  # noqa: SLF001
+    named = {name for action in actions for name in action.option_strings}
+    positional = any(not action.option_strings for action in actions)
+    # A flag, or an option of one value, ends with that; what comes behind it is positional again.
+    takes = {name: _count(action) for action in parser._actions for name in action.option_strings}  # noqa: SLF001
+    words = list(arguments[:1])
+    option, left = "", 0.0
+    for word in arguments[1:]:
+        if word.startswith("--"):
+            option, equals, value = word.partition("=")
+            left = 0 if equals else takes.get(option, 0)
+            words += [option, *_parts(value)] if equals and option in named else [word]
+            continue
+        if option and left <= 0:
+            option = ""
+        left -= 1
+        words += _parts(word) if (option in named if option else positional) else [word]
+    return words
+
+
+def _count(action: Any) -> float:
+    """How many words an option takes at most."""
+    if action.nargs in ("+", "*"):
+        return float("inf")
+    return 1 if action.nargs is None else int(action.nargs)
+
+
+def _parts(word: str) -> list[str]:
+    """The names in a word; a file that is there, and what sets a value, is one."""
+    if "," not in word or "=" in word or Path(word).exists():
+        return [word]
+    return [part.strip() for part in word.split(",") if part.strip()] or [word]
+
+
+def as_registered(config: Namespace) -> None:
+    """Put registered names in the place of those that mean them: `TIES`, `RegMean++`, `TSV-M`, `Tiny-8`.
+
+    What means nothing, or more than one thing, stays, and is refused where it is used.
+
+    Args:
+        config: a verb's arguments; changed in place.
+    """
+    from mergebench.catalogue import registry
+
+    for argument, value in vars(config).items():
+        if not value:
+            continue
+        if argument in METHODS:
+            names = _Names([(name, card.title) for name, card in registry.methods().items()])
+            config[argument] = _each(value, lambda word, names=names: _method(word, names))
+        elif argument in REGISTERED:
+            names = _Names([(name,) for name in registry.config_files(REGISTERED[argument])])
+            config[argument] = _each(value, lambda word, names=names: names.meant(word) or word)
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The one of these names that is meant; the name itself where that cannot be told."""
+    return _Names([(one,) for one in known]).meant(name) or name
+
+
+class _Names:
+    """Names that there are, each with other spellings of it."""
+
+    def __init__(self, names: Sequence[Sequence[str]]) -> None:
+        self._exact = {name for name, *_ in names}
+        self._whose: dict[str, set[str]] = {}
+        for name, *others in names:
+            for spelling in (name, *others):
+                self._whose.setdefault(_plain(spelling), set()).add(name)
+
+    def meant(self, word: str) -> str | None:
+        """The name that a word means; None if it means none, or several."""
+        whose = {word} if word in self._exact else self._whose.get(_plain(word), ())
+        return next(iter(whose)) if len(whose) == 1 else None
+
+
+def _plain(name: str) -> str:
+    """A name without case and separators; a plus tells methods apart."""
+    return "".join(character for character in name.casefold() if character not in "-_ ")
+
+
+def _each(value: Any, change: Callable[[str], str]) -> Any:
+    return [change(word) for word in value] if isinstance(value, list) else change(value)
+
+
+def _method(word: str, names: _Names) -> str:
+    """A method's name, which may be followed by what is set of it (`ties.density=0.1`, `ties:density=0.1`)."""
+    if ".py" in word:
+        return word
+    ends = (len(word), *(place for place, character in enumerate(word) if character in ".:"))
+    found = next((name + word[end:] for end in ends if (name := names.meant(word[:end]))), None)
+    return found or (word.lower() if any(mark in word for mark in "*?[") else word)
