@@ -15,6 +15,7 @@ from mergebench.measuring.results import Result, read_results
 from mergebench.running import contents as folder
 from mergebench.running.chosen import read_settings
 from mergebench.running.contents import File, contents
+from mergebench.running.holders import is_no_more
 from mergebench.running.manifest import differing, read_manifest
 
 YOUNG = 60.0  # seconds in which a file may be of a run that is at work
@@ -145,12 +146,16 @@ def _young(file: File, now: float) -> bool:
 
 
 def _lapsed(out: Path, file: File, now: float) -> bool:
-    """Whether a lease was not renewed for as long as it says, and a minute: machines' clocks differ."""
+    """Whether whose lease it is has ended, or did not renew it for as long as it says, and a minute: clocks differ."""
+    told = None
     try:
         with (out / file.place).open(encoding="utf-8") as lease:
-            ttl = float(json.loads(lease.read(10_000))["ttl"])
+            told = json.loads(lease.read(10_000))
+        ttl = float(told["ttl"])
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         ttl = TTL
+    if is_no_more(told):
+        return True
     renewed = file.identity[-1] / 1e9
     return not now - renewed < max(ttl, 0.0) + YOUNG  # one that says NaN has lapsed
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -24,6 +25,7 @@ from mergebench.running.work import Work
 
 AHEAD = 2  # groups that wait with the cluster, beside those that can be computed at once
 PROCESS = 10**9  # bytes that a process takes before it merges: Python, torch, images and activations
+KNOCK = 10.0  # seconds within which whoever is at an address answers
 LONGEST = 200  # characters of what Ray says that are shown
 
 
@@ -154,8 +156,9 @@ def _join(ray: ModuleType) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     named, usual = os.environ.get("RAY_ADDRESS"), signal.getsignal(signal.SIGTERM)
     try:
+        _reach(named)
         ray.init(named or "auto", **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         if named:
             raise MergebenchError(f"RAY_ADDRESS={named}: no cluster answers ({on_one_line(error, LONGEST)})") from None
         tell("no Ray cluster is running here (RAY_ADDRESS names one): one is started on this machine alone")
@@ -163,6 +166,17 @@ def _join(ray: ModuleType) -> None:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, usual)  # Ray's own would end this process without a word
+
+
+def _reach(address: str | None) -> None:
+    """Knock where a cluster is said to be: Ray itself would try for more than a minute.
+
+    Raises:
+        OSError: nobody answers there.
+    """
+    place = re.fullmatch(r"\[?([\w.:-]+?)\]?:(\d+)", address or "")  # of Ray's other addresses it knows more
+    if place:
+        socket.create_connection((place[1], int(place[2])), timeout=KNOCK).close()
 
 
 def _messages(ray: ModuleType) -> Any:

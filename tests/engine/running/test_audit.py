@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 from run_folder import predictions_of
@@ -9,6 +11,7 @@ from run_folder import predictions_of
 from mergebench.errors import MergebenchError
 from mergebench.running import contents as kinds
 from mergebench.running.contents import kind_of
+from mergebench.running.holders import this_process
 
 
 def test_a_folder_in_which_all_is_well(folder):
@@ -84,6 +87,15 @@ def test_leases_are_held_until_they_were_not_renewed_for_as_long_as_they_say(fol
     nan = folder.file("leases/e.lease", '{"ttl": NaN}')
     found = folder.look()
     assert found.held == [*held, damaged] and found.lapsed == [nan]
+
+
+def test_a_lease_whose_process_has_ended_has_lapsed_at_once(folder):
+    code = "import json; from mergebench.running.holders import this_process; print(json.dumps(this_process()))"
+    ended = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    gone = folder.file("leases/a.lease", json.dumps(ended | {"ttl": 120}))
+    mine = folder.file("leases/b.lease", json.dumps(this_process() | {"ttl": 120}))
+    found = folder.look()
+    assert (found.held, found.lapsed) == ([mine], [gone])
 
 
 def test_no_link_is_followed(folder, tmp_path):

@@ -1,9 +1,11 @@
 """A real Ray cluster of two nodes on this machine computes what one process does, also when a node is killed."""
 
 import os
+import re
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -11,7 +13,7 @@ from runs import Watching, facts, files
 
 from mergebench.errors import MergebenchError
 from mergebench.measuring.results import ResultStore
-from mergebench.running.engines.cluster import Cluster
+from mergebench.running.engines.cluster import Cluster, _join
 from mergebench.running.plan import make_plan
 from mergebench.running.runner import run
 
@@ -97,6 +99,13 @@ def test_other_code_on_a_node_is_refused_with_its_name(cluster, request_, method
     mine.write_text(methods.read_text().replace("never works", "works never"))
     with pytest.raises(MergebenchError, match=f"node {os.uname().nodename}: failing on suite is another cell here"):
         run(plan, ResultStore(tmp_path / "out"), None, None, None, engine)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:6379", "[::1]:1"])
+def test_where_nobody_answers_ray_is_not_asked_to_try_for_a_minute(address, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(MergebenchError, match=f"RAY_ADDRESS={re.escape(address)}: no cluster answers"):
+        _join(SimpleNamespace(init=lambda *_, **__: pytest.fail("it was asked")))
 
 
 def test_a_group_takes_of_a_node_what_its_card_and_the_zoo_say(cluster, request_):
