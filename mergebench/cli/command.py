@@ -115,13 +115,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb is not None and verb not in VERBS:
         complain(f"unknown verb {verb!r}; {nearest(verb, list(VERBS))}")
         return 2
-    kept = VERBS[verb].kept if verb else ""
+    kept = VERBS[verb].kept if verb else "nothing was written"
     terminated = f"mergebench: terminated; {kept}"
     try:
         with terminable(terminated):
             config = parsed(verb, arguments)
             with notes_shown():
-                as_registered(config)
+                as_registered(verb, config)
                 status = _verb(verb).execute(config)
             sys.stdout.flush()  # what is left over must find its reader gone here, not when Python ends
             return status

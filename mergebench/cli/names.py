@@ -10,7 +10,9 @@ from jsonargparse import ArgumentParser, Namespace
 SEVERAL = ("methods", "seeds", "suite", "study", "zoo", "task", "tasks", "rows", "columns", "keep")
 # Arguments that name what is registered -> of which kind.
 REGISTERED = {"suite": "suites", "study": "studies", "zoo": "zoos"}
-METHODS = ("method", "methods", "rows", "ours", "theirs", "set")
+METHODS = ("method", "methods", "set")
+# Verbs whose names are those of stored results, of other people's methods and suites too: there a name is what it says.
+STORED = ("leaderboard", "table", "compare", "runs")
 
 
 def spread(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
@@ -44,7 +46,7 @@ def _count(action: Any) -> float:
     """How many words an option takes at most."""
     if action.nargs in ("+", "*"):
         return float("inf")
-    return 1 if action.nargs is None else int(action.nargs)
+    return action.nargs if isinstance(action.nargs, int) else 1
 
 
 def _parts(word: str) -> list[str]:
@@ -54,23 +56,27 @@ def _parts(word: str) -> list[str]:
     return [part.strip() for part in word.split(",") if part.strip()] or [word]
 
 
-def as_registered(config: Namespace) -> None:
+def as_registered(verb: str, config: Namespace) -> None:
     """Put registered names in the place of those that mean them: `TIES`, `RegMean++`, `TSV-M`, `Tiny-8`.
 
     What means nothing, or more than one thing, stays, and is refused where it is used.
 
     Args:
-        config: a verb's arguments; changed in place.
+        verb: whose arguments these are.
+        config: the arguments; changed in place.
     """
+    given = {name: value for name, value in vars(config).items() if value and name in (*METHODS, *REGISTERED)}
+    if ".py" in str([given.get(name) for name in ("method", "methods")]):
+        given.pop("set", None)  # the file's method may be called almost as one of ours, and be what is meant
+    if verb in STORED or not given:
+        return
     from mergebench.catalogue import registry
 
-    for argument, value in vars(config).items():
-        if not value:
-            continue
+    for argument, value in given.items():
         if argument in METHODS:
             names = _Names([(name, card.title) for name, card in registry.methods().items()])
             config[argument] = _each(value, lambda word, names=names: _method(word, names))
-        elif argument in REGISTERED:
+        else:
             names = _Names([(name,) for name in registry.config_files(REGISTERED[argument])])
             config[argument] = _each(value, lambda word, names=names: names.meant(word) or word)
 
@@ -106,9 +112,9 @@ def _each(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _method(word: str, names: _Names) -> str:
-    """A method's name, which may be followed by what is set of it (`ties.density=0.1`, `ties:density=0.1`)."""
+    """A method's name, which may be followed by what is set of it (`ties.density=0.1`)."""
     if ".py" in word:
         return word
-    ends = (len(word), *(place for place, character in enumerate(word) if character in ".:"))
+    ends = (len(word), *(place for place, character in enumerate(word) if character == "."))
     found = next((name + word[end:] for end in ends if (name := names.meant(word[:end]))), None)
     return found or (word.lower() if any(mark in word for mark in "*?[") else word)
