@@ -108,9 +108,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # uses a core: beside a second job on two cores, a merge of 2 s took 41 s spinning and 4 s sleeping.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments:
-        print(first_page())
-        return 0
     verb = next((a for a in arguments if not a.startswith("-")), None)
     if verb is not None and verb not in VERBS:
         complain(f"unknown verb {verb!r}; {nearest(verb, list(VERBS))}")
@@ -119,6 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     terminated = f"mergebench: terminated; {kept}"
     try:
         with terminable(terminated):
+            if not arguments:
+                print(first_page(), flush=True)
+                return 0
             config = parsed(verb, arguments)
             with notes_shown():
                 as_registered(verb, config)

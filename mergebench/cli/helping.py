@@ -10,7 +10,6 @@ from mergebench.cli.verbs import BEGIN, VERBS, Verb
 
 PROGRAM = "mergebench"
 DESCRIPTION = "The benchmark of vision model merging: every method on equal terms."
-NARROWEST = 11  # characters: the longest verb's
 
 
 class Plain(DefaultHelpFormatter):
@@ -51,7 +50,8 @@ def _choices(action: argparse.Action) -> list[str]:
 def _default(action: argparse.Action) -> str:
     """What holds if an option is not given, as one would type it; empty where that is nothing or no."""
     value = action.default
-    if not action.option_strings or value in (None, False, [], {}) or value == argparse.SUPPRESS:
+    nothing = value is None or value is False or value in ([], {}, argparse.SUPPRESS)
+    if nothing or not action.option_strings:
         return ""
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
@@ -86,7 +86,7 @@ def first_page() -> str:
 
 def _aligned(rows: dict[str, str]) -> list[str]:
     """Rows of a name and what it is, folded where the terminal ends."""
-    width = max(NARROWEST, max(map(len, rows))) + 4
+    width = max(map(len, (*VERBS, *rows))) + 4
     columns = max(width + 40, argparse.HelpFormatter(PROGRAM)._width)  # noqa: SLF001 (of COLUMNS, or the terminal)
     folded = {"width": columns, "subsequent_indent": " " * width}
     return [textwrap.fill(f"  {name:<{width - 2}}{told}", **folded) for name, told in rows.items()]

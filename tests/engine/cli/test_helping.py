@@ -1,11 +1,14 @@
 """Help: the first page, and of every verb examples that work and options in a user's words."""
 
+import os
 import re
 import shlex
+import sys
 
 import pytest
 
 from mergebench.catalogue import registry
+from mergebench.cli import main
 from mergebench.cli.command import make_parser, parsed
 from mergebench.cli.verbs import BEGIN, VERBS
 
@@ -18,6 +21,22 @@ def test_nothing_shows_the_first_page_with_what_to_begin_with(command):
     assert re.findall(r"^  (mergebench .*?)  ", beginning, re.MULTILINE) == [f"mergebench {line}" for line in BEGIN]
     for name, verb in VERBS.items():
         assert re.search(rf"^  {name}  .*{re.escape(verb.purpose[:20])}", done.out, re.MULTILINE)
+
+
+def test_whoever_reads_it_may_stop(monkeypatch):
+    class Gone:
+        def write(self, text):
+            raise BrokenPipeError
+
+        def flush(self):
+            pass
+
+        def fileno(self):
+            return os.open(os.devnull, os.O_WRONLY)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Gone())
+        assert main([]) == 141
 
 
 def test_help_of_the_whole_is_that_page(command):
