@@ -48,10 +48,11 @@ def test_float32_gives_what_float64_gives(mini, name, method, granularity):
     for key, tensor in fast.items():
         allowed = 1e-5 * torch.linalg.vector_norm(plain[key])
         if case.get("same") and tensor.ndim == 2:
-            # The law of `precision_of`, for experts that deviate by half of their weights.
+            # The law of `precision_of`, for experts that deviate by half of their weights. Its factor, some 3, was
+            # measured: below 3 where sums are taken with AVX2, 3.014 with AVX-512, whose order is another.
             stacked = torch.stack([expert[key].double() for expert in experts.values()])
             deviation = torch.linalg.vector_norm(stacked - stacked.mean(0)) / len(stacked) ** 0.5
-            allowed = 3 * torch.finfo(torch.float32).eps / 2 * tensor.shape[1] ** 0.5 / 0.05 * deviation
+            allowed = 3.5 * torch.finfo(torch.float32).eps / 2 * tensor.shape[1] ** 0.5 / 0.05 * deviation
         assert torch.linalg.vector_norm(tensor.double() - plain[key]) < allowed, key
 
 
