@@ -1,6 +1,6 @@
 """One suite, all methods, by one process, by two, and by a Ray cluster of two nodes on this machine.
 
-    python benchmarks/engines.py [--suite tiny-20] [--methods all] [--json FILE]
+    python benchmarks/engines.py [--suite tiny-20] [--methods all] [--engines one workers ray] [--json FILE]
 
 Each run is a command of its own into an empty folder, on a quiet machine. One process has as many threads as there are
 workers in the others, so that the same cores are busy. Told are seconds from start to end, the seconds of all cells

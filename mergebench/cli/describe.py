@@ -53,8 +53,7 @@ def execute(config: Namespace) -> int:
         makers[name] = _described if describes_a_task(name) else kinds[kind_of(name)]
     elif ".py" in name:
         makers[name] = _method
-    if name not in makers:
-        name = meant(name, makers)
+    name = meant(name, makers)
     if name not in makers:
         spelt = {card.title: method for method, card in registry.methods().items()}
         name = spelt.get(meant(name, spelt), name)

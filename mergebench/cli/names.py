@@ -66,16 +66,18 @@ def as_registered(verb: str, config: Namespace) -> None:
         config: the arguments; changed in place.
     """
     given = {name: value for name, value in vars(config).items() if value and name in (*METHODS, *REGISTERED)}
-    if ".py" in str([given.get(name) for name in ("method", "methods")]):
-        given.pop("set", None)  # the file's method may be called almost as one of ours, and be what is meant
     if verb in STORED or not given:
         return
     from mergebench.catalogue import registry
 
+    if any(map(registry.is_file, [given.get("method", ""), *given.get("methods", [])])):
+        given.pop("set", None)  # the file's method may be called almost as one of ours, and be what is meant
     for argument, value in given.items():
         if argument in METHODS:
             names = _Names([(name, card.title) for name, card in registry.methods().items()])
-            config[argument] = _each(value, lambda word, names=names: _method(word, names))
+            config[argument] = _each(
+                value, lambda word, names=names: word if registry.is_file(word) else _method(word, names)
+            )
         else:
             names = _Names([(name,) for name in registry.config_files(REGISTERED[argument])])
             config[argument] = _each(value, lambda word, names=names: names.meant(word) or word)
@@ -113,8 +115,6 @@ def _each(value: Any, change: Callable[[str], str]) -> Any:
 
 def _method(word: str, names: _Names) -> str:
     """A method's name, which may be followed by what is set of it (`ties.density=0.1`)."""
-    if ".py" in word:
-        return word
     ends = (len(word), *(place for place, character in enumerate(word) if character == "."))
     found = next((name + word[end:] for end in ends if (name := names.meant(word[:end]))), None)
     return found or (word.lower() if any(mark in word for mark in "*?[") else word)
