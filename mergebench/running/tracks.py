@@ -69,7 +69,7 @@ def _unasked(request: RunRequest, bench: Bench, cards: Sequence[MethodCard], kno
     given = request.hyperparameters
     tuned = _track(TUNED, replace(request, hyperparameters={}), bench, cards, known)
     records = {name: record for name, record in tuned.records.items() if name not in given}
-    methods = [card.name for card in cards if card.role == "method"]
+    methods = _methods(cards, bench)
     lacking = [name for name in methods if name not in tuned.records and name not in given]
     told = [
         f"{', '.join(lacking)}: measured with published settings, the others with those chosen for {bench.name}; "
@@ -96,7 +96,7 @@ def _track(name: str, request: RunRequest, bench: Bench, cards: Sequence[MethodC
         )
     records = {name: record_of(entry, file) for name, entry in file.methods.items()}
     records |= {name: NOTHING_TO_TUNE for name in file.nothing_to_tune if name not in records}
-    lacking = [c.name for c in cards if c.role == "method" and c.name not in records]
+    lacking = [name for name in _methods(cards, bench) if name not in records]
     told = [
         f"{', '.join(lacking)}: left out of the tuned settings, which {path} does not have; "
         f"`mergebench tune {' '.join(lacking)}` searches them"
@@ -107,6 +107,13 @@ def _track(name: str, request: RunRequest, bench: Bench, cards: Sequence[MethodC
     if (file.suite, file.zoo) != (bench.name, bench.zoo.name):
         told.append(f"settings were chosen for {file.place} and are used on {bench.name}, zoo {bench.zoo.name}")
     return Track(str(path), chosen, records, told=tuple(told))
+
+
+def _methods(cards: Sequence[MethodCard], bench: Bench) -> list[str]:
+    """The methods that can be run on some variant: of the others the plan tells why not, and no search is lacking."""
+    numbers = {len(variant.merge) + bool(variant.previous) for variant in bench.variants}
+    able = [card for card in cards if any(not card.lacks(n, bench.layout.in_sequence) for n in numbers)]
+    return [card.name for card in able if card.role == "method"]
 
 
 def _file(name: str, bench: Bench) -> Path:

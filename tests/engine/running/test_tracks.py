@@ -265,3 +265,14 @@ def test_every_installed_file_of_choices_is_whole():
         assert set(file.methods) <= set(registry.methods())
         budgets = {(len(e.search.studies), s.trials) for e in file.methods.values() for s in e.search.studies}
         assert len(budgets) <= 1, "one budget for all"
+
+
+def test_what_cannot_be_run_lacks_no_search(settings, install, write):
+    """Of three experts, a method that merges two: the plan says so, and nobody is told to search its settings."""
+    suite = write("two", title="t", zoo="tiny", merge=["landcover", "digits", "signs"])
+    install(settings())
+    plan = make_plan(RunRequest(("references", "ties", "*slerp", "dare"), suite))
+    assert {cell.card.name for cell in plan.cells} >= {"ties", "dare"}
+    told = " ".join(plan.left_out)
+    assert "slerp merges 2 experts, not 3" in told and "dare: measured with published settings" in told
+    assert "tune dare`" in told
