@@ -124,6 +124,7 @@ def inspection_view(one: Inspection) -> tuple[dict[str, Any], dict[str, bytes]]:
         "kind": "inspection",
         "title": on_one_line(f"task vectors of {facts.zoo}"),
         "summary": on_one_line(f"{facts.title or facts.zoo}: {len(facts.tasks)} task vectors{merged}"),
+        "lead": "",
         "notes": [],
         "pictures": pictures,
         "tables": [plain_table("Task by task", facts.header, facts.rows)],

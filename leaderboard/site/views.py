@@ -17,7 +17,7 @@ from mergebench.leaderboard.reported_numbers import (
 from mergebench.leaderboard.series import Series
 from mergebench.leaderboard.series_table import interval_note, tables
 from mergebench.leaderboard.site.known import Known, MethodFacts, address, digest, method_path, task_path
-from mergebench.leaderboard.tracks import TUNED
+from mergebench.leaderboard.tracks import TUNED, stands_twice
 
 UNRANKED = 1_000_000  # what sorts behind every rank
 NOTHING = MethodFacts()
@@ -78,15 +78,16 @@ def board_view(board: Board, known: Known) -> dict[str, Any]:
     shades = {task: _shades(board, task) for task in board.tasks}
     keys = [column["key"] for column in columns]
     rows = [
-        _row(row, label, keys, shades, known, reported_average(row, published))
+        _row(row, label, keys, shades, known, reported_average(row, published), stands_twice(row, board.rows))
         for row, label in zip(board.rows, board.labels, strict=True)
     ]
-    told = [formatting.leaders(board), board.note, *agreements(board)]
+    told = [board.note, *agreements(board)]
     return {
         "id": board_id(board),
         "kind": "board",
         "title": board_title(board),
         "summary": f"{len(board.tasks)} tasks, {sum(board.totals.values()):,} test images",
+        "lead": on_one_line(formatting.leaders(board)),
         "notes": [on_one_line(sentence) for sentence in told if sentence],
         "measured": _environment(board.environment),
         "tables": [{"title": "", "columns": columns, "rows": rows}, *_published(board)],
@@ -102,7 +103,8 @@ def series_view(series: Series, picture: str) -> dict[str, Any]:
         "kind": "series",
         "title": on_one_line(f"{series.name} on {series.zoo}"),
         "summary": on_one_line(f"{study}{len(series.points)} points over {', '.join(series.axes)}"),
-        "notes": [on_one_line(sentence) for sentence in (interval_note(series, shown), *series.notes)],
+        "lead": on_one_line(interval_note(series, shown)),
+        "notes": [on_one_line(sentence) for sentence in series.notes],
         "picture": picture,
         "tables": [plain_table(table.title, table.header, table.rows) for table in shown],
     }
@@ -147,7 +149,9 @@ def _row(
     shades: Mapping[str, Callable[[Row], float | None]],
     known: Known,
     reported: float | None,
+    twice: bool,
 ) -> dict[str, Any]:
+    """A row as the page has it; `twice`: another one has its point in the picture."""
     facts = known.methods.get(row.method, NOTHING)
     failed = row.average is None
     shown = {
@@ -186,13 +190,8 @@ def _row(
         "cells": [shown[key][0] for key in keys],
         "order": [shown[key][1] for key in keys],
         "heat": [shade.get(key) for key in keys],
-        "point": None if failed or stands_twice(row) else _point(row),
+        "point": None if failed or twice else _point(row),
     }
-
-
-def stands_twice(row: Row) -> bool:
-    """Whether it stands in the published track too, where its point is in the picture."""
-    return row.track == TUNED and not searched_for(row.tuned)
 
 
 def _minus(ours: float | None, theirs: float | None) -> float | None:

@@ -17,3 +17,15 @@ def test_what_a_search_chose_is_told_first_and_of_one_row_alone():
     record = {"space": {"b": [0, 1], "gone": [0, 1]}}
     assert told_apart([("m", "M", {"a": 1, "b": 2}, record)]) == ["M (tuned: b=2)"]
     assert told_apart([("m", "M", {"a": 1}, record), ("m", "M", {"a": 2}, {})]) == ["M (tuned: a=1)", "M (a=2)"]
+
+
+def test_of_many_tuned_methods_what_was_chosen_is_left_to_the_pages():
+    record = {"space": {"a": [0, 1]}}
+    many = [(name, name.upper(), {"a": 1}, record) for name in "klmn"]
+    published = [(name, name.upper(), {"a": 2}, {}) for name in "klmn"]
+    assert told_apart([*many, *published]) == ["K (tuned)", "L (tuned)", "M (tuned)", "N (tuned)", "K", "L", "M", "N"]
+    again = [("m", "M", {"a": 3}, record), ("n", "N", {"a": 4}, {})]
+    labels = told_apart([*many, *published, *again])
+    assert labels[2] == "M (tuned: a=1)" and labels[-2] == "M (tuned: a=3)" and labels[6] == "M"
+    assert labels[3] == "N (tuned)" and (labels[7], labels[-1]) == ("N (a=2)", "N (a=4)")
+    assert len(set(labels)) == len(labels)

@@ -164,7 +164,14 @@
     const later = section.querySelector(".later");
     if (later) {
       later.remove();
-      for (const note of view.notes) section.append(element("p", {}, note));
+      if (view.lead) section.append(element("p", {}, view.lead));
+      if (view.notes.length) {
+        const notes = element("details", { class: "notes" });
+        const about = view.kind === "board" ? "How it was measured, tuning, and the published order" : "How it was measured";
+        notes.append(element("summary", {}, about));
+        for (const note of view.notes) notes.append(element("p", {}, note));
+        section.append(notes);
+      }
       if (view.picture) {
         const figure = element("figure");
         figure.append(element("img", { src: view.picture, alt: view.title }));
