@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from errors_seen import record
 from hypothesis import settings
 from PIL import Image
+from shared import shared_root
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -36,11 +39,15 @@ settings.register_profile("deep", max_examples=1000, deadline=None, database=Non
 settings.load_profile("few")
 
 
+if "MERGEBENCH_ERRORS_SEEN" in os.environ:
+    record(Path(os.environ["MERGEBENCH_ERRORS_SEEN"]))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def image_cache(tmp_path_factory: pytest.TempPathFactory):
-    """An image cache of the tests' own, filled once a session."""
+    """An image cache of the tests' own, filled once, by whichever process comes first."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MERGEBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("MERGEBENCH_CACHE", str(shared_root(tmp_path_factory) / "cache"))
         yield
 
 

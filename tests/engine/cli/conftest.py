@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from shared import built_once
 
 from mergebench.catalogue import registry
 from mergebench.catalogue.yaml_files import read_zoo
@@ -45,10 +46,12 @@ def mini_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def mini_run(mini_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of one whole run of all methods."""
-    out = tmp_path_factory.mktemp("run")
-    assert main(["run", "--methods", "all", "--suite", str(mini_suite), "--out", str(out)]) == 0
-    return out
+    """The folder of one whole run of all methods, which the tests of this process may change."""
+
+    def run(folder: Path) -> None:
+        assert main(["run", "--methods", "all", "--suite", str(mini_suite), "--out", str(folder)]) == 0
+
+    return shutil.copytree(built_once(tmp_path_factory, "mini-run", run), tmp_path_factory.mktemp("run") / "runs")
 
 
 @pytest.fixture(scope="session")
@@ -184,11 +187,13 @@ def _write_data(folder: Path, card: TaskConfig, count: int, rng: np.random.Gener
 @pytest.fixture(scope="session")
 def whole_hub(make_hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A hub of two tasks, 30 images in each of their splits, its zoo and a suite."""
-    root = tmp_path_factory.mktemp("whole")
-    make_hub(root, ("eurosat", "mnist"), 20)
-    suite = {"title": "two", "zoo": "mini-clip.yaml", "merge": ["eurosat", "mnist"]}
-    (root / "two.yaml").write_text(yaml.safe_dump(suite))
-    return root
+
+    def build(root: Path) -> None:
+        make_hub(root, ("eurosat", "mnist"), 20)
+        suite = {"title": "two", "zoo": "mini-clip.yaml", "merge": ["eurosat", "mnist"]}
+        (root / "two.yaml").write_text(yaml.safe_dump(suite))
+
+    return built_once(tmp_path_factory, "hub", build)
 
 
 @pytest.fixture
