@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
 
 from mergebench.errors import MergebenchError
@@ -21,6 +23,8 @@ from mergebench.training.module import FineTuning, Schedule
 from mergebench.training.progress import Progress, progress_file
 from mergebench.training.telling import Telling
 from mergebench.weights.states import check_finite, digest
+
+LOGGED = 100  # times that a training writes its loss to a logger
 
 
 def finetune(
@@ -46,6 +50,7 @@ def finetune(
     checkpoint_dir: Path | None = None,
     identity: Mapping[str, Any] | None = None,
     tell: Tell | None = None,
+    logger: Logger | None = None,
 ) -> dict[str, Tensor]:
     """Fine-tunes an encoder on one task, or on several together: traditional multi-task learning.
 
@@ -74,6 +79,7 @@ def finetune(
         identity: what tells the encoder from others with the same weights (`Zoo.encoder_identity`); kept with the
             progress.
         tell: told how far it is.
+        logger: written the loss and the rate as they go (see `loggers.py`), and first what is trained how.
 
     Returns:
         The encoder's state dict in float32 on the CPU.
@@ -142,6 +148,8 @@ def finetune(
     )
     if precision == "64-true":
         module.double()  # the Trainer would do so once a checkpoint's doubles were read, and rounded
+    if logger is not None:
+        logger.log_hyperparams(settings)
     trainer = lightning.Trainer(
         max_epochs=math.ceil(steps / schedule.steps_per_epoch),
         reload_dataloaders_every_n_epochs=1,
@@ -150,10 +158,11 @@ def finetune(
         strategy=strategy(devices),
         use_distributed_sampler=False,  # the batches are dealt out already
         precision=precision,
-        logger=False,
+        logger=logger or False,
+        log_every_n_steps=max(1, steps // LOGGED),
         enable_checkpointing=False,  # the module keeps its progress itself
         enable_progress_bar=False,
-        callbacks=[Telling(tell, steps)] if tell else [],
+        callbacks=[*([Telling(tell, steps)] if tell else []), *([LearningRateMonitor("step")] if logger else [])],
         enable_model_summary=False,
     )
     with interruptible():

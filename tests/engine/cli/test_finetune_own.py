@@ -273,3 +273,14 @@ def test_a_probe_where_no_head_is_fitted_is_refused(refused, flowers, clip, tmp_
     arguments = ("--task", "f", "--data", flowers, "--output", tmp_path / "x.safetensors", "--device", "cpu")
     line = refused("finetune", *arguments, "--base", clip / "model.safetensors", "--probe", "cosine")
     assert "made from prompts by the base's text tower" in line
+
+
+def test_a_training_is_logged_where_it_is_asked_for(command, flowers, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = ("finetune", "--task", "my-flowers", "--data", flowers, "--base", "tiny", *QUICK)
+    done = command(*given, "--logger", "csv", "--log-folder", "curves")
+    assert done.status == 0, done.err
+    file = tmp_path / "curves/my-flowers/version_0/metrics.csv"
+    assert file.read_text().count("\n") > 12 and f"logged with csv in {file.relative_to(tmp_path).parent}" in done.out
+    refused = command(*given, "--logger", "comet")
+    assert refused.status == 2 and "comet" in refused.err
