@@ -2,6 +2,7 @@
 
 from jsonargparse import ArgumentParser, Namespace
 
+from mergebench.cli.json_file import add_json_option, writable, write_json
 from mergebench.cli.options import wanted_variants
 from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError
@@ -16,10 +17,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--zoo", type=str | None, default=None, help="on which zoo, where there are several")
     parser.add_argument("--only", nargs="+", type=str, default=[], help="AXIS=VALUE: which of the suite's variants")
     parser.add_argument("--seeds", nargs="+", type=int, default=[], help="only these seeds")
+    add_json_option(parser)
 
 
 def execute(config: Namespace) -> int:
     """Compare."""
+    from dataclasses import asdict
     from pathlib import Path
 
     from mergebench.cli.showing import read
@@ -31,6 +34,7 @@ def execute(config: Namespace) -> int:
     from mergebench.leaderboard.selection import only_board, pick
     from mergebench.leaderboard.sound import sound
 
+    writable(config.json)
     wanted = wanted_variants(config.only)
     results, told = read(store_of(config.out))
     some = [
@@ -54,4 +58,7 @@ def execute(config: Namespace) -> int:
     path = picture_path(comparison, Path(config.out) / "compare", "-".join(filter(None, (board.suite, board.variant))))
     write_png(draw_comparison(comparison, *titled), path)
     say(f"picture: {path}")
+    names = {"ours": titled[0], "theirs": titled[1], "board": titled[2]}
+    tasks = {task: asdict(difference) for task, difference in comparison.tasks.items()}
+    write_json(config.json, names | {"average": asdict(comparison.average), "tasks": tasks})
     return 0

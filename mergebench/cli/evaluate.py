@@ -1,10 +1,10 @@
 """`mergebench evaluate`: any checkpoint of a zoo's backbone, on a suite's test splits."""
 
-import json
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from mergebench.cli.json_file import add_json_option, writable, write_json
 from mergebench.cli.options import (
     DEFAULT_SUITE,
     add_device_options,
@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_suite_options(parser)
     add_encoder_options(parser)
-    parser.add_argument("--json", type=str | None, default=None, help="also write the counts to this file")
+    add_json_option(parser)
     add_device_options(parser)
     add_evaluation_options(parser)
 
@@ -35,11 +35,9 @@ def execute(config: Namespace) -> int:
     from mergebench.running.execution import Executor
     from mergebench.suites.bench import Bench
     from mergebench.weights import formats, resizing
-    from mergebench.weights.writing import check_writable, writing
     from mergebench.zoo.set_aside import check_set_aside
 
-    if config.json:
-        check_writable(config.json)
+    writable(config.json)
     set_threads(config.threads)
     bench = Bench(
         config.suite or DEFAULT_SUITE,
@@ -64,11 +62,8 @@ def execute(config: Namespace) -> int:
         say(f"{task:<20} {100 * score.accuracy:5.1f} %  {score.correct}/{score.total}")
     average = sum(s.accuracy for s in outcome.scores.values()) / len(outcome.scores)
     say(f"{'average':<20} {100 * average:5.1f} %")
-    if config.json:
-        counts = {t: {"correct": s.correct, "total": s.total} for t, s in outcome.scores.items()}
-        noted = bench.zoo.duplicates(variant.evaluate)
-        found = {"average": average, "tasks": counts} | ({"duplicates": noted} if noted else {})
-        found |= resizing.noted(bench.zoo.base, bench.zoo.encoder, {"checkpoint": state})
-        with writing(config.json) as temporary:
-            temporary.write_text(json.dumps(found, indent=1) + "\n")
+    counts = {t: {"correct": s.correct, "total": s.total} for t, s in outcome.scores.items()}
+    noted = bench.zoo.duplicates(variant.evaluate)
+    found = {"average": average, "tasks": counts} | ({"duplicates": noted} if noted else {})
+    write_json(config.json, found | resizing.noted(bench.zoo.base, bench.zoo.encoder, {"checkpoint": state}))
     return 0

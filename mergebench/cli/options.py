@@ -141,6 +141,11 @@ def add_device_options(parser: ArgumentParser) -> None:
     parser.add_argument("--threads", type=PositiveInt | None, default=None, help="CPU threads")
 
 
+def add_verbose_option(parser: ArgumentParser) -> None:
+    """-v of verbs that go on where something fails."""
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of what fails")
+
+
 def add_quiet_option(parser: ArgumentParser) -> None:
     """Whether progress is shown."""
     parser.add_argument("-q", "--quiet", action="store_true", help="show what comes of it, and errors, alone")

@@ -26,9 +26,11 @@ class ProgressObserver(Observer):
     Args:
         console: where to; standard output if not given.
         quiet: whether nothing is shown.
+        verbose: whether the traceback of what fails is shown with it.
     """
 
-    def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
+    def __init__(self, console: Console | None = None, quiet: bool = False, verbose: bool = False) -> None:
+        self._verbose = verbose
         # Names and errors are other people's text: brackets in them are no markup.
         self.console = console or Console(highlight=False, markup=False, soft_wrap=True, quiet=quiet)
         self._progress = Progress(
@@ -98,6 +100,8 @@ class ProgressObserver(Observer):
             self._progress.update(self._bar, completed=self._done)
         if result.status == "failed":
             tell(self.console, f"  {name:<28} failed: {result.failure}")
+            for line in result.traceback.splitlines() if self._verbose else ():
+                tell(self.console, f"    {line}")
         else:
             cost = (
                 "reused"

@@ -15,6 +15,7 @@ from mergebench.cli.options import (
     add_quiet_option,
     add_suite_options,
     add_trust_option,
+    add_verbose_option,
     memory_of,
     wanted_variants,
 )
@@ -60,6 +61,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_trust_option(parser)
     add_device_options(parser)
     add_quiet_option(parser)
+    add_verbose_option(parser)
     add_memory_option(parser)
     add_evaluation_options(parser)
 
@@ -118,7 +120,8 @@ def execute(config: Namespace) -> int:
     part = part_named(config.shard) if config.shard else None
     engine = None if config.dry_run else engine_of(request, config)
     request = engine.request if engine else request
-    with ProgressObserver(quiet=config.quiet) as observer, nothing_kept() if config.dry_run else nullcontext():
+    observing = ProgressObserver(quiet=config.quiet, verbose=config.verbose)
+    with observing as observer, nothing_kept() if config.dry_run else nullcontext():
         plan = recalled(request) if part is None else None  # of a plan that was remembered it cannot be told
         stored = look(plan, store) if plan else []
         if plan is None or not (config.dry_run or all(result for result, _ in stored)):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from jsonargparse import ArgumentParser, Namespace
 
+from mergebench.cli.json_file import add_json_option, writable, write_json
 from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError
 
@@ -29,7 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("file", nargs="?", type=str | None, default=None, help="of export: FILE.zip or FILE.tar.gz")
     parser.add_argument("--out", type=str, default="runs", help="folder of results")
-    parser.add_argument("--json", type=str | None, default=None, help="of check: write all that was found to this file")
+    add_json_option(parser, "of check: ")
     parser.add_argument("--yes", action="store_true", help="of gc: remove; without it, it is only told what would go")
     parser.add_argument("--keep", nargs="+", type=KEEP, default=[], help=f"of gc: {', '.join(get_args(KEEP))}")
     parser.add_argument(
@@ -61,13 +62,9 @@ def _audit(config: Namespace) -> "Audit":
 
 
 def _check(config: Namespace) -> int:
-    import json
-
     from mergebench.running import contents as folder
-    from mergebench.weights.writing import check_writable, writing
 
-    if config.json:
-        check_writable(config.json)
+    writable(config.json)
     found = _audit(config)
     _say_sizes(found)
     results = found.counts
@@ -92,9 +89,7 @@ def _check(config: Namespace) -> int:
     if found.archive:
         say("held to MANIFEST.json, which came with it")
     say("all is well" if found.well else "not all is well")
-    if config.json:
-        with writing(config.json) as temporary:
-            temporary.write_text(json.dumps(found.as_json(), indent=1) + "\n", encoding="utf-8")
+    write_json(config.json, found.as_json())
     return 0 if found.well else 1
 
 

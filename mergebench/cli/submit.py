@@ -13,6 +13,7 @@ from mergebench.cli.options import (
     add_evaluation_options,
     add_memory_option,
     add_quiet_option,
+    add_verbose_option,
 )
 from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError, tell
@@ -41,6 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--timeout", type=PositiveFloat | None, default=None, help=TIMEOUT_HELP)
     add_device_options(parser)
     add_quiet_option(parser)
+    add_verbose_option(parser)
     add_memory_option(parser)
     add_evaluation_options(parser)
 
@@ -92,7 +94,7 @@ def execute(config: Namespace) -> int:
     if not conforms(candidate):
         say(f"not submitted: {card.name} does not keep what every method must")
         return 1
-    with ProgressObserver(quiet=config.quiet) as observer:
+    with ProgressObserver(quiet=config.quiet, verbose=config.verbose) as observer:
         summary = run(plan, store, observer, config.timeout)
     for result in summary.failed:
         say(failure(result))

@@ -49,3 +49,20 @@ def test_quietly_only_what_comes_of_it_is_shown(command, mini_suite, tmp_path):
     assert (
         (done.status, done.err) == (0, "") and done.out.startswith("merged 2 experts with average") and output.exists()
     )
+
+
+def test_the_traceback_of_a_failure_is_shown_where_it_is_asked_for(command, mini_suite, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from mergebench import ModelPool, StateDict, merge_method\n\n\n"
+        "@merge_method('broken', title='Broken')\n"
+        "def broken(pool: ModelPool) -> StateDict:\n"
+        "    return helper()\n\n\n"
+        "def helper():\n"
+        "    raise ValueError('no [bold]such[/] thing')\n"
+    )
+    given = ("run", "--methods", tmp_path / "mine.py", "--suite", mini_suite, "--out", tmp_path / "out")
+    short, long = command(*given), command(*given, "-v")
+    for done in (short, long):
+        assert done.status == 1 and "failed: ValueError: no [bold]such[/] thing" in done.out
+    assert "Traceback" not in short.out
+    assert all(part in long.out for part in ("Traceback", "mine.py", "in helper", "return helper()"))

@@ -1,0 +1,33 @@
+"""`--json FILE` of verbs that find something: the same as data, for a script to read."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+
+def add_json_option(parser: ArgumentParser, of: str = "") -> None:
+    """The option; `of` says whose it is, where a verb does several things."""
+    parser.add_argument("--json", type=str | None, default=None, help=f"{of}also write all that was found to this file")
+
+
+def writable(place: str | None) -> None:
+    """Refuse a file that cannot be written, before anything is computed.
+
+    Raises:
+        MergebenchError: it cannot.
+    """
+    from mergebench.weights.writing import check_writable
+
+    if place is not None:
+        check_writable(place)
+
+
+def write_json(place: str | None, found: Mapping[str, Any]) -> None:
+    """Write it, if a file was named: whole or not at all."""
+    from mergebench.weights.writing import writing
+
+    if place is not None:
+        with writing(place) as temporary:
+            temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
