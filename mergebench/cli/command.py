@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
+from mergebench.cli import completion
 from mergebench.cli.complaints import LACKING, complain, in_plain_words, notes_shown
 from mergebench.cli.helping import PROGRAM, Plain, examples, first_page, usage
 from mergebench.cli.names import as_registered, spread
@@ -107,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Read when torch is first imported. Threads that spin at every barrier starve each other as soon as anything else
     # uses a core: beside a second job on two cores, a merge of 2 s took 41 s spinning and 4 s sleeping.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    if completion.ASKED in os.environ:
+        completion.complete(make_parser)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((a for a in arguments if not a.startswith("-")), None)
     if verb is not None and verb not in VERBS:

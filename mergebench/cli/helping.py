@@ -20,7 +20,7 @@ class Plain(DefaultHelpFormatter):
         if isinstance(action, argparse._HelpAction):  # noqa: SLF001
             return "show this and exit"
         facts = []
-        if choices := _choices(action):
+        if choices := choices_of(action):
             facts.append(f"one of {', '.join(choices)}")
         if action.required and action.option_strings:
             facts.append("required")
@@ -41,7 +41,7 @@ class Plain(DefaultHelpFormatter):
         return super()._fill_text(text, width, indent)
 
 
-def _choices(action: argparse.Action) -> list[str]:
+def choices_of(action: argparse.Action) -> list[str]:
     """Those of an option that may also be left out, which the parser's own help does not show."""
     kinds = get_args(getattr(action, "_typehint", None))
     return [str(name) for kind in kinds for name in get_args(kind) if isinstance(name, str)]
