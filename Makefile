@@ -3,25 +3,51 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs
+STUDIES ?= 1
 
-.PHONY: run board test benchmark benchmark-peer lint clean
+.PHONY: run board tune test check lint types docs release benchmark benchmark-peer clean
 
 run: $(VENV)/.installed
 	$(BIN)/mergebench run --methods all --suite tiny-8 --out $(OUT)
 	@echo "to go on: source $(BIN)/activate, then mergebench alone says what there is"
 
-# The main board: both tracks, and three seeds of whatever draws images. The searches take hours; each goes on where it was.
+# The main board: both tracks, and three seeds of whatever draws images.
 board: $(VENV)/.installed
-	$(BIN)/mergebench tune all --suite tiny-8 --trials 30 --studies 3 --out $(OUT)
-	$(BIN)/mergebench run --methods data-free --suite tiny-8 --out $(OUT) \
-		--settings published $(OUT)/settings/tiny-8-tiny.yaml
+	$(BIN)/mergebench run --methods references data-free --suite tiny-8 --out $(OUT) --settings published tuned
 	$(BIN)/mergebench run --methods calibration test-time --seeds 0 1 2 --suite tiny-8 --out $(OUT) \
-		--settings published $(OUT)/settings/tiny-8-tiny.yaml
+		--settings published tuned
+
+# The searches of its tuned track: about five hours of one core for each study, which go on where they were.
+tune: $(VENV)/.installed
+	$(BIN)/mergebench tune all --suite tiny-8 --trials 30 --studies $(STUDIES) --out $(OUT) \
+		--write configs/settings/tiny-8-tiny.yaml
 
 # Files of tests are dealt out among processes of one thread each: two threads of one process help small matrices little.
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 	$(BIN)/ruff check .
+
+# All that a change is held to: `make check test` in one call runs the tests once.
+check: lint types test
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# Packages are read as an installation lays them out, which this folder does not.
+types: $(VENV)/.installed-dev
+	$(BIN)/python tests/instruments/lay_out.py build/laid-out
+	cd build/laid-out && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml -p mergebench
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m mkdocs build --strict
+	@echo "build/docs/index.html; with its search: $(BIN)/python -m http.server -d build/docs"
+
+# Wheel and sdist, each tried in an environment of its own.
+release: $(VENV)/.installed-dev
+	rm -rf build/release
+	$(BIN)/python -m build --outdir build/release .
+	for file in build/release/*; do PYTHON=$(PYTHON) .ci/try_install $$file || exit 1; done
 
 benchmark: $(VENV)/.installed
 	$(BIN)/python benchmarks/run_cost.py
@@ -29,10 +55,6 @@ benchmark: $(VENV)/.installed
 # The same merges by FusionBench, which is installed beside this project's environment, in the cache folder.
 benchmark-peer: $(VENV)/.installed
 	$(BIN)/python benchmarks/peer/compare.py --json docs/benchmark-peer.json
-
-lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
 
 # torch and torchvision are resolved by one pip call: built apart they do not import together.
 $(VENV)/.installed: pyproject.toml

@@ -3,13 +3,13 @@
 import ast
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from lay_out import lay_out
 
 from mergebench.catalogue.syntax import only_defines, says_nothing
 
@@ -22,11 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 def test_imports_follow_the_declared_arrows(tmp_path):
     """import-linter reads packages where they lie, so they are laid out here as an installation lays them out."""
-    package = tmp_path / "mergebench"
-    sources_only = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.png")
-    shutil.copytree(ENGINE, package, ignore=sources_only)
-    for part in ("methods", "tasks", "configs", "leaderboard"):
-        shutil.copytree(ROOT / part, package / part, ignore=sources_only)
+    lay_out(tmp_path)
     command = [
         str(Path(sys.executable).parent / "lint-imports"),
         "--config",
@@ -118,7 +114,7 @@ def _may_be_lacking(statement):
 
 def test_tests_mirror_the_folders():
     mirrored = {"engine": ENGINE} | {
-        name: ROOT / name for name in ("benchmarks", "configs", "leaderboard", "methods", "tasks")
+        name: ROOT / name for name in ("benchmarks", "configs", "docs", "leaderboard", "methods", "tasks")
     }
     for path in (ROOT / "tests").glob("*/**/test_*.py"):
         top, *inner = path.relative_to(ROOT / "tests").parts[:-1]
