@@ -4,8 +4,9 @@ Usage: python benchmarks/paste_results.py build/protocols/*      # folders of re
 """
 
 import argparse
-import re
 from pathlib import Path
+
+from marks import pasted
 
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board, make_boards
@@ -41,12 +42,9 @@ def main() -> None:
     text = PAGE.read_text(encoding="utf-8")
     for folder in parser.parse_args().folders:
         for name, table in tables(list(ResultStore(folder).all())).items():
-            marks = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)", re.DOTALL)
-            if not marks.search(text):
-                print(f"{name}: left out; to have it, write <!-- {name} --> and <!-- /{name} --> on the page")
-                continue
-            text = marks.sub(lambda found, table=table: f"{found[1]}\n{table}\n\n{found[2]}", text)
-            print(f"{name}: from {folder}")
+            done = pasted(text, name, table)
+            print(f"{name}: from {folder}" if done else f"{name}: left out; the page has no <!-- {name} --> around it")
+            text = done or text
     PAGE.write_text(text, encoding="utf-8")
 
 

@@ -14,21 +14,33 @@ def in_tracks(rows: Sequence[Placed]) -> list[Placed]:
     """The rows, each in its track; those that stand in both, twice.
 
     The default settings stand in both where a search found none better, and where there is nothing to search (a record
-    of no trials says so). References and rows of failures are no track's; they stand with the published ones.
+    of no trials says so). Where others have tuned settings alone, they stand in that track alone, too: a handful of
+    methods that have nothing to tune would be ranked among themselves. References and rows of failures are no track's;
+    they stand with the published ones.
 
     Args:
         rows: one for each method and setting, with the record of the search that chose it, if one did.
     """
     searched = any(row.tuned.get("trials") for row in rows)
+    methods = [row for row in rows if row.role == "method" and not row.tier]
+    published = not any(row.tuned.get("trial") for row in methods) or not all(row.tuned for row in methods)
     found = []
     for row in rows:
         record = row.tuned if row.tuned.get("trials") else {}
         default = not row.tuned or row.tuned.get("trial") == 0
-        if default or not searched or row.role != "method":
+        if row.role != "method" or not row.tuned or (default and published):
             found.append(replace(row, tuned={}, track=PUBLISHED))
         if row.tuned and searched and row.role == "method":
             found.append(replace(row, tuned=record, track=TUNED, gain=_gain(row, rows) if record else None))
     return found
+
+
+def stands_twice(row: Any, rows: Iterable[Any]) -> bool:
+    """Whether a row of the tuned track is one of the published track's too: the same measurement, shown in both."""
+    same = row.track == TUNED and not row.tuned.get("trial")
+    return same and any(
+        (o.track, o.method, o.hyperparameters) == (PUBLISHED, row.method, row.hyperparameters) for o in rows
+    )
 
 
 def superseded(rows: Sequence[Placed]) -> list[Placed]:

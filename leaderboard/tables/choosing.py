@@ -129,7 +129,12 @@ def _in_track(entries: Sequence[Entry], track: str) -> list[Entry]:
     """The entries of a track, or of both; the default settings stand in both, but once where both are shown."""
     if track != "both":
         return [e for e in entries if e.role != "method" or track in _tracks(e)]
-    return [e for e in entries if e.track != TUNED or searched_for(e.tuned)]
+    published = {_same(e) for e in entries if e.track == PUBLISHED}
+    return [e for e in entries if e.track != TUNED or searched_for(e.tuned) or _same(e) not in published]
+
+
+def _same(entry: Entry) -> tuple[str, str, str]:
+    return entry.method, entry.title, repr(entry.settings)
 
 
 def _tracks(entry: Entry) -> tuple[str, ...]:

@@ -196,13 +196,8 @@ def merge_method(
 ) -> Callable[[Callable], Callable]:
     """Make `function(pool, *, hyper=default, ...) -> StateDict` a merge method.
 
-    The arguments must be literals (`Needs(base=True)` counts as one): the registry reads them from the source, so that
-    listing methods imports none of them.
-
-    Args:
-        name, title, paper, needs, needs_when, role, year, fidelity, holds, cost, idempotent, experts, ranges,
-            starts: see
-            `MethodCard`.
+    The arguments are the fields of `MethodCard`. They must be literals (`Needs(base=True)` counts as one): the registry
+    reads them from the source, so that listing methods imports none of them.
 
     Returns:
         The decorator; it leaves the function as it is, with its card in `function.card`.

@@ -53,7 +53,8 @@ class ModelPool:
         architecture: an encoder whose structure the weights have; its values are used only as `base`.
         base: the pre-trained weights.
         experts: task -> weights (a `SafetensorsState` is read lazily).
-        calibration, test_inputs: task -> images.
+        calibration: task -> images of the calibration split.
+        test_inputs: task -> unlabelled images of the test split.
         heads: task -> classifier.
         joint: the weights of one model trained on all tasks.
         region: names of the parameters that are merged; the others become the experts' average. All, if None.

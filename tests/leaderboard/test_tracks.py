@@ -10,8 +10,12 @@ from mergebench.leaderboard.board import make_boards
 from mergebench.leaderboard.formatting import leaders
 from mergebench.leaderboard.reported_numbers import Reported, agreements, rank_agreement, read_reported, shaped_by
 from mergebench.leaderboard.selection import pick
+from mergebench.leaderboard.site.known import Known
+from mergebench.leaderboard.site.views import board_view
 from mergebench.leaderboard.site.write import write_site
 from mergebench.leaderboard.table import print_board
+from mergebench.leaderboard.tables.choosing import Wishes
+from mergebench.leaderboard.tables.layouts import make_grids
 from mergebench.measuring.facts import NOTHING_TO_TUNE, TaskScore
 
 RECORD = {
@@ -47,6 +51,18 @@ def test_each_track_is_ranked_by_itself_and_what_stands_in_both_has_a_row_in_eac
     expected = [("experts", "published", None), *published, ("base", "published", None), *tuned]
     assert placed(board) == expected
     assert [bool(r.tuned) for r in board.rows] == [False] * 6 + [True] * 3 + [False]
+
+
+def test_where_nothing_was_measured_as_published_what_has_no_other_settings_is_not_ranked_there(both):
+    (board,) = make_boards([r for r in both if r.tuned or r.role != "method"])
+    assert [(m, track) for m, track, rank in placed(board) if rank] == [(m, "tuned") for m in "abcd"]
+    assert {row.track for row in board.rows if row.role != "method"} == {"published"}
+    assert "published settings" not in leaders(board)
+    # Of "d", which no search could better, nothing else has the row in tables and the point in pictures.
+    (grid,) = make_grids([board], [], Wishes())
+    assert [row.name for row in grid.rows if row.name in "abcd"] == list("abcd")
+    points = {row["label"]: row["point"] for row in board_view(board, Known({}, {}))["tables"][0]["rows"]}
+    assert points["D"] is not None
 
 
 def test_failures_stay_last_in_whichever_track(both, make_result):

@@ -1,4 +1,4 @@
-"""From an idea to a verified row, as CONTRIBUTING tells it; and what is refused on the way."""
+"""From an idea to a verified row, as the tutorial tells it; and what is refused on the way."""
 
 import json
 import re
@@ -13,9 +13,9 @@ import yaml
 from mergebench.cli import main
 
 ROOT = Path(__file__).parents[3]
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-WALK = re.search(r"<!-- walk -->\s+```sh\n(.*?)```\s+<!-- /walk -->", CONTRIBUTING, re.DOTALL)[1]
-IDEA = re.search(r"```python\n# mine\.py\n(.*?)```", CONTRIBUTING, re.DOTALL)[1]
+TUTORIAL = (ROOT / "docs/tutorials/own-method.md").read_text()
+WALK = re.search(r"<!-- walk -->\s+```sh\n(.*?)```\s+<!-- /walk -->", TUTORIAL, re.DOTALL)[1]
+IDEA = re.search(r"```python\n# mine\.py\n(.*?)```", TUTORIAL, re.DOTALL)[1]
 # In place of eight tasks and three seeds.
 SMALL = {"submit": ["--suite", "./two.yaml", "--seeds", "0", "3"], "verify": ["--suite", "./two.yaml"]}
 SUITE = {"title": "two of the eight", "zoo": "tiny", "merge": ["landcover", "digits"]}

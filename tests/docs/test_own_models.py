@@ -1,4 +1,4 @@
-"""README's tutorial, word for word: three folders of images become experts, a merged model and a leaderboard."""
+"""The tutorial, word for word: three folders of images become experts, a merged model and a leaderboard."""
 
 import json
 import re
@@ -14,13 +14,13 @@ from mergebench.cli import main
 from mergebench.measuring.results import ResultStore
 from mergebench.zoo.zoo import Zoo
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-TUTORIAL = re.search(r"<!-- tutorial -->(.*?)<!-- /tutorial -->", README, re.DOTALL)[1]
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/tutorials/own-models.md").read_text()
+TUTORIAL = re.search(r"<!-- tutorial -->(.*?)<!-- /tutorial -->", PAGE, re.DOTALL)[1]
 
 
 def run(line: str) -> int:
-    """One line of README's; the script is the checkout's."""
+    """One line of the page's; the script is the checkout's."""
     program, *words = shlex.split(line, comments=True)
     if program == "python":
         return subprocess.run([sys.executable, ROOT / words[0], *words[1:]]).returncode
@@ -63,7 +63,7 @@ def test_the_merged_file_is_what_was_measured(folder, monkeypatch, capsys):
 
 
 def test_the_files_merge_in_one_line(folder, monkeypatch):
-    line = next(x for x in README.splitlines() if x.startswith("mergebench merge") and "--calibration" in x)
+    line = next(x for x in PAGE.splitlines() if x.startswith("mergebench merge") and "--calibration" in x)
     monkeypatch.chdir(folder)
     (folder / "merged.safetensors").unlink()
     assert run(line) == 0
