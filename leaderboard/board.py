@@ -1,5 +1,6 @@
 """A leaderboard: the results of one suite on one zoo, a row for each method and setting, ranked."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -155,16 +156,23 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     # The default was measured for its own sake too; what else such a search had chosen was not.
     kept = [replace(r, tuned={}) if r in gone_on else r for r in found if r not in gone_on or _default(r)]
     rows = in_tracks(kept)
-    rows.sort(key=lambda r: (r.role != "ceiling", r.average is None, r.track, -(r.average or 0), r.method))
-    rows = [row for track in (PUBLISHED, TUNED) for row in _ranked([r for r in rows if r.track == track])]
+    rows.sort(key=lambda r: (r.role != "ceiling", r.average is None, -(r.average or 0), r.method))
+    # The track that most was measured for comes first, with the references.
+    own = Counter(r.track for r in rows if r.role == "method" and not r.tier)
+    order = sorted((PUBLISHED, TUNED), key=lambda track: -own[track])
+    rows = [
+        row
+        for track in order
+        for row in _ranked([r for r in rows if track == (r.track if r.role == "method" else order[0])])
+    ]
     rows.sort(key=lambda r: r.average is None)
     scored = next((r for r in members if r.tasks), None)
     totals = {t: s.total for t, s in scored.tasks.items()} if scored else {}
     environment = members[-1].environment.model_dump()
     tuned = searches((r.title, r.hyperparameters, r.tuned, "") for r in rows)
-    own = [r for r in members if not r.listing]
+    ours = [r for r in members if not r.listing]
     left_out = went_on((r.title, r.hyperparameters, r.tuned) for r in gone_on if not _default(r))
-    notes = (conditions(members), measured(members), environments(members), codes(own), tuned, left_out, gains(rows))
+    notes = (conditions(members), measured(members), environments(members), codes(ours), tuned, left_out, gains(rows))
     note = " ".join(filter(None, (*notes, unproven(members), submitted(members, copies))))
     return Board(*group, tuple(totals), totals, tuple(rows), environment, note, members[-1].checkpoints)
 

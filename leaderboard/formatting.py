@@ -51,9 +51,10 @@ def track(row: Row) -> str:
 
 
 def leaders(board: Board) -> str:
-    """Who cannot be told from the best method, a sentence for each track; empty where predictions are not stored."""
+    """Who cannot be told from the best method, a sentence for each track that something here was measured for; empty
+    where predictions are not stored."""
     named, told = list(zip(board.rows, board.labels, strict=True)), []
-    for one in dict.fromkeys(row.track for row in board.rows):
+    for one in dict.fromkeys(row.track for row in board.rows if row.role == "method" and not row.tier):
         led = notes.leaders([label for row, label in named if row.leading and row.track == one])
         told.append(f"Under {one} settings: {led[0].lower()}{led[1:]}" if led and one != PUBLISHED else led)
     return " ".join(filter(None, told))

@@ -58,6 +58,7 @@ def test_where_nothing_was_measured_as_published_what_has_no_other_settings_is_n
     assert [(m, track) for m, track, rank in placed(board) if rank] == [(m, "tuned") for m in "abcd"]
     assert {row.track for row in board.rows if row.role != "method"} == {"published"}
     assert "published settings" not in leaders(board)
+    assert [row.method for row in board.rows] == ["experts", "a", "b", "c", "d", "base"], "references stand with them"
     # Of "d", which no search could better, nothing else has the row in tables and the point in pictures.
     (grid,) = make_grids([board], [], Wishes())
     assert [row.name for row in grid.rows if row.name in "abcd"] == list("abcd")
