@@ -12,7 +12,7 @@ from mergebench.measuring.results import ResultStore
 
 TWO = {"merge": ["landcover", "digits"]}
 SMALL = {
-    "tiny-8": TWO,
+    "tiny-8": {"merge": ["scenes", "signs", "textures"]},  # whose columns a page names
     "tiny-20": {"merge": ["landcover", "digits", "signs"]},
     "unseen": {"merge": ["landcover", "digits", "signs"], "held_out": [["digits"]]},
     "corruptions": TWO | {"corruptions": {"kinds": ["contrast"], "severities": [1, 5]}},
