@@ -133,7 +133,8 @@ class AdaptedState(LazyState):
         pieces = self._pieces.get(name, [])
         if not pieces or any(p.target in self._adapter.whole for p in pieces) or len(self.shape(name)) < 2:
             return None
-        factors = [self._factors(piece) for piece in pieces]
+        # What has two dimensions is no bias, and is added to by products alone.
+        factors = [(up, down) for up, down in map(self._factors, pieces) if down is not None]
         whole = torch.zeros(self.shape(name), dtype=torch.float64)[(0,) * pieces[0].rule.leading].flatten(1)
         up = whole.new_zeros(len(whole), sum(down.shape[0] for _, down in factors))
         place = 0

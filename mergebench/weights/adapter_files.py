@@ -40,18 +40,19 @@ def write_adapter(
         MergebenchError: the place cannot be written, or the disk fills up.
     """
     base = as_read(base)
-    theirs = isinstance(base, TranslatedState) and base.dialect in AS_IN_FILES
+    theirs = base if isinstance(base, TranslatedState) and base.dialect in AS_IN_FILES else None
     layers: dict[str, tuple[Tensor, Tensor]] = {}
     for name, (up, down) in factors.items():
-        if theirs:
-            layers |= zip(_layers_of(name, base), zip(up, down, strict=True), strict=True)
+        if theirs is not None:
+            layers |= zip(_layers_of(name, theirs), zip(up, down, strict=True), strict=True)
         else:
-            layers[name] = torch.block_diag(*up), down.flatten(0, 1)
+            whole: Tensor = torch.block_diag(*up)  # type: ignore[no-untyped-call]
+            layers[name] = whole, down.flatten(0, 1)
     tensors: StateDict = {}
     for layer, (up, down) in layers.items():
         tensors |= {f"base_model.model.{layer}.lora_{f}.weight": t for f, t in (("A", down), ("B", up))}
     ranks = {layer: len(down) for layer, (_, down) in layers.items()}
-    config = _config(ranks, place if theirs else None)
+    config = _config(ranks, place if theirs is not None else None)
     with writing(folder / ADAPTER_CONFIG) as temporary:
         temporary.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     save_state(tensors, folder / ADAPTER_WEIGHTS, {"format": "pt", **metadata})

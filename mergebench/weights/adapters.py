@@ -63,6 +63,8 @@ class AdapterState(LazyState):
         CheckpointError: a file that is missing, damaged or needs code; a kind of adapter that is not read.
     """
 
+    path: Path
+
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
         folder = path if path.is_dir() else path.parent
@@ -148,8 +150,8 @@ class AdapterState(LazyState):
         return default
 
     @cached_property
-    def _patterns(self) -> dict[str, list[tuple[re.Pattern, float]]]:
-        made: dict[str, list[tuple[re.Pattern, float]]] = {}
+    def _patterns(self) -> dict[str, list[tuple[re.Pattern[str], float]]]:
+        made: dict[str, list[tuple[re.Pattern[str], float]]] = {}
         for field in ("rank_pattern", "alpha_pattern"):
             made[field] = []
             for pattern, value in (self.config.get(field) or {}).items():

@@ -65,7 +65,9 @@ def state_dict_in(read: Mapping[Any, Any], who: str) -> tuple[dict[str, Tensor],
     return weights, "; ".join(filter(None, (chosen, odd)))
 
 
-def _state_dicts(read: Mapping[Any, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Mapping]]:
+def _state_dicts(
+    read: Mapping[Any, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
     """All mappings that hold tensors, with the keys that lead to them."""
     if any(isinstance(value, Tensor) for value in read.values()):
         yield path, read

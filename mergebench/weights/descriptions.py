@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights.encoders import NORM_EPS, REMEDY, SIZE, Encoder, check_size
 from mergebench.weights.states import shape_of
+from mergebench.weights.vision_transformers import as_transformer
 
 # Fields of a Hugging Face configuration that are whole numbers, and what timm calls them.
 NUMBERS = {
@@ -102,9 +103,10 @@ def encoder_of_config(config: Mapping[str, Any], who: str = "config.json") -> En
     if family is None or not isinstance(vision, Mapping):
         titles = ", ".join(dict.fromkeys(family.title for family in FAMILIES.values()))
         raise MergebenchError(f"{who} is of a {kind!r} model, and only those of {titles} can be read")
-    defaults = family.defaults | FIXED
+    defaults = {**family.defaults, **FIXED}
     told = defaults | {name: vision[name] for name in defaults if name in vision}
-    only = {name: (value,) for name, value in FIXED.items()} | {"hidden_act": tuple(ACTIVATIONS)}
+    only: dict[str, tuple[object, ...]] = {name: (value,) for name, value in FIXED.items()}
+    only["hidden_act"] = tuple(ACTIVATIONS)
     if family is CLIP:
         only |= {"layer_norm_eps": (1e-5,), "hidden_act": ("quick_gelu", "gelu")}
     for name, possible in only.items():
@@ -131,7 +133,8 @@ def encoder_of_config(config: Mapping[str, Any], who: str = "config.json") -> En
 def _hidden(told: Mapping[str, Any], who: str) -> int:
     """How many rows the first matrix of a block's hidden layer has."""
     if "mlp_ratio" not in told:
-        return told["intermediate_size"]
+        stated: int = told["intermediate_size"]
+        return stated
     ratio, width = told["mlp_ratio"], told["hidden_size"]
     if type(ratio) not in (int, float) or not 0 < ratio < 100:
         raise MergebenchError(f"{who}: mlp_ratio is {ratio!r}, not a number above zero")
@@ -242,7 +245,7 @@ def _registered(
 def _acts(encoder: Encoder, hidden_act: str) -> bool:
     """Whether a registered encoder has an activation of itself."""
     with torch.device("meta"):
-        act = timm.create_model(encoder.name, num_classes=0, depth=1).blocks[0].mlp.act
+        act = as_transformer(timm.create_model(encoder.name, num_classes=0, depth=1)).blocks[0].mlp.act
     name, kind = ACTIVATIONS[hidden_act]
     return type(act) is kind if kind else type(act).__name__ == "GELUTanh"
 

@@ -16,7 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from mergebench.errors import MergebenchError, UnknownNameError
-from mergebench.weights.projection import Projection, has_projection
+from mergebench.weights.projection import Projection, projection_of
 from mergebench.weights.states import check_state
 
 REMEDY = (
@@ -62,14 +62,15 @@ class Encoder:
             UnknownNameError: timm has no such model.
             MergebenchError: no such function, options that do not fit, or no encoder.
         """
-        encoder = self._own() if self.home else self._timm()
+        home = self.home
+        encoder = self._own(*home) if home else self._timm()
         check_is_encoder(encoder, f"encoder {self.name!r}")
         return encoder
 
-    def _own(self) -> nn.Module:
+    def _own(self, module: ModuleType, function: str) -> nn.Module:
         if self.options:  # a file of settings must not call any function with any arguments
             raise MergebenchError(f"encoder {self.name!r} takes no options; those are for names in timm")
-        return self._called(getattr(*self.home), options={})
+        return self._called(getattr(module, function), options={})
 
     @property
     def home(self) -> tuple[ModuleType, str] | None:
@@ -129,7 +130,8 @@ class Encoder:
                 raise
             side = options.pop(SIZE)  # a network of convolutions takes images of any size
             encoder = self._called(timm.create_model, self.name, options=options, **fixed)
-            encoder.pretrained_cfg = {**encoder.pretrained_cfg, "input_size": (3, side, side)}
+            made: Any = encoder  # torch takes all that a module has for tensors and modules
+            made.pretrained_cfg = {**made.pretrained_cfg, "input_size": (3, side, side)}
         if epsilon is not None:
             if type(epsilon) is not float or not 0 < epsilon < 1:
                 raise MergebenchError(
@@ -167,9 +169,12 @@ class Encoder:
     @cached_property
     def width(self) -> int:
         """Length of a feature, behind the projection where that is the encoder's."""
-        if has_projection(self._made):
-            return self._made.head.out_features
-        return getattr(self._made, "head_hidden_size", None) or self._made.num_features
+        projection = projection_of(self._made)
+        if projection is not None:
+            return projection.out_features
+        made: Any = self._made  # as above
+        width: int = getattr(made, "head_hidden_size", None) or made.num_features
+        return width
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -191,8 +196,8 @@ class Encoder:
     def image_size(self) -> int:
         """Height and width in pixels of the images it takes."""
         patches = getattr(self._made, "patch_embed", None)
-        size = getattr(patches, "img_size", None) or self.options.get(SIZE) or self._described("input_size")[1:]
-        size = (size, size) if isinstance(size, int) else tuple(size)
+        told = getattr(patches, "img_size", None) or self.options.get(SIZE) or self._described("input_size")[1:]
+        size: tuple[int, ...] = (told, told) if isinstance(told, int) else tuple(told)
         if size[0] != size[1]:
             raise MergebenchError(f"encoder {self.name!r} takes images of {size[0]}x{size[1]}; only squares are made")
         return size[0]
@@ -203,12 +208,12 @@ class Encoder:
         return any(isinstance(module, QuickGELU) for module in self._made.modules())
 
     @property
-    def mean(self) -> tuple[float, float, float]:
+    def mean(self) -> tuple[float, ...]:
         """Per channel, of images in [0, 1]."""
         return self.scales[0] if self.scales else tuple(self._described("mean"))
 
     @property
-    def std(self) -> tuple[float, float, float]:
+    def std(self) -> tuple[float, ...]:
         """Per channel, of images in [0, 1]."""
         return self.scales[1] if self.scales else tuple(self._described("std"))
 

@@ -54,9 +54,10 @@ _noted: ContextVar[Footing | None] = ContextVar("footing", default=None)
 @contextmanager
 def noting() -> Iterator[Footing]:
     """While the block runs, what is read is noted."""
-    token = _noted.set(Footing())
+    footing = Footing()
+    token = _noted.set(footing)
     try:
-        yield _noted.get()
+        yield footing
     finally:
         _noted.reset(token)
 

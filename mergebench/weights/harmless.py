@@ -8,13 +8,15 @@ import argparse
 import pathlib
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 
-# NumPy's numbers are read by one function, which was elsewhere before NumPy 2.
-_scalar = np.float64(0).__reduce__()[0]
+# NumPy's numbers are read by one function, which was elsewhere before NumPy 2. (Other things' `__reduce__` may give a
+# text.)
+_scalar = cast(Callable[..., object], np.float64(0).__reduce__()[0])
 
-HARMLESS: list[Callable | tuple[Callable, str]] = [
+HARMLESS: list[Callable[..., object] | tuple[Callable[..., object], str]] = [
     argparse.Namespace,
     SimpleNamespace,
     pathlib.PosixPath,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -68,17 +69,20 @@ class Hub:
     def optional_file(self, location: str, names: Sequence[str], kind: Kind = "model") -> Path | None:
         """As `file`; None if there is no such file where the rest is."""
         if self.root is not None:
-            folder = self._local(location, kind)
+            folder = self._local(self.root, location, kind)
             return next((folder / name for name in names if (folder / name).is_file()), None)
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
         repository, inside, revision = _parts(location)
         reached, reason = self.download, None
+
+        def get(name: str, offline: bool) -> str:
+            return hf_hub_download(repository, name, repo_type=kind, revision=revision, local_files_only=offline)
+
         for name in (inside + name for name in names):
-            options = {"repo_type": kind, "revision": revision, "local_files_only": not reached}
             try:
-                path = Path(self._asked(lambda name=name, o=options: hf_hub_download(repository, name, **o), location))
+                path = Path(self._asked(partial(get, name, not reached), location))
             except LocalEntryNotFoundError as error:
                 # The next name is looked for in the cache alone: another try would take as long.
                 reached, reason = False, reason or error
@@ -113,15 +117,20 @@ class Hub:
     def folder(self, location: str, patterns: Sequence[str], kind: Kind = "dataset") -> Path:
         """The folder of a repository with all files that match one of the patterns in it; raises as `file` does."""
         if self.root is not None:
-            return self._local(location, kind)
+            return self._local(self.root, location, kind)
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
         repository, _, revision = _parts(location)
-        options = {"repo_type": kind, "revision": revision, "local_files_only": not self.download}
+
+        def get() -> str:
+            return snapshot_download(
+                repository, repo_type=kind, revision=revision, allow_patterns=list(patterns),
+                local_files_only=not self.download,
+            )  # fmt: skip
+
         try:
-            fetch = lambda: snapshot_download(repository, allow_patterns=list(patterns), **options)  # noqa: E731
-            path = Path(self._asked(fetch, location))
+            path = Path(self._asked(get, location))
         except LocalEntryNotFoundError as error:
             raise self._unreachable(location, error) from None
         self._commits[repository, revision, kind] = path.name
@@ -130,7 +139,7 @@ class Hub:
     def names(self, location: str, kind: Kind = "dataset") -> list[str]:
         """The names of all files of a repository, where that can be asked now; otherwise nothing."""
         if self.root is not None:
-            folder = self._local(location, kind)
+            folder = self._local(self.root, location, kind)
             return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
         from huggingface_hub import list_repo_files
 
@@ -146,17 +155,20 @@ class Hub:
         match = _LOCATION.fullmatch(location)
         return self._commits.get((match["id"], match["revision"], kind), "") if match else ""
 
-    def _local(self, location: str, kind: Kind) -> Path:
+    @staticmethod
+    def _local(root: Path, location: str, kind: Kind) -> Path:
         repository, inside, _ = _parts(location)
-        folder = self.root / ("datasets" if kind == "dataset" else "") / repository
+        folder = root / ("datasets" if kind == "dataset" else "") / repository
         if not folder.is_dir():
-            raise MergebenchError(f"no {_spelt(kind)} {location!r} in {self.root}: there is no folder {folder}")
+            raise MergebenchError(f"no {_spelt(kind)} {location!r} in {root}: there is no folder {folder}")
         if not (folder / inside).exists():
-            raise MergebenchError(f"no {_spelt(kind)} {location!r} in {self.root}: {folder} has no {inside}")
+            raise MergebenchError(f"no {_spelt(kind)} {location!r} in {root}: {folder} has no {inside}")
         return folder / inside
 
     def _told(self, location: str, kind: Kind) -> str:
-        return str(self._local(location, kind)) if self.root is not None else f"the hub's {_spelt(kind)} {location!r}"
+        if self.root is not None:
+            return str(self._local(self.root, location, kind))
+        return f"the hub's {_spelt(kind)} {location!r}"
 
     def _unreachable(self, location: str, error: Exception | None = None) -> MergebenchError:
         """Why something that is not there yet was not downloaded; `error`: what huggingface_hub made of it."""
@@ -179,7 +191,7 @@ class Hub:
         from huggingface_hub import errors, logging
 
         told = logging.get_verbosity()
-        logging.set_verbosity_error()  # it would tell of every try to reach the hub
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it would tell of every try to reach the hub
         try:
             return fetch()
         except errors.EntryNotFoundError:

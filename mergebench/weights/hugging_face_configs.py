@@ -3,7 +3,6 @@
 from typing import Any
 
 from timm.layers import GELUTanh, QuickGELU
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from mergebench.errors import MergebenchError
@@ -11,6 +10,7 @@ from mergebench.weights.descriptions import encoder_of_config
 from mergebench.weights.dialects import DINOV2, DINOV2_GATED, HUGGING_FACE, SIGLIP, VIT
 from mergebench.weights.encoders import Encoder, structure
 from mergebench.weights.rules import Dialect
+from mergebench.weights.vision_transformers import Transformer, as_transformer
 
 # Model type and class of each dialect's encoder alone.
 KINDS = {
@@ -31,7 +31,7 @@ def vision_config(encoder: Encoder, dialect: Dialect) -> dict[str, Any]:
     Raises:
         MergebenchError: an encoder that such a configuration cannot say.
     """
-    made, (kind, architecture) = encoder.make(), KINDS[dialect]
+    made, (kind, architecture) = as_transformer(encoder.make()), KINDS[dialect]
     block = made.blocks[0]
     config = {
         "architectures": [architecture], "model_type": kind, "hidden_size": made.embed_dim,
@@ -70,7 +70,7 @@ def activation(encoder: Encoder, made: nn.Module) -> str:
     raise MergebenchError(f"encoder {encoder.name!r} has activations {type(made).__name__}, which a CLIP cannot have")
 
 
-def _says(config: dict[str, Any], encoder: Encoder, made: VisionTransformer, hidden: int) -> bool:
+def _says(config: dict[str, Any], encoder: Encoder, made: Transformer, hidden: int) -> bool:
     try:
         told = encoder_of_config(config)
     except MergebenchError:

@@ -18,6 +18,7 @@ from mergebench.weights.reading import plain_text
 from mergebench.weights.resizing import as_read
 from mergebench.weights.states import StateDict, shape_of
 from mergebench.weights.translation import TranslatedState, dialect_for
+from mergebench.weights.vision_transformers import as_transformer
 
 # What the weights are called in each library's folder.
 WEIGHTS = {"timm": "model.safetensors", "hf": "model.safetensors", "open_clip": "open_clip_model.safetensors"}
@@ -141,7 +142,7 @@ def _text_config(others: StateDict, activation: str) -> dict[str, Any]:
 def _open_clip(encoder: Encoder, base: Mapping[str, Tensor], others: StateDict) -> dict[str, Any]:
     if TEXT["open_clip"] not in others or not (encoder.projection or "visual.proj" in others):
         return {}
-    made = encoder.make()
+    made = as_transformer(encoder.make())
     block = made.blocks[0]
     vocabulary, width = others[TEXT["open_clip"]].shape
     text = {

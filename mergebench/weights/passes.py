@@ -21,7 +21,7 @@ def outputs_of(encoder: nn.Module, size: tuple[int, int]) -> list[int]:
     tensors = {n: t.to("meta") for n, t in (*encoder.named_parameters(), *encoder.named_buffers())}
     counts: list[int] = []
 
-    def count(_: nn.Module, __: tuple, output: object) -> None:
+    def count(_: nn.Module, __: tuple[object, ...], output: object) -> None:
         parts = output if isinstance(output, tuple) else (output,)
         counts.extend(part.numel() for part in parts if isinstance(part, Tensor))
 

@@ -33,6 +33,8 @@ class PickledState(LazyState):
         CheckpointError: missing, truncated, TorchScript, several state dicts of one rank, or more than tensors in one.
     """
 
+    path: Path
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_file():

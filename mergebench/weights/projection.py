@@ -15,6 +15,12 @@ class Projection(nn.Linear):
         super().__init__(width, embed, bias=False)
 
 
+def projection_of(encoder: nn.Module) -> Projection | None:
+    """The projection of its own that an encoder's features are behind, if they are."""
+    head = getattr(encoder, "head", None)
+    return head if isinstance(head, Projection) else None
+
+
 def has_projection(encoder: nn.Module) -> bool:
     """Whether an encoder's features are behind a projection of its own."""
-    return isinstance(getattr(encoder, "head", None), Projection)
+    return projection_of(encoder) is not None

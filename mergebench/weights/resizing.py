@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-from timm.layers import resample_abs_pos_embed
+from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -109,7 +109,9 @@ class ResizedState(LazyState):
         if name != POSITIONS or tensor.layout != torch.strided or tensor.dtype not in FLOATING or tensor.is_meta:
             return tensor
         side, prefix, _ = self._grid
-        return resample_abs_pos_embed(tensor, [side, side], [self.before, self.before], num_prefix_tokens=prefix)
+        before = [self.before, self.before]
+        taken: Tensor = resample_abs_pos_embed(tensor, [side, side], before, num_prefix_tokens=prefix)
+        return taken
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape."""
@@ -178,10 +180,12 @@ def like_base(
     if own == theirs or not _alike(own, theirs) or shape_of(state, PATCHES) != shape_of(base, PATCHES):
         return state  # as it should be, or of another kind, which is told where all tensors are looked at
     made = encoder.make()
-    side = _side(state, Grid.of(made)) if isinstance(made, VisionTransformer) else None
-    if side is None:
+    if not isinstance(made, VisionTransformer):
         return state
     grid = Grid.of(made)
+    side = _side(state, grid)
+    if side is None:
+        return state
     if isinstance(base, ResizedState) and side == base.before:
         return ResizedState(state, side, grid)
     because = f"{POSITIONS!r} is {own}, but {theirs} in the base: "

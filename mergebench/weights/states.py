@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from mergebench.errors import CheckpointError
 from mergebench.weights.footing import rests_on
@@ -116,7 +116,7 @@ class SafetensorsState(LazyState):
             raise CheckpointError(f"{self.path}: {name!r} is of type {entry['dtype']}, which cannot be merged")
         tensor = torch.empty(entry["shape"], dtype=DTYPES[entry["dtype"]])
         # flatten: a view to bytes needs at least one dimension.
-        left = memoryview(tensor.flatten().view(torch.uint8).numpy())
+        left = tensor.flatten().view(torch.uint8).numpy().data
         position = self._start + entry["data_offsets"][0]
         while left:
             count = os.preadv(self._file, [left], position)  # at most 2 GiB a call
@@ -138,13 +138,22 @@ def _check_header(path: Path) -> None:
         raise CheckpointError(f"{path} has a header of {length:,} bytes; {HEADER:,} are read at most: {AGAIN}")
 
 
-def recipe_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What this project notes in the header of a file that it writes; nothing where another program wrote it."""
+def recipe_of(state: Mapping[str, Tensor] | nn.Module) -> dict[str, Any]:
+    """What this project notes in the header of a file that it writes; nothing where another program wrote it.
+
+    Args:
+        state: what was read from the file: weights, or a head.
+    """
     try:
         recipe = json.loads(getattr(state, "metadata", {}).get("recipe", "{}"))
     except (ValueError, RecursionError):
         return {}
     return recipe if isinstance(recipe, dict) else {}
+
+
+def path_of(state: Mapping[str, Tensor]) -> Path | None:
+    """The file that a state dict is in, if it is in one."""
+    return state.path if isinstance(state, LazyState) else None
 
 
 def shape_of(state: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
@@ -222,7 +231,7 @@ def check_finite(
             raise CheckpointError(f"{who}: {name!r} holds {bad} values that are NaN or infinite{hint}")
         if hashing:
             _add(sha, name, tensor)
-    if hashing:
+    if isinstance(state, LazyState):
         state.known_digest = _digits(sha)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -53,7 +53,7 @@ class TranslatedState(LazyState):
         for name in dict.fromkeys((*self.others, *apart)):
             del own[name]
         if dialect.complete:
-            rules = dialect.of_depth(dialect.depth(own, prefix), prefix)
+            rules: Sequence[Rule] = dialect.of_depth(dialect.depth(own, prefix), prefix)
             _account(own, [name for rule in rules for name in rule.theirs], dialect, who)
         else:
             rules = [Rule(name.removeprefix(prefix), (name,)) for name in own]

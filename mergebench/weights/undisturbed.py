@@ -3,10 +3,14 @@
 import os
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import FrameType
+from typing import TypeAlias
 
 LONGEST = 10.0  # seconds that a SIGTERM waits
+
+Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
 
 
 class undisturbed:  # noqa: N801 (reads as a phrase)
@@ -17,7 +21,7 @@ class undisturbed:  # noqa: N801 (reads as a phrase)
     """
 
     def __enter__(self) -> "undisturbed":
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Handler] = {}
         self._come: list[int] = []
         self._clock: threading.Timer | None = None
         self._waits = False

@@ -15,7 +15,7 @@ from mergebench.weights.undisturbed import undisturbed
 try:
     import fcntl
 except ImportError:  # no POSIX
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 PATIENCE = 10.0  # seconds that a folder is waited for, which is held for as long as a file takes to be written
 ABANDONED = 60.0  # seconds after which a temporary file that nobody holds is a dead one's
@@ -42,7 +42,7 @@ def refusal(what: str, error: OSError, otherwise: str = ELSEWHERE) -> Mergebench
     """
     # Native writers say the number in their text alone.
     said = re.search(r"\(os error (\d+)\)", str(error))
-    number = int(said[1]) if said else error.errno
+    number = int(said[1]) if said else error.errno or 0
     return MergebenchError(f"{what}: {error.strerror or error}; {REMEDIES.get(number, otherwise)}")
 
 
