@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mergebench.catalogue.ready import ready
 from mergebench.data.images import ExplicitBatches
-from mergebench.merging.contract import run_method
+from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.pool import ModelPool
 from mergebench.weights.states import StateDict, check_state
 
@@ -24,7 +24,7 @@ def merge(
     seed: int = 0,
     device: str = "cpu",
     **given: Any,
-) -> StateDict:
+) -> StateDict | PerTask:
     """Merge experts into one encoder.
 
     Args:
@@ -41,7 +41,8 @@ def merge(
         **given: the method's hyper-parameters.
 
     Returns:
-        The merged state dict: the base's names, shapes and dtypes; on the CPU.
+        The merged state dict: the base's names, shapes and dtypes; on the CPU. (Of the reference that is no one model,
+        `finetuned`: task -> state.)
 
     Raises:
         MergebenchError: unknown method or hyper-parameter, experts that do not fit the base, missing inputs, a result

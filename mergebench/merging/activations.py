@@ -29,7 +29,7 @@ def largest_activation(encoder: nn.Module) -> int:
 def held_activations(encoder: nn.Module) -> int:
     """About how many numbers one image's backward pass needs."""
     if isinstance(encoder, VisionTransformer):
-        tokens = encoder.patch_embed.num_patches + encoder.num_prefix_tokens
+        tokens: int = encoder.patch_embed.num_patches + encoder.num_prefix_tokens
         return tokens * encoder.embed_dim * len(encoder.blocks) * BACKWARD
     return OF_ALL * sum(_outputs(encoder))
 

@@ -12,6 +12,7 @@ place first, so that dependencies inside the block enter as well (an ablation).
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,8 @@ from mergebench.weights.states import StateDict
 
 # Tokens that go through a block together, about: what its layers make of them then stays in the processor's cache.
 TOKENS_AT_ONCE = 1024
+
+Hook: TypeAlias = Callable[[nn.Module, tuple[Tensor, ...]], None]  # before a layer's forward pass
 
 
 class _LastInputSeen(Exception):
@@ -70,7 +73,7 @@ def walk_blocks(
             "that use their weights as they are"
         )
     merged = pool.average()
-    solves_projection = layout.projection is not None and pool.inside(layout.projection)
+    projection = layout.projection if layout.projection and pool.inside(layout.projection) else None
     if final_norm == "base":
         merged.update({n: pool.base[n].to("cpu", layout.dtypes[n]) for n in layout.final_norm})
     runner = pool.encoder()
@@ -81,7 +84,7 @@ def walk_blocks(
     for index, block in enumerate(layout.blocks):
         pool.tell("blocks", index, len(layout.blocks))
         module = runner.get_submodule(block.name)
-        last = index + 1 == len(layout.blocks) and not solves_projection
+        last = index + 1 == len(layout.blocks) and projection is None
         parameters = layout.parameters_of(block)
         rows = rows_an_image(module, block, streams[pool.tasks[0]][0])
         # Outside the region a layer stays the average, so that the merged prefix is what the result will really hold.
@@ -106,8 +109,9 @@ def walk_blocks(
                 _add_grams(module, block, grams, streams[task], onward=onward, precision=precision)
                 for name, gram in grams.items():
                     # Where whole blocks are run, the expert's weights lie in the block already.
-                    held = runner.get_submodule(name).weight if granularity == "block" else expert[f"{name}.weight"]
-                    regressions[name].add(gram.total(), layout.matrix(f"{name}.weight", held), gram.rows)
+                    weight = f"{name}.weight"
+                    held = runner.get_parameter(weight) if granularity == "block" else expert[weight]
+                    regressions[name].add(gram.total(), layout.matrix(weight, held), gram.rows)
                     gram.clear()
             for name, regression in regressions.items():
                 solution, weight = regression.solve(), f"{name}.weight"
@@ -115,11 +119,11 @@ def walk_blocks(
                 conditions[name] = solution.condition
         if not last and not onward:
             advance(pool, runner, block, merged if source == "merged" else None, streams, precision)
-    if solves_projection:
-        own = merged if source == "merged" else None
-        solution = _solved_projection(pool, runner, merged[layout.projection], own, streams, alpha, ridge, precision)
-        merged[layout.projection] = solution.weight.to("cpu", layout.dtypes[layout.projection])
-        conditions[layout.projection.removesuffix(".weight")] = solution.condition
+    if projection is not None:
+        own, average = merged if source == "merged" else None, merged[projection]
+        solution = _solved_projection(pool, runner, projection, average, own, streams, alpha, ridge, precision)
+        merged[projection] = solution.weight.to("cpu", layout.dtypes[projection])
+        conditions[projection.removesuffix(".weight")] = solution.condition
     pool.report(condition=conditions, **({"forward_error": errors} if errors else {}))
     return merged
 
@@ -185,6 +189,7 @@ def advance(
 def _solved_projection(
     pool: ModelPool,
     runner: nn.Module,
+    name: str,
     average: Tensor,
     merged: StateDict | None,
     streams: Mapping[str, TokenStream],
@@ -197,11 +202,12 @@ def _solved_projection(
     Args:
         pool, alpha, ridge, precision: as of `walk_blocks`.
         runner: a model to run.
+        name: its weight's.
         average: the experts' projections' mean.
         merged: whose final norm feeds it; each expert's own, if None.
         streams: every task's tokens behind the last block.
     """
-    name, ending = pool.layout.projection, (*pool.layout.embedding, *pool.layout.final_norm)
+    layer, ending = name.removesuffix(".weight"), (*pool.layout.embedding, *pool.layout.final_norm)
     width, images = average.shape[1], min(stream.images for stream in streams.values())
     dtype = torch.promote_types(precision_of(alpha, images, width), pool.dtype)
     regression = LayerRegression(average.to(pool.device), alpha, ridge, dtype)
@@ -209,7 +215,7 @@ def _solved_projection(
         expert = pool.experts[task]
         load_part(runner, merged or expert, ending)  # a pooling layer's own parameters count as embedding
         gram = GramSum(width, pool.device, dtype)
-        with recorded_inputs({name: runner.head}) as seen, torch.no_grad():
+        with recorded_inputs({name: runner.get_submodule(layer)}) as seen, torch.no_grad():
             for batch in streams[task]:
                 with _computing(batch, precision):
                     pool.layout.chain.read(runner, batch)
@@ -234,7 +240,8 @@ def _forward_error(module: nn.Module, tokens: Tensor, precision: Precision) -> f
     added = torch.linalg.vector_norm(exact - tokens if exact.shape == tokens.shape else exact).clamp(
         min=torch.finfo(tokens.dtype).tiny
     )
-    return (torch.linalg.vector_norm(rounded - exact) / added).item()
+    relative: Tensor = torch.linalg.vector_norm(rounded - exact) / added
+    return relative.item()
 
 
 def _add_grams(
@@ -259,7 +266,7 @@ def _add_grams(
     layers = layers_of(module, block, grams)
     last = [*grams][-1]
 
-    def observe(name: str) -> Callable:
+    def observe(name: str) -> Hook:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             grams[name].add(input_rows(layers[name], inputs[0]))
             if name == last and not onward:
@@ -295,9 +302,10 @@ def rows_an_image(module: nn.Module, block: Block, batch: Tensor) -> dict[str, i
     """
     if batch.ndim == 3:
         return dict.fromkeys(block.linears, batch.shape[1])
-    layers, rows = layers_of(module, block, block.linears), {}
+    layers = layers_of(module, block, block.linears)
+    rows: dict[str, int] = {}
 
-    def observe(name: str) -> Callable:
+    def observe(name: str) -> Hook:
         def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             rows[name] = rows.get(name, 0) + input_rows(layer, inputs[0])[..., 0].numel()
 
@@ -313,7 +321,7 @@ def recorded_inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tens
     """What each module was fed in the last forward pass, by the names that `modules` gives them; updated in place."""
     seen: dict[str, Tensor] = {}
 
-    def observe(name: str) -> Callable:
+    def observe(name: str) -> Hook:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             seen[name] = inputs[0]
 
@@ -324,7 +332,7 @@ def recorded_inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tens
 
 
 @contextmanager
-def _hooks(layers: Mapping[str, nn.Module], observe: Callable[[str], Callable]) -> Iterator[None]:
+def _hooks(layers: Mapping[str, nn.Module], observe: Callable[[str], Hook]) -> Iterator[None]:
     handles = [layer.register_forward_pre_hook(observe(name)) for name, layer in layers.items()]
     try:
         yield

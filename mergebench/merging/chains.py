@@ -64,33 +64,47 @@ def _staged(encoder: nn.Module, name: str) -> Iterator[str]:
         yield from (f"{name}.{number}.blocks.{place}" for place in range(len(stage.blocks)))
 
 
-def _vit_tokens(encoder: VisionTransformer, images: Tensor) -> Tensor:
+# Each of these is run on copies of the encoder that `chain_of` has looked at.
+
+
+def _vit_tokens(encoder: nn.Module, images: Tensor) -> Tensor:
+    assert isinstance(encoder, VisionTransformer)
     tokens = encoder.patch_embed(images)
     tokens = encoder._pos_embed(tokens)
-    return encoder.norm_pre(encoder.patch_drop(tokens))
+    normed: Tensor = encoder.norm_pre(encoder.patch_drop(tokens))
+    return normed
 
 
-def _stem(encoder: ConvNeXt, images: Tensor) -> Tensor:
-    return encoder.stem(images)
+def _stem(encoder: nn.Module, images: Tensor) -> Tensor:
+    assert isinstance(encoder, ConvNeXt)
+    begun: Tensor = encoder.stem(images)
+    return begun
 
 
-def _behind_stages(encoder: ConvNeXt, values: Tensor) -> Tensor:
+def _behind_stages(encoder: nn.Module, values: Tensor) -> Tensor:
+    assert isinstance(encoder, ConvNeXt)
     return encoder.forward_head(encoder.norm_pre(values))
 
 
-def _resnet_map(encoder: ResNet, images: Tensor) -> Tensor:
-    return encoder.maxpool(encoder.act1(encoder.bn1(encoder.conv1(images))))
+def _resnet_map(encoder: nn.Module, images: Tensor) -> Tensor:
+    assert isinstance(encoder, ResNet)
+    begun: Tensor = encoder.maxpool(encoder.act1(encoder.bn1(encoder.conv1(images))))
+    return begun
 
 
-def _patches(encoder: SwinTransformer, images: Tensor) -> Tensor:
-    return encoder.patch_embed(images)
+def _patches(encoder: nn.Module, images: Tensor) -> Tensor:
+    assert isinstance(encoder, SwinTransformer)
+    tokens: Tensor = encoder.patch_embed(images)
+    return tokens
 
 
 def _normed(encoder: nn.Module, values: Tensor) -> Tensor:
+    assert isinstance(encoder, VisionTransformer | SwinTransformer)
     return encoder.forward_head(encoder.norm(values))
 
 
 def _head(encoder: nn.Module, values: Tensor) -> Tensor:
+    assert isinstance(encoder, ResNet)
     return encoder.forward_head(values)
 
 

@@ -1,23 +1,25 @@
 """Running a merge method under its contract."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mergebench.errors import CheckpointError, MethodError, NeedsError
 from mergebench.merging.allocation import keep_freed_memory
+from mergebench.merging.method import MergeMethod
 from mergebench.merging.pool import Find, ModelPool
 from mergebench.merging.surroundings import kept_as_they_are
 from mergebench.seeds import seeded
 from mergebench.weights.states import StateDict, check_state
 
 
-class PerTask(dict[str, StateDict]):
+class PerTask(dict[str, Mapping[str, Tensor]]):
     """What a reference that is not one model returns: task -> its own weights."""
 
 
-def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any], find: Find) -> StateDict | PerTask:
+def run_method(function: MergeMethod, pool: ModelPool, resolved: Mapping[str, Any], find: Find) -> StateDict | PerTask:
     """Call a method and hold its result to the contract.
 
     Args:
@@ -41,8 +43,8 @@ def run_method(function: Callable, pool: ModelPool, resolved: Mapping[str, Any],
     keep_freed_memory()
     # Methods that draw from torch's global generator are reproducible too, and leave the caller's as it was.
     with kept_as_they_are(), seeded(pool.generator().initial_seed(), pool.device):
-        result = function(pool, **resolved)
-    states = result if isinstance(result, PerTask) else {"": result}
+        result: StateDict | PerTask = function(pool, **resolved)
+    states: Mapping[str, Mapping[str, Tensor]] = result if isinstance(result, PerTask) else {"": result}
     if isinstance(result, PerTask) and function.card.role != "ceiling":
         raise MethodError(f"method {name!r} returned one model per task; only role='ceiling' may")
     reference = {n: torch.empty(s, dtype=pool.layout.dtypes[n], device="meta") for n, s in pool.layout.shapes.items()}
@@ -76,7 +78,8 @@ def start_from(pool: ModelPool, method: str, settings: Mapping[str, Any] | None 
     Raises:
         MergebenchError: no such method, settings that do not fit, or needs that the card does not cover.
     """
-    if not pool.find:  # else that method's code would be no part of this one's source, nor its needs of this one's
+    # Else that method's code would be no part of this one's source, nor its needs of this one's.
+    if pool.find is None or pool.start is None:
         raise NeedsError(f"starting from {method!r} must be declared: add starts=, a hyper-parameter, to the card")
     function, resolved, needs = pool.find(method, settings or {})
     if function.card.role == "ceiling":
@@ -88,6 +91,7 @@ def start_from(pool: ModelPool, method: str, settings: Mapping[str, Any] | None 
             f"start_from({method!r}, {dict(settings or {})}): the hyper-parameters say {name!r}, {given}; hand in those"
         )
     state = run_method(function, lent, resolved, pool.find)
+    assert not isinstance(state, PerTask)  # which a ceiling alone may give
     pool.report(start=lent.diagnostics)
     return state
 

@@ -3,16 +3,17 @@
 import inspect
 import math
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from mergebench.errors import HyperparameterError, nearest
+from mergebench.merging.method import MergeMethod
 
 
-def resolve(function: Callable, given: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(function: MergeMethod, given: Mapping[str, Any]) -> dict[str, Any]:
     """All hyper-parameters of a method: those given, checked and converted, and the defaults of the others.
 
     Args:

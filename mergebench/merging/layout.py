@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from mergebench.weights.encoders import check_is_encoder
 from mergebench.weights.projection import Projection, has_projection
 from mergebench.weights.rules import PROJECTION
 
+BatchNorm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -52,11 +54,11 @@ class Layout:
 
     def __init__(self, encoder: nn.Module) -> None:
         check_is_encoder(encoder, "the base")
-        found = encoder.get_classifier()
+        found = encoder.get_classifier()  # type: ignore[operator]  # a method of timm's, which torch takes for a tensor
         if not all(isinstance(m, (nn.Identity, Projection)) for m in (found if isinstance(found, tuple) else (found,))):
             raise MergebenchError("the base still has a classifier; make it with num_classes=0: heads are never merged")
-        self.shapes = {n: tuple(t.shape) for n, t in encoder.state_dict().items()}
-        self.dtypes = {n: t.dtype for n, t in encoder.state_dict().items()}
+        self.shapes: dict[str, tuple[int, ...]] = {n: tuple(t.shape) for n, t in encoder.state_dict().items()}
+        self.dtypes: dict[str, torch.dtype] = {n: t.dtype for n, t in encoder.state_dict().items()}
         self.projection = PROJECTION if has_projection(encoder) else None
         self.chain = chain_of(encoder)
         modules = dict(encoder.named_modules())
@@ -149,7 +151,7 @@ class Layout:
         return list(self.matrix(name, tensor).chunk(self.fused.get(name, 1), dim=0))
 
 
-def is_linear(module: nn.Module) -> bool:
+def is_linear(module: nn.Module) -> TypeGuard[nn.Linear | nn.Conv2d]:
     """Whether a module multiplies rows of inputs by its weight: a linear layer, or a convolution that is one on
     patches, over all channels, padded with zeros if at all.
     """

@@ -168,7 +168,7 @@ def solve_positive(matrix: Tensor, right: Tensor) -> tuple[Tensor, float]:
 
 def _condition(factor: Tensor, matrix: Tensor) -> float:
     norm = torch.linalg.vector_norm(matrix, 1, dim=1).max().item()  # of rows, which are the columns too
-    factor = factor.cpu().numpy()
-    (estimate,) = lapack.get_lapack_funcs(("pocon",), (factor,))
-    reciprocal, _ = estimate(factor, norm, uplo="L")
+    lower = factor.cpu().numpy()
+    (estimate,) = lapack.get_lapack_funcs(("pocon",), (lower,))
+    reciprocal, _ = estimate(lower, norm, uplo="L")
     return 1 / reciprocal if reciprocal > 0 else float("inf")

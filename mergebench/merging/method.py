@@ -4,13 +4,15 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
 from mergebench.errors import MergebenchError
 
 ROLES = ("method", "floor", "ceiling", "joint")
 # What a method's formula and defaults follow, where there is something to follow.
 FIDELITIES = ("", "paper", "released code", "re-derived")
+
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class MethodCard:
     cost: str = ""
     idempotent: bool = False
     experts: int | None = None
-    ranges: Mapping[str, tuple] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     starts: str = ""
     doc: str = ""
     hyperparameters: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -120,6 +122,18 @@ class MethodCard:
     def family(self) -> str:
         """The family by which `--methods` can select it."""
         return "references" if self.role != "method" else self.needs.family
+
+
+class MergeMethod(Protocol):
+    """A function that `merge_method` has given a card.
+
+    Its first argument is a `ModelPool`, which knows what needs are and so is not known here; what somebody else's code
+    returns may be anything, and `contract.run_method` holds it to a state dict.
+    """
+
+    card: MethodCard
+
+    def __call__(self, pool: Any, /, **hyperparameters: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -173,7 +187,7 @@ def check_card(
             raise MergebenchError(f"method {name!r}: its card speaks of {other!r}, which is no hyper-parameter")
 
 
-def _names(function: Callable) -> list[str]:
+def _names(function: Callable[..., object]) -> list[str]:
     return list(inspect.signature(function).parameters)[1:]
 
 
@@ -191,9 +205,9 @@ def merge_method(
     cost: str = "",
     idempotent: bool = False,
     experts: int | None = None,
-    ranges: Mapping[str, tuple] | None = None,
+    ranges: Mapping[str, tuple[Any, ...]] | None = None,
     starts: str = "",
-) -> Callable[[Callable], Callable]:
+) -> Callable[[Function], Function]:
     """Make `function(pool, *, hyper=default, ...) -> StateDict` a merge method.
 
     The arguments are the fields of `MethodCard`. They must be literals (`Needs(base=True)` counts as one): the registry
@@ -207,7 +221,7 @@ def merge_method(
             `starts` of no hyper-parameter, or a hyper-parameter that is positional or has no type or default.
     """
 
-    def decorate(function: Callable) -> Callable:
+    def decorate(function: Function) -> Function:
         check_card(name, role, fidelity, holds, [*(ranges or {}), *([starts] if starts else [])], _names(function))
         for parameter in list(inspect.signature(function).parameters.values())[1:]:
             unset = inspect.Parameter.empty in (parameter.annotation, parameter.default)
@@ -215,7 +229,7 @@ def merge_method(
                 raise MergebenchError(
                     f"method {name!r}: {parameter.name!r} must be a keyword-only argument with a type and a default"
                 )
-        function.card = MethodCard(
+        cast(MergeMethod, function).card = MethodCard(
             name=name,
             title=title,
             paper=paper,

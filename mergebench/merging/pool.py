@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from mergebench.data.images import Batch, ImageSource
 from mergebench.errors import MergebenchError, MethodError, NeedsError
 from mergebench.merging.activations import largest_activation
 from mergebench.merging.layout import Layout
-from mergebench.merging.method import Needs
+from mergebench.merging.method import MergeMethod, Needs
 from mergebench.merging.views import FinishedState, ReadOnlyState
 from mergebench.weights.states import StateDict
 
@@ -24,7 +24,7 @@ PASS_SIZE = 64
 Tell = Callable[[str, int, int], None]
 
 # (a method's name, what is set of it) -> its function, all its hyper-parameters, its needs under them.
-Find = Callable[[str, Mapping[str, Any]], tuple[Callable, dict[str, Any], Needs]]
+Find = Callable[[str, Mapping[str, Any]], tuple[MergeMethod, dict[str, Any], Needs]]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,14 @@ class Earlier:
     name: str
     tasks: int
     report: Mapping[str, Any]
+
+
+class Given(TypedDict):
+    """What a pool was handed in beside weights, by task."""
+
+    calibration: Mapping[str, ImageSource]
+    test_inputs: Mapping[str, ImageSource]
+    heads: Mapping[str, nn.Module]
 
 
 class ModelPool:
@@ -111,14 +119,16 @@ class ModelPool:
         self._method, self._needs, self._architecture = method, needs, architecture
         self._base = ReadOnlyState(base, self.device, self.dtype)
         self._experts = {t: ReadOnlyState(experts[t], self.device, self.dtype) for t in self.tasks}
-        self._given = {"calibration": calibration, "test_inputs": test_inputs, "heads": heads}
-        for need, given in self._given.items():
+        self._given: Given = {
+            "calibration": calibration or {}, "test_inputs": test_inputs or {}, "heads": heads or {},
+        }  # fmt: skip
+        for need, given in (("calibration", calibration), ("test_inputs", test_inputs), ("heads", heads)):
             lacking = [t for t in self.tasks if t not in (given or {})]
             if getattr(needs, need) and lacking:
                 raise NeedsError(f"method {method!r} needs {need}: give {need}= for task {', '.join(lacking)}")
         if needs.joint and joint is None:
             raise NeedsError(f"method {method!r} needs a model trained on {', '.join(self.tasks)} together")
-        self._joint = joint
+        self._joint = joint or {}
 
     def inside(self, name: str) -> bool:
         """Whether a parameter is to be merged; those outside the region will be the average, whatever a method says.
@@ -226,7 +236,7 @@ class ModelPool:
             done += len(batch[0])  # batches handed in explicitly may be more or fewer
             self.tell("images", done, max(done, tasks * samples))
 
-    def stream(self, need: str, task: str, batch_size: int) -> Iterator[Tensor]:
+    def stream(self, need: Literal["calibration", "test_inputs"], task: str, batch_size: int) -> Iterator[Tensor]:
         """Unlabelled images of a task without end, reshuffled on every pass.
 
         Args:

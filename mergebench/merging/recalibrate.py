@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mergebench.errors import MergebenchError
-from mergebench.merging.layout import BATCH_NORMS
+from mergebench.merging.layout import BATCH_NORMS, BatchNorm
 from mergebench.merging.method import Needs
 from mergebench.merging.pool import ModelPool
 from mergebench.weights.states import StateDict
@@ -15,7 +15,7 @@ RECALIBRATING = Needs(calibration=True)
 TOGETHER = 64  # images of all tasks in a batch, by which each norm then divides
 
 
-def batch_norms(encoder: nn.Module) -> list[nn.Module]:
+def batch_norms(encoder: nn.Module) -> list[BatchNorm]:
     """The batch norms of an encoder that keep statistics.
 
     Raises:

@@ -110,5 +110,6 @@ def _means(pool: ModelPool, weights: Mapping[str, Tensor], samples: int) -> dict
 def _distances(base: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, float]:
     """How far mean features are from the base's, relative to these: of each task, and of all together."""
     pairs = {task: (base[task], other[task]) for task in base}
-    pairs[ALL] = tuple(torch.stack(list(means.values())).mean(0) for means in (base, other))
+    of_base, of_other = (torch.stack(list(means.values())).mean(0) for means in (base, other))
+    pairs[ALL] = of_base, of_other
     return {name: ((b - o).norm() / b.norm().clamp(min=1e-12)).item() for name, (b, o) in pairs.items()}

@@ -1,6 +1,6 @@
 """Merging a part of the encoder only: inside the region what the method gives, outside the experts' average."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from mergebench.configuration import REGIONS, RestrictConfig
 from mergebench.errors import MergebenchError
@@ -27,7 +27,7 @@ def region(config: RestrictConfig, layout: Layout) -> Collection[str] | None:
         raise MergebenchError("restrict: of this encoder no blocks are known that follow each other; leave it out")
     count = len(layout.blocks)
     if config.blocks == "all":
-        chosen = range(count)
+        chosen: Sequence[int] = range(count)
     elif isinstance(config.blocks, str):
         chosen = [i for i in range(count) if REGIONS[3 * i // count] in config.blocks.split("+")]
     else:

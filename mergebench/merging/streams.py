@@ -1,8 +1,9 @@
 """Token streams of calibration images: in memory up to a limit, which no number of experts exceeds, then on disk."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ class Shelf:
 
     def __init__(self, limit: int = HELD) -> None:
         self._left = limit
-        self._file = None
+        self._file: FileIO | None = None
         self._end = 0
 
     def stream(self) -> "TokenStream":
@@ -67,11 +68,11 @@ class Shelf:
             MergebenchError: there is no room on the disk.
         """
         try:
-            self._file = self._file or tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the shelf)
-            self._file.seek(place.offset)
-            rest = memoryview(tokens.cpu().contiguous().numpy()).cast("B")
+            file = self._file = self._file or tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the shelf)
+            file.seek(place.offset)
+            rest = tokens.cpu().contiguous().numpy().data.cast("B")
             while rest:  # a raw file may take less than it is given
-                rest = rest[self._file.write(rest) :]
+                rest = rest[file.write(rest) :]
         except OSError as error:
             raise MergebenchError(
                 f"tokens of calibration images do not fit into {tempfile.gettempdir()} ({self._end / 1e9:.1f} GB so "
@@ -80,15 +81,16 @@ class Shelf:
 
     def read(self, place: Place) -> Tensor:
         """What was written there last."""
+        assert self._file is not None  # in which the place is
         tokens = torch.empty(place.shape, dtype=place.dtype)
-        rest = memoryview(tokens.numpy()).cast("B")
+        rest = tokens.numpy().data.cast("B")
         self._file.seek(place.offset)
         while rest:
             rest = rest[self._file.readinto(rest) :]
         return tokens.to(place.device)
 
 
-class TokenStream(Sequence):
+class TokenStream:
     """Batches of tokens [B, N, D], or maps [B, C, H, W], of one task's images, each of which may be replaced by others.
 
     Args:
@@ -107,6 +109,9 @@ class TokenStream(Sequence):
 
     def __len__(self) -> int:
         return len(self._pieces)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Tensor:
         piece = self._pieces[index]
