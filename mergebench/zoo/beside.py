@@ -74,7 +74,7 @@ def scales_beside(path: Path) -> Scales | None:
     if mean is None and std is None:
         return None
     try:
-        (*means,), (*stds,) = map(float, mean), map(float, std)
+        (*means,), (*stds,) = map(float, mean or ()), map(float, std or ())
     except (TypeError, ValueError):
         means = stds = []
     if len(means) != 3 or len(stds) != 3 or min(stds) <= 0:

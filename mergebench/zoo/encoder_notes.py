@@ -92,6 +92,8 @@ def _found(
 def noted_encoder(state: Mapping[str, Tensor]) -> Encoder | None:
     """The encoder that `finetune` or `merge` noted in a checkpoint's header; None if there is no such note."""
     noted = recipe_of(state).get("encoder")
+    if not isinstance(noted, Mapping):
+        return None
     try:
         scales = (_channels(noted["mean"]), _channels(noted["std"])) if "mean" in noted else None
         if not isinstance(noted["name"], str):  # its activation was not known
@@ -131,7 +133,7 @@ def check_note(
         _check_sizes(noted, who, encoder, whose, of_base)
         told = [f"encoder {e.name!r}" + (f" with {dict(e.options)}" if e.options else "") for e in (noted, encoder)]
     elif noted.scales and encoder.scales and not _close(noted.scales, encoder.scales):
-        told = ["images normalised by mean {} and std {}".format(*e.scales) for e in (noted, encoder)]
+        told = ["images normalised by mean {} and std {}".format(*s) for s in (noted.scales, encoder.scales)]
     if told:
         raise CheckpointError(
             f"{who} says that it is of {told[0]}, but {whose} {told[1]}; correct what names them (--encoder; in a "
@@ -195,7 +197,7 @@ def _agreed(
         whose, of_base = f"{first} that it is of" if first else "what was named is", who == next(iter(notes))
         check_note(noted, who, found, whose, image_size, of_base)
         found = replace(found, scales=found.scales or noted.scales)
-    return check_encoder(found, first, REMEDY) if first else found
+    return check_encoder(found, first, REMEDY) if found is not None and first else found
 
 
 def _described_encoder(path: Path) -> Encoder:

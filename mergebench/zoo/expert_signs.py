@@ -66,7 +66,9 @@ def _left_out(base: Mapping[str, Tensor], expert: Mapping[str, Tensor]) -> str:
             f"its projection {own[0]!r}, {whose}, is left aside: only the encoder is merged and measured, "
             "which is not the whole model that was published"
         )
-    both = [n for n in expert.others if isinstance(base, TranslatedState) and n in base.others]
+    if not isinstance(base, TranslatedState):
+        return ""
+    both = [n for n in expert.others if n in base.others]
     other = next((n for n in both if not _same(expert.source[n], base.source[n])), None)
     return f"its {other!r} is not the base's, and is left aside: only the encoder is merged" if other else ""
 

@@ -21,6 +21,11 @@ class ZeroShotHead(nn.Module):
         logit_scale: the multiplier of the cosines (already exponentiated), a scalar.
     """
 
+    projection: Tensor | None
+    text_features: Tensor
+    logit_scale: Tensor
+    metadata: Mapping[str, str]  # what the writer of its file noted, where it is from one
+
     def __init__(self, projection: Tensor | None, text_features: Tensor, logit_scale: Tensor) -> None:
         super().__init__()
         self.register_buffer("projection", None if projection is None else projection.float())
@@ -47,6 +52,10 @@ class LinearHead(nn.Module):
         weight: [classes, width].
         bias: [classes].
     """
+
+    weight: Tensor
+    bias: Tensor
+    metadata: Mapping[str, str]  # as of the other kind
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
@@ -86,16 +95,19 @@ def load_head(state: Mapping[str, Tensor], width: int, classes: int | None, who:
     if other:
         raise CheckpointError(f"{who} holds {other!r} of a zero-shot head and 'weight' or 'bias' of a linear one")
     try:
-        without = projected and "projection" not in state
-        head = kind(*(None if without and name == "projection" else state[name] for name in kinds[kind]))
+        if kind is LinearHead:
+            head: Head = LinearHead(state["weight"], state["bias"])
+        else:
+            projection = None if projected and "projection" not in state else state["projection"]
+            head = ZeroShotHead(projection, state["text_features"], state["logit_scale"])
     except KeyError as error:
         told = " or ".join(", ".join(names) for names in kinds.values())
         raise CheckpointError(f"{who} lacks {error}; a head holds {told}") from None
     shapes = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
     found = (*shapes["text_features" if kind is ZeroShotHead else "weight"], 0)[0]
     embed = (*shapes["projection"], 0)[0] if "projection" in shapes else width
-    fitting = {"projection": (embed, width), "text_features": (found, embed), "logit_scale": ()}
-    fitting |= {"weight": (found, width), "bias": (found,)}
+    fitting: dict[str, tuple[int, ...]] = {"weight": (found, width), "bias": (found,)}
+    fitting |= {"projection": (embed, width), "text_features": (found, embed), "logit_scale": ()}
     if any(shape != fitting[name] for name, shape in shapes.items()):
         told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         hint = ""
@@ -107,7 +119,7 @@ def load_head(state: Mapping[str, Tensor], width: int, classes: int | None, who:
     if classes not in (None, found):
         raise CheckpointError(f"{who} has {found} classes, its card {classes}")
     check_finite(head.state_dict(), who)
-    head.metadata = getattr(state, "metadata", {})  # what the file's writer noted
+    head.metadata = getattr(state, "metadata", {})
     return head.eval()
 
 
@@ -145,17 +157,19 @@ def joint_head(heads: Sequence[Head]) -> Head:
         MergebenchError: heads of both kinds, or of different projections or scales, whose scores cannot stand beside
             each other.
     """
-    first = heads[0]
-    if len({type(head) for head in heads}) > 1:
+    linear = [head for head in heads if isinstance(head, LinearHead)]
+    zero_shot = [head for head in heads if isinstance(head, ZeroShotHead)]
+    if linear and zero_shot:
         raise MergebenchError("zero-shot and linear heads cannot be joined into one classifier; use one kind")
-    if isinstance(first, LinearHead):
-        return LinearHead(torch.cat([h.weight for h in heads]), torch.cat([h.bias for h in heads])).eval()
-    for head in heads[1:]:
+    if linear:
+        return LinearHead(torch.cat([h.weight for h in linear]), torch.cat([h.bias for h in linear])).eval()
+    first, *others = zero_shot
+    for head in others:
         mine, theirs = head.state_dict(), first.state_dict()
         same = mine.keys() == theirs.keys() and all(torch.equal(mine[n], theirs[n]) for n in mine if n != TEXTS)
         if not same:
             raise MergebenchError("heads of different projections or logit scales cannot be joined into one classifier")
-    return ZeroShotHead(first.projection, torch.cat([h.text_features for h in heads]), first.logit_scale).eval()
+    return ZeroShotHead(first.projection, torch.cat([h.text_features for h in zero_shot]), first.logit_scale).eval()
 
 
 def average_prompts(prompt_features: Sequence[Tensor]) -> Tensor:

@@ -75,10 +75,10 @@ class TextTower:
         path = cache_root() / "heads" / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.safetensors"
         projection = self._projection
         found = kept(path, projection.shape[0 if projected else 1], len(classes), projected)
-        if found is not None:
+        if isinstance(found, ZeroShotHead):
             return found
         prompts = self._embed([template.replace("{}", name) for name in classes for template in templates])
-        features = (average_prompts(prompts.split(len(templates))) / GRID).round() * GRID
+        features = (average_prompts(torch.split(prompts, len(templates))) / GRID).round() * GRID
         head = ZeroShotHead(None if projected else projection, features, self._scale).eval()
         if looked_at() is None:
             keep(head, path)
@@ -148,7 +148,8 @@ class TextTower:
             raise self._misfit(f"it lacks {error}") from None
         except RuntimeError as error:
             raise self._misfit(str(error).strip().splitlines()[-1].strip()) from None
-        return tower.eval().requires_grad_(False).double()
+        made: nn.Module = tower.eval().requires_grad_(False).double()
+        return made
 
     def _misfit(self, reason: str) -> CheckpointError:
         return CheckpointError(f"{self._who}: its text tower does not fit together: {reason}")
@@ -169,7 +170,7 @@ class TextTower:
         tokens = tokens[:, : int(ends.max()) + 1]
         tower.attn_mask = torch.full([tokens.shape[1]] * 2, float("-inf"), dtype=torch.float64).triu(1)
         with torch.no_grad():
-            return torch.cat([tower(batch) for batch in tokens.split(PROMPTS)])
+            return torch.cat([tower(batch) for batch in torch.split(tokens, PROMPTS)])
 
 
 def is_whole_clip(names: Collection[str]) -> bool:
@@ -195,7 +196,7 @@ def text_activation(path: Path) -> str | None:
     activation = text.get("hidden_act", "quick_gelu")  # left out where it is as in the original
     if activation not in ("quick_gelu", "gelu"):
         raise MergebenchError(f"{path}: text_config.hidden_act is {activation!r}; only quick_gelu or gelu can be made")
-    return activation
+    return str(activation)
 
 
 @cache
@@ -203,7 +204,8 @@ def _tokenizer() -> Callable[..., Tensor]:
     """open_clip's, which reads its vocabulary from the package."""
     from open_clip.tokenizer import SimpleTokenizer
 
-    return SimpleTokenizer()
+    tokenizer: Callable[..., Tensor] = SimpleTokenizer()
+    return tokenizer
 
 
 def _from_hugging_face(state: Mapping[str, Tensor]) -> StateDict:

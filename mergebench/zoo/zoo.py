@@ -19,7 +19,7 @@ from mergebench.weights import formats, resizing
 from mergebench.weights.encoders import Encoder, check_base
 from mergebench.weights.footing import rests_elsewhere
 from mergebench.weights.hub import Hub
-from mergebench.weights.states import check_state, recipe_of
+from mergebench.weights.states import check_state, path_of, recipe_of
 from mergebench.zoo.beside import told_encoder
 from mergebench.zoo.encoder_notes import check_note, check_noted_size, noted_encoder
 from mergebench.zoo.heads import Head
@@ -92,10 +92,12 @@ class Zoo:
     def _files(self) -> WeightFiles:
         config = self.config
         if config.weights:
+            assert config.encoder is not None  # which a folder of weights needs
             root = self._root or folder_at(config.weights, self._folder)
             return FolderFiles(root, Encoder(config.encoder, config.options))
+        assert config.base is not None  # where weights are in no folder
         self._parent = registered_zoo(config.base, self._root, self._download)
-        return ListedFiles(config, self._folder, self._hub, self._parent and self._parent.files)
+        return ListedFiles(config, self._folder, self._hub, self._parent.files if self._parent is not None else None)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -156,7 +158,7 @@ class Zoo:
             state = formats.as_timm(formats.open_weights(file), f"the base ({self._base})", self.encoder.names)
         else:
             state = self.files.base()
-        who = f"the base ({state.path})"
+        who = f"the base ({path_of(state)})"
         self._check_note(told_encoder(state, self.encoder, of_base=True), who, of_base=True)
         if self.image_size:
             state = resizing.for_encoder(state, self.encoder, who)
@@ -177,7 +179,7 @@ class Zoo:
 
     def check_expert(self, task: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """An expert from anywhere, held to this zoo; raises as `expert` does."""
-        return self.check(state, f"expert {task!r} ({state.path})")
+        return self.check(state, f"expert {task!r} ({path_of(state)})")
 
     def check(self, state: Mapping[str, Tensor], who: str) -> Mapping[str, Tensor]:
         """Hold any checkpoint to this zoo's base, and what it and its folder say of it to this zoo's encoder.

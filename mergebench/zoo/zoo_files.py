@@ -40,8 +40,13 @@ FILES = (".safetensors", ".json", *formats.PICKLES)  # how a checkpoint's file e
 class WeightFiles(Protocol):
     """What a zoo asks of the place where its weights are. States bear timm's names; nothing is checked yet."""
 
-    encoder: Encoder
-    has_text: bool  # whether heads can be made from prompts
+    @property
+    def encoder(self) -> Encoder:
+        """What makes the empty model."""
+
+    @property
+    def has_text(self) -> bool:
+        """Whether heads can be made from prompts."""
 
     def base(self) -> Mapping[str, Tensor]:
         """The pre-trained weights."""
@@ -110,7 +115,9 @@ class ListedFiles:
     """
 
     def __init__(self, config: ZooConfig, folder: Path, hub: Hub, parent: WeightFiles | None = None) -> None:
+        assert config.base is not None  # where weights are in no folder
         self._config, self._folder, self._hub, self._parent = config, folder, hub, parent
+        self._place = config.base
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -135,7 +142,7 @@ class ListedFiles:
                     "it out, or name that zoo's base itself"
                 )
             return named.projected(of_parent.projection) if named else of_parent
-        base = self._config.base
+        base = self._place
         # What is on the hub is not fetched to be asked what is known; when it is read, the zoo holds it to that.
         asked = not named or (self._folder / base).exists()
         notes = {base: told_encoder(self._raw_base, named, of_base=True)} if asked else {}
@@ -151,11 +158,11 @@ class ListedFiles:
 
     @cached_property
     def _whole_base(self) -> Mapping[str, Tensor]:
-        return formats.Unwrapped(self._raw_base, f"the base ({self._config.base})", self._bare.names)
+        return formats.Unwrapped(self._raw_base, f"the base ({self._place})", self._bare.names)
 
     @cached_property
     def _raw_base(self) -> Mapping[str, Tensor]:
-        return formats.open_weights(self._find(self._config.base))
+        return formats.open_weights(self._find(self._place))
 
     def base(self) -> Mapping[str, Tensor]:
         """See WeightFiles."""
@@ -164,11 +171,11 @@ class ListedFiles:
         return self._whole(self.encoder)
 
     def _whole(self, encoder: Encoder) -> Mapping[str, Tensor]:
-        return formats.as_timm(self._raw_base, f"the base ({self._config.base})", encoder.names)
+        return formats.as_timm(self._raw_base, f"the base ({self._place})", encoder.names)
 
     def _shapes(self) -> Mapping[str, Tensor]:
         """The base where nothing says yet what encoder it is of."""
-        return formats.as_timm(self._raw_base, f"the base ({self._config.base})")
+        return formats.as_timm(self._raw_base, f"the base ({self._place})")
 
     def expert(self, task: str, base: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """See WeightFiles."""
@@ -188,7 +195,7 @@ class ListedFiles:
             return head
         if described is not None and not self.has_text:
             raise MergebenchError(
-                f"task {card.name!r} has no head, and the base ({self._config.base}) no text tower: give head: "
+                f"task {card.name!r} has no head, and the base ({self._place}) no text tower: give head: "
                 "(mergebench finetune writes one), or text:, a whole CLIP"
             )
         if self._parent is not None and not self._config.text:
@@ -199,7 +206,7 @@ class ListedFiles:
     def _text(self) -> TextTower:
         place = self._config.text
         if not place:
-            return TextTower(self._whole_base, self._config.base, quick_gelu=self.encoder.quick_gelu)
+            return TextTower(self._whole_base, self._place, quick_gelu=self.encoder.quick_gelu)
         described = optional_beside(place, self._folder, self._hub, CONFIG)
         activation = text_activation(described) if described else None
         quick = activation == "quick_gelu" if activation else self.encoder.quick_gelu
@@ -213,7 +220,7 @@ class ListedFiles:
     def origins(self, tasks: Iterable[str]) -> dict[str, str]:
         """See WeightFiles."""
         above = self._parent.origins(()) if self._parent is not None else {}
-        places = {"base": self._config.base, "text": self._config.text or ""}
+        places = {"base": self._place, "text": self._config.text or ""}
         places |= {f"experts/{task}": self._config.expert_of(task) for task in tasks}
         commits = {name: self._hub.revision(place) for name, place in places.items()}
         return above | {
@@ -246,9 +253,10 @@ def find_checkpoint(place: str, folder: Path, hub: Hub) -> Path:
         adapter = adapter_in(path)
         if adapter is not None and whole is not None:
             raise _both(str(path), str(whole), str(adapter))
-        if adapter is None and whole is None:
+        found = adapter or whole
+        if found is None:
             raise CheckpointError(f"{path} holds no {' or '.join(CHECKPOINTS)}, and no adapter ({ADAPTER_CONFIG})")
-        return adapter or whole
+        return found
     if not _may_be_on_the_hub(place):
         raise CheckpointError(f"no such checkpoint: {path}; give a file, a folder, or owner/name on the hub")
     where, file = _parted(place)

@@ -50,7 +50,7 @@ def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6g}"
 
 
-def _cosines(vectors: Vectors) -> Iterable[tuple]:
+def _cosines(vectors: Vectors) -> Iterable[tuple[str, ...]]:
     for name, part in vectors.parts.items():
         cosines = part.cosines
         for i, one in enumerate(vectors.names):
@@ -58,19 +58,19 @@ def _cosines(vectors: Vectors) -> Iterable[tuple]:
                 yield name, one, other, _number(cosines[i, j].item())
 
 
-def _depth(vectors: Vectors) -> Iterable[tuple]:
+def _depth(vectors: Vectors) -> Iterable[tuple[str, ...]]:
     for name, part in vectors.parts.items():
         for model, norm in zip(vectors.names, part.norms.tolist(), strict=True):
             share = norm / part.base**0.5 if part.base else float("nan")
             yield name, model, _number(norm), _number(share), _number(part.conflict)
 
 
-def _ranks(spectra: Iterable[Spectrum]) -> Iterable[tuple]:
+def _ranks(spectra: Iterable[Spectrum]) -> Iterable[tuple[str, ...]]:
     for found in spectra:
         yield found.matrix, found.task, *map(_number, (found.norm, found.effective, found.stable, found.ninety))
 
 
-def _overlaps(vectors: Vectors, overlaps: Iterable[Overlap]) -> Iterable[tuple]:
+def _overlaps(vectors: Vectors, overlaps: Iterable[Overlap]) -> Iterable[tuple[str, ...]]:
     for found in overlaps:
         for i, one in enumerate(vectors.names[: vectors.tasks]):
             for j, other in enumerate(vectors.names[:i]):

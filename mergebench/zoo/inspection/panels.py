@@ -63,7 +63,8 @@ def _angles(vectors: Vectors) -> Panel:
 
 
 def _shares(vectors: Vectors, overlaps: Sequence[Overlap]) -> Panel:
-    shares, tasks = sum(o.shares for o in overlaps) / len(overlaps), vectors.names[: vectors.tasks]
+    none, tasks = torch.zeros_like(overlaps[0].shares), vectors.names[: vectors.tasks]
+    shares = sum((o.shares for o in overlaps), start=none) / len(overlaps)
     chance = sum(o.chance for o in overlaps) / len(overlaps)
     return Panel(
         "overlap",
@@ -223,7 +224,7 @@ def _heat(axes: "Axes", matrix: Tensor, names: Sequence[str]) -> None:
 
 
 def _blocks(spectra: Sequence[Spectrum]) -> list[int]:
-    return sorted({s.block for s in spectra})
+    return sorted({s.block for s in spectra if s.block is not None})
 
 
 def _mean(values: Sequence[float]) -> float:

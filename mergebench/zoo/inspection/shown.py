@@ -11,6 +11,7 @@ from mergebench.zoo.inspection.panels import Panel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 FOLDER, FACTS = "inspect", "inspect.json"
 # Ending of a picture's name -> paper and ink of the pages that it stands on.
@@ -58,11 +59,14 @@ def _themed(panel: Panel) -> "Iterator[tuple[str, Figure]]":
     import matplotlib
     from matplotlib.figure import Figure
 
-    inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "legend.labelcolor")
+    papers: tuple[RcKeyType, ...] = ("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor")
+    inked: tuple[RcKeyType, ...] = (
+        "text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "legend.labelcolor",
+    )  # fmt: skip
     for ending, (paper, ink) in THEMES.items():
-        papers = dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor"), paper)
         # Names are other people's: what stands between dollars in them is no formula.
-        with matplotlib.rc_context({**papers, **dict.fromkeys(inked, ink), "text.parse_math": False}):
+        plain: dict[RcKeyType, Any] = {"text.parse_math": False}
+        with matplotlib.rc_context(dict.fromkeys(papers, paper) | dict.fromkeys(inked, ink) | plain):
             figure = Figure(figsize=panel.size, layout="constrained")
             panel.plot(figure.subplots())
             yield ending, figure
