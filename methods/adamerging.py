@@ -13,7 +13,7 @@ from mergebench.methods.ties import Vectors, combine_agreeing, trimmed_and_major
 from mergebench.methods.vectors import Asked
 
 
-def keep_agreeing(vector: Vectors, tasks: Sequence[str], names: Sequence[str], density: float) -> Asked:
+def keep_agreeing(vector: Vectors, tasks: Sequence[str], names: Sequence[str], density: float) -> Asked[Tensor]:
     """The entries that TIES adds up, each still its own task's; all others are zero.
 
     Args:

@@ -1,6 +1,7 @@
 """What methods that adapt to unlabelled images share: they lower the entropy of the merged model's predictions."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ def adapt(
     """
     encoder, heads = pool.encoder(pool.with_statistics(start)), pool.heads
     own = encoder.state_dict(keep_vars=True)
-    split = "test_inputs" if adapt_on == "test" else "calibration"
+    split: Literal["test_inputs", "calibration"] = "test_inputs" if adapt_on == "test" else "calibration"
     streams = {t: pool.stream(split, t, batch_size) for t in pool.tasks}
     optimizer = torch.optim.Adam(merging.learnt, lr=lr)
     groups = in_groups(pool.tasks, held_activations(encoder) * pool.dtype.itemsize * batch_size)
@@ -71,12 +72,13 @@ def adapt(
         tensor.requires_grad_()
     for step in range(steps):
         pool.tell("steps", step, steps)
-        total = 0
+        total = torch.zeros((), dtype=pool.dtype, device=pool.device)
         for group in groups:
             batches = [next(streams[task]) for task in group]
-            features = features_of(encoder, torch.cat(batches)).split([len(b) for b in batches])
-            loss = sum(mean_entropy(heads[task](part)) for task, part in zip(group, features, strict=True))
-            loss.backward()
+            features = torch.split(features_of(encoder, torch.cat(batches)), [len(b) for b in batches])
+            entropies = (mean_entropy(heads[task](part)) for task, part in zip(group, features, strict=True))
+            loss = sum(entropies, start=torch.zeros_like(total))
+            torch.autograd.backward(loss)
             total = total + loss.detach()
         with torch.no_grad():
             merging.pull({name: tensor.grad for name, tensor in merged.items() if tensor.grad is not None})
@@ -95,7 +97,10 @@ def learn_coefficients(
     granularity: str = "layer",
     init: float,
     clamp: bool = False,
-    **adam: int | float | str,
+    steps: int,
+    lr: float,
+    batch_size: int,
+    adapt_on: str,
 ) -> StateDict:
     """The base plus task vectors, with the coefficients that lower the entropy; they are reported.
 
@@ -105,7 +110,7 @@ def learn_coefficients(
         granularity: "task" or "layer", one coefficient per task, or per task and parameter tensor.
         init: every coefficient's first value.
         clamp: whether coefficients count no less than 0 and no more than 1.
-        **adam: the settings of `adapt`.
+        steps, lr, batch_size, adapt_on: as `adapt` has them.
 
     Returns:
         The merged state.
@@ -113,6 +118,8 @@ def learn_coefficients(
     merging = Coefficients(
         TaskVectors(pool.base, vectors), init=init, granularity=granularity, clamp=clamp, pool=pool
     )  # fmt: skip
-    entropy, state = adapt(pool, pool.base, merging, **adam)
+    entropy, state = adapt(
+        pool, pool.base, merging, steps=steps, lr=lr, batch_size=batch_size, adapt_on=adapt_on
+    )  # fmt: skip
     pool.report(entropy=entropy, coefficients={t: merging.used[:, i] for i, t in enumerate(pool.tasks)})
     return pool.finish(state)

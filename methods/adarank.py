@@ -57,7 +57,8 @@ class Gated:
         # All scores are one tensor, of which each matrix has its columns.
         first = [first_scores(part.values, rank) for part in parts.values()]
         self._flat = torch.cat(first, dim=1) if first else table[:0].T
-        self.scores = dict(zip(parts, self._flat.split([part.shape[1] for part in first], dim=1), strict=True))
+        columns = torch.split(self._flat, [part.shape[1] for part in first], dim=1)
+        self.scores = dict(zip(parts, columns, strict=True))
         self.learnt = [self.table, self._flat]
 
     def gates(self, name: str) -> Tensor:
@@ -82,9 +83,8 @@ class Gated:
     def pull(self, slopes: Mapping[str, Tensor]) -> None:
         """The gradients of coefficients and scores."""
         self.table.grad, self._flat.grad = torch.zeros_like(self.table), torch.zeros_like(self._flat)
-        scores = dict(
-            zip(self.scores, self._flat.grad.split([s.shape[1] for s in self.scores.values()], 1), strict=True)
-        )
+        columns = torch.split(self._flat.grad, [s.shape[1] for s in self.scores.values()], dim=1)
+        scores = dict(zip(self.scores, columns, strict=True))
         for name, slope in slopes.items():
             row = self._rows[name]
             if name in self._parts:
@@ -157,15 +157,15 @@ def adarank(
             return pool.mean(name)
         return pool.base[name] if name in names else next(iter(pool.experts.values()))[name]
 
+    def parts_of(name: str) -> Components:
+        return decompose(Asked(pool.tasks, lambda task: change(task, name).flatten(1)).values())
+
     start = {name: centre_of(name) for name in pool.layout.dtypes}
     merging = Gated(
         names,
         TaskVectors(start, Asked(others, lambda name: torch.stack([change(task, name) for task in pool.tasks]))),
         start,
-        {
-            name: decompose(Asked(pool.tasks, lambda task, name=name: change(task, name).flatten(1)).values())
-            for name in matrices
-        },
+        {name: parts_of(name) for name in matrices},
         torch.full((len(names), len(pool.tasks)), init, dtype=pool.dtype, device=pool.device),
         rank,
         temperature,

@@ -19,14 +19,14 @@ def groups_alike(layout: Layout, names: Sequence[str], entries: int) -> list[lis
     groups: list[list[str]] = []
     last: dict[tuple[int, int], tuple[list[str], int]] = {}
     for name in names:
-        parts, *shape = layout.matrix_shape(name)
-        size = parts * shape[0] * shape[1]
-        group, held = last.get(tuple(shape), ([], entries))
+        parts, rows, columns = layout.matrix_shape(name)
+        size = parts * rows * columns
+        group, held = last.get((rows, columns), ([], entries))
         if held + size > entries:
             group, held = [], 0
             groups.append(group)
         group.append(name)
-        last[tuple(shape)] = group, held + size
+        last[rows, columns] = group, held + size
     return groups
 
 

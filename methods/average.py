@@ -52,6 +52,7 @@ def average(pool: ModelPool, *, weights: dict[str, float] | list[float] | None =
     parts = shares(weights, pool.tasks)
 
     def mixed(experts: torch.Tensor) -> torch.Tensor:
-        return torch.tensordot(experts.new_tensor(parts), experts, dims=1)
+        mean: torch.Tensor = torch.tensordot(experts.new_tensor(parts), experts, dims=1)
+        return mean
 
     return pool.map_experts(mixed)

@@ -68,7 +68,10 @@ def cart(
             return mean
         experts = with_experts(pool, name, mean)[1:]
         if qkv == "whole":
-            return mean + scaling * leading_deviations(experts.flatten(2), rank).view(mean.shape)
-        return mean + scaling * by_matrix(pool.layout, name, experts, lambda parts: leading_deviations(parts, rank))
+            leading = leading_deviations(experts.flatten(2), rank).view(mean.shape)
+        else:
+            leading = by_matrix(pool.layout, name, experts, lambda parts: leading_deviations(parts, rank))
+        change: Tensor = scaling * leading
+        return mean + change
 
     return pool.map_names(merged)

@@ -45,6 +45,7 @@ def decompose(vectors: Collection[Tensor]) -> Components:
             )  # fmt: skip
         place = slice(task * rank, (task + 1) * rank)
         parts.left[place], parts.values[task], parts.right[place], parts.first[task] = left.mT, values, right, first
+    assert parts is not None  # there are tasks
     return parts
 
 
@@ -70,7 +71,8 @@ def slopes_along(parts: Components, slope: Tensor) -> Tensor:
         slope = slope.T
     through, other = (parts.right, parts.left) if wide else (parts.left, parts.right)
     rows = max(1, CHUNK // slope.shape[1])
-    along = [(x @ slope).mul_(y).sum(1) for x, y in zip(through.split(rows), other.split(rows), strict=True)]
+    pieces = zip(torch.split(through, rows), torch.split(other, rows), strict=True)
+    along = [(x @ slope).mul_(y).sum(1) for x, y in pieces]
     return parts.values * torch.cat(along).view_as(parts.values)
 
 

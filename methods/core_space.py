@@ -88,16 +88,20 @@ def core_space(
             core = decorrelated_sum(small)
         elif then == "dare":
             drawn = (pool.generator(task, name, part) for task in pool.tasks)
-            core = sum(drop_at_random(one, rate, own) for one, own in zip(small, drawn, strict=True))
+            left_over = (drop_at_random(one, rate, own) for one, own in zip(small, drawn, strict=True))
+            core = sum(left_over, start=torch.zeros_like(small[0]))
         else:
             core = small.sum(0)
         return left @ core @ right.T
 
     def of_parameter(name: str) -> Tensor:
-        if not pool.layout.is_matrix(name):
-            return pool.base[name] + scaling * pool.vectors(name).mean(0)
         base = pool.base[name]
-        parts = [merged(name, part, pairs) for part, pairs in enumerate(factors(pool, name))]
-        return base + scaling * torch.cat(parts).view(base.shape)
+        if pool.layout.is_matrix(name):
+            parts = [merged(name, part, pairs) for part, pairs in enumerate(factors(pool, name))]
+            joint = torch.cat(parts).view(base.shape)
+        else:
+            joint = pool.vectors(name).mean(0)
+        change: Tensor = scaling * joint
+        return base + change
 
     return pool.map_names(of_parameter)

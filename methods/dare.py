@@ -1,6 +1,6 @@
 """DARE: most of every task vector is dropped at random and the rest enlarged, before another method merges them."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from jsonargparse.typing import ClosedUnitInterval, restricted_number_type
 from torch import Tensor
@@ -9,8 +9,8 @@ from mergebench import ModelPool, Needs, StateDict, merge_method
 from mergebench.methods.sparsify import drop_at_random
 from mergebench.methods.ties import merge_by_signs
 
-# At 1 nothing is left to enlarge.
-FractionBelowOne = restricted_number_type(
+# At 1 nothing is left to enlarge. (Any to type checkers, as jsonargparse's own such types are.)
+FractionBelowOne: Any = restricted_number_type(
     "FractionBelowOne", float, [(">=", 0), ("<", 1)], docstring="from 0 to below 1"
 )
 

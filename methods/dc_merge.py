@@ -30,7 +30,7 @@ def combined_in_shared_basis(vectors: Tensor, density: float, rounding: Rounding
     seen = (left.T @ lefts) * values[:, None] @ (rights @ right.T)  # [T, T k, T k]
     bars = torch.stack([magnitude_threshold(one.flatten(), density) for one in seen])
     merged = combine_agreeing(trim(seen, bars), 0, "mean")
-    blocks = torch.block_diag(*[merged.new_ones(rank, rank)] * tasks)
+    blocks: Tensor = torch.block_diag(*[merged.new_ones(rank, rank)] * tasks)  # type: ignore[no-untyped-call]
     return left @ (merged * blocks) @ right
 
 

@@ -23,12 +23,17 @@ def singular_triplets(matrix: Tensor, needed: Callable[[Tensor], int] | None = N
     if matrix.shape[-2] < matrix.shape[-1]:
         left, values, right = singular_triplets(matrix.mT, needed)
         return right.mT, values, left.mT
-    return _from_gram(matrix, needed) or torch.linalg.svd(matrix, full_matrices=False)
+    found = _from_gram(matrix, needed)
+    if found is not None:
+        return found
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    return left, values, right
 
 
 def singular_values(matrix: Tensor) -> Tensor:
     """The singular values of matrices [..., m, n]: [..., k], falling."""
-    return torch.linalg.svdvals(matrix.mT if matrix.shape[-2] < matrix.shape[-1] else matrix)
+    values: Tensor = torch.linalg.svdvals(matrix.mT if matrix.shape[-2] < matrix.shape[-1] else matrix)
+    return values
 
 
 def all_above(matrix: Tensor, bound: Tensor) -> bool:
@@ -43,7 +48,8 @@ def all_above(matrix: Tensor, bound: Tensor) -> bool:
 
 def uncertain(matrix: Tensor, eps: float) -> float:
     """Up to what share of its largest singular value one of a matrix [..., m, n] counts as zero."""
-    return 10 * eps * max(matrix.shape[-2:]) ** 0.5
+    share: float = 10 * eps * max(matrix.shape[-2:]) ** 0.5
+    return share
 
 
 def _from_gram(matrix: Tensor, needed: Callable[[Tensor], int] | None) -> tuple[Tensor, Tensor, Tensor] | None:

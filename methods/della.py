@@ -81,6 +81,7 @@ def della(
 
     def merged(name: str) -> Tensor:
         vectors = torch.stack([thinned(task, name) for task in pool.tasks])
-        return pool.base[name] + scaling * combine_agreeing(vectors, 1, "mean")
+        change: Tensor = scaling * combine_agreeing(vectors, 1, "mean")
+        return pool.base[name] + change
 
     return pool.map_names(merged)

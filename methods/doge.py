@@ -71,7 +71,8 @@ def shifted_vectors(
     def spanned(name: str) -> tuple[list[Tensor], list[Tensor]]:
         """The task matrices [T, m, n] of a layer, and their subspaces [m, k]."""
         states = (pool.base[name], *(expert[name] for expert in pool.experts.values()))
-        matrices, subspaces = [], []
+        matrices: list[Tensor] = []
+        subspaces: list[Tensor] = []
         for base, *experts in zip(*(layout.matrices(name, state) for state in states), strict=True):
             exact, rounding = task_matrices(base, torch.stack(experts))
             rank = min(base.shape) // (subspace or len(pool.tasks))
@@ -80,10 +81,11 @@ def shifted_vectors(
         return matrices, subspaces
 
     def compute(group: list[str]) -> list[tuple[Shifted, Tensor]]:
-        matrices, subspaces = [], []
+        matrices: list[Tensor] = []
+        subspaces: list[Tensor] = []
         for name in group:
-            for every, found in zip((matrices, subspaces), spanned(name), strict=True):
-                every += found
+            for every, own in zip((matrices, subspaces), spanned(name), strict=True):
+                every += own
         vectors = torch.stack(matrices)
         matrices.clear()
         weights = torch.stack([task_weights(of_one, eta) for of_one in vectors])
@@ -91,7 +93,7 @@ def shifted_vectors(
         common = shift(vectors, weights, bases, steps=steps, lr=lr)
         vectors = vectors.masked_fill_(vectors.abs() < thresholds, 0)
         parts = [layout.matrix_shape(name)[0] for name in group]
-        found = zip(vectors.split(parts), common.split(parts), weights.split(parts), strict=True)
+        found = zip(*(torch.split(whole, parts) for whole in (vectors, common, weights)), strict=True)
         return [(Shifted(own.transpose(0, 1), moved), weight) for own, moved, weight in found]
 
     return by_group(groups_alike(layout, names, TOGETHER), compute)

@@ -132,7 +132,7 @@ def dop(
     def one_by_one(states: Tensor) -> Tensor:
         if states.shape[-2] < states.shape[-1]:  # the two projections change places
             return one_by_one(states.mT).mT
-        base, merged, *arriving = states
+        base, merged, *arriving = states.unbind()
         for expert in arriving:
             ends = (Projections.of(weight, base, share) for weight in (merged, expert))
             merged = between(*ends, steps=steps, lr=lr, stability=stability, memory=memory)

@@ -106,7 +106,8 @@ def input_grams(module: nn.Module, layers: Mapping[str, nn.Module], stream: Toke
 
     In float64: in less, rounding would fill the directions that no input takes, and pass for what outputs move along.
     """
-    grams = {name: GramSum(layer.weight[0].numel(), layer.weight.device) for name, layer in layers.items()}
+    weights = {name: layer.get_parameter("weight") for name, layer in layers.items()}
+    grams = {name: GramSum(weight[0].numel(), weight.device) for name, weight in weights.items()}
     with recorded_inputs(layers) as seen, torch.no_grad():
         for place, tokens in enumerate(stream):
             stream[place] = module(tokens)

@@ -95,6 +95,7 @@ def rows_of(state: Mapping[str, Tensor], name: str, rows: slice) -> tuple[Tensor
 def solver_of(weight: Tensor, bias: Tensor | None, ridge: float, teacher: float) -> LinearCalibration | NormCalibration:
     """The calibration of a part whose anchor is this."""
     if weight.ndim == 1:
+        assert bias is not None  # a norm that is to be solved has both
         return NormCalibration(weight, bias, ridge=ridge)
     return LinearCalibration(weight, bias, ridge=ridge, teacher=teacher)
 
@@ -169,8 +170,8 @@ def featcal(
         if last and layout.chain.first_token:
             weights = torch.full((own[pool.tasks[0]][0].shape[1],), patch_weight, device=pool.device)
             weights[0] = 1
-        modules = [model.get_submodule(block.name) for model in (student, expert)]
-        parts = parts_of(pool, state, block, modules[0], weights)
+        mine, taught = (model.get_submodule(block.name) for model in (student, expert))
+        parts = parts_of(pool, state, block, mine, weights)
         flat = [(f"{block.prefix}{name}", rows) for name in parts for rows, _ in parts[name]]
         parameters = layout.parameters_of(block)
         kept = {n for n in parameters if n.endswith(".bias") and settled(pool, state, n)}
@@ -179,7 +180,7 @@ def featcal(
         load_part(student, state, parameters)
         for task in pool.tasks:
             load_part(expert, pool.experts[task], parameters)
-            sums = task_sums(*modules, own[task], theirs[task], parts)
+            sums = task_sums(mine, taught, own[task], theirs[task], parts)
             for part, solver, taken in zip(flat, solvers, sums, strict=True):
                 solver.add(taken, *rows_of(pool.experts[task], *part))
         for (name, rows), solver in zip(flat, solvers, strict=True):

@@ -1,11 +1,13 @@
 """One layer calibrated so that its outputs on a student's features come near what experts give on their own."""
 
+from typing import TypeGuard
+
 import torch
-from timm.layers import LayerNorm2d
+from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mergebench.merging.layout import BATCH_NORMS, input_rows
+from mergebench.merging.layout import BATCH_NORMS, BatchNorm, input_rows
 from mergebench.merging.least_squares import SINGULAR, solve_positive
 
 SMALLEST_NORM = 1e-8  # of a second moment, before it is divided by
@@ -14,7 +16,7 @@ SMALLEST_NORM = 1e-8  # of a second moment, before it is divided by
 Sums = tuple[Tensor, ...]
 
 
-def is_norm(module: nn.Module) -> bool:
+def is_norm(module: nn.Module) -> TypeGuard[nn.LayerNorm | BatchNorm]:
     """Whether a module scales and shifts each of its inputs' channels after it has normalised them."""
     return isinstance(module, (nn.LayerNorm, *BATCH_NORMS)) and module.weight is not None
 
@@ -27,6 +29,7 @@ def multiplied(module: nn.Module, inputs: Tensor) -> Tensor:
         inputs = inputs.permute(0, 2, 3, 1)
     if isinstance(module, nn.LayerNorm):
         return F.layer_norm(inputs, module.normalized_shape, eps=module.eps)
+    assert module.running_mean is not None and module.running_var is not None  # what has none, no encoder merges
     return (inputs - module.running_mean) * (module.running_var + module.eps).rsqrt()
 
 
@@ -105,11 +108,12 @@ class NormCalibration:
         self._left = ridge * torch.eye(2, dtype=torch.float64, device=scale.device).repeat(len(scale), 1, 1)
         self._right = torch.zeros_like(self._anchor)
 
-    def add(self, sums: Sums, scale: Tensor, shift: Tensor) -> None:
+    def add(self, sums: Sums, scale: Tensor, shift: Tensor | None) -> None:
         """Add an expert: the `channel_sums` of its task's normalised inputs, its scale and its shift [d]."""
+        assert shift is not None  # as the anchor has one
         total, *rest = sums
         mean, power = (part / total for part in rest)
-        gram = torch.stack([power, mean, mean, torch.ones_like(mean)], -1).unflatten(-1, (2, 2))
+        gram = torch.unflatten(torch.stack([power, mean, mean, torch.ones_like(mean)], -1), -1, (2, 2))
         deviation = torch.stack([scale, shift], -1).double() - self._anchor
         self._left += gram
         self._right += (gram @ deviation[..., None])[..., 0]

@@ -49,7 +49,7 @@ def forward_steps(encoder: nn.Module, head: nn.Module) -> list[Callable[[Tensor]
     embed, read = (partial(step, encoder) for step in (chain.embed, chain.read))
     for module in encoder.modules():
         if hasattr(module, "fused_attn"):
-            module.fused_attn = False  # torch cannot batch the fused kernel over images
+            vars(module)["fused_attn"] = False  # torch cannot batch the fused kernel over images
     return [embed, *map(encoder.get_submodule, chain.blocks), read, head]
 
 

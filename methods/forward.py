@@ -4,7 +4,10 @@ What the last block makes of other tokens than the class token is read by nobody
 Queries, keys and values are three products: their gradients need not be put side by side again.
 """
 
-from timm.layers import Attention
+from typing import TypeGuard
+
+import torch
+from timm.layers.attention import Attention
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,7 +18,7 @@ from mergebench.merging.chains import chain_of
 OWN = ("forward", "forward_features", "forward_head", "pool")
 
 
-def is_known(encoder: nn.Module) -> bool:
+def is_known(encoder: nn.Module) -> TypeGuard[VisionTransformer]:
     """Whether an encoder is a vision transformer whose forward pass is embedding, blocks, norm, pooling."""
     return (
         isinstance(encoder, VisionTransformer)
@@ -24,7 +27,7 @@ def is_known(encoder: nn.Module) -> bool:
     )
 
 
-def is_plain(block: nn.Module) -> bool:
+def is_plain(block: nn.Module) -> TypeGuard[Block]:
     """Whether a block is attention and then perceptron, each added to what comes in, as `block_output` has it."""
     return type(block) is Block and type(block.attn) is Attention and type(block.attn.qkv) is nn.Linear
 
@@ -32,7 +35,8 @@ def is_plain(block: nn.Module) -> bool:
 def features_of(encoder: nn.Module, images: Tensor) -> Tensor:
     """`encoder(images)` for images [B, 3, H, W]: [B, width]."""
     if not is_known(encoder):
-        return encoder(images)
+        features: Tensor = encoder(images)
+        return features
     chain = chain_of(encoder)
     tokens = chain.embed(encoder, images)
     first_alone = encoder.global_pool == "token" and encoder.attn_pool is None
@@ -60,8 +64,10 @@ def block_output(block: Block, tokens: Tensor, count: int | None = None) -> Tens
         queries = normed
     else:
         tokens, queries = tokens[:, :count], normed[:, :count]
+    assert isinstance(block.attn, Attention)  # as that of a plain block is
     tokens = tokens + block.drop_path1(block.ls1(attended(block.attn, queries, normed)))
-    return tokens + block.drop_path2(block.ls2(block.mlp(block.norm2(tokens))))
+    added: Tensor = block.drop_path2(block.ls2(block.mlp(block.norm2(tokens))))
+    return tokens + added
 
 
 def attended(attention: Attention, queries: Tensor, tokens: Tensor) -> Tensor:
@@ -70,7 +76,7 @@ def attended(attention: Attention, queries: Tensor, tokens: Tensor) -> Tensor:
     weights = layer.weight.chunk(3)
     biases = (None,) * 3 if layer.bias is None else layer.bias.chunk(3)
     query, key, value = (
-        functional.linear(x, weight, bias).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
+        torch.unflatten(functional.linear(x, weight, bias), 2, (attention.num_heads, -1)).transpose(1, 2)
         for x, weight, bias in zip((queries, tokens, tokens), weights, biases, strict=True)
     )
     query, key = attention.q_norm(query), attention.k_norm(key)
@@ -78,4 +84,5 @@ def attended(attention: Attention, queries: Tensor, tokens: Tensor) -> Tensor:
     mixed = attention.norm(mixed.transpose(1, 2).flatten(2))
     if attention.gate is not None:
         mixed = mixed * attention.gate(queries).sigmoid()
-    return attention.proj_drop(attention.proj(mixed))
+    given: Tensor = attention.proj_drop(attention.proj(mixed))
+    return given

@@ -36,8 +36,8 @@ def condensed(slopes: Tensor) -> Tensor:
     width = slopes.shape[2:].numel()
     if len(slopes) <= width:
         return slopes
-    factor = torch.linalg.qr(slopes.double().flatten(2).transpose(0, 1), mode="r").R
-    return factor.transpose(0, 1).to(slopes).unflatten(2, slopes.shape[2:])
+    factor: Tensor = torch.linalg.qr(slopes.double().flatten(2).transpose(0, 1), mode="r").R
+    return torch.unflatten(factor.transpose(0, 1).to(slopes), 2, slopes.shape[2:])
 
 
 def per_sample_fisher(
@@ -67,7 +67,7 @@ def per_sample_fisher(
             step, values = chain.step(run, values)
             steps.append(step)
         at_once = images_at_once(steps, batch.element_size())
-        for images in batch.split(at_once):
+        for images in torch.split(batch, at_once):
             add_images(chain, steps, images, totals)
         images_seen += len(batch)
     return {n: t.div_(images_seen) for n, t in totals.items()}
@@ -89,7 +89,10 @@ def add_images(chain: Chain, steps: Sequence[Step], images: Tensor, totals: Stat
             values.append(step.run(values[-1]))
         slopes = score_roots(values.pop())
         for step in reversed(steps):
-            slopes = add_step(chain, step, values.pop(), condensed(slopes), totals, first=not values)
+            back = add_step(chain, step, values.pop(), condensed(slopes), totals, first=not values)
+            if back is None:  # that was the first step
+                break
+            slopes = back
 
 
 def add_step(

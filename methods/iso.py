@@ -58,7 +58,7 @@ def left_by_rounding(vectors: Tensor, of_sum: Rounding, values: Tensor) -> Tenso
         of_sum: of their sum.
         values: the sum's singular values [k] along the common directions.
     """
-    sizes = torch.linalg.matrix_norm(vectors)
+    sizes: Tensor = torch.linalg.matrix_norm(vectors)
     computed = uncertain(vectors, torch.finfo(vectors.dtype).eps)
     noise = torch.maximum(of_sum.noise, computed * sizes.sum())
     turned = of_sum._replace(noise=noise).of_vectors(values).noise

@@ -20,7 +20,7 @@ def karcher_mean(vectors: Tensor, steps: int) -> Tensor:
     Returns:
         [n].
     """
-    lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    lengths: Tensor = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     some = lengths > 0
     units = vectors / lengths.where(some, 1)
     weights = some / some.sum().clamp(min=1)
@@ -42,7 +42,7 @@ def karcher_mean(vectors: Tensor, steps: int) -> Tensor:
 
 def normalised(vector: Tensor) -> Tensor:
     """A vector [n] over its length; zero stays zero."""
-    length = torch.linalg.vector_norm(vector)
+    length: Tensor = torch.linalg.vector_norm(vector)
     return vector / length.where(length > 0, 1)
 
 

@@ -84,13 +84,16 @@ def knots(
     def merged(name: str) -> Tensor:
         base = pool.base[name]
         if name not in bases:
-            return base + scaling * pool.vectors(name).mean(0)
+            change: Tensor = scaling * pool.vectors(name).mean(0)
+            return base + change
         if name not in there:
             return base
+        assert trimmed is not None  # as the name is there
         combined = combine_agreeing(trimmed(name), majority, "mean")
         width = pool.layout.matrices(name, base)[0].shape[1]
-        parts = combined.split([basis.shape[1] * width for basis in bases[name]])
+        parts = torch.split(combined, [basis.shape[1] * width for basis in bases[name]])
         mapped = [basis @ own.view(-1, width) for basis, own in zip(bases[name], parts, strict=True)]
-        return base + scaling * torch.cat(mapped).view(base.shape)
+        change = scaling * torch.cat(mapped).view(base.shape)
+        return base + change
 
     return pool.map_names(merged)

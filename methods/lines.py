@@ -56,7 +56,8 @@ def lines(
     def merged(name: str) -> Tensor:
         depth = layout.depth_of(name) or 0
         base = pool.base[name]
-        return base + factor * (1 / len(pool.tasks) + steepness * depth) * (begun[name].to(base) - base)
+        change: Tensor = factor * (1 / len(pool.tasks) + steepness * depth) * (begun[name].to(base) - base)
+        return base + change
 
     state = pool.map_names(merged)
     pool.report(factor=factor)

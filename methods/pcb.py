@@ -81,8 +81,8 @@ def paper_scores(vectors: Callable[[str], Tensor], names: Sequence[str], tasks: 
         high = torch.stack([p.flatten(1).amax(1) for p in products.values()]).amax(0)
         # Less 1, which no softmax can tell: from 1/e to 1, whose T-th power stays finite.
         powers = {name: (unit_range(products.pop(name), low, high) - 1).exp_() for name in names}
-        within = sum((p[task] ** tasks).sum() for p in powers.values())
-        between = sum(p.flatten(1).sum(1) for p in powers.values())
+        within = sum(((p[task] ** tasks).sum() for p in powers.values()), start=low.new_zeros(()))
+        between = sum((p.flatten(1).sum(1) for p in powers.values()), start=torch.zeros_like(low))
         # Means instead of sums below the line: a softmax over all parameters is too small for single precision.
         size = sum(p[0].numel() for p in powers.values())
         for name, p in powers.items():
@@ -138,7 +138,7 @@ def pcb(
         def scores(name: str, task: int) -> Tensor:
             return held[name][task]
 
-        def change(values: Tensor, score: Tensor) -> Tensor:
+        def change(values: Tensor, score: Tensor, /) -> Tensor:
             share = torch.where(score >= least[:, None], score, 0)
             return scaling * (values * share).sum(0) / share.sum(0).clamp(min=FLOOR)
     else:
@@ -147,16 +147,23 @@ def pcb(
 
         def scores(name: str, task: int) -> Tensor:
             vector, some = pool.vector(pool.tasks[task], name).view(1, -1), slice(task, task + 1)
-            return in_cuts(lambda *cut: released_scores(*cut, tasks, low[some], high[some])[0], vector, held[name])
 
-        def change(values: Tensor, together: Tensor) -> Tensor:
+            def of_cut(own: Tensor, together: Tensor) -> Tensor:
+                return released_scores(own, together, tasks, low[some], high[some])[0]
+
+            return in_cuts(of_cut, vector, held[name])
+
+        def change(values: Tensor, together: Tensor, /) -> Tensor:
             score = released_scores(values, together, tasks, low, high)
             share = unit_range(score.clamp(min=least[:, None]), least, most)
             return scaling * (bounded(values, low, high) * share).sum(0) / share.sum(0).clamp(min=FLOOR)
 
+    def all_scores(task: int) -> Tensor:
+        return side_by_side(lambda name: scores(name, task), sizes)
+
     ends = []
     for task in range(tasks):
-        flat = side_by_side(lambda name, task=task: scores(name, task), sizes)
+        flat = all_scores(task)
         place = min(entries(1 - ratio, len(flat)), len(flat) - 1)
         ends.append(torch.stack([ranked(flat, place), flat.max()]))
         del flat

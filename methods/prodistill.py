@@ -45,11 +45,12 @@ def key_bias(module: nn.Module) -> tuple[str, slice] | None:
     It adds one number to all of a query's scores, which the softmax takes away again.
     """
     attention = getattr(module, "attn", None)
-    if getattr(attention, "qkv", None) is None or attention.qkv.bias is None:
+    layer = getattr(attention, "qkv", None)
+    if layer is None or layer.bias is None:
         return None
     if not isinstance(getattr(attention, "k_norm", nn.Identity()), nn.Identity):
         return None
-    size = attention.qkv.out_features // 3
+    size = layer.out_features // 3
     return "attn.qkv.bias", slice(size, 2 * size)
 
 

@@ -64,8 +64,13 @@ def slerp(
         between: the arc's ends: the experts' weights, or their task vectors (their arc is then added to the base).
     """
     if between == "weights":
-        return pool.map_experts(lambda experts: spherical(*experts, weight))
-    return pool.map_names(lambda name: pool.base[name] + spherical(*pool.vectors(name), weight))
+        return pool.map_experts(lambda experts: spherical(experts[0], experts[1], weight))
+
+    def merged(name: str) -> Tensor:
+        first, second = pool.vectors(name)
+        return pool.base[name] + spherical(first, second, weight)
+
+    return pool.map_names(merged)
 
 
 def spherical_rows(first: Tensor, second: Tensor, weight: float) -> Tensor:

@@ -56,6 +56,7 @@ def side_by_side(part: Callable[[str], Tensor], sizes: Mapping[str, int]) -> Ten
         joined = value.new_empty(sum(sizes.values())) if joined is None else joined
         joined[start : start + size] = value
         start += size
+    assert joined is not None  # no state is empty
     return joined
 
 
@@ -69,7 +70,8 @@ def in_cuts(merge: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     Returns:
         [n].
     """
-    return torch.cat([merge(*cuts) for cuts in zip(*(tensor.split(CUT, -1) for tensor in tensors), strict=True)], -1)
+    pieces = zip(*(torch.split(tensor, CUT, -1) for tensor in tensors), strict=True)
+    return torch.cat([merge(*cuts) for cuts in pieces], -1)
 
 
 def magnitude_thresholds(
@@ -83,9 +85,11 @@ def magnitude_thresholds(
         density: fraction of the entries to keep.
     """
     sizes = {name: vector(tasks[0], name).numel() for name in names}
-    return torch.stack(
-        [_threshold(side_by_side(lambda name, task=task: vector(task, name).abs(), sizes), density) for task in tasks]
-    )
+
+    def threshold(task: str) -> Tensor:
+        return _threshold(side_by_side(lambda name: vector(task, name).abs(), sizes), density)
+
+    return torch.stack([threshold(task) for task in tasks])
 
 
 def trim(vectors: Tensor, thresholds: Tensor) -> Tensor:

@@ -138,24 +138,25 @@ def triplets(
         [..., m, k], [..., k] and [..., k, n]; k = `count`, or more where values tie.
     """
     eps, noise = rounding or Rounding.unknown(matrix)
-    noise = noise[..., None]
+    noise, rank = noise[..., None], min(matrix.shape[-2:])
+    asked = rank if count is None else count
 
     def tied(values: Tensor) -> Tensor:
-        last = values[..., count - 1 : count] if count else torch.full_like(values[..., :1], torch.inf)
+        last = values[..., asked - 1 : asked] if asked else torch.full_like(values[..., :1], torch.inf)
         return values >= last - torch.maximum(TIE * values[..., :1], noise)
 
     def needed(values: Tensor) -> int:
-        return max(count, int(tied(values).sum(-1).max()))
+        return max(asked, int(tied(values).sum(-1).max()))
 
-    some = count is not None and count < min(matrix.shape[-2:])
-    left, values, right = singular_triplets(matrix, needed if some and count <= min(matrix.shape[-2:]) // 2 else None)
+    some = asked < rank
+    left, values, right = singular_triplets(matrix, needed if some and asked <= rank // 2 else None)
     real = values > torch.maximum(uncertain(matrix, eps) * values[..., :1], noise)
     if some:
         real &= tied(values)
-        count = max(count, int(real.sum(-1).max()))
+        asked = max(asked, int(real.sum(-1).max()))
     there = left.shape[-1]
     left, right = left * real[..., None, :there], right * real[..., :there, None]
-    return left[..., :count], (values * real)[..., :count], right[..., :count, :]
+    return left[..., :asked], (values * real)[..., :asked], right[..., :asked, :]
 
 
 def ties(values: Tensor, noise: Tensor) -> Tensor:

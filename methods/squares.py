@@ -82,13 +82,13 @@ def add_products(total: Tensor, rows: Tensor, slopes: Tensor) -> None:
     height, width = total.shape
     together = max(PRODUCT // total.numel(), 1)
     if together > 1:
-        for some, of_some in zip(rows.split(together), slopes.split(together), strict=True):
+        for some, of_some in zip(torch.split(rows, together), torch.split(slopes, together), strict=True):
             total += torch.bmm(of_some.transpose(1, 2), some).square_().sum(0)
         return
     lines = max(PRODUCT // width, 1)
     product = total.new_empty(min(lines, height), width)
     for some, of_some in zip(rows, slopes, strict=True):
-        for part, by in zip(total.split(lines), of_some.T.split(lines), strict=True):
+        for part, by in zip(torch.split(total, lines), torch.split(of_some.T, lines), strict=True):
             found = torch.mm(by, some, out=product[: len(part)])
             part.addcmul_(found, found)
 

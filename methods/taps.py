@@ -1,8 +1,8 @@
 """A model's forward pass in steps, whose linear layers give away what their gradients follow from."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,9 @@ from torch.func import functional_call, vjp, vmap
 
 from mergebench import StateDict
 from mergebench.merging.layout import input_rows, is_linear
+
+# Gradients by what a step gives -> those by its taps' outputs, by its other parameters, and perhaps by its values.
+Pull: TypeAlias = Callable[[Tensor], tuple[StateDict, StateDict, *tuple[Tensor, ...]]]
 
 
 class Tap(NamedTuple):
@@ -60,7 +63,7 @@ class Chain(nn.Module):
         super().__init__()
         self.model = model
         layers = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) or is_linear(m)}
-        self._layers: dict[str, nn.Module] = layers
+        self._layers: dict[str, nn.Linear | nn.Conv2d] = layers
 
     def forward(self, run: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
         """One step; see `Step.run`."""
@@ -68,7 +71,8 @@ class Chain(nn.Module):
 
     def at(self, run: Callable[[Tensor], Tensor], values: Tensor, parameters: StateDict) -> Tensor:
         """A step of the model that has these parameters in place of its own."""
-        return functional_call(self, {f"model.{n}": p for n, p in parameters.items()}, (run, values))
+        given: Tensor = functional_call(self, {f"model.{n}": p for n, p in parameters.items()}, (run, values))
+        return given
 
     @contextmanager
     def tapped(self, see: Callable[[str, Tensor, Tensor], Tensor]) -> Iterator[None]:
@@ -94,7 +98,7 @@ class Chain(nn.Module):
         own = {n: p.detach().requires_grad_() for n, p in self.model.named_parameters()}
         with self.tapped(see), torch.enable_grad():
             output = self.at(run, values, own)
-            given = [None] * len(own)
+            given: Sequence[Tensor | None] = [None] * len(own)
             if output.requires_grad:
                 given = torch.autograd.grad(output.sum(), [*own.values()], allow_unused=True)
         taps = {n: Tap(self._layers[n], found[0].shape) for n, found in seen.items() if len(found) == 1}
@@ -103,7 +107,7 @@ class Chain(nn.Module):
         inside = sum(tap.output.numel() for tap in taps.values())
         return Step(run, taps, others, inside, output.numel()), output.detach()
 
-    def pull_back(self, step: Step, values: Tensor, first: bool) -> tuple[Callable[[Tensor], tuple], StateDict]:
+    def pull_back(self, step: Step, values: Tensor, first: bool) -> tuple[Pull, StateDict]:
         """A step's derivatives at values [B, ...], and its taps' inputs.
 
         Returns:
@@ -129,7 +133,8 @@ class Chain(nn.Module):
         others = {n: parameters[n].detach().expand(size, *parameters[n].shape) for n in step.others}
         of_batch = vmap(of_image)
         if first:
-            _, pull, inputs = vjp(lambda *own: of_batch(*own, values), zeros, others, has_aux=True)
+            found = vjp(lambda taps, own: of_batch(taps, own, values), zeros, others, has_aux=True)
         else:
-            _, pull, inputs = vjp(of_batch, zeros, others, values, has_aux=True)
+            found = vjp(of_batch, zeros, others, values, has_aux=True)
+        _, pull, inputs = cast(tuple[Tensor, Pull, StateDict], found)  # three, as inputs are had beside
         return pull, inputs

@@ -47,7 +47,8 @@ def task_arithmetic(pool: ModelPool, *, scaling: float | dict[str, float] | list
         factors = in_task_order(scaling, pool.tasks, "task_arithmetic: scaling")
 
         def combined(base: Tensor, experts: Tensor) -> Tensor:
-            return base + torch.tensordot(experts.new_tensor(factors), experts - base, dims=1)
+            change: Tensor = torch.tensordot(experts.new_tensor(factors), experts - base, dims=1)
+            return base + change
 
         return pool.map_tensors(combined)
     return pool.map_names(lambda name: add_task_vectors(pool.base[name], pool.vectors(name), scaling))

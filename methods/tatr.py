@@ -27,7 +27,7 @@ def mean_slopes(encoder: nn.Module, head: nn.Module, batches: Iterable[tuple[Ten
     totals, seen = {n: torch.zeros_like(p) for n, p in parameters.items()}, 0
     for images, labels in batches:
         # A batch's gradient would be a mean before it is a magnitude.
-        for image, label in zip(images.split(1), labels.split(1), strict=True):
+        for image, label in zip(torch.split(images, 1), torch.split(labels, 1), strict=True):
             with torch.enable_grad():
                 loss = nn.functional.cross_entropy(head(functional_call(encoder, parameters, (image,))), label)
             for name, slope in zip(totals, torch.autograd.grad(loss, list(parameters.values())), strict=True):

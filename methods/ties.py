@@ -52,7 +52,8 @@ def trimmed_and_majority(
         return torch.cat([*rows])
 
     # The majority is over all parameters, so it takes a pass of its own before any entry can be decided.
-    signs = sum(trimmed(name).sum(0).sign().sum(dtype=torch.float64) for name in names)
+    majorities = (trimmed(name).sum(0).sign().sum(dtype=torch.float64) for name in names)
+    signs = sum(majorities, start=torch.zeros((), dtype=torch.float64))
     return trimmed, signs.sign().item()
 
 

@@ -1,7 +1,7 @@
 """Task vectors that many steps go over: sums of them, and inner products with them, with little kept and no graph."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,19 +12,21 @@ from mergebench.methods.spectral import FORMATS
 LARGE = 2**18
 CHUNK = 2**21  # numbers that are widened at a time
 
+Made = TypeVar("Made")
 
-class Asked(Mapping[str, Tensor]):
-    """Tensors by name, each made when it is asked for.
+
+class Asked(Mapping[str, Made]):
+    """Tensors, or what is made of some, by name, each made when it is asked for.
 
     Args:
         names: in order.
-        make: a name -> its tensor.
+        make: a name -> what it stands for.
     """
 
-    def __init__(self, names: Sequence[str], make: Callable[[str], Tensor]) -> None:
+    def __init__(self, names: Sequence[str], make: Callable[[str], Made]) -> None:
         self._names, self._make = names, make
 
-    def __getitem__(self, name: str) -> Tensor:
+    def __getitem__(self, name: str) -> Made:
         return self._make(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -117,7 +119,8 @@ class TaskVectors:
         held, slope = self._held[name], slope.reshape(-1)
         if held.dtype == slope.dtype:
             return torch.mv(held[1:], slope)
-        return sum(torch.mv(vectors, slope[cut]) for cut, vectors in self._widened(name, slope))
+        parts = (torch.mv(vectors, slope[cut]) for cut, vectors in self._widened(name, slope))
+        return sum(parts, start=slope.new_zeros(len(held) - 1))
 
     def _widened(self, name: str, like: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Cuts through a tensor's entries with their task vectors [T, k], which stand until the next ones are asked."""

@@ -16,12 +16,14 @@ TOGETHER = 300_000
 
 def unit(vector: Tensor) -> Tensor:
     """Matrices [..., m, n], each divided by its norm; zero stays zero."""
-    return vector / torch.linalg.matrix_norm(vector, keepdim=True).clamp(min=torch.finfo(vector.dtype).tiny)
+    norms: Tensor = torch.linalg.matrix_norm(vector, keepdim=True)
+    return vector / norms.clamp(min=torch.finfo(vector.dtype).tiny)
 
 
 def interference(merged: Tensor, vectors: Tensor) -> Tensor:
     """sum_t ||(merged - tau_t) tau_t^T||^2 / ||tau_t||^2, of merged [..., m, n] and task matrices [T, ..., m, n]."""
-    return sum(((merged - vector) @ unit(vector).mT).square().sum() for vector in vectors)
+    parts = (((merged - vector) @ unit(vector).mT).square().sum() for vector in vectors)
+    return sum(parts, start=vectors.new_zeros(()))
 
 
 def least_interference(vectors: Tensor, steps: int, lr: float) -> Tensor:
@@ -91,7 +93,7 @@ def wudi(
         del stacks
         found = least_interference(vectors, steps, lr)
         losses.add_(torch.stack([interference(tau, vectors) for tau in (vectors.sum(0), found)]))
-        parts = found.split([size[0] for size in sizes])
+        parts = torch.split(found, [size[0] for size in sizes])
         return [part.reshape(layout.shapes[name]) for name, part in zip(names, parts, strict=True)]
 
     of_matrix = by_group(groups_alike(layout, chosen, TOGETHER), compute)
