@@ -66,9 +66,10 @@ class Code:
         Raises:
             MergebenchError: the module is of no file.
         """
-        if getattr(module, "__file__", None) is None:
+        file = getattr(module, "__file__", None)
+        if file is None:
             raise MergebenchError(f"module {module.__name__!r} is of no file; put {name!r} into one")
-        part = self._part(Path(module.__file__), module.__name__, name)
+        part = self._part(Path(file), module.__name__, name)
         meant = next(self._meant(part.module, (name,), ()), (None,))[0] if part.name else None
         return meant if isinstance(meant, Part) else part
 
@@ -108,7 +109,8 @@ class Code:
     def _said(self, part: Part) -> tuple[str, list[Part]]:
         """A part in words, with a mark for every part that it names or runs with; and these parts in order."""
         if part not in self._words:
-            module, names = part.module, []
+            module = part.module
+            names: list[Part] = []
 
             def resolve(chain: tuple[str, ...]) -> str | None:
                 meant = list(dict.fromkeys(self._meant(module, chain, ())))

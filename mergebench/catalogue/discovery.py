@@ -7,11 +7,14 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mergebench.errors import MergebenchError, tell
 from mergebench.merging.method import MethodCard, Needs, check_card, merge_method
 from mergebench.weights.footing import rests_on
+
+if TYPE_CHECKING:
+    from mergebench.merging.method import MergeMethod
 
 
 def scan_package(name: str) -> Iterator[MethodCard]:
@@ -83,7 +86,7 @@ def _card(node: ast.FunctionDef, decorator: ast.Call, path: Path, module: str | 
     where = f"{path}:{node.lineno}: @merge_method of {node.name}"
     try:
         positional = [_literal(a) for a in decorator.args]
-        given = {k.arg: _literal(k.value) for k in decorator.keywords}
+        given = _keywords(decorator)
     except ValueError:
         raise MergebenchError(f"{where}: arguments must be literals, for the registry reads them unexecuted") from None
     except TypeError as error:  # a need that does not exist
@@ -109,15 +112,25 @@ def _card(node: ast.FunctionDef, decorator: ast.Call, path: Path, module: str | 
     return card
 
 
-def _literal(node: ast.expr) -> Any:
+def _keywords(call: ast.Call) -> dict[str, Any]:
+    given = [(keyword.arg, _literal(keyword.value)) for keyword in call.keywords]
+    named = {name: value for name, value in given if name is not None}
+    if any(name is None for name, _ in given):
+        raise TypeError("keywords must be strings")  # as Python says of what it cannot unpack: `**{}` names none here
+    return named
+
+
+def _literal(node: ast.expr | None) -> Any:
+    if node is None:
+        raise ValueError("** in a dictionary")
     if isinstance(node, ast.Call) and _callee(node) == Needs.__name__:
-        return Needs(*map(_literal, node.args), **{k.arg: _literal(k.value) for k in node.keywords})
+        return Needs(*map(_literal, node.args), **_keywords(node))
     if isinstance(node, ast.Dict):
         return {_literal(k): _literal(v) for k, v in zip(node.keys, node.values, strict=True)}
     return ast.literal_eval(node)
 
 
-def load_function(card: MethodCard) -> Callable:
+def load_function(card: MethodCard) -> "MergeMethod":
     """Import a method's file and return its function.
 
     Raises:
@@ -132,6 +145,7 @@ def load_function(card: MethodCard) -> Callable:
             name = f"mergebench_plugin_{abs(hash(made_of)):x}"
             if name not in sys.modules:
                 spec = importlib.util.spec_from_file_location(name, card.path)
+                assert spec is not None and spec.loader is not None  # as of any file that ends in .py
                 module = importlib.util.module_from_spec(spec)
                 # Dataclasses look their module up while it is still being executed.
                 sys.modules[name] = module
@@ -143,4 +157,5 @@ def load_function(card: MethodCard) -> Callable:
             module = sys.modules[name]
     except Exception as error:
         raise MergebenchError(f"method {card.name!r}: importing {card.path} failed: {error!r}") from error
-    return getattr(module, card.function)
+    function: MergeMethod = getattr(module, card.function)
+    return function

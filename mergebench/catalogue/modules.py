@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import sys
 from functools import cached_property
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from mergebench.catalogue.syntax import imports_of, names_bound, only_defines, says_nothing
@@ -110,17 +111,18 @@ def folder_of(package: str) -> Path | None:
 
     `importlib.util.find_spec` would run the packages that it lies in.
     """
-    spec, name = None, ""
+    spec: ModuleSpec | None = None
+    name = ""
     for part in package.split("."):
-        if not part.isidentifier() or (name and spec.submodule_search_locations is None):
+        places = spec.submodule_search_locations if spec else None
+        if not part.isidentifier() or (name and places is None):
             return None
         name = f"{name}.{part}" if name else part
-        places = spec and spec.submodule_search_locations
         finders = (finder.find_spec for finder in sys.meta_path if hasattr(finder, "find_spec"))
         spec = next((found for find in finders if (found := find(name, places))), None)
         if spec is None:
             return None
-    return Path(spec.origin).parent if spec.has_location else None
+    return Path(spec.origin).parent if spec and spec.origin and spec.has_location else None
 
 
 class Shelf:
@@ -165,7 +167,7 @@ class Shelf:
             if folders:
                 self._places[name] = _file_at(Path(next(iter(folders))).joinpath(*rest), bool(rest))
             else:
-                self._places[name] = Path(spec.origin) if spec and not rest else None
+                self._places[name] = Path(spec.origin) if spec and spec.origin and not rest else None
         path = self._places[name]
         return self._kept(path, name) if path else None
 

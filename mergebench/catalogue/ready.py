@@ -1,14 +1,17 @@
 """From a method's name and what is set of it to all that is needed to run it."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from mergebench.catalogue import discovery, registry
 from mergebench.merging import hyperparameters
 from mergebench.merging.method import Needs
 
+if TYPE_CHECKING:
+    from mergebench.merging.method import MergeMethod
 
-def ready(method: str, settings: Mapping[str, Any]) -> tuple[Callable, dict[str, Any], Needs]:
+
+def ready(method: str, settings: Mapping[str, Any]) -> "tuple[MergeMethod, dict[str, Any], Needs]":
     """A method's function, all of its hyper-parameters, and what it reads under them.
 
     Args:

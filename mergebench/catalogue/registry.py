@@ -53,8 +53,15 @@ def corruptions() -> MappingProxyType[str, Corruption]:
 def config_files(kind: str) -> MappingProxyType[str, Path]:
     """YAML files of one kind (`suites`, `studies`, `zoos`) by stem, from all packages; raises as `methods` does."""
     packages = [entry.value for entry in entry_points(group="mergebench.configs")]
-    folders = {p: Path(importlib.import_module(p).__file__).parent / kind for p in packages}
+    folders = {p: _folder(p) / kind for p in packages}
     return _collected(kind, ((p, {f.stem: f for f in sorted(d.glob("*.yaml"))}) for p, d in folders.items()))
+
+
+def _folder(package: str) -> Path:
+    file = importlib.import_module(package).__file__
+    if file is None:
+        raise MergebenchError(f"entry point of group 'mergebench.configs' names {package!r}, which has no __init__.py")
+    return Path(file).parent
 
 
 def _collected(kind: str, parts: Iterable[tuple[str, Mapping[str, Item]]]) -> "MappingProxyType[str, Item]":

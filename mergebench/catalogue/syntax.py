@@ -7,6 +7,7 @@ own, as those of `ast.dump` differ from one Python to the next.
 
 import ast
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeGuard
 
 # (name, attribute, attribute ...), as in `name.attribute.attribute` -> words for it, or None where the name is not the
 # module's.
@@ -64,7 +65,7 @@ def only_defines(statement: ast.stmt) -> bool:
     return assigns and not any(isinstance(p, (ast.Attribute, ast.Subscript)) for t in targets for p in ast.walk(t))
 
 
-def _for_type_checkers(node: ast.AST) -> bool:
+def _for_type_checkers(node: ast.AST) -> TypeGuard[ast.If]:
     test = getattr(node, "test", None)
     return isinstance(node, ast.If) and "TYPE_CHECKING" in (getattr(test, "id", ""), getattr(test, "attr", ""))
 
@@ -77,7 +78,7 @@ def _outside_scopes(node: ast.AST) -> Iterator[ast.AST]:
             yield from _outside_scopes(child)
 
 
-def _scope(function: ast.AST, outside: frozenset[str]) -> frozenset[str]:
+def _scope(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, outside: frozenset[str]) -> frozenset[str]:
     """The names that are not the module's in a function's body.
 
     One too few is a name that the function is taken to depend on; one too many would hide what it depends on.
@@ -133,8 +134,9 @@ class _Words:
                 value = [part for part in value if getattr(part, "value", None) != ""]
             if field in LEFT_OUT or value is None or value == []:
                 continue
-            inside = isinstance(node, FUNCTIONS) and field == "body"  # decorators and defaults are not
-            scope = _scope(node, local) if inside else local
+            scope = local
+            if isinstance(node, FUNCTIONS) and field == "body":  # decorators and defaults are not inside
+                scope = _scope(node, local)
             if not isinstance(value, list):
                 told = self._value(value, scope, in_class)
             elif isinstance(value[0], ast.stmt):
@@ -155,18 +157,20 @@ class _Words:
     def _named(self, node: ast.Name | ast.Attribute, local: frozenset[str]) -> str | None:
         """Words for `name` or `name.attribute...`, where the name is one of the module's."""
         attributes: list[str] = []
-        while isinstance(node, ast.Attribute):
-            attributes.insert(0, node.attr)
-            node = node.value
-        if not isinstance(node, ast.Name) or node.id in local:
+        at: ast.expr = node
+        while isinstance(at, ast.Attribute):
+            attributes.insert(0, at.attr)
+            at = at.value
+        if not isinstance(at, ast.Name) or at.id in local:
             return None
-        return self._resolve((node.id, *attributes))
+        return self._resolve((at.id, *attributes))
 
 
 def _card(call: ast.AST) -> str | None:
     """A `@merge_method(...)` without what is for people; its names are literals' and depend on nothing."""
-    callee = getattr(call, "func", None)
-    if "merge_method" not in (getattr(callee, "id", ""), getattr(callee, "attr", "")):
+    if not isinstance(call, ast.Call):
+        return None
+    if "merge_method" not in (getattr(call.func, "id", ""), getattr(call.func, "attr", "")):
         return None
     kept = [keyword for keyword in call.keywords if keyword.arg not in CARD_WORDS]
     return " ".join(_Words(lambda chain: None).statements([*call.args, *kept], frozenset(), in_class=False))

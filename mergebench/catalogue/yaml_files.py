@@ -31,11 +31,11 @@ class _UniqueKeys(yaml.SafeLoader):
 
     written = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
-        """As SafeLoader's, counted while it is read."""
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """As SafeLoader's, counted while it is read; in a mapping the `index` is a node, or None."""
         self.written += 1
         if self.written > WRITTEN:
-            mark = self.peek_event().start_mark
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, f"more than {WRITTEN:,} values; put them into several", mark)
         return super().compose_node(parent, index)
 
@@ -46,9 +46,10 @@ class _UniqueKeys(yaml.SafeLoader):
             _count(node, {})
         return node
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    # PyYAML's stubs have it that an anchor is a dictionary; it is a name, or none.
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:  # type: ignore[override]
         """As SafeLoader's, but for keys that stand twice: as written, before `<<` brings in others."""
-        node = super().compose_mapping_node(anchor)
+        node = super().compose_mapping_node(anchor)  # type: ignore[arg-type]
         seen = set()
         for key, _ in node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else id(key)
@@ -113,11 +114,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = (
-            f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else " ".join(str(error).split())
-        )
-        raise MergebenchError(f"{path} is not valid YAML: {where}") from None
+        raise MergebenchError(f"{path} is not valid YAML: {_fault(error)}") from None
     except RecursionError:
         raise MergebenchError(f"{path} is not valid YAML: it is nested too deeply") from None
     # Of a date or a number that there cannot be, or of a tag on something else: PyYAML's constructors check nothing.
@@ -126,9 +123,16 @@ def read_yaml(path: Path) -> Any:
         raise MergebenchError(f"{path} is not valid YAML: {told}") from None
 
 
-def _read(kind: str, name: str) -> Any:
+def _fault(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
+
+
+def _read(kind: str, model: type[Section], name: str) -> Section:
     path = registry.config_file(kind, name)
-    content, model = read_yaml(path), MODELS[kind]
+    content = read_yaml(path)
     namesake = registry.config_files(kind).get(path.stem)
     if namesake not in (None, path) and read_yaml(namesake) != content:
         raise MergebenchError(
@@ -180,7 +184,7 @@ def _reason(model: type[BaseModel], error: ValidationError) -> str:
 def _at(model: type[BaseModel], where: Sequence[str | int]) -> type[BaseModel]:
     """The section of a file at a place; names of points and the like are no sections of their own."""
     for name in where:
-        field = model.model_fields.get(name)
+        field = model.model_fields.get(str(name))
         inner = [t for t in _types(field.annotation) if issubclass(t, BaseModel)] if field else []
         model = inner[0] if inner else model
     return model
@@ -198,17 +202,17 @@ def read_suite(name: str) -> SuiteConfig:
     Raises:
         MergebenchError: unknown, not YAML, or a field that does not fit.
     """
-    return _read("suites", name)
+    return _read("suites", SuiteConfig, name)
 
 
 def read_zoo(name: str) -> ZooConfig:
     """A zoo by name, or from a YAML file of one's own; raises as `read_suite` does."""
-    return _read("zoos", name)
+    return _read("zoos", ZooConfig, name)
 
 
 def read_study(name: str) -> StudyConfig:
     """A study by name, or from a YAML file of one's own; raises as `read_suite` does."""
-    return _read("studies", name)
+    return _read("studies", StudyConfig, name)
 
 
 def short_name(name: str) -> str:

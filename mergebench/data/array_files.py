@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
@@ -68,7 +68,7 @@ def in_order(function: Callable[[int], Item], count: int) -> Iterator[Item]:
     either way).
     """
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ahead: deque = deque()
+    ahead: deque[Future[Item]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
         for index in range(count):

@@ -42,6 +42,8 @@ class KeptSplit(Split):
         opened: gives images and labels, sound ones.
     """
 
+    _opened: Callable[[], tuple[np.ndarray, np.ndarray]]
+
     def __init__(self, digest: str, opened: Callable[[], tuple[np.ndarray, np.ndarray]]) -> None:
         object.__setattr__(self, "digest", digest)
         object.__setattr__(self, "_opened", opened)
@@ -60,7 +62,7 @@ class KeptSplit(Split):
         """int64 [N]."""
         return self._both[1]
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type[Split], tuple[np.ndarray, np.ndarray, str]]:
         return Split, (self.images, self.labels, self.digest)
 
 

@@ -5,6 +5,7 @@ import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import overload
 
 from mergebench.data.image_cache import cache_root
 from mergebench.data.source import FILE, Part
@@ -35,7 +36,11 @@ def shared(parts: Mapping[str, Part]) -> str:
     return "; ".join(told)
 
 
-def remembered(key: str, parts: "Mapping[str, Part] | None", write: bool) -> str | None:
+@overload
+def remembered(key: str, parts: Mapping[str, Part], write: bool) -> str: ...
+@overload
+def remembered(key: str, parts: None, write: bool) -> str | None: ...
+def remembered(key: str, parts: Mapping[str, Part] | None, write: bool) -> str | None:
     """As `shared`, which is asked but once for one key; None if it was not asked yet and no parts are given.
 
     Args:
@@ -45,8 +50,9 @@ def remembered(key: str, parts: "Mapping[str, Part] | None", write: bool) -> str
     """
     file = cache_root() / "duplicates" / f"{hashlib.sha256(f'{VERSION}|{key}'.encode()).hexdigest()[:16]}.json"
     kept = read_sealed(file)
-    if isinstance(kept.get("shared"), str) and "checksum" in kept:  # earlier versions' could be damaged unseen
-        return kept["shared"]
+    answer = kept.get("shared")
+    if isinstance(answer, str) and "checksum" in kept:  # earlier versions' could be damaged unseen
+        return answer
     if parts is None:
         return None
     found = shared(parts)
@@ -61,7 +67,9 @@ def _digests(parts: Mapping[str, Part]) -> list[tuple[str, int, bytes]]:
     files: dict[Path, list[tuple[str, int]]] = {}
     found = []
     for split, part in parts.items():
-        for number in range(len(part.labels) if part.content else 0):
+        if part.content is None:
+            continue
+        for number in range(len(part.labels)):
             try:
                 content = part.content(number)
             except MergebenchError:  # told when it is to be decoded, with where it is

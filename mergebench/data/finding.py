@@ -98,8 +98,8 @@ def _on_the_hub(config: TaskConfig, asked: set[str], place: Place, alone: bool) 
     name, _, revision = config.data.partition("@")
     origin = f"{name}@{commit}" if commit else ""
     if not tables.is_table(root) and (files := hub.names(config.data, kind="dataset")):
-        told = f"; {place.root} has but one revision of it, and not {revision}" if revision and place.root else ""
-        raise MergebenchError(_without_tables(name, files, root if place.root else None) + told)
+        other = f"; {place.root} has but one revision of it, and not {revision}" if revision and place.root else ""
+        raise MergebenchError(_without_tables(name, files, root if place.root else None) + other)
     found = tables.find(root, asked, config.subset, config.image, config.label, origin, unsplit=config.split == "")
     told = found.passed_over
     if revision and place.root is not None:

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mergebench.data import layout, splits
 from mergebench.data.labels import check_seen, normal
 from mergebench.data.source import KINDS, Found, Part, Source, below, identity_of, open_image
 from mergebench.errors import MergebenchError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SUFFIXES = tuple(KINDS)
 
@@ -114,7 +118,7 @@ def _unlabelled(root: Path) -> Part:
     return Part(np.full(len(files), -1), _opener(files), lambda index: str(files[index]))
 
 
-def _opener(files: list[Path]) -> Callable:
+def _opener(files: list[Path]) -> "Callable[[int], Image.Image]":
     return lambda index: open_image(files[index])
 
 

@@ -115,8 +115,8 @@ def _looked_at(task: Task, split: str, progress: Progress) -> Split:
     if isinstance(found, ImageTable):
         labels = found.labels
         _check_labels(task, split, len(labels), labels)
-        shape, images = _decoded(task, split, found)
-        for _ in hashed(progress(images, len(labels), f"{task.card.name}: {split}"), sha):
+        shape, decoded = _decoded(task, split, found)
+        for _ in hashed(progress(decoded, len(labels), f"{task.card.name}: {split}"), sha):
             pass
     else:
         images, labels = found
@@ -132,9 +132,9 @@ def _build(task: Task, split: str, paths: list[Path], progress: Progress) -> Non
     if isinstance(found, ImageTable):
         labels = found.labels
         _check_labels(task, split, len(labels), labels)
-        shape, images = _decoded(task, split, found)
-        images = progress(images, len(labels), f"{task.card.name}: {split}")
-        write_images(paths[0], hashed(images, sha), (len(labels), *shape))
+        shape, decoded = _decoded(task, split, found)
+        told = progress(decoded, len(labels), f"{task.card.name}: {split}")
+        write_images(paths[0], hashed(told, sha), (len(labels), *shape))
     else:
         images, labels = found
         _check(task, split, images, labels)
@@ -219,7 +219,7 @@ def _as_noted(noted: Mapping[str, Any], arrays: list[Path]) -> bool:
         sizes, headers = [p.stat().st_size for p in arrays], [header(p) for p in arrays]
     except OSError:
         return False
-    return noted.get("bytes", sizes) == sizes and noted.get("headers", headers) == headers
+    return bool(noted.get("bytes", sizes) == sizes and noted.get("headers", headers) == headers)
 
 
 def _check(task: Task, split: str, images: np.ndarray, labels: np.ndarray) -> None:

@@ -42,7 +42,7 @@ class ExplicitBatches:
         task: whose they are, for messages.
     """
 
-    def __init__(self, batches: Iterable[Tensor | tuple[Tensor, Tensor]], task: str) -> None:
+    def __init__(self, batches: Iterable[Tensor | Batch], task: str) -> None:
         self._batches = [b if isinstance(b, (tuple, list)) else (b, None) for b in batches]
         if not self._batches:
             raise MergebenchError(f"the batches of task {task!r} are empty")

@@ -235,8 +235,8 @@ _SPELT = (normal, _lower, _letters)  # what names are compared by, the strictest
 
 def _numbers(names: Sequence[str]) -> list[int] | None:
     """The numbers of names that count: digits behind one and the same beginning."""
-    matches = [_COUNTER.fullmatch(name.strip()) for name in names]
-    if not all(matches) or len({m[1].lower() for m in matches}) != 1:
+    matches = [match for name in names if (match := _COUNTER.fullmatch(name.strip()))]
+    if len(matches) < len(names) or len({m[1].lower() for m in matches}) != 1:
         return None
     return [int(m[2]) for m in matches]
 

@@ -117,12 +117,12 @@ def check_depth(root: Path, classes: Mapping[str, list[Path]], described: bool) 
         )
     if len(places) == 1:
         raise MergebenchError(f"{root} holds one folder, of folders: give {bare[0]}, if its folders are the classes")
-    told = ", ".join(str(folder.relative_to(root)) for folder in bare[:3])
+    outer = ", ".join(str(folder.relative_to(root)) for folder in bare[:3])
     remedy = f"If they are, {name_them}; otherwise " if described else ""
     remedy += f"{'give' if described else 'Give'} one folder per class, " + (
         "or a .csv file of image and label" if described else "or of images alone"
     )
     deeper = inner.relative_to(root)
     raise MergebenchError(
-        f"{root}: are its folders ({told}, ...) the classes, or those in them ({deeper}, ...)? {remedy}"
+        f"{root}: are its folders ({outer}, ...) the classes, or those in them ({deeper}, ...)? {remedy}"
     )

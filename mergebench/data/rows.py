@@ -103,7 +103,8 @@ class Table:
         for piece in self._pieces:
             with _reading(piece.file):
                 for batch in piece.read(column):
-                    return batch[:BATCH].to_pylist()
+                    first: list[Any] = batch[:BATCH].to_pylist()
+                    return first
         return []
 
     def names(self, column: str) -> set[tuple[str, ...] | None]:

@@ -54,11 +54,12 @@ class Part:
 
     def taken(self, rows: "np.ndarray") -> "Part":
         """Some of its images, by their indices."""
+        content = self.content
         return Part(
             self.labels[rows],
             lambda i: self.image(int(rows[i])),
             lambda i: self.told(int(rows[i])),
-            self.content and (lambda i: self.content(int(rows[i]))),
+            content and (lambda i: content(int(rows[i]))),
             self.names,
         )
 

@@ -10,12 +10,14 @@ header says which it was (`set_aside.py`).
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mergebench.errors import MergebenchError
 
 if TYPE_CHECKING:
     import numpy as np
+
+Role = Literal["train", "test", "validation"]  # what a source's split is taken for
 
 VERSION = 1  # raise it whenever another image would go into a split
 
@@ -27,10 +29,14 @@ _WORDS = (*_TRAIN, *_TEST, "val", "valid", "validation", "dev")
 _COLUMNS = ("split", "splits", "set", "subset", "usage", "partition", "phase", "fold", "mode")
 FEW = 20  # different values that a column of splits may have, which nothing but its name speaks for
 # What sources call their splits.
-USUAL = {"train": ("train",), "test": ("test",), "validation": ("validation", "valid", "val")}
+USUAL: dict[Role, tuple[str, ...]] = {
+    "train": ("train",),
+    "test": ("test",),
+    "validation": ("validation", "valid", "val"),
+}
 
 
-def wanted(splits: Mapping[str, str]) -> set[str]:
+def wanted(splits: Mapping[Role, str]) -> set[str]:
     """The names of all splits that a source may be asked for; `splits`: as in TaskConfig."""
     return {name for role, usual in USUAL.items() for name in ([splits[role]] if role in splits else usual)}
 
@@ -75,7 +81,7 @@ def speaks_of_splits(column: str) -> bool:
     return looks_like(column) or column.strip().lower() in _COLUMNS
 
 
-def left_out(splits: Mapping[str, str], counted: Collection[str], there: Iterable[str]) -> str | None:
+def left_out(splits: Mapping[Role, str], counted: Collection[str], there: Iterable[str]) -> str | None:
     """A split that would be taken for test or validation, were it counted; without it, a part of train is.
 
     Args:
@@ -88,7 +94,7 @@ def left_out(splits: Mapping[str, str], counted: Collection[str], there: Iterabl
     return next((name for role, name in all_taken.items() if role not in taken), None)
 
 
-def roles(splits: Mapping[str, str], there: Collection[str]) -> dict[str, str]:
+def roles(splits: Mapping[Role, str], there: Collection[str]) -> dict[str, str]:
     """Which of a source's splits are taken for train, test and validation; the latter two may be absent.
 
     Args:
@@ -101,7 +107,7 @@ def roles(splits: Mapping[str, str], there: Collection[str]) -> dict[str, str]:
     twice = next((n for n in splits.values() if list(splits.values()).count(n) > 1), None)
     if twice is not None:
         raise MergebenchError(f"splits: {twice!r} is named twice; no image may be in two splits")
-    found = {}
+    found: dict[str, str] = {}
     for role, usual in USUAL.items():
         free = [n for n in usual if n in there and n not in splits.values()]
         if role in splits:

@@ -76,7 +76,7 @@ def find(
         there = {split: table(split) for split in files if split in asked}
         return _source(there, root, subset, image, label, unsplit=unsplit, within=None if outside else root)
 
-    told = ()
+    told: tuple[str, ...] = ()
     if not identity:
         unused = {column for split in files for column in table(split).columns()} - {image, label}
         told = (f"columns {', '.join(map(repr, sorted(unused)))}",) if unused else ()
@@ -228,7 +228,10 @@ def _encoded(kind: "pa.DataType") -> bool:
 
 def _part(table: "Table", labels: Any, image: str, root: Path, split: str, within: Path | None) -> Part:
     cells = table.cells(image)
-    held = lambda index: _held(cells[index], root, within)  # noqa: E731
+
+    def held(index: int) -> Path | bytes:
+        return _held(cells[index], root, within)
+
     return Part(labels, lambda index: _opened(held(index)), _teller(root, split), held)
 
 
@@ -239,8 +242,8 @@ def _opened(held: Path | bytes) -> "Image.Image":
 
 def _held(cell: Any, root: Path, within: Path | None) -> Path | bytes:
     """What a cell holds: bytes, or the path of a file that lies in a folder, wherever if None."""
-    data = cell.get("bytes") if isinstance(cell, dict) else cell
-    path = cell.get("path") if isinstance(cell, dict) and data is None else None
+    data: bytes | str | None = cell.get("bytes") if isinstance(cell, dict) else cell
+    path: str | None = cell.get("path") if isinstance(cell, dict) and data is None else None
     if isinstance(data, str):
         data, path = None, data
     if data is not None:
@@ -248,7 +251,7 @@ def _held(cell: Any, root: Path, within: Path | None) -> Path | bytes:
     if path is None:
         raise MergebenchError("the cell is empty")
     # Whoever made the table says what is opened: never more than what lies beside it.
-    file = (root / path).resolve()
+    file: Path = (root / path).resolve()
     if within is not None and not file.is_relative_to(within.resolve()):
         raise MergebenchError(
             f"the cell names {path}, which does not lie in {root}; move it there, or allow it (--outside, "

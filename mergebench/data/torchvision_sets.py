@@ -71,25 +71,26 @@ def _opened(name: str, split: str, subset: str, root: Path, download: bool) -> A
     EpsImagePlugin.gs_binary = False  # torchvision opens files of any kind, and PostScript is a program
     if name in _CODE:
         raise MergebenchError(f"torchvision:{name} keeps a pickle beside its files, which may run code; it is not read")
-    maker = getattr(torchvision.datasets, name, None)
-    if not (inspect.isclass(maker) and issubclass(maker, torchvision.datasets.VisionDataset)):
+    maker: Any = getattr(torchvision.datasets, name, None)
+    known = inspect.isclass(maker) and issubclass(maker, torchvision.datasets.VisionDataset)
+    if not known:
         raise MergebenchError(f"torchvision has no data set {name!r}; its names are as in torchvision.datasets")
     # EMNIST hands `train` on to its parent class, so its own signature does not tell.
     parameters = {
         n: p for parent in maker.__mro__[:2] for n, p in inspect.signature(parent.__init__).parameters.items()
     }
     options: dict[str, Any] = {"download": download} if "download" in parameters else {}
-    other = next((n for n in _SUBSETS if n in parameters), None)
+    other = next((n for n in _SUBSETS if n in parameters), "")
     if "train" in parameters:
         if split not in ("train", "test"):
             return None
         options["train"] = split == "train"
-        other = other or ("split" if "split" in parameters else None)
+        other = other or ("split" if "split" in parameters else "")
     elif "split" in parameters:
         options["split"] = split
     elif split != "train":  # it has no splits: all of it is train, and a part of that becomes test
         return None
-    if subset and other is None:
+    if subset and not other:
         raise MergebenchError(f"torchvision:{name} has no subsets; leave out `subset` ({subset!r})")
     if subset and _SUBSETS.get(other) is int and not subset.isdigit():
         raise MergebenchError(f"torchvision:{name}: `subset` is its {other}, a number, not {subset!r}")
@@ -156,7 +157,7 @@ def _content(images: Any, root: Path) -> Callable[[int], Path | bytes] | None:
     import numpy as np
 
     data = getattr(images, "data", None)
-    if hasattr(data, "__getitem__") and hasattr(data, "shape") and len(data) == len(images):
+    if data is not None and hasattr(data, "__getitem__") and hasattr(data, "shape") and len(data) == len(images):
         return lambda index: np.asarray(data[index]).tobytes()
     for kept in ("imgs", "_image_files", "_samples", "samples", "_images", "images"):
         files = getattr(images, kept, None)
@@ -208,9 +209,10 @@ def _joined(
     lists = set(named.values())
     if len(lists) < 2:
         return next(iter(lists), None), {}
-    if None in lists:
+    known = {split: own for split, own in named.items() if own is not None}
+    if len(known) < len(named):
         raise MergebenchError(f"torchvision:{name}: of its splits {', '.join(named)} only some name their classes")
-    first = named.get("train") or next(iter(named.values()))
-    names = tuple(dict.fromkeys([*first, *(n for split in sorted(named) for n in named[split])]))
-    ids = {split: np.array([names.index(n) for n in own], dtype=np.int64) for split, own in named.items()}
+    first = known.get("train") or next(iter(known.values()))
+    names = tuple(dict.fromkeys([*first, *(n for split in sorted(known) for n in known[split])]))
+    ids = {split: np.array([names.index(n) for n in own], dtype=np.int64) for split, own in known.items()}
     return names, ids
