@@ -7,4 +7,5 @@ Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 # Of training: Lightning's names of what is sensible.
-TRAINING_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+TrainingPrecision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
+TRAINING_PRECISIONS: tuple[TrainingPrecision, ...] = get_args(TrainingPrecision)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
 from torchmetrics.classification import MulticlassAccuracy
 
-from mergebench.data.image_cache import Split
+from mergebench.data.content import Split
 from mergebench.data.images import normalise
 from mergebench.measuring.lanes import Lanes
 from mergebench.measuring.portable import Portable
@@ -18,7 +18,7 @@ from mergebench.merging.contract import PerTask
 from mergebench.weights.states import StateDict
 
 
-class SplitDataset(Dataset):
+class SplitDataset(Dataset[tuple[Tensor, Tensor]]):
     """A split served by batches of indices: of a memory map, only a batch's images are read."""
 
     def __init__(self, split: Split) -> None:
@@ -49,11 +49,12 @@ class SuiteDataModule(Portable, LightningDataModule):
         """Task -> how many batches its split makes."""
         return {task: -(-len(split.labels) // self.batch_size) for task, split in self.splits.items()}
 
-    def test_dataloader(self) -> list[DataLoader]:
+    def test_dataloader(self) -> list[DataLoader[tuple[Tensor, Tensor]]]:
         """uint8 batches [B, H, W, 3] with labels [B], in the order of the split; normalised on the device.
 
         Several devices take the batches of all tasks by turns, so that a batch is the same whatever their number.
         """
+        assert self.trainer is not None  # which asks for them
         rank, world, turn = self.trainer.global_rank, self.trainer.world_size, 0
         loaders = []
         for split in self.splits.values():
@@ -93,6 +94,9 @@ class MultiTaskClassifier(Portable, LightningModule):
         folder: where to leave predictions and labels for the process that waits for this one.
     """
 
+    _mean: Tensor
+    _std: Tensor
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -108,7 +112,7 @@ class MultiTaskClassifier(Portable, LightningModule):
         self.encoder = encoder
         self.heads = nn.ModuleList(heads.values())
         self.tasks = list(heads)
-        self.accuracy = nn.ModuleDict({f"accuracy_{i}": _accuracy(h.classes) for i, h in enumerate(self.heads)})
+        self.accuracy = nn.ModuleDict({f"accuracy_{i}": _accuracy(h) for i, h in enumerate(self.heads)})
         self.register_buffer("_mean", torch.tensor(mean), persistent=False)
         self.register_buffer("_std", torch.tensor(std), persistent=False)
         self.predictions: dict[str, list[Tensor]] = {t: [] for t in self.tasks}
@@ -130,28 +134,31 @@ class MultiTaskClassifier(Portable, LightningModule):
             self._lanes = None
 
     def _load(self, task: str) -> None:
-        key = task if isinstance(self._states, PerTask) else ""
+        states = self._states
+        key = task if isinstance(states, PerTask) else ""
         if key != self._loaded:
-            self.encoder.load_state_dict(self._states[task] if key else self._states)
+            self.encoder.load_state_dict(states[task] if isinstance(states, PerTask) else states)
             self._loaded = key
 
     def forward(self, images: Tensor, index: int) -> Tensor:
         """uint8 images [B, H, W, 3] of the task at `index` -> logits [B, C]."""
         self._load(self.tasks[index])
         features = self._features(self.encoder, images) if self._lanes is None else self._lanes(images)
-        return self.heads[index](features)
+        logits: Tensor = self.heads[index](features)
+        return logits
 
     def _features(self, encoder: nn.Module, images: Tensor) -> Tensor:
         """uint8 images [B, H, W, 3] -> features [B, width], float32."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
-            return encoder(normalise(images, self._mean, self._std)).float()
+            features: Tensor = encoder(normalise(images, self._mean, self._std))
+            return features.float()
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count one batch."""
         images, labels = batch
         task = self.tasks[dataloader_idx]
         predicted = self(images, dataloader_idx).argmax(-1)
-        self.accuracy[f"accuracy_{dataloader_idx}"].update(predicted, labels)
+        self._metric(dataloader_idx).update(predicted, labels)
         self.predictions[task].append(predicted)
         self.labels[task].append(labels)
         if batch_idx + 1 == self.trainer.num_test_batches[dataloader_idx]:
@@ -162,18 +169,25 @@ class MultiTaskClassifier(Portable, LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log every task's accuracy: here, as a device that had no batch of a task must join in its sum."""
-        for task, metric in zip(self.tasks, self.accuracy.values(), strict=True):
-            self.log(f"{task}/accuracy", metric.compute())
+        for index, task in enumerate(self.tasks):
+            self.log(f"{task}/accuracy", self._metric(index).compute())
         if self._folder:
             torch.save((self.predictions, self.labels), self._folder / f"{self.global_rank}.pt")
 
+    def _metric(self, index: int) -> MulticlassAccuracy:
+        metric = self.accuracy[f"accuracy_{index}"]
+        assert isinstance(metric, MulticlassAccuracy)  # of a module of modules, types say no more
+        return metric
 
-def _accuracy(classes: int) -> MulticlassAccuracy:
+
+def _accuracy(head: nn.Module) -> MulticlassAccuracy:
     """The fraction of images classified correctly, as the field reports it (torchmetrics' default is another mean)."""
+    classes = head.classes
+    assert isinstance(classes, int)  # as of every head
     # Its own look at the labels would wait for the device at every batch; the counts are held against integers anyway.
     return MulticlassAccuracy(classes, average="micro", validate_args=False)
 
 
 def _on_host(parts: Sequence[Tensor]) -> list[Tensor]:
     """Tensors [B] of one device on the CPU, in one go."""
-    return [*torch.cat([*parts]).cpu().split([len(part) for part in parts])]
+    return [*torch.split(torch.cat([*parts]).cpu(), [len(part) for part in parts])]

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mergebench.data.image_cache import Split
+from mergebench.data.content import Split
 from mergebench.errors import MergebenchError
 from mergebench.measuring.devices import placement
+from mergebench.measuring.facts import TaskScore
 from mergebench.measuring.proof import count
-from mergebench.measuring.results import TaskScore
 from mergebench.merging.contract import PerTask
 from mergebench.precisions import PRECISIONS
 from mergebench.weights.states import StateDict
@@ -81,21 +81,36 @@ def evaluate(
     placement(device, devices)
     data = SuiteDataModule({t: splits[t] for t in heads})
     devices = min(devices, sum(data.batches.values()))
-    options = {"mean": mean, "std": std, "precision": precision}
     if devices > 1 and isinstance(states, PerTask):
-        scores, predictions, labels = {}, {}, {}
+        whole = Evaluation({}, {}, {})
         for task, head in heads.items():
-            where = {"device": device, "devices": devices, "on_task": on_task}
-            one = evaluate(encoder, states[task], {task: head}, splits, **options, **where)
-            scores |= one.scores
-            predictions |= one.predictions
-            labels |= one.labels
-        return Evaluation(scores, predictions, labels)
+            one = evaluate(
+                encoder,
+                dict(states[task]),
+                {task: head},
+                splits,
+                mean=mean,
+                std=std,
+                device=device,
+                devices=devices,
+                precision=precision,
+                on_task=on_task,
+            )
+            whole.scores.update(one.scores)
+            whole.predictions.update(one.predictions)
+            whole.labels.update(one.labels)
+        return whole
     with tempfile.TemporaryDirectory() as folder, interruptible():
-        # Another process cannot call `on_task`, and leaves its predictions in a file.
-        told = {"on_task": on_task} if devices == 1 else {"folder": Path(folder)}
-        states = states if devices == 1 else dict(states)  # nor be handed an open file
-        module = MultiTaskClassifier(encoder, states, heads, **options, **told)
+        module = MultiTaskClassifier(
+            encoder,
+            states if devices == 1 or isinstance(states, PerTask) else dict(states),  # others get no open file
+            heads,
+            mean,
+            std,
+            precision,
+            on_task=on_task if devices == 1 else None,  # which another process cannot call
+            folder=Path(folder) if devices > 1 else None,  # where it leaves its predictions
+        )
         logged = make_tester(device, devices).test(module, data, verbose=False)
         if devices == 1:
             shares = [(module.predictions, module.labels)]
@@ -116,6 +131,7 @@ def _counted(
     for task, tensor in predictions.items():
         predicted = tensor.numpy().astype(np.uint16)
         found = count(predicted, labels[task].numpy())
+        assert found.correct is not None  # as the labels are known
         if abs(measured[f"{task}/accuracy"] - found.correct / found.total) > 1e-5:
             raise MergebenchError(
                 f"task {task!r}: metric {measured[f'{task}/accuracy']} but {found.correct}/{found.total}"

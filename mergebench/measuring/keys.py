@@ -4,9 +4,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-SCHEMA_VERSION = 1  # of results, and with it of keys
+SCHEMA_VERSION: Final = 1  # of results, and with it of keys
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Lanes:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images [B, H, W, 3] -> features [B, width]."""
-        parts = list(self._pool.map(self._one, images.split(PART)))
+        parts = list(self._pool.map(self._one, torch.split(images, PART)))
         torch.set_num_threads(self._threads)  # of threads to come, as the lanes' own number would be theirs
         return torch.cat(parts)
 

@@ -15,7 +15,7 @@ import psutil
 import torch
 
 from mergebench.errors import MergebenchError
-from mergebench.measuring.results import Cost, Environment
+from mergebench.measuring.facts import Cost, Environment
 
 PACKAGES = ("mergebench", "torch", "torchvision", "lightning", "torchmetrics", "timm", "open_clip_torch", "numpy")
 
@@ -152,9 +152,12 @@ def _commit() -> str:
     if not (root / ".git").exists():
         return ""
     try:
-        run = {"cwd": root, "capture_output": True, "text": True, "timeout": 10}
-        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], **run)
-        dirty = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], **run)
+        head = _git(root, "rev-parse", "--short=12", "HEAD")
+        dirty = _git(root, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "") if head.returncode == 0 else ""
+
+
+def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10)

@@ -7,22 +7,33 @@ import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from mergebench.errors import MergebenchError, unprefixed
 from mergebench.weights.reading import plain_text
 from mergebench.weights.sealed import checksum
 from mergebench.weights.writing import writing
 
-Stored = TypeVar("Stored", bound=BaseModel)
-
 LABELS = "labels/"  # before a task's name: the labels that its predictions are held against
 BYTES = 16_000_000  # of a stored result's JSON, or a search's record: ten thousand trials take half of it
 HEADER = 4096  # bytes, more than any array's header takes
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of others a few bytes unpack to gigabytes, and in one step
+
+
+class Sealed(Protocol):
+    """The schema of a file with a checksum over all else in it, empty where it was written before there were any."""
+
+    checksum: str
+
+    @classmethod
+    def model_validate_json(cls, json_data: str) -> Self:
+        """As pydantic's."""
+
+
+Stored = TypeVar("Stored", bound=Sealed)
 
 
 class Count(NamedTuple):
@@ -42,7 +53,7 @@ def read_stored(path: Path, kind: type[Stored], what: str) -> Stored:
 
     Args:
         path: the file.
-        kind: its schema, which has a `checksum`, empty where a file was written before there were any.
+        kind: its schema.
         what: what it is to be, for messages ("result").
 
     Raises:

@@ -25,7 +25,7 @@ DIGEST = 8  # bytes of a digest of predictions
 class Counted(NamedTuple):
     """One task's: what is counted, and which images are right, eight a byte; None where the labels are not known."""
 
-    count: Count
+    counts: Count
     right: np.ndarray | None
 
 
@@ -75,7 +75,7 @@ class Recounts:
     def _recalled(self, name: str, marked: str | None, totals: Mapping[str, int]) -> dict[str, Counted] | None:
         if name in self._kept and self._kept[name][0] == marked:
             found = self._kept[name][1]
-            return found if {t: c.count.total for t, c in found.items()} == totals else None
+            return found if {t: c.counts.total for t, c in found.items()} == totals else None
         noted, layout, offset = self._index.get(name, (None, 0, 0))
         if noted is None or noted != marked or self._layouts[layout] != totals:
             return None
@@ -96,8 +96,12 @@ class Recounts:
         for name in map(_name, paths):
             if name in self._kept:
                 marked, found = self._kept[name]
-                layout = {task: one.count.total for task, one in found.items()}
-                part = b"".join(bytes.fromhex(c.count.predictions) + c.right.tobytes() for c in found.values())
+                layout = {task: one.counts.total for task, one in found.items()}
+                part = b"".join(
+                    bytes.fromhex(c.counts.predictions) + c.right.tobytes()
+                    for c in found.values()
+                    if c.right is not None  # as of all that is kept
+                )
             elif name in self._index:
                 marked, number, offset = self._index[name]
                 layout = self._layouts[number]

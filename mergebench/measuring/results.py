@@ -28,6 +28,7 @@ from mergebench.weights.writing import alone, make_folder, refusal, writing
 
 # The axes of a suite's own variants; any other axis of a point is a study's.
 SUITE_AXES = ("tasks", "held_out", "corruption", "severity", "order", "step", "expert")
+Role = Literal["method", "floor", "ceiling", "joint"]
 ASIDE = "set-aside"  # the folder of results that did not prove what they say
 
 
@@ -73,7 +74,7 @@ class Result(BaseModel):
     method: str
     title: str
     paper: str
-    role: Literal["method", "floor", "ceiling", "joint"]
+    role: Role
     family: str
     needs: list[str]
     source: str
@@ -190,25 +191,26 @@ class Result(BaseModel):
     @property
     def encoder_source(self) -> str:
         """Hash of the code of the zoo's encoder; empty where timm makes it."""
-        return self.conditions.get("zoo", {}).get("encoder_source", "")
+        source: str = self.conditions.get("zoo", {}).get("encoder_source", "")
+        return source
 
     @property
     def last_asked(self) -> tuple[str, str]:
         """What results are ordered by, the oldest first."""
         return self.asked or self.started, self.started
 
-    @computed_field
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def average(self) -> float | None:
         """Mean accuracy over tasks."""
         return float(np.mean([t.accuracy for t in self.tasks.values()])) if self.tasks else None
 
-    @computed_field
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def average_relative(self) -> float | None:
         """Mean over tasks of the accuracy relative to the expert's."""
-        relative = [t.relative for t in self.tasks.values()]
-        return float(np.mean(relative)) if relative and None not in relative else None
+        relative = [share for t in self.tasks.values() if (share := t.relative) is not None]
+        return float(np.mean(relative)) if relative and len(relative) == len(self.tasks) else None
 
 
 class ResultStore:

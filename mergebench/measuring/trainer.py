@@ -11,7 +11,7 @@ from lightning import Trainer
 
 from mergebench.errors import MergebenchError
 from mergebench.measuring.devices import placement, strategy
-from mergebench.precisions import TRAINING_PRECISIONS
+from mergebench.precisions import TRAINING_PRECISIONS, TrainingPrecision
 
 
 @contextlib.contextmanager
@@ -28,7 +28,7 @@ def interruptible() -> Iterator[None]:
         raise type(interrupt) from None  # SIGTERM's kind is told apart at the end
 
 
-def training_precision(name: str, accelerator: str) -> str:
+def training_precision(name: str, accelerator: str) -> TrainingPrecision:
     """What to train in: `auto` is bf16-mixed on a device that computes in bfloat16, else 32-true; other names stay.
 
     Args:
@@ -42,16 +42,17 @@ def training_precision(name: str, accelerator: str) -> str:
     if name == "auto":
         native = torch.cuda.is_bf16_supported(including_emulation=False) if gpu else _cpu_has_bfloat16()
         return "bf16-mixed" if native else "32-true"
-    if name not in TRAINING_PRECISIONS:
+    found = next((known for known in TRAINING_PRECISIONS if known == name), None)
+    if found is None:
         raise MergebenchError(f"unknown precision {name!r}; there are: auto, {', '.join(TRAINING_PRECISIONS)}")
-    if name == "16-mixed" and not gpu:
+    if found == "16-mixed" and not gpu:
         raise MergebenchError("precision '16-mixed' needs a GPU; on a CPU there is bf16-mixed")
-    return name
+    return found
 
 
 def _cpu_has_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 numbers itself; where it does not, mixed precision is slower than float32."""
-    able = getattr(torch.cpu, "get_capabilities", dict)()
+    able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(able.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 

@@ -4,13 +4,13 @@ import hashlib
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, cast
 
 from mergebench.errors import in_words, writable
 from mergebench.measuring.evaluation import Evaluation
-from mergebench.measuring.facts import Environment, beside
+from mergebench.measuring.facts import Cost, Environment, TaskScore, beside
 from mergebench.measuring.measure import environment
-from mergebench.measuring.results import Cost, Result, TaskScore
+from mergebench.measuring.results import Result, Role
 from mergebench.measuring.secrets import told as without_what_is_secret
 from mergebench.measuring.secrets import without_secrets
 from mergebench.merging.contract import PerTask
@@ -41,6 +41,8 @@ def run_cell(
     started = datetime.now(UTC).isoformat(timespec="seconds")
     facts: dict[str, Any] = {"merge": None, "evaluation": None, "tasks": {}, "drawn": {}}
     outcome = None
+    status: Literal["ok", "failed"]
+    error: str | None
     try:
         merged = executor.merge(Recipe(card, cell.function, cell.hyperparameters, cell.seed), variant)
         facts |= {n: getattr(merged, n) for n in ("drawn", "drawn_images", "diagnostics")}
@@ -72,11 +74,17 @@ def died(plan: Plan, cell: Cell, why: str) -> Result:
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     facts: dict[str, Any] = {"merge": None, "evaluation": None, "tasks": {}, "drawn": {}}
-    return _result(plan.bench, cell, environment(plan.device, plan.precision), "failed", why, started, facts)
+    return _result(plan.workbench, cell, environment(plan.device, plan.precision), "failed", why, started, facts)
 
 
 def _result(
-    bench: Bench, cell: Cell, where: Environment, status: str, error: str | None, started: str, facts: dict[str, Any]
+    bench: Bench,
+    cell: Cell,
+    where: Environment,
+    status: Literal["ok", "failed"],
+    error: str | None,
+    started: str,
+    facts: dict[str, Any],
 ) -> Result:
     """A result: what a cell is, and what was found."""
     variant, card = cell.variant, cell.card
@@ -86,7 +94,7 @@ def _result(
         method=card.name,
         title=card.title,
         paper=card.paper,
-        role=card.role,
+        role=cast(Role, card.role),  # `check_card` lets no other through
         family="references" if card.role != "method" else cell.needs.family,
         needs=cell.needs.names(),
         source=cell.key.source,
@@ -131,7 +139,7 @@ def _storable(result: Result) -> Result:
         Result.model_validate_json(result.model_dump_json())
     except (ValueError, RecursionError) as error:
         reason = f"what the method reported cannot be stored: {in_words(error).splitlines()[0]}"
-        nothing = {"tasks": {}, "validation": {}, "diagnostics": {}}
+        nothing: dict[str, dict[str, Any]] = {"tasks": {}, "validation": {}, "diagnostics": {}}
         return result.model_copy(update={"status": "failed", "error": reason, **nothing})
     return result
 

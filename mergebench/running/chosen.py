@@ -94,7 +94,9 @@ class ChosenSettings(Strict):
             raise ValueError(f"settings.{odd}: it was neither searched nor set; set it by --set and tune anew")
         if lacking is not None:
             raise ValueError(f"settings.{lacking}: missing, though it was searched or set")
-        for where, record in (("search", self.search), *((f"study {s.seed}", s) for s in self.search.studies)):
+        records: list[tuple[str, SearchRecord | StudyRecord]] = [("search", self.search)]
+        records += [(f"study {s.seed}", s) for s in self.search.studies]
+        for where, record in records:
             if max(record.failed, (record.trial or 0) + 1) > record.trials:
                 told = f"trial {record.trial} was the best and {record.failed} failed"
                 raise ValueError(f"{where}: of {record.trials} trials {told}, which cannot be")

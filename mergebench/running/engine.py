@@ -57,7 +57,7 @@ class InProcess:
         from mergebench.running.cell import run_cell
         from mergebench.running.execution import Executor
 
-        executor = Executor(plan.bench, plan.device, timeout, plan.precision, plan.devices)
+        executor = Executor(plan.workbench, plan.device, timeout, plan.precision, plan.devices)
         while True:
             group = work.draw()
             if group is None:

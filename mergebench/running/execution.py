@@ -4,13 +4,13 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mergebench.catalogue import registry
 from mergebench.catalogue.ready import ready
 from mergebench.measuring.evaluation import Evaluation, evaluate, import_all
+from mergebench.measuring.facts import Cost
 from mergebench.measuring.measure import measure
-from mergebench.measuring.results import Cost
 from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.method import MethodCard, Needs
 from mergebench.merging.pool import Find, Tell
@@ -19,6 +19,9 @@ from mergebench.running.kept import Failures, Scores
 from mergebench.suites.bench import Bench, Carried
 from mergebench.suites.variant import Variant
 from mergebench.weights.states import StateDict, digest
+
+if TYPE_CHECKING:
+    from mergebench.merging.method import MergeMethod
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Recipe:
     """
 
     card: MethodCard
-    function: Callable
+    function: "MergeMethod"
     hyperparameters: dict[str, Any]
     seed: int
 
@@ -105,6 +108,7 @@ class Executor:
             try:
                 if variant.previous and card.role == "method":
                     before = self.merge(recipe, variant.previous)
+                    assert not isinstance(before.states, PerTask)  # which a ceiling alone gives
                     carried = Carried(before.states, variant.previous.merged, copy.deepcopy(before.diagnostics))
                 self._last = identity, self._merge(recipe, variant, carried)
             except KeyboardInterrupt:
@@ -157,10 +161,13 @@ class Executor:
             The scores, and the cost of what had to be computed.
         """
         bench = self.bench
-        tasks = tuple(t for t in tasks if not isinstance(states, PerTask) or t in states)
-        whole = None if isinstance(states, PerTask) else digest(states)
+        if isinstance(states, PerTask):
+            tasks = tuple(t for t in tasks if t in states)
+            weights = {t: digest(states[t]) for t in tasks}
+        else:
+            weights = dict.fromkeys(tasks, digest(states))
         splits = {t: bench.split(t, split, corruption) for t in tasks}
-        keys = {t: (whole or digest(states[t]), t, splits[t].digest) for t in tasks}
+        keys = {t: (weights[t], t, splits[t].digest) for t in tasks}
         missing = [t for t in tasks if keys[t] not in self._scores]
         for task in set(tasks) - set(missing):
             on_task(task)
@@ -180,6 +187,13 @@ class Executor:
                     precision=self.precision,
                     on_task=on_task,
                 )
-                kinds = (outcome.scores, outcome.predictions, outcome.labels)
-                self._scores |= {keys[t]: tuple(kind[t] for kind in kinds) for t in missing}
-        return Evaluation(*({t: self._scores[keys[t]][kind] for t in tasks} for kind in range(3))), evaluation.cost
+                self._scores |= {
+                    keys[t]: (outcome.scores[t], outcome.predictions[t], outcome.labels[t]) for t in missing
+                }
+        known = {t: self._scores[keys[t]] for t in tasks}
+        whole = Evaluation(
+            scores={t: scored[0] for t, scored in known.items()},
+            predictions={t: scored[1] for t, scored in known.items()},
+            labels={t: scored[2] for t, scored in known.items()},
+        )
+        return whole, evaluation.cost

@@ -2,7 +2,7 @@
 
 import os
 from platform import node
-from typing import Any
+from typing import Any, TypeGuard
 
 import psutil
 
@@ -21,6 +21,11 @@ def this_process() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether what JSON held is a number; true and false are none."""
+    return type(value) in (int, float)
+
+
 def is_no_more(holder: Any) -> bool:
     """Whether a process is known to have ended: one that counts among this machine's own, and is not there.
 
@@ -33,7 +38,7 @@ def is_no_more(holder: Any) -> bool:
     pid, started = holder.get("pid"), holder.get("started")
     if not all(here.values()) or any(holder.get(name) != value for name, value in here.items()):
         return False
-    if type(pid) is not int or type(started) not in (int, float) or not 0 < pid < 2**31:
+    if type(pid) is not int or not is_number(started) or not 0 < pid < 2**31:
         return False
     try:
         os.kill(pid, 0)

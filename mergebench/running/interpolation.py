@@ -35,7 +35,9 @@ class Path:
         are one less accuracy.
         """
         shares = np.array(self.shares)[:, None]
-        return ((1 - shares) * self.accuracies[0] + shares * self.accuracies[-1] - self.accuracies).max(0)
+        falls = (1 - shares) * self.accuracies[0] + shares * self.accuracies[-1] - self.accuracies
+        largest: np.ndarray = falls.max(0)
+        return largest
 
 
 def between(first: Mapping[str, Tensor], second: Mapping[str, Tensor], share: float) -> StateDict:

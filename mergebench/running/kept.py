@@ -3,10 +3,11 @@
 import traceback
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Self, cast
 
 import numpy as np
 
-from mergebench.measuring.results import TaskScore
+from mergebench.measuring.facts import TaskScore
 
 # Weights, a task, its images; and what was measured: counts, predictions and labels [N].
 Key = tuple[str, str, str]
@@ -33,11 +34,12 @@ class Scores(OrderedDict[Key, Scored]):
     def __contains__(self, key: object) -> bool:
         there = super().__contains__(key)
         if there:
-            self.move_to_end(key)
-            self._asked.add(key)
+            known = cast(Key, key)  # as only keys are there
+            self.move_to_end(known)
+            self._asked.add(known)
         return there
 
-    def __ior__(self, added: Mapping[Key, Scored]) -> "Scores":
+    def __ior__(self, added: Mapping[Key, Scored]) -> Self:  # type: ignore[override, misc]  # no pairs, as dict takes
         self.update(added)
         needed, self._asked = self._asked | added.keys(), set()
         size = sum(map(_size, self.values()))

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from mergebench.configuration import file_name
 from mergebench.errors import MergebenchError
-from mergebench.running.holders import is_no_more, this_process
+from mergebench.running.holders import is_no_more, is_number, this_process
 from mergebench.weights.undisturbed import undisturbed
 from mergebench.weights.writing import alone, make_folder, refusal
 
@@ -178,8 +178,8 @@ class Leases:
         told = _told(seen)
         if is_no_more(told):
             return True
-        ttl = told.get("ttl")
-        ttl = float(ttl) if type(ttl) in (int, float) and 0 < ttl <= LONGEST else self.ttl
+        stated = told.get("ttl")
+        ttl = float(stated) if is_number(stated) and 0 < stated <= LONGEST else self.ttl
         if now - seen.changed > ttl * 1e9:
             return True
         # A time that lies ahead says nothing: whoever holds it will have touched it before as long has passed here.

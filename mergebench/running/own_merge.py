@@ -149,8 +149,10 @@ class OwnModels:
         for name, folder in self.calibration.items():
             found[name] = for_calibration(Path(folder))
             noted = recipe_of(self.expert_states[name]).get("classes")
-            names, known = found[name].names, isinstance(noted, list) and all(isinstance(n, str) for n in noted)
-            if known and names and {normal(n) for n in noted} != {normal(n) for n in names}:
+            names = found[name].names
+            if not (names and isinstance(noted, list) and all(isinstance(n, str) for n in noted)):
+                continue
+            if {normal(n) for n in noted} != {normal(n) for n in names}:
                 data = recipe_of(self.expert_states[name]).get("data")
                 raise MergebenchError(
                     f"--calibration: expert {name!r} was trained on the classes {_few(noted)}"

@@ -1,17 +1,17 @@
 """Planning: from what was asked for to the list of cells."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.trust import check_methods, is_installed
 from mergebench.catalogue.yaml_files import short_name
 from mergebench.errors import HyperparameterError, MergebenchError, UnknownNameError, nearest, tell
 from mergebench.measuring.devices import placement
+from mergebench.measuring.keys import CellKey
 from mergebench.measuring.measure import resolve_device
-from mergebench.measuring.results import CellKey
 from mergebench.merging import hyperparameters
 from mergebench.merging.method import MethodCard
 from mergebench.running.identity import SourceReader
@@ -19,6 +19,9 @@ from mergebench.running.planned import Cell, Plan, RunRequest
 from mergebench.running.tracks import Track, differing, make_tracks
 from mergebench.suites.bench import Bench
 from mergebench.suites.variant import Variant, select
+
+if TYPE_CHECKING:
+    from mergebench.merging.method import MergeMethod
 
 
 def make_plan(request: RunRequest) -> Plan:
@@ -179,7 +182,7 @@ def _of_method(card: MethodCard, variants: Sequence[Variant]) -> list[Variant]:
 
 def _resolve(
     card: MethodCard,
-    function: Callable,
+    function: "MergeMethod",
     given: Mapping[str, Any],
     variant: Variant,
     asked: Mapping[str, Mapping[str, Any]],

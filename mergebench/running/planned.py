@@ -1,14 +1,15 @@
 """What was asked for, and what a plan makes of it: plain data, known without torch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mergebench.measuring.results import CellKey
+from mergebench.measuring.keys import CellKey
 from mergebench.merging.method import MethodCard, Needs
 from mergebench.suites.variant import Variant
 
 if TYPE_CHECKING:
+    from mergebench.merging.method import MergeMethod
     from mergebench.suites.bench import Bench
 
 
@@ -73,7 +74,7 @@ class Cell:
     """
 
     card: MethodCard
-    function: Callable
+    function: "MergeMethod"
     hyperparameters: dict[str, Any]
     needs: Needs
     seed: int
@@ -107,3 +108,9 @@ class Plan:
     code: tuple[str, ...] = ()
     name: str = ""
     told: tuple[str, ...] = ()
+
+    @property
+    def workbench(self) -> "Bench":
+        """The bench of a plan that was made in this process, as any is of which something is left to do."""
+        assert self.bench is not None
+        return self.bench

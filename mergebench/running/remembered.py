@@ -14,14 +14,14 @@ from glob import glob
 from importlib.metadata import entry_points
 from pathlib import Path
 from platform import node
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 
 from mergebench.catalogue import registry
 from mergebench.data.image_cache import cache_root
 from mergebench.errors import MergebenchError, overheard, tell
-from mergebench.measuring.results import CellKey
+from mergebench.measuring.keys import CellKey
 from mergebench.merging.method import MethodCard, Needs
 from mergebench.running import chosen
 from mergebench.running.planned import Cell, Plan, RunRequest
@@ -114,7 +114,7 @@ def _note_code(footing: Footing) -> None:
             footing.add(file)
             if os.stat(file).st_ctime > started:
                 footing.elsewhere = f"{file} may have changed since it was imported"
-    folders = [folder for folder in sys.path if Path(folder).name in INSTALLED]
+    folders: list[str | Path] = [folder for folder in sys.path if Path(folder).name in INSTALLED]
     kinds = (*registry.SINGULAR, chosen.KIND)
     folders += [file.parent for kind in kinds for file in registry.config_files(kind).values()]
     for folder in dict.fromkeys(folders):
@@ -169,8 +169,8 @@ def _plan(kept: Mapping[str, Any]) -> Plan:
         cells.append(
             Cell(
                 card,
-                _unloaded,
-                key.hyperparameters,
+                _Unloaded(card),
+                dict(key.hyperparameters),
                 needs,
                 key.seed,
                 variant,
@@ -192,5 +192,11 @@ def _plan(kept: Mapping[str, Any]) -> Plan:
     )
 
 
-def _unloaded(*_: object, **__: object) -> None:
-    raise RuntimeError("a plan that was remembered cannot be run; make it anew")
+class _Unloaded:
+    """What stands for a method's function."""
+
+    def __init__(self, card: MethodCard) -> None:
+        self.card = card
+
+    def __call__(self, pool: Any, /, **hyperparameters: Any) -> NoReturn:
+        raise RuntimeError("a plan that was remembered cannot be run; make it anew")

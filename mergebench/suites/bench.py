@@ -1,20 +1,21 @@
 """The bench: a suite with its zoo and images in place, shared by all cells of a run."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from mergebench.catalogue import registry
 from mergebench.catalogue.trust import NAMING, method_files
 from mergebench.catalogue.yaml_files import beside, read_study, read_suite, short_name
 from mergebench.configuration import CalibrationConfig, SuiteConfig
-from mergebench.data.image_cache import Split, corrupted_digest, corrupted_split, load_split
-from mergebench.data.images import DrawnImages, ImageSource, JoinedImages, MixedImages
+from mergebench.data.content import Split
+from mergebench.data.image_cache import corrupted_digest, corrupted_split, load_split
+from mergebench.data.images import DrawnImages, ImageSource, JoinedImages, MixedImages, Rows
 from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.merging.budget import Budget, Sizes
 from mergebench.merging.layout import Layout
@@ -24,9 +25,9 @@ from mergebench.merging.restriction import region
 from mergebench.suites.variant import Variant, study_variants, suite_variants
 from mergebench.weights import formats
 from mergebench.weights.encoders import Encoder
-from mergebench.weights.states import StateDict, digest
+from mergebench.weights.states import LazyState, StateDict, digest
 from mergebench.zoo.expert_signs import odd_experts
-from mergebench.zoo.heads import check_own_head, joint_head
+from mergebench.zoo.heads import Head, check_own_head, joint_head
 from mergebench.zoo.set_aside import check_set_aside, inherited, notes_set_aside
 from mergebench.zoo.zoo import Zoo
 
@@ -80,7 +81,9 @@ class Bench:
         self._budget = Budget(memory) if memory else None
         self.study = read_study(study) if study else None
         self.study_name = short_name(study) if study else ""
-        suite = suite or beside(self.study.suite, study)
+        if study and self.study:
+            suite = suite or beside(self.study.suite, study)
+        assert suite  # one of the two is given
         self.suite: SuiteConfig = read_suite(suite)
         self.name = short_name(suite)
         self.zoo = Zoo(
@@ -93,11 +96,11 @@ class Bench:
             image_size=image_size,
         )
         self._files = experts
-        self._experts: dict[str, Mapping] = {}
-        self._heads: dict[str, nn.Module] = {}
-        self._joint: dict[tuple[str, ...], Mapping | None] = {}
+        self._experts: dict[str, Mapping[str, Tensor]] = {}
+        self._heads: dict[str, Head] = {}
+        self._joint: dict[tuple[str, ...], Mapping[str, Tensor] | None] = {}
         self._digests: dict[str, str] = {}
-        self._splits: dict[tuple, Split] = {}
+        self._splits: dict[tuple[str, str, tuple[str, int] | None], Split] = {}
         self._held: set[tuple[str, ...]] = set()  # whose weights were held to what was set aside, on which tasks
         self.variants = self._variants()
 
@@ -105,8 +108,8 @@ class Bench:
         suite = self.suite
         variants = suite_variants(suite, suite.merged_of(self.zoo.config.tasks, self.zoo.name), self.zoo.find)
         if self._files is not None:
-            own = {"calibration": suite.calibration, "restrict": suite.restrict}
-            variants = [Variant(tuple(self._files), variants[0].evaluate, **own)]
+            own = Variant(tuple(self._files), variants[0].evaluate)
+            variants = [replace(own, calibration=suite.calibration, restrict=suite.restrict)]
         if self.study:
             variants = study_variants(self.study, variants, len(self.layout.blocks))
         for source in {v.calibration.source for v in variants} - {"own", "shuffled"}:
@@ -144,17 +147,17 @@ class Bench:
             named[f"study {self.study_name!r}"] = method_files(self.study, naming)
         return {who: files for who, files in named.items() if files}
 
-    def expert(self, task: str) -> Mapping:
+    def expert(self, task: str) -> Mapping[str, Tensor]:
         """A task's expert weights, checked against the base."""
         if self._files is None or task not in self._files:
             return self.zoo.expert(task)
         if task not in self._experts:
-            state = formats.open_weights(Path(self._files[task]))
-            state = formats.as_expert(state, f"expert {task!r} ({self._files[task]})", self.zoo.base)
+            opened = formats.open_weights(Path(self._files[task]))
+            state = formats.as_expert(opened, f"expert {task!r} ({self._files[task]})", self.zoo.base)
             self._experts[task] = self.zoo.check_expert(task, state)
         return self._experts[task]
 
-    def joint(self, variant: Variant) -> Mapping | None:
+    def joint(self, variant: Variant) -> Mapping[str, Tensor] | None:
         """The model trained on all of a variant's tasks together, if the zoo has one.
 
         Raises:
@@ -164,7 +167,8 @@ class Bench:
             self._joint[variant.merged] = self.zoo.joint(variant.merged)
         found = self._joint[variant.merged]
         if found is not None:
-            self._hold(f"the joint model ({found.path})", found, variant)
+            path = found.path if isinstance(found, LazyState) else None
+            self._hold(f"the joint model ({path})", found, variant)
         return found
 
     def lacks(self, card: MethodCard, variant: Variant, settings: Mapping[str, Any]) -> str:
@@ -182,7 +186,7 @@ class Bench:
             reasons.append(self.lacks(card, variant.previous, settings))
         return next(filter(None, reasons), "")
 
-    def head(self, task: str) -> nn.Module:
+    def head(self, task: str) -> Head:
         """A task's classifier."""
         if task not in self._heads:
             self._heads[task] = self.zoo.head(task)
@@ -209,7 +213,9 @@ class Bench:
         parts = {"base": self.zoo.base} | {f"experts/{t}": self.expert(t) for t in tasks}
         parts |= {f"heads/{t}": self.head(t).state_dict() for t in tasks}
         if needs.joint:
-            parts[f"joint/{'+'.join(sorted(variant.merged))}"] = self.joint(variant)
+            joint = self.joint(variant)
+            assert joint is not None  # else the method is left out
+            parts[f"joint/{'+'.join(sorted(variant.merged))}"] = joint
         for name, state in parts.items():
             if name not in self._digests:
                 self._digests[name] = digest(state)
@@ -269,7 +275,7 @@ class Bench:
         for task in dict.fromkeys(tasks):
             self._hold(f"expert {task!r}", self.expert(task), variant, own=task)
 
-    def _hold(self, who: str, part: Mapping | nn.Module, variant: Variant, own: str = "") -> None:
+    def _hold(self, who: str, part: Mapping[str, Tensor] | nn.Module, variant: Variant, own: str = "") -> None:
         tasks = tuple(dict.fromkeys((*variant.merged, *variant.evaluate)))
         if (who, *tasks) not in self._held:
             known = [t for t in tasks if t in self.zoo.config.tasks]  # files may be merged under any name
@@ -324,7 +330,7 @@ class Bench:
         """
         ceiling = card.role == "ceiling"
         tasks = list(variant.evaluate if ceiling else variant.merge)
-        experts: dict[str, Mapping] = {t: self.expert(t) for t in tasks}
+        experts: dict[str, Mapping[str, Tensor]] = {t: self.expert(t) for t in tasks}
         # By name, as the pool orders experts: the order in which tasks arrive within a step must not matter.
         earlier = sorted(carried.tasks) if carried and not ceiling else []
         drawn: dict[str, DrawnImages] = {}
@@ -337,7 +343,7 @@ class Bench:
                 if earlier:
                     given[split][SO_FAR] = MixedImages([sources[t] for t in earlier])
         heads: dict[str, nn.Module] = {t: self.head(t) for t in tasks} if needs.heads else {}
-        if earlier:
+        if carried and earlier:
             experts[SO_FAR] = carried.state
             if needs.heads:
                 heads[SO_FAR] = joint_head([self.head(t) for t in earlier])
@@ -352,7 +358,7 @@ class Bench:
             heads=heads,
             joint=self.joint(variant) if needs.joint else None,
             region=region(variant.restrict, self.layout),
-            earlier=Earlier(SO_FAR, len(earlier), carried.report) if earlier else None,
+            earlier=Earlier(SO_FAR, len(earlier), carried.report) if carried and earlier else None,
             seed=seed,
             device=device,
             tell=tell,
@@ -369,6 +375,7 @@ class Bench:
             config = CalibrationConfig()
         arrays = {t: self.split(t, split, corruption) for t in config.givers(tasks)}
         chosen = {t: _of_classes(s.labels, config, t) for t, s in arrays.items()}
+        images: dict[str, tuple[Rows, np.ndarray | None, np.ndarray]]
         if config.source == "own":
             images = {t: (s.images, s.labels, chosen[t]) for t, s in arrays.items()}
         elif config.source == "shuffled":

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from mergebench.catalogue import registry
 from mergebench.configuration import CalibrationConfig, PointConfig, RestrictConfig, StudyConfig, SuiteConfig
 from mergebench.errors import MergebenchError, UnknownNameError, nearest, unprefixed
@@ -175,9 +177,9 @@ def _point(values: Mapping[str, Any]) -> PointConfig:
             raise MergebenchError(f"vary: no axis {axis!r}; {nearest(axis, list(AXES))}, or a hyper-parameter's name")
     given = {name: fields for name, fields in sections.items() if fields}
     try:
-        return PointConfig(hyperparameters=hyperparameters, **given)
-    except ValueError as error:
-        reason = unprefixed(error.errors()[0]["msg"])  # a pydantic ValidationError
+        return PointConfig.model_validate({"hyperparameters": hyperparameters, **given})
+    except ValidationError as error:
+        reason = unprefixed(error.errors()[0]["msg"])
         raise MergebenchError(f"vary: {', '.join(f'{a}={v!r}' for a, v in values.items())}: {reason}") from None
 
 

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from mergebench.errors import MergebenchError, on_one_line, tell
-from mergebench.measuring.results import CellKey
+from mergebench.measuring.keys import CellKey
 from mergebench.merging.budget import Sizes, wanted
 from mergebench.running.engine import PAUSE, Measured, Measuring
 from mergebench.running.engines.telling import Teller
@@ -70,7 +70,8 @@ class Cluster:
         device = "cuda" if plan.device.startswith("cuda") else plan.device  # a worker sees no GPU but its own
         request = replace(self.request, device=device, elsewhere=False, download=False)
         job = ray.put(Job(request, timeout, self._threads, os.getcwd()))
-        teller, tasks, messages = Teller(plan, observer), [], _messages(ray)
+        teller, messages = Teller(plan, observer), _messages(ray)
+        tasks: list[_Task] = []
         try:
             while True:
                 room = self._room(plan, observer)
@@ -117,7 +118,7 @@ class Cluster:
 
     def _resources(self, plan: Plan, group: Group) -> dict[str, Any]:
         """What a group's process takes of a node, in Ray's terms: each cell's, as they come one after the other."""
-        sizes = Sizes.of(plan.bench.layout, plan.bench.zoo.base)
+        sizes = Sizes.of(plan.workbench.layout, plan.workbench.zoo.base)
         memory = max(wanted([c.card], len(c.variant.merge) + bool(c.variant.previous), sizes) for c in group.cells)
         gpus = plan.devices if plan.device.startswith("cuda") else 0
         return {

@@ -187,5 +187,7 @@ def _serve(connection: Connection, job: Job) -> None:
 
 def _end_with_parent() -> None:
     """End this process as soon as the one that started it has ended, whatever it is at: nobody waits for it."""
-    wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # as a worker's process was started by another
+    wait([parent.sentinel])
     os._exit(1)

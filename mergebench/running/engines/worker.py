@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mergebench.errors import MergebenchError, overheard
-from mergebench.measuring.results import CellKey, Result
+from mergebench.measuring.keys import CellKey
+from mergebench.measuring.results import Result
 from mergebench.running.planned import RunRequest
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Worker:
         with overheard(lambda sentence: None, alone=True):  # who planned it has told it
             plan = make_plan(job.request)
         self._cells = {cell.key.digest: cell for cell in plan.cells}
-        self._executor = Executor(plan.bench, plan.device, job.timeout, plan.precision, plan.devices)
+        self._executor = Executor(plan.workbench, plan.device, job.timeout, plan.precision, plan.devices)
 
     def compute(
         self, keys: Sequence[CellKey], tell: Callable[[Message], None]
@@ -82,11 +83,9 @@ class Worker:
         for key in keys:
             name = key.digest
             tell(("cell", name, ()))
-            self._executor.tell = _seldom(lambda *so_far, name=name: tell(("merging", name, so_far)))
+            self._executor.tell = _seldom(_telling(tell, "merging", name))
             with overheard(lambda sentence: tell(("told", "", (sentence,))), alone=True):
-                result, evaluation = run_cell(
-                    self._executor, self._cells[name], lambda task, name=name: tell(("task", name, (task,)))
-                )
+                result, evaluation = run_cell(self._executor, self._cells[name], _telling(tell, "task", name))
             yield name, result, evaluation
 
     def _check(self, key: CellKey) -> None:
@@ -112,6 +111,11 @@ def _differing(one: CellKey, other: CellKey) -> list[str]:
         elif theirs != ours:
             told.append(f"{name} ({theirs} and {ours})")
     return told
+
+
+def _telling(tell: Callable[[Message], None], kind: str, name: str) -> Callable[..., None]:
+    """What an observer is told of one cell, as messages."""
+    return lambda *told: tell((kind, name, told))
 
 
 def _seldom(tell: Callable[..., None]) -> Callable[[str, int, int], None]:

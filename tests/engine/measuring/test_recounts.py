@@ -40,7 +40,7 @@ def counting(monkeypatch):
 
 
 def as_plain(found):
-    return {task: (one.count, one.right.tolist()) for task, one in found.items()}
+    return {task: (one.counts, one.right.tolist()) for task, one in found.items()}
 
 
 def all_of(place, paths):
@@ -58,7 +58,7 @@ def test_what_was_counted_is_remembered_in_this_process_and_in_the_next(sides, t
     assert [as_plain(known.of(path, TOTALS)) for path in sides] == first and counting == sides
     assert first == [as_plain(Recounts().of(path, TOTALS)) for path in sides]
     hits = np.unpackbits(known.of(sides[0], TOTALS)["a"].right, count=11)
-    assert hits.sum() == known.of(sides[0], TOTALS)["a"].count.correct == 7
+    assert hits.sum() == known.of(sides[0], TOTALS)["a"].counts.correct == 7
 
 
 def rewritten(path, back=False):

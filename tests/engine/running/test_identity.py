@@ -125,7 +125,7 @@ TOUCHED = {
     ("methods/magmax.py", "needs=Needs(base=True)", "needs=Needs(base=True, calibration=True)"): {"magmax"},
     # What no number comes from.
     ("mergebench/cli/run.py", "def ", "def more(): return 1\n\n\ndef "): set(),
-    ("mergebench/measuring/keys.py", "SCHEMA_VERSION = 1", "SCHEMA_VERSION = 2"): set(),
+    ("mergebench/measuring/keys.py", "SCHEMA_VERSION: Final = 1", "SCHEMA_VERSION: Final = 2"): set(),
     ("mergebench/errors.py", "class MergebenchError", "class More(Exception): ...\n\n\nclass MergebenchError"): set(),
     ("mergebench/zoo/zoo_files.py", "def ", "def more(): return 1\n\n\ndef "): set(),
 }

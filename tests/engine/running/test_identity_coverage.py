@@ -24,7 +24,7 @@ HANDED_OVER = {
     ("mergebench/merging/method.py", "Needs MethodCard"): "says what may be read, and how many experts may be merged",
     ("mergebench/running/execution.py", "Recipe"): "says what may be read",
     ("mergebench/running/cell.py", "run_cell _result _storable weights_of"): "writes down what came out",
-    ("mergebench/measuring/measure.py", "environment _version _commit"): "writes down where it was measured",
+    ("mergebench/measuring/measure.py", "environment _version _commit _git"): "writes down where it was measured",
     ("mergebench/measuring/results.py", "Result"): "writes down what came out",
     ("mergebench/measuring/facts.py", "beside"): "writes down what came out",
     ("mergebench/measuring/secrets.py", ""): "leaves what is secret out of what is written down",
