@@ -161,10 +161,10 @@ def set_generators(seed: int) -> None:
 
 def generator_states() -> dict[str, object]:
     """Where these generators stand: whose -> something to compare."""
-    name, keys, *rest = np.random.get_state()
+    numpys = np.random.get_state(legacy=False)
     return {
         "torch": torch.get_rng_state().numpy().tobytes(),
-        "NumPy": (name, keys.tobytes(), *rest),
+        "NumPy": {**numpys, "state": {**numpys["state"], "key": numpys["state"]["key"].tobytes()}},
         "Python": random.getstate(),
     }
 

@@ -4,6 +4,7 @@ import copy
 import itertools
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TypeVar
 
 import torch
 from timm.models.convnext import ConvNeXt
@@ -11,6 +12,7 @@ from timm.models.resnet import BasicBlock, ResNet
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from mergebench.data.images import Batch
 from mergebench.merging.layout import BATCH_NORMS
 from mergebench.merging.method import Needs
 from mergebench.weights.states import StateDict
@@ -20,6 +22,8 @@ WIDTH, EMBED, SIDE = 32, 16, 32
 CLASSES = 3  # at least
 # Tasks differ in how many images they have, and in how these come.
 BATCHES = ((2, 1), (3,), (1, 1, 1))
+
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -37,7 +41,7 @@ class Inputs:
 
     base: nn.Module
     experts: dict[str, StateDict]
-    calibration: dict[str, list[tuple[Tensor, Tensor | None]]]
+    calibration: dict[str, list[Batch]]
     test_inputs: dict[str, list[Tensor]]
     heads: dict[str, nn.Module]
     joint: StateDict | None
@@ -66,7 +70,8 @@ class Inputs:
         calibration = (self if needs.calibration else other).calibration
         if needs.calibration and not needs.labels:
             calibration = {
-                t: [(images, (labels + 1) % CLASSES) for images, labels in b] for t, b in calibration.items()
+                t: [(images, None if labels is None else (labels + 1) % CLASSES) for images, labels in b]
+                for t, b in calibration.items()
             }
         return replace(
             self,
@@ -79,8 +84,13 @@ class Inputs:
 
     def turned(self) -> "Inputs":
         """With all tasks in the opposite order."""
-        kinds = ("experts", "calibration", "test_inputs", "heads")
-        return replace(self, **{kind: dict(reversed(getattr(self, kind).items())) for kind in kinds})
+        return replace(
+            self,
+            experts=_turned(self.experts),
+            calibration=_turned(self.calibration),
+            test_inputs=_turned(self.test_inputs),
+            heads=_turned(self.heads),
+        )
 
     def with_experts(self, *dtypes: torch.dtype) -> "Inputs":
         """With the experts' weights in other precisions, by turns."""
@@ -91,12 +101,17 @@ class Inputs:
         """With training that left one parameter at the base's value."""
         value = self.base.state_dict()[name]
         experts = {t: {**e, name: value.clone()} for t, e in self.experts.items()}
-        return replace(self, experts=experts, joint={**self.joint, name: value.clone()})
+        joint = {**self.joint, name: value.clone()} if self.joint else None
+        return replace(self, experts=experts, joint=joint)
 
     def alike(self, state: StateDict) -> "Inputs":
         """With copies of one state for all that was trained."""
         experts = {t: {n: v.clone() for n, v in state.items()} for t in self.experts}
         return replace(self, experts=experts, joint={n: v.clone() for n, v in state.items()})
+
+
+def _turned(items: dict[str, Item]) -> dict[str, Item]:
+    return dict(reversed(items.items()))
 
 
 @cache
@@ -115,10 +130,12 @@ def make_inputs(seed: int, experts: int = 3, dtype: torch.dtype = torch.float32,
         tasks = [f"task-{number:02}" for number in range(experts)]
         states = {t: {n: _moved(n, v) for n, v in base.state_dict().items()} for t in tasks}
         images = {t: _images(BATCHES[i % len(BATCHES)], dtype) for i, t in enumerate(tasks)}
-        heads = {t: _head(CLASSES + i % 3) for i, t in enumerate(tasks)}
+        heads: dict[str, nn.Module] = {t: _head(CLASSES + i % 3) for i, t in enumerate(tasks)}
         fresh = {t: _images(BATCHES[i % len(BATCHES)], dtype) for i, t in enumerate(tasks)}
         joint = {n: _moved(n, v) for n, v in base.state_dict().items()}
-    labelled = {t: [(b, torch.arange(len(b)) % CLASSES) for b in batches] for t, batches in images.items()}
+    labelled: dict[str, list[Batch]] = {
+        t: [(b, torch.arange(len(b)) % CLASSES) for b in batches] for t, batches in images.items()
+    }
     return Inputs(base, states, labelled, fresh, heads, joint)
 
 
@@ -142,7 +159,8 @@ def _convnext() -> ConvNeXt:
 
 
 def _resnet() -> ResNet:
-    return ResNet(BasicBlock, (1, 1, 1, 1), num_classes=0, stem_width=8, channels=(8, 16, 24, WIDTH))
+    # timm's annotation speaks of a block, and means its class.
+    return ResNet(BasicBlock, (1, 1, 1, 1), num_classes=0, stem_width=8, channels=(8, 16, 24, WIDTH))  # type: ignore[arg-type]
 
 
 ENCODERS = {"ViT": _vit, "ConvNeXt": _convnext, "ResNet": _resnet}
@@ -153,7 +171,7 @@ def _lively(encoder: nn.Module) -> nn.Module:
     for parameter in encoder.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     for module in encoder.modules():
-        if isinstance(module, BATCH_NORMS):
+        if isinstance(module, BATCH_NORMS) and module.running_mean is not None and module.running_var is not None:
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 1.5)
     return encoder.eval()

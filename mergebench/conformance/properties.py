@@ -43,6 +43,9 @@ class DoesNotApply(Exception):
     """A property says nothing about this method; the message says why."""
 
 
+Check = Callable[[Candidate], str | None]
+
+
 @dataclass(frozen=True)
 class Property:
     """Something that must hold.
@@ -53,7 +56,7 @@ class Property:
     """
 
     title: str
-    check: Callable[[Candidate], str | None]
+    check: Check
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,10 @@ class Finding:
 PROPERTIES: list[Property] = []
 
 
-def promises(title: str) -> Callable[[Callable], Callable]:
+def promises(title: str) -> Callable[[Check], Check]:
     """Adds a check to the properties."""
 
-    def decorate(check: Callable) -> Callable:
+    def decorate(check: Check) -> Check:
         PROPERTIES.append(Property(title, check))
         return check
 
@@ -206,19 +209,16 @@ def _modules(inputs: Inputs) -> list[tuple[str, nn.Module]]:
 
 def _named(inputs: Inputs) -> dict[str, Tensor]:
     """All tensors that a method is given, by what they are called in a message."""
-    states = dict(_modules(inputs)) | {f"expert {t!r}": e for t, e in inputs.experts.items()}
-    states["the joint model"] = inputs.joint
-    named = {
-        f"{who}: {n!r}": v
-        for who, state in states.items()
-        for n, v in (state.state_dict() if isinstance(state, nn.Module) else state).items()
-    }
+    states = {who: module.state_dict() for who, module in _modules(inputs)}
+    states |= {f"expert {t!r}": e for t, e in inputs.experts.items()} | {"the joint model": inputs.joint or {}}
+    named = {f"{who}: {n!r}": v for who, state in states.items() for n, v in state.items()}
     for task, batches in inputs.calibration.items():
         for number, (images, labels) in enumerate(batches):
             named[f"calibration batch {number} of {task!r}"] = images
-            named[f"labels of calibration batch {number} of {task!r}"] = labels
-    for task, batches in inputs.test_inputs.items():
-        named |= {f"test batch {number} of {task!r}": images for number, images in enumerate(batches)}
+            if labels is not None:
+                named[f"labels of calibration batch {number} of {task!r}"] = labels
+    for task, unlabelled in inputs.test_inputs.items():
+        named |= {f"test batch {number} of {task!r}": images for number, images in enumerate(unlabelled)}
     return named
 
 
@@ -270,11 +270,11 @@ def nothing_else_read(candidate: Candidate) -> None:
 def needs_read(candidate: Candidate) -> str | None:
     if not any(candidate.needs(settings).names() for settings in candidate.conditions()):
         raise DoesNotApply("it declares no needs")
-    usual, *others = ((settings, *_unread(candidate, settings)) for settings in candidate.conditions())
-    if usual[1:]:
-        raise Broken(f"declared, but never read: {', '.join(usual[1:])}; the leaderboard would show it")
+    (_, usual), *others = ((settings, _unread(candidate, settings)) for settings in candidate.conditions())
+    if usual:
+        raise Broken(f"declared, but never read: {', '.join(usual)}; the leaderboard would show it")
     # Needs that depend on two hyper-parameters cannot be declared exactly, so this is no failure.
-    return "; ".join(f"{_as_text(s)}, not {', '.join(unread)}" for s, *unread in others if unread) or None
+    return "; ".join(f"{_as_text(s)}, not {', '.join(unread)}" for s, unread in others if unread) or None
 
 
 def _unread(candidate: Candidate, settings: Settings) -> list[str]:

@@ -141,7 +141,7 @@ def results_of(found: Read, tier: str = TIERS[0]) -> list[Result]:
     }
     shared |= {name: getattr(method, name) for name in ("title", "paper", "family", "needs", "hyperparameters")}
     shared |= {name: getattr(method, name) for name in ("source", "engine", "starts")}
-    environment = submission.environment.model_dump(exclude={"processor", "capability"})
+    shared["environment"] = submission.environment.model_dump(exclude={"processor", "capability"})
     try:
         return [
             Result(
@@ -155,7 +155,6 @@ def results_of(found: Read, tier: str = TIERS[0]) -> list[Result]:
                 drawn_images=run.drawn_images,
                 merge=run.merge,
                 evaluation=run.evaluation,
-                environment=environment,
                 started=run.started,
                 **shared,
             ).listed(Listing(found.name, submission.submitter.author or "unnamed", tier), _hits(found, run.seed))

@@ -60,10 +60,11 @@ def draft(plan: Plan, submitter: Mapping[str, str]) -> Draft:
     methods = {c.card.name: c for c in plan.cells if c.card.role == "method"}
     if len(methods) != 1:
         raise MergebenchError("a submission is of one method, and of no reference; name one")
-    if len({c.variant.name for c in plan.cells}) != 1 or plan.bench.study:
-        raise MergebenchError(f"suite {plan.bench.name!r} has several variants; submit on a suite of one, as tiny-8")
+    bench = plan.workbench
+    if len({c.variant.name for c in plan.cells}) != 1 or bench.study:
+        raise MergebenchError(f"suite {bench.name!r} has several variants; submit on a suite of one, as tiny-8")
     (cell,) = methods.values()
-    card, bench, key = cell.card, plan.bench, cell.key
+    card, key = cell.card, cell.key
     given = {
         "schema_version": SCHEMA_VERSION,
         "benchmark": {

@@ -144,9 +144,9 @@ def unpacked(content: bytes, submission: Submission) -> dict[str, np.ndarray]:
             there, wanted = archive.namelist(), [f"{name}.npy" for name in totals]
             odd = next((n for n in there if n not in wanted), None)
             lacking = next((n for n in wanted if n not in there), None)
-            if odd is not None or lacking is not None:
-                fault = "missing" if odd is None else "not expected"
-                raise Refused.at("predictions", f"array {_shown((odd or lacking).removesuffix('.npy'))} is {fault}")
+            named, fault = (odd, "not expected") if odd is not None else (lacking, "missing")
+            if named is not None:
+                raise Refused.at("predictions", f"array {_shown(named.removesuffix('.npy'))} is {fault}")
             if len(there) > len(wanted):
                 raise Refused.at("predictions", "an array is there twice")
             return {name: _ids(archive, name, total) for name, total in totals.items()}

@@ -154,7 +154,7 @@ def _merge(found: Read, run: Run, file: Path, device: str, timeout: float, named
         raise Refused.at("code", f"merging seed {run.seed} failed (status {status}): {last}")
 
 
-def _end(process: subprocess.Popen) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """End a process with all that it has started."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

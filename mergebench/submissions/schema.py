@@ -2,13 +2,13 @@
 
 import json
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from mergebench.measuring.facts import Cost, Environment
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 # The largest suites have 20 tasks and the largest test split (SUN397's and ImageNet's) some 50,000 images: far above
 # any of them, and all predictions together are still held to `reading.ARRAYS`.
 TASKS, SEEDS, IMAGES = 200, 20, 1_000_000

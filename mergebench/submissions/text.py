@@ -31,7 +31,7 @@ class Refused(MergebenchError):
         return cls(f"{path}: {reason}" if path else reason)
 
 
-class _Twice(dict):
+class _Twice(dict[str, Any]):
     """A mapping in which a key stood twice."""
 
     key = ""
@@ -43,7 +43,11 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         return found
     seen: set[str] = set()
     twice = _Twice(found)
-    twice.key = next(key for key, _ in pairs if key in seen or seen.add(key))
+    for key, _ in pairs:
+        if key in seen:
+            twice.key = key
+            break
+        seen.add(key)
     return twice
 
 

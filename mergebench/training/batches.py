@@ -60,7 +60,8 @@ class Stream:
         epoch, place = divmod(position, len(self.images))
         if getattr(self, "_epoch", None) != epoch:
             drawing = generator(self.seed * 1_000_003 + epoch)
-            self._epoch, self._order = epoch, torch.randperm(len(self.images), generator=drawing).tolist()
+            self._epoch = epoch
+            self._order: list[int] = torch.randperm(len(self.images), generator=drawing).tolist()
         return self._order[place]
 
 
@@ -95,7 +96,7 @@ class Preparation:
         return (pixels - mean) / std
 
 
-class Batches(Dataset):
+class Batches(Dataset[tuple[Tensor, list[Tensor]]]):
     """A step's number -> the pixels [B, C, H, W] of all tasks, and each task's labels.
 
     Of several devices, each is given a share of the very batch that one device would be given.

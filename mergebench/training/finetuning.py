@@ -88,7 +88,7 @@ def finetune(
         MergebenchError: an unknown augmentation or precision, settings that do not fit together, a checkpoint of
             another training, or weights that are not finite in the end.
     """
-    precision = training_precision(precision, accelerator)
+    computed_in = training_precision(precision, accelerator)
     check_settings(
         encoder,
         len(sets),
@@ -114,7 +114,7 @@ def finetune(
         "lora": lora,
         "lora layers": sorted(lora_layers) or None,  # as where the checkpoint does not say it: all
         "seed": seed,
-        "precision": precision,
+        "precision": computed_in,
         "mean": list(mean),
         "std": list(std),
         "encoder": dict(identity or {}),
@@ -146,7 +146,7 @@ def finetune(
         seed,
         kept,
     )
-    if precision == "64-true":
+    if computed_in == "64-true":
         module.double()  # the Trainer would do so once a checkpoint's doubles were read, and rounded
     if logger is not None:
         logger.log_hyperparams(settings)
@@ -157,7 +157,7 @@ def finetune(
         devices=devices,
         strategy=strategy(devices),
         use_distributed_sampler=False,  # the batches are dealt out already
-        precision=precision,
+        precision=computed_in,
         logger=logger or False,
         log_every_n_steps=max(1, steps // LOGGED),
         enable_checkpointing=False,  # the module keeps its progress itself

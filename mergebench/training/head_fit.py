@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from mergebench.data.image_cache import Split
+from mergebench.data.content import Split
 from mergebench.measuring.evaluation import evaluate
-from mergebench.measuring.results import TaskScore
+from mergebench.measuring.facts import TaskScore
 from mergebench.zoo.heads import Head
 
 # Training images that are looked at, evenly over the split: enough to tell a percent or two.

@@ -89,9 +89,9 @@ def logistic_regression(features: Tensor, labels: Tensor, classes: int) -> Linea
         search.zero_grad()
         fit = nn.functional.cross_entropy(nn.functional.linear(inputs, weight, bias), labels)
         loss = fit + weight.square().sum() / (2 * len(labels))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    search.step(objective)
+    search.step(objective)  # type: ignore[no-untyped-call]
     weight, bias = weight.detach() / spread, bias.detach()
     return LinearHead(weight.cpu(), (bias - weight @ centre).cpu()).eval()

@@ -37,7 +37,8 @@ class LowRank(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Inputs [..., in] -> outputs [..., out]."""
         low = torch.einsum("...i,pri->...pr", inputs, self.down)
-        return self.linear(inputs) + torch.einsum("...pr,por->...po", low, self.up).flatten(-2)
+        outputs: Tensor = self.linear(inputs)
+        return outputs + torch.einsum("...pr,por->...po", low, self.up).flatten(-2)
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
@@ -98,10 +99,14 @@ def _ends(name: str, end: str) -> bool:
 def learnt(encoder: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     """The factors of an adapted encoder's layers: name -> B [parts, out, r] and A [parts, r, in], float32, copies."""
     return {
-        name: tuple(factor.detach().float().cpu().clone() for factor in (module.up, module.down))
+        name: (_copy(module.up), _copy(module.down))
         for name, module in encoder.named_modules()
         if isinstance(module, LowRank)
     }
+
+
+def _copy(factor: Tensor) -> Tensor:
+    return factor.detach().float().cpu().clone()
 
 
 def merge_adapters(encoder: nn.Module) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
@@ -17,6 +17,9 @@ from mergebench.seeds import derived, seeded
 from mergebench.training.batches import Batches, Preparation, Stream
 from mergebench.training.progress import Progress
 from mergebench.weights.states import count_not_finite
+
+if TYPE_CHECKING:
+    from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class FineTuning(Portable, lightning.LightningModule):
         self.streams, self.preparation, self.schedule = streams, preparation, schedule
         self.seed, self.progress = seed, progress
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, list[Tensor]]]:
         """The batches of the current epoch."""
         count = min(self.schedule.steps_per_epoch, self.schedule.steps - self._first_step)
         rank, world = self.trainer.global_rank, self.trainer.world_size
@@ -118,7 +121,7 @@ class FineTuning(Portable, lightning.LightningModule):
         if self.progress:
             self.progress.check(checkpoint)
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> "OptimizerLRSchedulerConfig":
         """AdamW under the schedule; biases, norms and embeddings are not decayed."""
         groups = parameter_groups(self.encoder, self.schedule.weight_decay)
         optimiser = torch.optim.AdamW(groups, lr=self.schedule.learning_rate)

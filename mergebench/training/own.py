@@ -8,7 +8,7 @@ from typing import Any
 
 from mergebench.catalogue.yaml_files import checked
 from mergebench.configuration import ZooConfig, names_a_file
-from mergebench.data.image_cache import Split
+from mergebench.data.content import Split
 from mergebench.errors import MergebenchError, tell
 from mergebench.training.linear_probe import Probe, fit_linear_head, usual_probe
 from mergebench.weights.encoders import Encoder

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from operator import or_
+from operator import itemgetter, or_
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -14,11 +14,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from mergebench.catalogue import discovery, registry
 from mergebench.catalogue.trust import check_methods
-from mergebench.data.image_cache import Split
+from mergebench.data.content import Split
 from mergebench.errors import MergebenchError, in_words
+from mergebench.measuring.keys import CellKey
 from mergebench.measuring.measure import resolve_device
 from mergebench.measuring.proof import Unproven
-from mergebench.measuring.results import CellKey, ResultStore
+from mergebench.measuring.results import ResultStore
 from mergebench.measuring.secrets import without_secrets
 from mergebench.merging import hyperparameters
 from mergebench.merging.method import MethodCard
@@ -34,6 +35,9 @@ from mergebench.tuning.trials import Trial
 from mergebench.tuning.trials import read as read_trials
 from mergebench.tuning.trials import write as write_trials
 from mergebench.weights.writing import alone, check_writable
+
+if TYPE_CHECKING:
+    from mergebench.merging.method import MergeMethod
 
 SAMPLER = "TPE"
 
@@ -60,7 +64,7 @@ class TuneRequest:
 
     method: str
     suite: str
-    space: Mapping[str, Sequence] = field(default_factory=dict)
+    space: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     trials: int = 20
     studies: int = 1
@@ -105,7 +109,7 @@ class Search:
     """
 
     card: MethodCard
-    function: Callable
+    function: "MergeMethod"
     bench: ValidationBench
     variant: Variant
     device: str
@@ -133,8 +137,8 @@ class Search:
 
     def best(self, trials: int) -> Trial | None:
         """The best of the first so many trials, of equals the first; None if all failed."""
-        done = [t for t in self.trials[:trials] if t.value is not None]
-        return max(done, key=lambda t: t.value) if done else None
+        done = [(value, t) for t in self.trials[:trials] if (value := t.value) is not None]
+        return max(done, key=itemgetter(0))[1] if done else None
 
     def record(self, trials: int) -> dict[str, Any]:
         """What a result says of the search that chose its hyper-parameters in so many trials.
@@ -142,6 +146,7 @@ class Search:
         `from` has the default values of what was searched, `default` and `best` what these and the chosen ones gave.
         """
         done, best = self.trials[:trials], self.best(trials)
+        assert best is not None  # or there is no choice
         return {
             "trials": len(done),
             "failed": sum(t.error is not None for t in done),
@@ -208,7 +213,10 @@ def make_search(request: TuneRequest, store: ResultStore, bench: ValidationBench
     given = merged_settings(bench, [card], {card.name: request.fixed})[card.name]
     default = hyperparameters.resolve(function, given)
     searched = space.get(card.starts)
-    tried = [default, *(default | {card.starts: start} for start in (searched.values if searched else ()))]
+    tried = [
+        default,
+        *(default | {card.starts: start} for start in (searched.values if isinstance(searched, Choices) else ())),
+    ]
     for settings in tried:
         check_start(card, settings)
     bench.check_classes(variant)
@@ -249,8 +257,8 @@ def make_search(request: TuneRequest, store: ResultStore, bench: ValidationBench
 def another_study(search: Search, seed: int, store: ResultStore) -> Search:
     """The same search under another seed, with its own trials; raises as `make_search` does."""
     key = replace(search.key, seed=seed)
-    own = {"seed": seed, "key": key, "path": _place(key, store), "trials": [], "told": "", "aside": None}
-    return _recall(replace(search, **own), store)
+    fresh = replace(search, seed=seed, key=key, path=_place(key, store), trials=[], told="", aside=None)
+    return _recall(fresh, store)
 
 
 def _place(key: CellKey, store: ResultStore) -> Path:
@@ -371,8 +379,9 @@ def untried(search: Search) -> list[dict[str, Any]] | None:
 def _distribution(part: Interval | Choices) -> BaseDistribution:
     if isinstance(part, Choices):
         return CategoricalDistribution(part.values)
-    kind = IntDistribution if part.integer else FloatDistribution
-    return kind(part.low, part.high, log=part.log)
+    if isinstance(part.low, int) and isinstance(part.high, int):
+        return IntDistribution(part.low, part.high, log=part.log)
+    return FloatDistribution(part.low, part.high, log=part.log)
 
 
 def _told(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:

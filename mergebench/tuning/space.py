@@ -1,13 +1,16 @@
 """What a search may try: an interval or choices for each hyper-parameter, checked against the method's own types."""
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mergebench.errors import HyperparameterError
 from mergebench.merging.hyperparameters import parse_assignments, resolve
+
+if TYPE_CHECKING:
+    from mergebench.merging.method import MergeMethod
 
 COUNTED = 1000  # settings that are listed one by one; a search of so many trials is none by hand
 DECADE = 10  # an interval that spans this factor is searched on a logarithmic scale
@@ -27,7 +30,7 @@ class Interval:
 
     def whole(self) -> range | None:
         """The whole numbers that it holds; None if it holds others, too."""
-        return range(self.low, self.high + 1) if self.integer else None
+        return range(self.low, self.high + 1) if isinstance(self.low, int) and isinstance(self.high, int) else None
 
     @property
     def log(self) -> bool:
@@ -35,8 +38,7 @@ class Interval:
         return self.low > 0 and self.high / self.low >= DECADE
 
     def __contains__(self, value: object) -> bool:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return number and self.low <= value <= self.high
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and self.low <= value <= self.high
 
     def short(self, value: int | float) -> int | float:
         """A number of it with as few digits as a thousandth of the number and of the interval need.
@@ -60,7 +62,7 @@ class Interval:
 class Choices:
     """One of several values."""
 
-    values: tuple
+    values: tuple[Any, ...]
 
     def __contains__(self, value: object) -> bool:
         return value in self.values
@@ -72,7 +74,7 @@ class Choices:
     def __str__(self) -> str:
         return ", ".join(map(str, self.values))
 
-    def plain(self) -> list:
+    def plain(self) -> list[Any]:
         """As JSON holds it."""
         return list(self.values)
 
@@ -82,19 +84,20 @@ Space: TypeAlias = dict[str, Interval | Choices]
 
 def settings_of(space: Space) -> list[dict[str, Any]] | None:
     """All settings that a space holds; None where there are more than can be tried."""
-    values = [part.values if isinstance(part, Choices) else part.whole() for part in space.values()]
-    if None in values or math.prod(map(len, values)) > COUNTED:
+    parts = [part.values if isinstance(part, Choices) else part.whole() for part in space.values()]
+    values = [part for part in parts if part is not None]
+    if len(values) < len(parts) or math.prod(map(len, values)) > COUNTED:
         return None
     return [dict(zip(space, combined, strict=True)) for combined in product(*values)]
 
 
-def parse_space(items: Sequence[str]) -> dict[str, tuple | list]:
+def parse_space(items: Sequence[str]) -> dict[str, tuple[Any, ...] | list[Any]]:
     """`["scaling=0.1:1.5", "combine=sum,mean"]` -> {"scaling": (0.1, 1.5), "combine": ["sum", "mean"]}.
 
     Raises:
         HyperparameterError: an item that is written otherwise.
     """
-    found: dict[str, tuple | list] = {}
+    found: dict[str, tuple[Any, ...] | list[Any]] = {}
     for item in items:
         name, _, text = item.partition("=")
         ends = ":" in text
@@ -106,7 +109,7 @@ def parse_space(items: Sequence[str]) -> dict[str, tuple | list]:
     return found
 
 
-def make_space(function: Callable, given: Mapping[str, Sequence], fixed: Collection[str]) -> Space:
+def make_space(function: "MergeMethod", given: Mapping[str, Sequence[Any]], fixed: Collection[str]) -> Space:
     """The space to be searched: the card's ranges, those given in their place or beside them, without what is fixed.
 
     Args:
@@ -129,7 +132,7 @@ def make_space(function: Callable, given: Mapping[str, Sequence], fixed: Collect
     return {name: _part(function, name, values) for name, values in wanted.items()}
 
 
-def _part(function: Callable, name: str, values: Sequence) -> Interval | Choices:
+def _part(function: "MergeMethod", name: str, values: Sequence[Any]) -> Interval | Choices:
     found = tuple(dict.fromkeys(resolve(function, {name: value})[name] for value in values))
     where, told = f"method {function.card.name!r}: {name}", ", ".join(map(str, values))
     if not all(isinstance(v, int | float | str | None) for v in found):
@@ -143,7 +146,7 @@ def _part(function: Callable, name: str, values: Sequence) -> Interval | Choices
     return Interval(*found)
 
 
-def _numbers(values: Sequence) -> bool:
+def _numbers(values: Sequence[Any]) -> bool:
     """Whether it is a pair of numbers, as an interval's ends are."""
     ends = isinstance(values, tuple) and len(values) == 2
     return ends and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)

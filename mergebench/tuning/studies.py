@@ -23,11 +23,17 @@ def median_study(studies: Sequence[Search], trials: int) -> Search | None:
     Returns:
         None if no trial of that study succeeded; a study that failed counts as the worst.
     """
-    ordered = sorted(studies, key=lambda s: (-1.0 if s.best(trials) is None else s.best(trials).value, s.seed))
+    ordered = sorted(studies, key=lambda s: (_reached(s, trials), s.seed))
     median = ordered[(len(ordered) - 1) // 2]
     # Of studies that found the same, the first: sorting has put it before its equals, the middle need not be it.
     best = median.best(trials)
     return next(s for s in ordered if (mine := s.best(trials)) and mine.value == best.value) if best else None
+
+
+def _reached(study: Search, trials: int) -> float:
+    """The best value of a study; one that failed has less than any."""
+    best = study.best(trials)
+    return -1.0 if best is None or best.value is None else best.value
 
 
 def chosen_settings(studies: Sequence[Search], trials: int) -> ChosenSettings | None:
@@ -38,12 +44,13 @@ def chosen_settings(studies: Sequence[Search], trials: int) -> ChosenSettings | 
         trials: of each study so many count.
     """
     median = median_study(studies, trials)
-    if median is None:
+    best = median.best(trials) if median else None
+    if median is None or best is None:
         return None
     told = [_brief(study, trials) for study in studies]
     seconds = round(sum(brief["seconds"] for brief in told), 2)
     record = median.record(trials) | {"seconds": seconds, "studies": told}
-    values = {name: median.default[name] for name in median.fixed} | median.best(trials).settings
+    values = {name: median.default[name] for name in median.fixed} | best.settings
     # As YAML gives it back: a tuple among what was set is a list then.
     return ChosenSettings.model_validate(json.loads(json.dumps({"settings": values, "search": record})))
 
@@ -70,7 +77,9 @@ def best_so_far(study: Search, trials: int) -> Iterator[float | None]:
         study: a search.
         trials: so many count.
     """
-    best = None
+    best: float | None = None
     for trial in study.trials[:trials]:
-        best = max(filter(lambda value: value is not None, (best, trial.value)), default=None)
+        value = trial.value
+        if value is not None:
+            best = value if best is None else max(best, value)
         yield best

@@ -12,7 +12,8 @@ from mergebench.measuring.results import ResultStore
 from mergebench.merging.hyperparameters import resolve
 from mergebench.merging.method import MethodCard
 from mergebench.running.chosen import ChosenSettings, SettingsFile, read_settings, stem, write_settings
-from mergebench.running.plan import RunRequest, make_plan
+from mergebench.running.plan import make_plan
+from mergebench.running.planned import RunRequest
 from mergebench.running.runner import Summary, run
 from mergebench.suites.variant import select_one
 from mergebench.tuning.search import (
@@ -113,8 +114,8 @@ def plan_searches(
     cards = [c for c in selected if c.role == "method"] or selected[:1]
     several = len(cards) > 1
     if several and (request.space or request.fixed):
-        told = "--space" if request.space else "--set"
-        raise HyperparameterError(f"{told} is for one method, not for {len(cards)}; tune that one by itself")
+        option = "--space" if request.space else "--set"
+        raise HyperparameterError(f"{option} is for one method, not for {len(cards)}; tune that one by itself")
     bench = validation_bench(request)
     variant = select_one(bench.variants, request.only, bench.name)
     studies, names, nothing, left_out = {}, {}, {}, []
