@@ -36,16 +36,16 @@ class OneLineParser(ArgumentParser):
         complain(line)
         raise SystemExit(2)
 
-    def format_help(self) -> str:
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
         """Of the whole command line the first page; of a verb what it takes."""
-        return f"{first_page()}\n" if self.whole else super().format_help()
+        return f"{first_page()}\n" if self.whole else super().format_help(*args, **kwargs)
 
 
 def _verb(name: str) -> Any:
     return importlib.import_module(f"mergebench.cli.{name}")
 
 
-def make_parser(verb: str | None) -> ArgumentParser:
+def make_parser(verb: str | None) -> OneLineParser:
     """The whole command line, with the arguments of one verb; the others show their one line of help only."""
     parser = OneLineParser(
         allow_abbrev=False,
@@ -82,7 +82,10 @@ def parsed(verb: str | None, arguments: Sequence[str]) -> Namespace:
     """
     parser = make_parser(verb)
     words = expanded(arguments) if verb == "run" else arguments
-    return parser.parse_args(spread(words, parser.of_verb) if verb else words)[verb]
+    found = parser.parse_args(words if parser.of_verb is None else spread(words, parser.of_verb))
+    assert verb is not None  # or the parser has left
+    config: Namespace = found[verb]
+    return config
 
 
 def _options(parser: ArgumentParser) -> list[str]:
@@ -123,9 +126,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(first_page(), flush=True)
                 return 0
             config = parsed(verb, arguments)
+            assert verb is not None  # or there is nothing parsed
             with notes_shown():
                 as_registered(verb, config)
-                status = _verb(verb).execute(config)
+                status: int = _verb(verb).execute(config)
             sys.stdout.flush()  # what is left over must find its reader gone here, not when Python ends
             return status
     except MergebenchError as error:

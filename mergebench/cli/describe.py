@@ -124,9 +124,9 @@ def _study(name: str) -> list[str]:
     if study.choose_on_validation:
         facts["chosen"] = "each method's best point, by the validation split"
     facts |= _settings(study.hyperparameters) | _code(study)
-    point = {axis: 0 if v == "each" else v[-1] for axis, v in study.vary.items()}
-    point |= {"arm": list(study.points)[-1]} if study.points else {}
-    example = f"  example: mergebench run --study {name}{_only({**variants[-1].point, **point})}"
+    last = {axis: 0 if v == "each" else v[-1] for axis, v in study.vary.items()}
+    last |= {"arm": list(study.points)[-1]} if study.points else {}
+    example = f"  example: mergebench run --study {name}{_only({**variants[-1].point, **last})}"
     return [_headed(name, study.title), *_wrapped(facts), "", example]
 
 
@@ -145,7 +145,7 @@ def _sections(config: "SuiteConfig | PointConfig") -> dict[str, str]:
     return {n: ", ".join(f"{k} {v}" for k, v in fields.items()) for n, fields in said.items() if fields}
 
 
-def _settings(hyperparameters: dict[str, dict]) -> dict[str, str]:
+def _settings(hyperparameters: dict[str, dict[str, Any]]) -> dict[str, str]:
     return {
         f"set {method}": ", ".join(f"{k}={v}" for k, v in given.items()) for method, given in hyperparameters.items()
     }
@@ -159,8 +159,10 @@ def _wrapped(facts: dict[str, str]) -> list[str]:
     """A line or paragraph for every fact that is there, aligned."""
     there = {name: text for name, text in facts.items() if text}
     width = max(map(len, there)) + 4
-    layout = {"width": 118, "subsequent_indent": " " * width, "break_on_hyphens": False}
-    return [textwrap.fill(f"  {name:<{width - 2}}{text}", **layout) for name, text in there.items()]
+    return [
+        textwrap.fill(f"  {name:<{width - 2}}{text}", 118, subsequent_indent=" " * width, break_on_hyphens=False)
+        for name, text in there.items()
+    ]
 
 
 def _zoo(name: str) -> list[str]:
@@ -200,8 +202,9 @@ def _data(task: str, fields: "TaskConfig", folder: "Path") -> str:
     from mergebench.data.described import make_task
     from mergebench.data.task import Place
 
-    # Of whatever size they are: classes and splits are the same.
-    return make_task(task, fields, folder).at(Place(1, download=False)).told
+    placed = make_task(task, fields, folder).at
+    assert placed is not None  # as of every description
+    return placed(Place(1, download=False)).told  # of whatever size: classes and splits are the same
 
 
 def _data_or_why_not(task: str, fields: "TaskConfig", zoo: str) -> str:

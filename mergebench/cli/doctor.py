@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable
+from functools import partial
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -105,7 +106,7 @@ def execute(config: Namespace) -> int:
     """Check everything; 1 if anything is wrong."""
     say(f"ok      Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     packages = ("torch", "torchvision", "lightning", "torchmetrics", "timm", "open_clip")
-    checks: list[tuple[str, Callable[[], str]]] = [(n, lambda n=n: check_package(n)) for n in packages]
+    checks: list[tuple[str, Callable[[], str]]] = [(n, partial(check_package, n)) for n in packages]
     checks += [("machine", check_machine), ("cache", check_cache), ("methods", check_methods), ("zoos", check_zoos)]
     wrong = 0
     for name, check in checks:

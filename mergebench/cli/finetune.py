@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mergebench.data.image_cache import Split
+    from torch import Tensor
+
+    from mergebench.data.content import Split
     from mergebench.zoo.heads import Head
     from mergebench.zoo.zoo import Zoo
 
@@ -148,16 +150,23 @@ def execute(config: Namespace) -> int:
     recipe |= inherited([zoo.base], map(zoo.task, tasks)) | resizing.noted(zoo.base, zoo.encoder)
     heads, noted = _heads(config, zoo, splits, device, checkpoints)
     recipe |= noted[tasks[0]] if len(tasks) == 1 and noted else {}
-    scales = {"mean": zoo.mean, "std": zoo.std, "device": device}
     validation = {task: load_split(zoo.task(task), "validation") for task in tasks}
     for task in (task for task in noted if noted[task]["head"] != "prompts"):
-        fit = head_fit(zoo.make_encoder(), heads[task], splits[task], validation[task], **scales)
+        fit = head_fit(
+            zoo.make_encoder(),
+            heads[task],
+            splits[task],
+            validation[task],
+            mean=zoo.mean,
+            std=zoo.std,
+            device=device,
+        )
         say(f"head of {task}: {fit}")
         if fit.warning:
             tell(f"{task}: {fit.warning}")
     shared = zoo.duplicates(tasks)
     recipe |= {"duplicates": shared} if shared else {}
-    factors: dict | None = {} if peft else None
+    factors: dict[str, tuple[Tensor, Tensor]] | None = {} if peft else None
     with Steps("finetune", config.quiet) as steps:
         state = finetune(
             zoo.make_encoder(),
@@ -175,7 +184,7 @@ def execute(config: Namespace) -> int:
         )
     # What is evaluated is what is written.
     header = {"format": "pt", "recipe": json.dumps(recipe, sort_keys=True)}
-    if peft:
+    if factors is not None:
         write_adapter(output, factors, zoo.base, zoo.config.base, header)
         state = dict(AdaptedState(AdapterState(output), zoo.base, f"the expert ({output})"))
     else:
@@ -190,8 +199,10 @@ def execute(config: Namespace) -> int:
         save_state(heads[task].state_dict(), beside, {"recipe": json.dumps(told, sort_keys=True)})
         say(f"wrote {beside}")
     for who, weights in (("base", dict(zoo.base)), ("expert" if len(tasks) == 1 else "joint", state)):
-        scores = evaluate(zoo.make_empty_encoder(), weights, heads, validation, **scales).scores
-        for task, score in scores.items():
+        measured = evaluate(
+            zoo.make_empty_encoder(), weights, heads, validation, mean=zoo.mean, std=zoo.std, device=device
+        )
+        for task, score in measured.scores.items():
             say(f"{who:<7} {100 * score.accuracy:5.1f} % of {score.total} validation images of {task}")
     say(f"wrote {output}")
     if logger is not None:

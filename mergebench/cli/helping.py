@@ -64,8 +64,9 @@ def usage(name: str, parser: ArgumentParser) -> str:
             several = " ..." if action.nargs == "+" else ""
             needed += [f"{action.option_strings[-1]} {action.dest.upper()}{several}"] if action.required else []
         else:
-            shown = action.metavar or (f"{{{','.join(map(str, action.choices))}}}" if action.choices else action.dest)
-            free.append({"?": f"[{shown}]", "+": f"{shown} ..."}.get(action.nargs, shown))
+            choices = f"{{{','.join(map(str, action.choices))}}}" if action.choices else ""
+            shown = str(action.metavar or choices or action.dest)
+            free.append(f"[{shown}]" if action.nargs == "?" else f"{shown} ..." if action.nargs == "+" else shown)
     return " ".join([PROGRAM, name, *free, *needed, "[options]"])
 
 
@@ -88,5 +89,7 @@ def _aligned(rows: dict[str, str]) -> list[str]:
     """Rows of a name and what it is, folded where the terminal ends."""
     width = max(map(len, (*VERBS, *rows))) + 4
     columns = max(width + 40, argparse.HelpFormatter(PROGRAM)._width)  # noqa: SLF001 (of COLUMNS, or the terminal)
-    folded = {"width": columns, "subsequent_indent": " " * width}
-    return [textwrap.fill(f"  {name:<{width - 2}}{told}", **folded) for name, told in rows.items()]
+    return [
+        textwrap.fill(f"  {name:<{width - 2}}{told}", columns, subsequent_indent=" " * width)
+        for name, told in rows.items()
+    ]

@@ -104,7 +104,7 @@ def execute(config: Namespace) -> int:
     say(f"picture: {files[-1]}; numbers: {', '.join(file.name for file in files[:-1])} beside it")
     seen = panels(vectors, spectra, overlaps)
     if ends:
-        seen.append(_walk(config, folder, bench, ends, names))
+        seen.append(_walk(config, folder, bench, (ends[0], ends[1]), names))
     if config.out:
         facts = {
             "zoo": zoo.name,
@@ -133,7 +133,7 @@ def _walk(
     config: Namespace,
     folder: "Path",
     bench: "Bench",
-    ends: "list[Mapping[str, Tensor]]",
+    ends: "tuple[Mapping[str, Tensor], Mapping[str, Tensor]]",
     tasks: "Sequence[str]",
 ) -> "Panel":
     """Evaluate on the way, tell the barriers, write and draw."""
@@ -167,13 +167,16 @@ def by_task(
     vectors: "Vectors", spectra: "list[Spectrum]", overlaps: "list[Overlap]"
 ) -> list[tuple[str, str, str, str, str]]:
     """A row for each task, of texts, under `HEADER`."""
+    from functools import reduce
+    from operator import add
     from statistics import fmean
 
     from mergebench.zoo.inspection.vectors import WHOLE, mean_off_diagonal
 
     whole, count = vectors.parts[WHOLE], vectors.tasks
     near = mean_off_diagonal(whole.cosines, count).tolist()
-    shared = mean_off_diagonal(sum(o.shares for o in overlaps) / len(overlaps), count).tolist()
+    shares = reduce(add, (o.shares for o in overlaps)) / len(overlaps)
+    shared = mean_off_diagonal(shares, count).tolist()
     rows = []
     for place, task in enumerate(vectors.names[:count]):
         moved = [s.effective for s in spectra if s.task == task and s.norm]

@@ -25,6 +25,7 @@ def rows(what: str) -> list[tuple[str, ...]]:
     from mergebench.catalogue import registry
     from mergebench.catalogue.yaml_files import read_study, read_suite, read_zoo
 
+    body: list[tuple[str, ...]]
     if what == "methods":
         body = [
             (c.name, c.family, " ".join(c.needs.names()) or "-", str(c.year or "-"), c.paper or "-", c.title)

@@ -283,7 +283,8 @@ def _of_suite(
         outcome = Executor(bench, device, tell=progress).merge(Recipe(card, function, resolved, config.seed), variant)
     if isinstance(outcome.states, PerTask):
         raise MergebenchError(f"method {card.name!r} is a reference of one model per task: nothing to write as one")
-    state, drawn, told = outcome.states, outcome.drawn, ()
+    state, drawn = outcome.states, outcome.drawn
+    told: tuple[str, ...] = ()
     noted |= resizing.noted(bench.zoo.base, bench.zoo.encoder, {t: bench.expert(t) for t in variant.merged})
     for name in _adjusted(config):
         pool, sources = bench.pool(card, ADJUSTMENTS[name].needs, config.seed, device, variant, tell=progress)

@@ -3,7 +3,7 @@
 import ast
 import re
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mergebench.cli.complaints import KINDS
 from mergebench.precisions import PRECISIONS
@@ -104,8 +104,8 @@ def _table(card: "MethodCard", described: dict[str, str]) -> list[str]:
     for row in rows:
         lines.append("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         if row[0] in described:
-            layout = {"width": 118, "initial_indent": "      ", "subsequent_indent": "      "}
-            lines.append(textwrap.fill(described[row[0]], **layout))
+            indent = " " * 6
+            lines.append(textwrap.fill(described[row[0]], 118, initial_indent=indent, subsequent_indent=indent))
     return lines
 
 
@@ -130,6 +130,6 @@ def _type_in_words(part: str) -> str:
     return TYPES.get(part, part)
 
 
-def _range(values: tuple) -> str:
+def _range(values: tuple[Any, ...]) -> str:
     ends = isinstance(values, tuple) and len(values) == 2 and all(type(v) in (int, float) for v in values)
     return " to ".join(f"{v:g}" for v in values) if ends else ", ".join(map(str, values))

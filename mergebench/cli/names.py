@@ -75,12 +75,10 @@ def as_registered(verb: str, config: Namespace) -> None:
     for argument, value in given.items():
         if argument in METHODS:
             names = _Names([(name, card.title) for name, card in registry.methods().items()])
-            config[argument] = _each(
-                value, lambda word, names=names: word if registry.is_file(word) else _method(word, names)
-            )
+            config[argument] = _each(value, _method, names)
         else:
             names = _Names([(name,) for name in registry.config_files(REGISTERED[argument])])
-            config[argument] = _each(value, lambda word, names=names: names.meant(word) or word)
+            config[argument] = _each(value, _registered, names)
 
 
 def meant(name: str, known: Iterable[str]) -> str:
@@ -109,12 +107,20 @@ def _plain(name: str) -> str:
     return "".join(character for character in name.casefold() if character not in "-_ ")
 
 
-def _each(value: Any, change: Callable[[str], str]) -> Any:
-    return [change(word) for word in value] if isinstance(value, list) else change(value)
+def _each(value: Any, change: Callable[[str, _Names], str], names: _Names) -> Any:
+    return [change(word, names) for word in value] if isinstance(value, list) else change(value, names)
+
+
+def _registered(word: str, names: _Names) -> str:
+    return names.meant(word) or word
 
 
 def _method(word: str, names: _Names) -> str:
-    """A method's name, which may be followed by what is set of it (`ties.density=0.1`)."""
+    """A method's name, which may be followed by what is set of it (`ties.density=0.1`); a file's stays."""
+    from mergebench.catalogue.registry import is_file
+
+    if is_file(word):
+        return word
     ends = (len(word), *(place for place, character in enumerate(word) if character == "."))
     found = next((name + word[end:] for end in ends if (name := names.meant(word[:end]))), None)
     return found or (word.lower() if any(mark in word for mark in "*?[") else word)

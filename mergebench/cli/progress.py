@@ -1,6 +1,7 @@
 """Progress on a terminal: cells done, the method and task at hand, time left; plain lines where there is none."""
 
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -50,7 +51,7 @@ class ProgressObserver(Observer):
         self._merge = self._progress.add_task("", total=None, unit="", visible=False)
         self._lines: dict[str, Lines] = {}  # of each cell that is being computed, by its key
 
-    def __enter__(self) -> "ProgressObserver":
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -78,8 +79,10 @@ class ProgressObserver(Observer):
     def merging(self, cell: Cell, what: str, done: int, total: int) -> None:
         """A merge is so far: a bar of its own (of the one that was heard of last), or a line now and then."""
         if self.console.is_terminal:
-            shown = {"visible": True, "description": f"{cell.card.name}: merging", "unit": what}
-            self._progress.update(self._merge, completed=done, total=total, **shown)
+            description = f"{cell.card.name}: merging"
+            self._progress.update(
+                self._merge, completed=done, total=total, visible=True, description=description, unit=what
+            )
         elif line := self._lines[cell.key.digest].due(what, done, total):
             tell(self.console, f"  {cell.card.name}: merging, {line}")
 
@@ -103,12 +106,10 @@ class ProgressObserver(Observer):
             for line in result.traceback.splitlines() if self._verbose else ():
                 tell(self.console, f"    {line}")
         else:
-            cost = (
-                "reused"
-                if reused
-                else f"merge {result.merge.seconds:.1f} s, evaluate {result.evaluation.seconds:.1f} s"
-            )
-            tell(self.console, f"  {name:<28} {100 * result.average:5.1f} %   {cost}")
+            merge, evaluation, average = result.merge, result.evaluation, result.average
+            assert merge and evaluation and average is not None  # as of all that did not fail
+            cost = "reused" if reused else f"merge {merge.seconds:.1f} s, evaluate {evaluation.seconds:.1f} s"
+            tell(self.console, f"  {name:<28} {100 * average:5.1f} %   {cost}")
 
 
 def headline(plan: Plan, todo: list[Cell]) -> str:

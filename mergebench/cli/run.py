@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mergebench.running.engines.cluster import Cluster
     from mergebench.running.engines.processes import Processes
     from mergebench.running.planned import Plan, RunRequest
+    from mergebench.running.runner import Found
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -123,8 +124,9 @@ def execute(config: Namespace) -> int:
     observing = ProgressObserver(quiet=config.quiet, verbose=config.verbose)
     with observing as observer, nothing_kept() if config.dry_run else nullcontext():
         plan = recalled(request) if part is None else None  # of a plan that was remembered it cannot be told
-        stored = look(plan, store) if plan else []
-        if plan is None or not (config.dry_run or all(result for result, _ in stored)):
+        found = look(plan, store) if plan else []
+        stored: list[Found] | None = found
+        if plan is None or not (config.dry_run or all(result for result, _ in found)):
             plan, stored = _made(request, config), None
         if part is not None:
             plan = shard(plan, *part)

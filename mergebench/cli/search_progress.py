@@ -5,8 +5,9 @@ from typing import Any
 
 from mergebench.cli.progress import ProgressObserver
 from mergebench.cli.saying import tell
-from mergebench.running.plan import Cell, Plan
-from mergebench.tuning.search import Search, SearchObserver, Trial
+from mergebench.running.planned import Cell, Plan
+from mergebench.tuning.search import Search, SearchObserver
+from mergebench.tuning.trials import Trial
 
 
 class SearchProgress(ProgressObserver, SearchObserver):

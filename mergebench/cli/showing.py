@@ -1,6 +1,7 @@
 """Results as every verb shows them: tables here, the page and the files of suites with variants in the run's folder."""
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from mergebench.cli.saying import say
@@ -135,7 +136,7 @@ def show_leaderboard(
             print_board(board)
     for one in series:
         if not only or one.name in only:
-            files = _written(lambda one=one: write_series(one, store.out / "series"))
+            files = _written(partial(write_series, one, store.out / "series"))
             print_series(one)
             if files:
                 say(f"tables, picture and counts: {', '.join(str(f) for f in files)}")

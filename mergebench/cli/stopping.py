@@ -34,7 +34,8 @@ def terminable(farewell: str) -> Iterator[None]:
         if not left.wait(GRACE):
             _end_workers()
             # Not `print`: what the main thread is in the middle of may hold the stream's lock.
-            os.write(sys.__stderr__.fileno(), f"{farewell}\n".encode())
+            if sys.__stderr__ is not None:
+                os.write(sys.__stderr__.fileno(), f"{farewell}\n".encode())
             os._exit(STATUS)
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -59,7 +60,7 @@ def _end_workers() -> None:
 
 def _workers() -> list[int]:
     """The processes that multiprocessing started from this one; where there is no /proc, those that it knows by now."""
-    found = [child.pid for child in multiprocessing.active_children()]
+    found = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
     for children in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError, ValueError):
             pids = map(int, children.read_text().split())

@@ -88,7 +88,8 @@ def execute(config: Namespace) -> int:
     plan = make_plan(request)
     submitter = {"author": config.author, "licence": config.licence, "implementation": config.implementation}
     made = draft(plan, submitter)
-    path = Path(config.output) / f"{plan.bench.name}-{card.name.replace('/', '_')}.json"
+    bench = plan.workbench
+    path = Path(config.output) / f"{bench.name}-{card.name.replace('/', '_')}.json"
     for file in (path, path.with_suffix(".npz")):
         check_writable(file)
     if not conforms(candidate):
@@ -105,9 +106,9 @@ def execute(config: Namespace) -> int:
     for option, value in (("--author", config.author), ("--licence", config.licence)):
         if not value:
             tell(f"the submission states no {option[2:]}, which a listed one must; give {option} and submit again")
-    average = sum(r.average for r in summary.results if r.role == "method") / len(made.cells)
+    average = sum(r.average or 0.0 for r in summary.results if r.role == "method") / len(made.cells)
     sizes = sum(file.stat().st_size for file in (path, path.with_suffix(".npz")))
-    named = f"{card.title} on {plan.bench.name} v{plan.bench.suite.version}"
+    named = f"{card.title} on {bench.name} v{bench.suite.version}"
     say(f"{named}: {100 * average:.1f} % over {len(made.cells)} seeds")
     say(f"submission: {path} and {path.with_suffix('.npz').name} ({sizes:,} bytes), sha256 {found.digest}")
     say(f"hold it to what it says: mergebench verify {path} --run-code")

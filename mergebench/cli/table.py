@@ -94,7 +94,7 @@ def execute(config: Namespace) -> int:
 
 def _check_track(track: str, boards: "Sequence[Board]", series: "Sequence[Series]") -> None:
     """Refuses a track in which there is nothing, of which a table would hold references alone."""
-    from mergebench.leaderboard.tracks import TUNED
+    from mergebench.measuring.facts import TUNED
 
     tuned = any(row.track == TUNED for board in boards for row in board.rows)
     if track == TUNED and not (tuned or any(line.tuned for one in series for line in one.lines)):
@@ -102,7 +102,9 @@ def _check_track(track: str, boards: "Sequence[Board]", series: "Sequence[Series
 
 
 def _writer(name: str) -> "Callable[[Grid], str]":
-    return getattr(importlib.import_module(f"mergebench.leaderboard.tables.{WRITERS[name]}"), WRITERS[name])
+    module = importlib.import_module(f"mergebench.leaderboard.tables.{WRITERS[name]}")
+    write: Callable[[Grid], str] = getattr(module, WRITERS[name])
+    return write
 
 
 def _check_one(grids: "list[Grid]") -> None:

@@ -59,8 +59,9 @@ def execute(config: Namespace) -> int:
     from mergebench.leaderboard.notes import failure
     from mergebench.measuring.measure import set_threads
     from mergebench.merging.hyperparameters import parse_assignments
+    from mergebench.tuning.search import TuneRequest
     from mergebench.tuning.space import parse_space
-    from mergebench.tuning.tuning import TuneRequest, plan_searches, tune_all
+    from mergebench.tuning.tuning import plan_searches, tune_all
 
     store = store_of(config.out)
     set_threads(config.threads)
