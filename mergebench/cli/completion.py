@@ -57,7 +57,7 @@ def _copied(action: argparse.Action, parser: argparse.ArgumentParser) -> None:
     choices = [str(name) for name in action.choices or ()] or literal or choices_of(action)
     copy = parser.add_argument(*names, nargs=action.nargs, choices=choices or None)
     if action.dest in NAMES:
-        copy.completer = _completer(NAMES[action.dest])
+        copy.completer = _completer(NAMES[action.dest])  # type: ignore[attr-defined]  # where argcomplete looks
 
 
 def _completer(names: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
