@@ -239,6 +239,15 @@ def test_no_package_replaces_a_shipped_suite(tmp_path, monkeypatch):
         registry.config_files.__wrapped__("suites")
 
 
+def test_a_folder_that_is_no_package_is_named(tmp_path, monkeypatch):
+    """Python imports a folder without __init__.py, too, as a package of no file."""
+    (tmp_path / "loose_configs" / "suites").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [SimpleNamespace(value="loose_configs")])
+    with pytest.raises(MergebenchError, match=r"names 'loose_configs', which has no __init__\.py"):
+        registry.config_files.__wrapped__("suites")
+
+
 def test_an_entry_point_to_nowhere_is_named(monkeypatch):
     install(monkeypatch, "no_such_package_here")
     with pytest.raises(MergebenchError, match=r"names 'no_such_package_here', which cannot be imported"):
