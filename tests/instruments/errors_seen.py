@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +20,9 @@ LONGEST = 320  # characters of a message that the page shows
 HEAD = """# What is said when something is wrong
 
 Every refusal names the thing, the value and the remedy, on one line, with status 2 and without a traceback; what was
-done before stays as it is ([the design](design.md#errors-and-exit-status)). These are examples of all of them, as the
-tests caused them: names, paths and numbers are those of the tests.
+done before stays as it is ([the design](design.md#errors-and-exit-status)). These are examples, as the
+tests caused them: names, paths and numbers are those of the tests. (Some fifty places are not shown: tests cause them
+in other processes, or not yet.)
 """
 
 
@@ -68,11 +69,15 @@ def _template(node: ast.expr) -> str:
     return ".*"
 
 
-def record(folder: Path) -> None:
-    """From now on, note every error of the project that is made in this process, with the place that made it."""
+def record(folder: Path) -> Callable[[], None]:
+    """From now on, note every error of the project that is made in this process, with the place that made it.
+
+    Returns:
+        What writes them, once the tests are over: some of them count what is written meanwhile.
+    """
     from mergebench import errors
 
-    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, None] = {}
     begin = errors.MergebenchError.__init__
 
     def noted(self: Exception, *arguments: object) -> None:
@@ -82,11 +87,14 @@ def record(folder: Path) -> None:
             frame = frame.f_back
         place = Path(frame.f_code.co_filename)
         if place.is_relative_to(ROOT) and not place.is_relative_to(ROOT / "tests"):
-            line = json.dumps([str(place.relative_to(ROOT)), frame.f_lineno, str(self)])
-            with (folder / f"{os.getpid()}.jsonl").open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            found[json.dumps([str(place.relative_to(ROOT)), frame.f_lineno, str(self)])] = None
+
+    def write() -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{os.getpid()}.jsonl").write_text("".join(f"{line}\n" for line in found), encoding="utf-8")
 
     errors.MergebenchError.__init__ = noted
+    return write
 
 
 def seen(folder: Path) -> dict[Site, str]:
