@@ -16,7 +16,6 @@ from mergebench.cli.helping import choices_of
 from mergebench.cli.verbs import VERBS
 
 ASKED = "_ARGCOMPLETE"  # of the environment: what is wanted are words to go on with
-FAMILIES = ("all", "references", "data-free", "calibration", "test-time")
 
 
 def complete(make_parser: Callable[[str | None], Any]) -> None:
@@ -84,7 +83,7 @@ def _configured(kind: str) -> Callable[[], Iterable[str]]:
 def _methods() -> Iterable[str]:
     from mergebench.catalogue import registry
 
-    return [*FAMILIES, *registry.methods()]
+    return ["all", *registry.FAMILIES, *registry.methods()]
 
 
 def _tasks() -> Iterable[str]:
