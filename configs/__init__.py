@@ -1,0 +1,1 @@
+"""The suites, studies, zoos and settings that come with mergebench, one YAML file each."""

@@ -120,8 +120,7 @@ class Board:
 
     @cached_property
     def labels(self) -> list[str]:
-        """One label per row: the title, with the hyper-parameters that were tuned or differ in rows of the same method;
-        of a submission, its tier."""
+        """One label per row: the title, hyper-parameters that tell rows of one method apart, a submission's tier."""
         found = told_apart([(r.method, r.title, r.hyperparameters, r.tuned) for r in self.rows])
         return [f"{label} [{row.tier}]" if row.tier else label for label, row in zip(found, self.rows, strict=True)]
 

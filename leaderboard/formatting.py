@@ -51,8 +51,7 @@ def track(row: Row) -> str:
 
 
 def leaders(board: Board) -> str:
-    """Who cannot be told from the best method, a sentence for each track that something here was measured for; empty
-    where predictions are not stored."""
+    """Who cannot be told from the best method, a sentence for each track measured; empty without predictions."""
     named, told = list(zip(board.rows, board.labels, strict=True)), []
     for one in dict.fromkeys(row.track for row in board.rows if row.role == "method" and not row.tier):
         led = notes.leaders([label for row, label in named if row.leading and row.track == one])

@@ -58,11 +58,11 @@ def is_unseen(character: str) -> bool:
 
 
 def on_one_line(text: object, longest: int | None = None) -> str:
-    """A text, whoever's it is, as one line that a terminal may show: what is printable stays as it is.
+    r"""A text, whoever's it is, as one line that a terminal may show: what is printable stays as it is.
 
     Args:
         text: whatever names, titles, settings and errors hold. Line breaks and tabs, with the blanks about them, become
-            a blank; other characters that are not seen are spelt (`\\x1b`).
+            a blank; other characters that are not seen are spelt (`\x1b`).
         longest: characters that are shown of it.
     """
     whole = str(text)

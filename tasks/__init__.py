@@ -1,0 +1,1 @@
+"""The tasks that come with mergebench, and corruptions of their images."""

@@ -54,8 +54,7 @@ def amounts(run: Kept, along: str) -> str:
 
 
 def table(runs: list[Kept], along: str) -> str:
-    """A line for each method: peaks and estimates in models, then processor seconds, by experts or images; and why some
-    lack."""
+    """A line for each method, peaks and estimates in models, then processor seconds; and why some lack."""
     values = sorted({run[along] for run in runs})
     short_label = {"experts": "T", "images": "N"}[along]
     measures = ("models", "by the card", "processor seconds")

@@ -1,4 +1,4 @@
-"""One merge by mergebench, in a process of its own: python ours.py COMPARISON INPUTS RESULT"""
+"""One merge by mergebench, in a process of its own: python ours.py COMPARISON INPUTS RESULT."""
 
 import sys
 from pathlib import Path

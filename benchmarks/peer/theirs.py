@@ -1,4 +1,4 @@
-"""One merge by FusionBench, in a process of its own: python theirs.py COMPARISON INPUTS RESULT
+"""One merge by FusionBench, in a process of its own: python theirs.py COMPARISON INPUTS RESULT.
 
 Its algorithms run as they are; what is put in their place is what would be downloaded: models, images and heads.
 """
@@ -31,18 +31,21 @@ class Pool(BaseModelPool):
         self._held, self._images = models, images
 
     def load_model(self, name: str) -> nn.Module:
-        # The result is written into the base; the experts' own are only read.
+        """One of the models; a copy of the base, into which the result is written."""
         return copy.deepcopy(self._held[name]) if name == "_pretrained_" else self._held[name]
 
     def load_pretrained_model(self) -> nn.Module:
+        """The base."""
         return self.load_model("_pretrained_")
 
     def load_train_dataset(self, name: str) -> TensorDataset:
+        """Images of a task."""
         return self._images[name]
 
     load_test_dataset = load_train_dataset
 
     def load_processor(self) -> None:
+        """None: images are tensors already."""
         return None
 
 

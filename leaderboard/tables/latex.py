@@ -14,7 +14,7 @@ WRAP = {BEST: "\\textbf{%s}", SECOND: "\\underline{%s}"}
 
 
 def latex(grid: Grid) -> str:
-    """The table, to be read with `\\input`; its preamble is said in a comment."""
+    r"""The table, to be read with `\input`; its preamble is said in a comment."""
     return "\n".join(_lines(grid)) + "\n"
 
 

@@ -144,8 +144,7 @@ class Code:
         return [Part(m, None) for m in own if m and not m.ours]
 
     def _meant(self, module: Module, chain: tuple[str, ...], seen: tuple[tuple[Module, str], ...]) -> Iterator[Meaning]:
-        """What `name.attribute.attribute...` stands for in a module, with the attributes that are left; nothing for a
-        name that is not the module's."""
+        """What `name.attribute...` stands for in a module, with attributes that are left; nothing if it is not its."""
         name, *rest = chain
         if (module, name) in seen:  # two modules that hand a name on to each other
             return

@@ -24,8 +24,7 @@ def complain(message: object) -> None:
 
 @contextmanager
 def notes_shown() -> Iterator[None]:
-    """While a verb runs, what is told and ends nothing (`errors.tell`) is a line of its own on the error output: every
-    sentence once, however often a file is opened."""
+    """While a verb runs, what `errors.tell` is told is a line of the error output, each sentence once."""
     told: set[str] = set()
 
     def show(sentence: str) -> None:

@@ -153,7 +153,6 @@ def _finish(path: Path, digest: str, arrays: list[Path]) -> None:
 
 def _decoded(task: Task, split: str, table: ImageTable) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
     """The shape of a table's images, and the images in order."""
-
     told = table.told
     table = replace(table, told=lambda index: f"task {task.card.name!r}, split {split!r}: {told(index)}")
 

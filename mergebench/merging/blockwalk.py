@@ -230,8 +230,9 @@ def _computing(tokens: Tensor, precision: Precision) -> torch.autocast:
 
 
 def _forward_error(module: nn.Module, tokens: Tensor, precision: Precision) -> float:
-    """Relative error of what a block adds to tokens [B, N, D] in a precision, held to their own; of all that it makes
-    of them, where that has another shape.
+    """Relative error, in a precision, of what a block adds to tokens [B, N, D].
+
+    Where it makes another shape of them, of all that it makes.
     """
     with torch.no_grad():
         exact = module(tokens)

@@ -68,9 +68,9 @@ class Budget:
 
 
 def wanted(cards: Sequence[MethodCard], experts: int, sizes: Sizes) -> int:
-    """Bytes that a merge takes: what the method holds, and the merged model, which lies there once more, as it is
-    stored, on its way to a file. Images, tokens and activations, of which a method takes as many as there is room for,
-    are not in it.
+    """Bytes that a merge takes: what the method holds, and the merged model once more, on its way to a file.
+
+    Images, tokens and activations, of which a method takes as many as there is room for, are not in it.
 
     Args:
         cards: the method's, and that of the one it starts from; a card that does not say what it holds counts none.

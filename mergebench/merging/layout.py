@@ -152,8 +152,9 @@ class Layout:
 
 
 def is_linear(module: nn.Module) -> TypeGuard[nn.Linear | nn.Conv2d]:
-    """Whether a module multiplies rows of inputs by its weight: a linear layer, or a convolution that is one on
-    patches, over all channels, padded with zeros if at all.
+    """Whether a module multiplies rows of inputs by its weight.
+
+    A linear layer does, and a convolution over all channels, padded with zeros if at all, on patches.
     """
     if type(module) is nn.Conv2d:  # what is derived from it does something else to its inputs or its weight first
         return module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)

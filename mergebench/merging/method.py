@@ -133,7 +133,9 @@ class MergeMethod(Protocol):
 
     card: MethodCard
 
-    def __call__(self, pool: Any, /, **hyperparameters: Any) -> Any: ...
+    def __call__(self, pool: Any, /, **hyperparameters: Any) -> Any:
+        """Merge the pool's experts."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,10 @@ def _check_holds(name: str, holds: str) -> None:
 def check_card(
     name: str, role: str, fidelity: str, holds: str, named: Iterable[str], hyperparameters: Collection[str]
 ) -> None:
-    """Refuses, by a MergebenchError, a role or fidelity that does not exist, `holds` in other words than `MethodCard`
-    has, or a name that is no hyper-parameter's.
+    """Refuses what no card may say, by a MergebenchError.
+
+    That is a role or fidelity that does not exist, `holds` in other words than `MethodCard` has, or a name that is no
+    hyper-parameter's.
     """
     _check_holds(name, holds)
     if role not in ROLES:

@@ -30,8 +30,10 @@ def grouped(cells: Sequence[Cell]) -> list[Group]:
 
 
 def longest_first(groups: Sequence[Group]) -> list[Group]:
-    """The groups in an order in which several processes end at about the same time: ceilings, which all others are held
-    against, then what trains, then what looks at images; each kind as it stood."""
+    """The groups in an order in which several processes end at about the same time.
+
+    Ceilings, which all others are held against, then what trains, then what looks at images; each kind as it stood.
+    """
     families = ("references", "test-time", "calibration", "data-free")
     return sorted(groups, key=lambda group: families.index(_family(group.cells[0])))
 

@@ -41,10 +41,9 @@ CHOOSING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES
 
 
 def recalled(request: RunRequest) -> Plan | None:
-    """The plan that was made of the same request, if nothing that it rests on has changed; it can be looked through,
-    and not run.
+    """The plan that was made of the same request, if nothing that it rests on has changed.
 
-    What was told when it was made is told again.
+    It can be looked through, and not run. What was told when it was made is told again.
     """
     try:
         kept = json.loads(plain_text(_place(request), BYTES))
@@ -101,8 +100,7 @@ def _place(request: RunRequest) -> Path:
 
 
 def _note_code(footing: Footing) -> None:
-    """Note the code that a plan was made by: ours, and other people's outside of what is installed, which shows by the
-    names of releases."""
+    """Note the code that a plan was made by: ours, and other people's that no release's name tells."""
     started = psutil.Process().create_time()
     files = [str(getattr(module, "__file__", None) or "") for module in list(sys.modules.values())]
     files += [card.path for card in registry.methods().values()]

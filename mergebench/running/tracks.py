@@ -39,8 +39,9 @@ class Track:
 
 
 def make_tracks(request: RunRequest, bench: Bench, cards: Sequence[MethodCard], known: Collection[str]) -> list[Track]:
-    """The tracks that a request asks for; if it says nothing, the installed choices, and for what these lack, and where
-    there are none, the published settings.
+    """The tracks that a request asks for.
+
+    If it says nothing, the installed choices, and for what these lack, and where there are none, published settings.
 
     Args:
         request: what was asked for; its `settings` name the tracks.
@@ -62,8 +63,10 @@ def make_tracks(request: RunRequest, bench: Bench, cards: Sequence[MethodCard], 
 
 
 def _unasked(request: RunRequest, bench: Bench, cards: Sequence[MethodCard], known: Collection[str]) -> list[Track]:
-    """The installed choices, if there are any, and published settings for each method that they lack or that was given
-    settings: no method is left out for want of a search that nobody asked for."""
+    """The installed choices, if any, and published settings for methods that they lack or that were given settings.
+
+    So no method is left out for want of a search that nobody asked for.
+    """
     if bench.study or shipped(bench.name, bench.zoo.name) is None:
         return [Track(PUBLISHED)]
     given = request.hyperparameters

@@ -62,8 +62,7 @@ class Work:
         self._leases.release(self._name(cell))
 
     def again(self, cells: Sequence[Cell]) -> bool:
-        """Take back cells whose process has ended, the one first that it was at; False if that one has done so too
-        often, and is not to be tried again."""
+        """Take back cells whose process has ended, the one first that it was at; False if it ended too many."""
         self._ends[cells[0].key.digest] += 1
         often = self._ends[cells[0].key.digest] >= ENDS
         rest = tuple(cells[1:] if often else cells)

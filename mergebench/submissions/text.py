@@ -140,5 +140,5 @@ def odd_code(text: str) -> str:
 
 
 def _kind(character: str) -> str:
-    """ "m" of a mark that stands on the letter before it, "-" of all else."""
+    """The letter "m" for a mark that stands on the letter before it, "-" for all else."""
     return "m" if unicodedata.category(character) in ("Mn", "Me") else "-"

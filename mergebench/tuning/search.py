@@ -281,8 +281,9 @@ def _recall(search: Search, store: ResultStore) -> Search:
 def run_search(
     search: Search, trials: int, observer: SearchObserver | None = None, timeout: float | None = None
 ) -> None:
-    """Try settings until there are so many trials, or all that the space holds were tried; a trial that fails is
-    recorded and costs itself alone.
+    """Try settings until there are so many trials, or all that the space holds were tried.
+
+    A trial that fails is recorded and costs itself alone.
 
     Args:
         search: continued, and written to its file after each trial.

@@ -1,5 +1,4 @@
-"""Tuning of one method or many with one budget: their studies, one after the other, the file of what they chose, and
-its cells."""
+"""Tuning of methods with one budget: their studies, one after the other, the file of their choices, its cells."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -78,8 +78,10 @@ def _state_dicts(
 
 
 def _check_held(state: Mapping[Any, Any], who: str) -> None:
-    """Refuses a tensor that says to be larger than what the file holds of it (of one number terabytes would be made),
-    and names that no other file can hold."""
+    """Refuses tensors larger than what the file holds of them, and names that no other file can hold.
+
+    (Of one number that says to be terabytes, terabytes would be made.)
+    """
     for name, value in state.items():
         if any("\ud800" <= character <= "\udfff" for character in str(name)):
             raise CheckpointError(f"{who}: {str(name)!r} is no name of a tensor (half a character); rename it")

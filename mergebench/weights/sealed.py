@@ -28,8 +28,10 @@ def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """What such a file holds; nothing where there is none, or one that was damaged. Without a checksum, as earlier
-    versions wrote them, it is taken as it is."""
+    """What such a file holds; nothing where there is none, or one that was damaged.
+
+    Without a checksum, as earlier versions wrote them, it is taken as it is.
+    """
     try:
         content = json.loads(plain_bytes(path))
     except (OSError, ValueError, RecursionError):

@@ -36,8 +36,9 @@ class Teller:
             getattr(self._observer, kind)(self._cells[name], *content)
 
     def ended(self, cells: Sequence[Cell], work: Work, why: str) -> Iterator[Measured]:
-        """The process that was at these cells is no more: they are handed out again, and the first one, which it was
-        computing, is not if that has happened too often.
+        """The process that was at these cells is no more: they are handed out again.
+
+        The first one, which it was computing, is not if that has happened too often.
 
         Args:
             cells: that it had not given back.
