@@ -80,6 +80,7 @@ def adapt(
             loss = sum(entropies, start=torch.zeros_like(total))
             torch.autograd.backward(loss)
             total = total + loss.detach()
+        pool.log(step, entropy=total)
         with torch.no_grad():
             merging.pull({name: tensor.grad for name, tensor in merged.items() if tensor.grad is not None})
             for tensor in merged.values():

@@ -162,6 +162,7 @@ def prodistill(
                 lr=lr,
                 init=scaling,
             )
+            pool.log(index, error_before=errors[block.name][0], error_after=errors[block.name][1])
             state.update({n: found[inner[n]].to("cpu", layout.dtypes[n]) for n in learnt})
         if index + 1 < len(layout.blocks):
             advance(pool, student, block, state, own)

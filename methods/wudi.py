@@ -92,7 +92,9 @@ def wudi(
         vectors = torch.cat(stacks, dim=1) if len(stacks) > 1 else stacks[0]
         del stacks
         found = least_interference(vectors, steps, lr)
-        losses.add_(torch.stack([interference(tau, vectors) for tau in (vectors.sum(0), found)]))
+        before_and_after = torch.stack([interference(tau, vectors) for tau in (vectors.sum(0), found)])
+        losses.add_(before_and_after)
+        pool.log(chosen.index(names[0]), loss_before=before_and_after[0], loss_after=before_and_after[1])
         parts = torch.split(found, [size[0] for size in sizes])
         return [part.reshape(layout.shapes[name]) for name, part in zip(names, parts, strict=True)]
 

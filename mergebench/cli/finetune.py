@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from mergebench.cli.curves import add_logger_options, logged, logger_of
 from mergebench.cli.description import add_description_options, description
 from mergebench.cli.options import (
     add_device_options,
@@ -88,13 +89,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Lightning's; auto: bf16-mixed if the device has it, else 32-true",
     )
     parser.add_argument("--checkpoints", type=str | None, default=None, help="folder to resume from after a break")
-    parser.add_argument(
-        "--logger",
-        type=Literal["csv", "tensorboard", "wandb", "mlflow"] | None,
-        default=None,
-        help="write loss and rate for one of these as the training goes",
-    )
-    parser.add_argument("--log-folder", type=str, default="logs", help="where --logger writes")
+    add_logger_options(parser, "loss and rate")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of image order and augmentation")
     parser.add_argument("--devices", type=PositiveInt, default=1, help="GPUs (or processes) that share every step")
     add_device_options(parser)
@@ -114,7 +109,6 @@ def execute(config: Namespace) -> int:
     from mergebench.training.batches import TrainingSet
     from mergebench.training.finetuning import check_settings, finetune
     from mergebench.training.head_fit import head_fit
-    from mergebench.training.loggers import make_logger
     from mergebench.training.own import FITTED
     from mergebench.weights import resizing
     from mergebench.weights.adapted import AdaptedState
@@ -125,7 +119,7 @@ def execute(config: Namespace) -> int:
 
     quiet_lightning()
     output = _output(config)
-    logger = make_logger(config.logger, Path(config.log_folder), output.stem) if config.logger else None
+    logger = logger_of(config, output.stem)
     peft = config.format == "peft"
     check_output(output / ADAPTER_WEIGHTS if peft else output, (config.base, config.head))
     set_threads(config.threads)
@@ -206,7 +200,7 @@ def execute(config: Namespace) -> int:
             say(f"{who:<7} {100 * score.accuracy:5.1f} % of {score.total} validation images of {task}")
     say(f"wrote {output}")
     if logger is not None:
-        say(f"logged with {config.logger} in {logger.log_dir or config.log_folder}")
+        say(logged(config, logger))
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 
+from mergebench.cli.curves import add_logger_options, logged, logger_of, merge_logged
 from mergebench.cli.merge_card import card_path, model_card
 from mergebench.cli.merge_target import Target
 from mergebench.cli.options import (
@@ -87,6 +88,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of everything random")
     add_trust_option(parser)
     add_device_options(parser)
+    add_logger_options(parser, "what a method tells of its steps (AdaMerging's entropies, ...)")
     add_quiet_option(parser)
     add_memory_option(parser)
 
@@ -152,8 +154,9 @@ def execute(config: Namespace) -> int:
     set_threads(config.threads)
     device = resolve_device(config.device)
     merge = _own if config.base and not (config.suite or config.zoo or config.only) else _of_suite
+    logger = logger_of(config, target.file.stem)
     start = time.perf_counter()
-    with Steps(f"merge {card.name}", config.quiet) as steps:
+    with Steps(f"merge {card.name}", config.quiet) as steps, merge_logged(logger, card.name) as curve:
         state, recipe, told = merge(config, experts, card, given, device, target, steps)
     recipe |= {"format": config.format, "mergebench": environment(device).packages["mergebench"]}
     written = formats.from_timm(state, config.format, target.companions.others)
@@ -164,6 +167,8 @@ def execute(config: Namespace) -> int:
             temporary.write_text(model_card(card, recipe, target.file, _named(config)), encoding="utf-8")
     for sentence in told:
         say(sentence)
+    if logger is not None and curve:
+        say(logged(config, logger))
     seconds = time.perf_counter() - start
     number = len(recipe["experts"])
     say(f"merged {number} expert{'s' * (number != 1)} with {card.name} in {seconds:.1f} s: {config.output}")

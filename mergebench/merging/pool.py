@@ -14,6 +14,7 @@ from mergebench.errors import MergebenchError, MethodError, NeedsError
 from mergebench.merging.activations import largest_activation
 from mergebench.merging.layout import Layout
 from mergebench.merging.method import MergeMethod, Needs
+from mergebench.merging.reports import log_step, plain
 from mergebench.merging.views import FinishedState, ReadOnlyState
 from mergebench.weights.states import StateDict
 
@@ -375,17 +376,13 @@ class ModelPool:
         Raises:
             MethodError: anything else, which a result could not hold.
         """
-        self.diagnostics.update({name: _plain(name, fact) for name, fact in facts.items()})
+        self.diagnostics.update({name: plain(name, fact) for name, fact in facts.items()})
 
+    def log(self, step: int, **values: Tensor | float) -> None:
+        """Numbers of a step, such as its loss, for a curve (`mergebench merge --logger`); elsewhere nothing is read.
 
-def _plain(name: str, fact: Any) -> Any:
-    """A fact as JSON can hold it."""
-    if fact is None or isinstance(fact, (str, bool, int, float)):
-        return fact
-    if hasattr(fact, "tolist"):  # a tensor, an array or one of its numbers
-        return fact.tolist()
-    if isinstance(fact, Mapping):
-        return {str(key): _plain(name, value) for key, value in fact.items()}
-    if isinstance(fact, (list, tuple)):
-        return [_plain(name, value) for value in fact]
-    raise MethodError(f"report({name}=...): a result cannot hold a {type(fact).__name__}; report numbers or texts")
+        Args:
+            step: counted from 0.
+            values: numbers, or tensors of one.
+        """
+        log_step(step, values)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from mergebench.errors import on_one_line
+
 ROOT = Path(__file__).parents[2]
 SOURCES = {"mergebench": ROOT / "mergebench", "methods": ROOT / "methods", "tasks": ROOT / "tasks"}
 PAGE = ROOT / "docs/errors.md"
@@ -122,6 +124,7 @@ def page(found: dict[Site, str]) -> str:
 
 
 def _shown(message: str) -> str:
+    message = on_one_line(message)  # as a terminal shows it
     text = re.sub(r"/[\w./+~-]*/pytest-of-\w+/[\w-]+/[\w.\[\]-]+/?", "", message)  # the tests' own folders
     text = re.sub(re.escape(f"{ROOT}/"), "", " ".join(text.split()))
     text = text if len(text) <= LONGEST else text[:LONGEST] + " ..."
