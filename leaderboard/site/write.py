@@ -1,6 +1,6 @@
 """Writing the site: every file appears whole, those that are as they were are left, those of nothing any more go."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -37,6 +37,7 @@ def write_site(
     series: Sequence[Series] = (),
     known: Known | None = None,
     inspections: Sequence[Inspection] = (),
+    tell: Callable[[str, int, int], None] | None = None,
 ) -> Path:
     """Write the pages of all boards and series.
 
@@ -46,6 +47,7 @@ def write_site(
         series: suites with variants, and studies.
         known: what there is to tell of methods and tasks beyond their results.
         inspections: of zoos' task vectors.
+        tell: told how many of how many boards and pages are made.
 
     Returns:
         The first page.
@@ -54,6 +56,7 @@ def write_site(
         MergebenchError: the folder cannot be written.
     """
     folder, known = Path(folder), known or Known()
+    tell = tell or (lambda what, done, total: None)
     environment = Environment(
         loader=PackageLoader("mergebench.leaderboard.site", "templates"),
         autoescape=True,
@@ -64,7 +67,8 @@ def write_site(
     )
     content: dict[str, str | bytes] = {}
     views = []
-    for board in boards:
+    for number, board in enumerate(boards):
+        tell("boards", number, len(boards))
         view = board_view(board, known)
         name = f"{view['id']}--ranks"
         content[f"data/{name}.js"] = ranking_script(board, name, kept(folder / "data" / f"{name}.js"))
@@ -81,7 +85,8 @@ def write_site(
     for view in views:
         content[f"data/{view['id']}.js"] = as_script(view["id"], view)
     pages = {**method_pages(boards, series, known), **task_pages(boards, known)}
-    for path, (template, facts) in pages.items():
+    for number, (path, (template, facts)) in enumerate(pages.items()):
+        tell("pages", number, len(pages))
         content[path] = environment.get_template(template).render(root="../", **facts)
     for name, task in known.tasks.items():
         if task.sheet and task_path(name) in pages:

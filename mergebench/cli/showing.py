@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mergebench.cli.saying import say
 from mergebench.cli.site_facts import known_of
+from mergebench.cli.steps import Steps
 from mergebench.errors import MergebenchError, UnknownNameError, tell
 from mergebench.measuring.results import Result, ResultStore
 
@@ -26,7 +27,8 @@ def read(store: ResultStore, needed: bool = True) -> tuple[list[Result], list[st
     Raises:
         MergebenchError: there are none, and must be; the sentences are told.
     """
-    found, faults = store.survey()
+    with Steps("reading") as steps:
+        found, faults = store.survey(steps)
     if needed and not found:
         for fault in faults:
             tell(fault)
@@ -144,7 +146,10 @@ def show_leaderboard(
     inspections, told = read_inspections([place.out for place in (store, *others)])
     for sentence in told:
         say(sentence)
-    page = _written(lambda: write_site(boards, folder, series, known_of(boards, series, folder), inspections))
+    with Steps("pages") as steps:
+        page = _written(
+            lambda: write_site(boards, folder, series, known_of(boards, series, folder), inspections, steps)
+        )
     if page:
         say(f"leaderboard page: {page.resolve()}")
 

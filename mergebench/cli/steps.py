@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 EVERY = 30.0  # seconds between lines
+QUICK = 1.0  # seconds in which no bar is shown: what flashes up and is gone tells nobody anything
 
 
 class Steps:
@@ -19,7 +20,7 @@ class Steps:
 
     def __init__(self, name: str, quiet: bool = False) -> None:
         self._name, self._quiet = name, quiet
-        self._lines = Lines()
+        self._lines, self._begun = Lines(), time.monotonic()
         # Made when there is something to show, so that what waits can be copied.
         self._console: Console | None = None
         self._bar: Progress | None = None
@@ -35,6 +36,8 @@ class Steps:
             line = self._lines.due(what, done, total)
             if line:
                 console.print(f"{self._name}: {line}")
+            return
+        if self._bar is None and time.monotonic() - self._begun < QUICK:
             return
         if self._bar is None:
             self._bar = Progress(

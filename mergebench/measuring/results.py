@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -322,10 +322,13 @@ class ResultStore:
         """Every result in the folder that is well, by path."""
         return iter(self.survey()[0])
 
-    def survey(self) -> tuple[list[Result], list[str]]:
-        """Every result in the folder that is well, by path, and a sentence for every file that is none."""
+    def survey(self, tell: Callable[[str, int, int], None] | None = None) -> tuple[list[Result], list[str]]:
+        """Results that are well, by path, and a sentence for every other file; `tell` hears how many are read."""
         results, told = [], []
-        for path, found in read_results(sorted(self.out.glob("cells/*/*.json")), self.recounts):
+        paths = sorted(self.out.glob("cells/*/*.json"))
+        for number, (path, found) in enumerate(read_results(paths, self.recounts)):
+            if tell:
+                tell("results", number, len(paths))
             if isinstance(found, Unproven):
                 told.append(f"{path} is set aside: {found}; the run that made it makes it again")
             else:

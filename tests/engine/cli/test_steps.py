@@ -27,6 +27,15 @@ def clock(monkeypatch):
     return at
 
 
+def on_a_terminal(monkeypatch):
+    """A standard error output that is one; what it shows."""
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    return screen
+
+
 def test_lines_come_now_and_then_and_tell_the_time_left(clock):
     lines, said = Lines(), {}
     for done in range(101):
@@ -72,10 +81,8 @@ def test_a_file_gets_lines_on_standard_error(clock, capsys):
 
 
 def test_a_terminal_gets_a_bar_that_is_gone_in_the_end(monkeypatch):
-    screen = io.StringIO()
-    screen.isatty = lambda: True
-    monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setenv("TERM", "xterm")
+    screen = on_a_terminal(monkeypatch)
+    monkeypatch.setattr(steps_module, "QUICK", 0.0)
     with Steps("finetune") as steps:
         steps("steps, loss 0.512", 5, 10)
     for part in ("finetune", "5/10", "steps, loss 0.512", "left"):
@@ -105,3 +112,22 @@ def test_quietly_it_says_nothing_however_long_it_takes(clock, capsys):
         steps("steps", 2, 10)
     said = capsys.readouterr()
     assert said.err == said.out == ""
+
+
+def test_a_bar_waits_until_a_loop_is_long(clock, monkeypatch):
+    screen = on_a_terminal(monkeypatch)
+    with Steps("pages") as steps:
+        clock(0.5)
+        steps("pages", 1, 10)
+        assert screen.getvalue() == ""
+        clock(1.5)
+        steps("pages", 2, 10)
+    assert "2/10" in screen.getvalue()
+
+
+def test_reading_and_writing_the_pages_are_told(mini_run, command, monkeypatch):
+    monkeypatch.setattr(steps_module, "QUICK", 0.0)
+    screen = on_a_terminal(monkeypatch)
+    assert command("leaderboard", "--out", mini_run).status == 0
+    for part in ("reading", "results", "boards", "pages", "left"):
+        assert part in screen.getvalue()
