@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mergebench.catalogue.modules import parsed
 from mergebench.errors import MergebenchError, tell
 from mergebench.merging.method import MethodCard, Needs, check_card, merge_method
 from mergebench.weights.footing import rests_on
@@ -56,13 +57,12 @@ def scan_file(path: Path, module: str | None = None, spoilt: Spoilt | None = Non
     """
     rests_on(path)
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        source = path.read_text(encoding="utf-8")
     except OSError as error:
         raise MergebenchError(f"cannot read the method file {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise MergebenchError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
-    except SyntaxError as error:
-        raise MergebenchError(f"{path}:{error.lineno}: not valid Python: {error.msg}") from None
+    tree = parsed(source, path)
     for node in tree.body:
         if not isinstance(node, ast.FunctionDef):
             continue
@@ -95,10 +95,13 @@ def _card(node: ast.FunctionDef, decorator: ast.Call, path: Path, module: str | 
         bound = inspect.signature(merge_method).bind(*positional, **given).arguments
     except TypeError as error:
         raise MergebenchError(f"{where}: {error}") from None
-    hyper = {
-        a.arg: (ast.unparse(a.annotation) if a.annotation else "", ast.unparse(d) if d else "")
-        for a, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-    }
+    try:
+        hyper = {
+            a.arg: (ast.unparse(a.annotation) if a.annotation else "", ast.unparse(d) if d else "")
+            for a, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+        }
+    except RecursionError:
+        raise MergebenchError(f"{where}: a default or a type is nested too deeply; give it a name") from None
     card = MethodCard(
         **bound,
         doc=ast.get_docstring(node) or "",

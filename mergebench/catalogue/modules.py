@@ -31,11 +31,10 @@ class Module:
         self.path, self.name, self.home, self.package = path, name, home, package
         rests_on(path)
         try:
-            self.tree = ast.parse(read_source(path), str(path))
-        except SyntaxError as error:
-            raise MergebenchError(f"{path}:{error.lineno}: not valid Python: {error.msg}") from None
+            source = read_source(path)
         except (OSError, ValueError) as error:
             raise MergebenchError(f"cannot read {path}: {error}") from None
+        self.tree = parsed(source, path)
         # Name -> the statements that make it; none where only a loose statement does.
         self.definitions: dict[str, list[ast.stmt]] = {}
         self.loose: list[ast.stmt] = []  # what runs whatever is used of the module
@@ -98,6 +97,22 @@ class Module:
 def read_source(path: Path) -> str:
     """A source file's text."""
     return path.read_text(encoding="utf-8")
+
+
+def parsed(source: str, path: Path) -> ast.Module:
+    """The syntax tree of a source file's text.
+
+    Raises:
+        MergebenchError: it is not Python, or nested more deeply than Python itself reads.
+    """
+    try:
+        return ast.parse(source, str(path))
+    except (SyntaxError, ValueError) as error:  # the latter of a null byte, in some Pythons
+        line = getattr(error, "lineno", None)
+        where = f"{path}:{line}" if line else path
+        raise MergebenchError(f"{where}: not valid Python: {getattr(error, 'msg', error)}") from None
+    except (RecursionError, MemoryError):  # of the parser's own stacks
+        raise MergebenchError(f"{path}: nested too deeply to be read; split the expression") from None
 
 
 def with_packages(name: str) -> list[str]:

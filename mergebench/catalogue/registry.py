@@ -60,7 +60,9 @@ def config_files(kind: str) -> MappingProxyType[str, Path]:
 def _folder(package: str) -> Path:
     file = importlib.import_module(package).__file__
     if file is None:
-        raise MergebenchError(f"entry point of group 'mergebench.configs' names {package!r}, which has no __init__.py")
+        raise MergebenchError(
+            f"entry point of group 'mergebench.configs' names {package!r}, which has no __init__.py; give it one"
+        )
     return Path(file).parent
 
 

@@ -72,10 +72,12 @@ def _for_type_checkers(node: ast.AST) -> TypeGuard[ast.If]:
 
 def _outside_scopes(node: ast.AST) -> Iterator[ast.AST]:
     """A tree's nodes, without what stands inside functions, classes and comprehensions in it."""
-    for child in ast.iter_child_nodes(node):
+    waiting = [*ast.iter_child_nodes(node)][::-1]
+    while waiting:  # and no recursion, as long sums are deep trees
+        child = waiting.pop()
         yield child
         if not isinstance(child, SCOPES):
-            yield from _outside_scopes(child)
+            waiting += [*ast.iter_child_nodes(child)][::-1]
 
 
 def _scope(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, outside: frozenset[str]) -> frozenset[str]:

@@ -167,10 +167,19 @@ def test_a_module_without_a_file_is_told():
 
 def test_deep_expressions_and_long_numbers_are_read(tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text(f"DEEP = {' + '.join('1' * 900)}\nLONG = 0x{'f' * 5000}\n" + METHOD)
+    path.write_text(f"DEEP = {' + '.join('1' * 2500)}\nLONG = 0x{'f' * 5000}\n" + METHOD)
     before = digest(path)
     path.write_text(path.read_text().replace("0xf", "0xe"))
     assert digest(path) != before
+
+
+def test_what_is_nested_more_deeply_than_can_be_read_is_told(tmp_path, monkeypatch):
+    """Some Pythons compile deeper trees than these frames go through."""
+    path = tmp_path / "mine.py"
+    path.write_text(f"DEEP = {' + '.join('1' * 900)}\n" + METHOD)
+    monkeypatch.setattr("mergebench.catalogue.code.DEEP", 0)
+    with pytest.raises(MergebenchError, match=r"mine\.py: nested too deeply to be read; split the expression"):
+        digest(path)
 
 
 # A small engine of two modules, to be taken apart.

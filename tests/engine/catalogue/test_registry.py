@@ -244,7 +244,7 @@ def test_a_folder_that_is_no_package_is_named(tmp_path, monkeypatch):
     (tmp_path / "loose_configs" / "suites").mkdir(parents=True)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(registry, "entry_points", lambda group: [SimpleNamespace(value="loose_configs")])
-    with pytest.raises(MergebenchError, match=r"names 'loose_configs', which has no __init__\.py"):
+    with pytest.raises(MergebenchError, match=r"names 'loose_configs', which has no __init__\.py; give it one"):
         registry.config_files.__wrapped__("suites")
 
 

@@ -186,6 +186,9 @@ def test_plugin_files_that_hold_no_method(refused, tmp_path):
     assert "cannot read" in refused("run", "--methods", tmp_path / "none.py", "--out", tmp_path / "out")
     empty.write_text("def f(:\n")
     assert "not valid Python" in refused("run", "--methods", empty, "--out", tmp_path / "out")
+    empty.write_text(f"def f():\n    return 1{' + 1' * 100_000}\n")
+    for words in (["run", "--methods", empty, "--out", tmp_path / "out"], ["check", empty]):
+        assert f"{empty}: nested too deeply to be read; split the expression" in refused(*words)
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
