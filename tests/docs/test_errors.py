@@ -6,6 +6,8 @@ from pathlib import Path
 import errors_seen
 from docs_texts import TEXTS
 
+from mergebench.errors import is_unseen
+
 MESSAGES = [
     (room, file, re.sub(r"\\([\\|*_`])", r"\1", message).replace("&lt;", "<"))
     for room, section in re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", TEXTS["docs/errors.md"], re.MULTILINE | re.DOTALL)
@@ -31,6 +33,7 @@ def test_every_message_is_still_said_there():
     assert MESSAGES and stale == []
 
 
-def test_no_message_shows_this_machine():
+def test_no_message_shows_this_machine_nor_what_is_not_seen():
     for _, _, message in MESSAGES:
         assert "/pytest-of-" not in message and str(Path.home()) not in message and "Traceback" not in message
+        assert not any(map(is_unseen, message))
