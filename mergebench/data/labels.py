@@ -119,9 +119,13 @@ def _by_number(numbers: Sequence[int], classes: Sequence[str], also: Also) -> di
         MergebenchError: the classes are numbers too, and other ones.
     """
     values = _values(classes, also)
-    owners = {value: place for place, own in values.items() for value in own}
-    if len(owners) < sum(map(len, values.values())):
-        raise MergebenchError(f"two of the classes {_told(classes)} mean one number (see `classes` and `labels`)")
+    owners: dict[int, int] = {}
+    for place, value in ((place, value) for place, own in values.items() for value in sorted(own)):
+        if owners.setdefault(value, place) != place:
+            raise MergebenchError(
+                f"classes {classes[owners[value]]!r} and {classes[place]!r} both mean the number {value}; give one of "
+                "them another (`classes`, `labels`)"
+            )
     if values and all(number in owners for number in numbers):
         return {number: owners[number] for number in numbers}
     first = _first(sorted(numbers), len(classes))

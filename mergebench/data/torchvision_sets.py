@@ -211,7 +211,10 @@ def _joined(
         return next(iter(lists), None), {}
     known = {split: own for split, own in named.items() if own is not None}
     if len(known) < len(named):
-        raise MergebenchError(f"torchvision:{name}: of its splits {', '.join(named)} only some name their classes")
+        raise MergebenchError(
+            f"torchvision:{name}: of its splits {', '.join(named)} only {', '.join(known)} name their classes; "
+            "leave the others out, by `splits`"
+        )
     first = known.get("train") or next(iter(known.values()))
     names = tuple(dict.fromkeys([*first, *(n for split in sorted(known) for n in known[split])]))
     ids = {split: np.array([names.index(n) for n in own], dtype=np.int64) for split, own in known.items()}

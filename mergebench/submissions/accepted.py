@@ -85,10 +85,10 @@ def logged(folder: Path) -> dict[str, tuple[str, str]]:
 def _lines(path: Path) -> Iterator[list[str]]:
     try:
         if path.stat().st_size > LOG_BYTES:
-            raise MergebenchError(f"{path} has more than {LOG_BYTES:,} bytes")
+            raise MergebenchError(f"{path} has more than {LOG_BYTES:,} bytes; put the folder's log there")
         yield from csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True)
     except (OSError, ValueError, csv.Error) as error:
-        raise MergebenchError(f"{path} cannot be read: {error}") from None
+        raise MergebenchError(f"{path} cannot be read ({error}); it is to be CSV in UTF-8") from None
 
 
 def _fault(line: list[str], before: str) -> str:

@@ -145,6 +145,19 @@ def test_labels_from_1_to_10_of_the_digits_0_to_9_are_refused_not_one_off(classe
     assert "under `labels`" in str(caught.value) or "the card has no class '10'" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("classes", "also", "told"),
+    [
+        (["1", "01"], (), "'1' and '01' both mean the number 1"),
+        (["seven", "7 - seven"], (), "'seven' and '7 - seven' both mean the number 7"),
+        (["rose", "tulip", "oak"], ["3", ["4", "9"], ["five", "9"]], "'tulip' and 'oak' both mean the number 9"),
+    ],
+)
+def test_two_classes_of_one_number_are_refused_with_both(classes, also, told):
+    with pytest.raises(MergebenchError, match=rf"classes {told}; give one of them another \(`classes`, `labels`\)"):
+        order(None, range(len(classes)), classes, also)
+
+
 def test_words_for_bare_numbers_leave_them_in_the_order_of_the_classes():
     assert order(None, [0, 1, 2], CLASSES, ["Quercus", "Tulipa", "Rosa"]).tolist() == [0, 1, 2]
 

@@ -223,6 +223,13 @@ def test_labels_that_are_none_are_told_with_the_remedy(own_set):
         read()
 
 
+def test_splits_of_which_some_name_no_classes_are_refused_with_those_that_do(own_set):
+    read = own_set({"train": ["a", "b"], "test": None}, {"train": [0, 1], "test": [0, 1]})
+    told = "torchvision:Own: of its splits test, train only train name their classes; leave the others out, by `splits`"
+    with pytest.raises(MergebenchError, match=told):
+        read()
+
+
 def test_a_subset_is_used_or_refused(own_set):
     read = own_set({"train": ["a"], "test": ["a"]}, {"train": [0], "test": [0]})
     assert read("2").parts

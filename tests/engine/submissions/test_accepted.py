@@ -119,3 +119,26 @@ def test_a_log_with_a_mark_before_it(log):
 def test_a_folder_that_is_none(tmp_path):
     with pytest.raises(MergebenchError, match="no folder of submissions"):
         listed(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"date,\xff", r"'utf-8' codec can't decode byte 0xff in position 5"),
+        (b'date,"file\n', "unexpected end of data"),
+        (b"date," + b"x" * 200_000, "field larger than field limit"),
+    ],
+)
+def test_a_log_that_is_no_table_of_text(submission, content, told):
+    submission.write()
+    (submission.folder / "log.csv").write_bytes(content)
+    with pytest.raises(MergebenchError, match=rf"log\.csv cannot be read \({told}.*\); it is to be CSV in UTF-8"):
+        listed(submission.folder)
+
+
+def test_a_log_that_is_too_long_is_not_read(submission):
+    submission.write()
+    with (submission.folder / "log.csv").open("wb") as file:
+        file.truncate(accepted.LOG_BYTES + 1)
+    with pytest.raises(MergebenchError, match=r"log\.csv has more than 10,000,000 bytes; put the folder's log there"):
+        listed(submission.folder)
