@@ -82,6 +82,13 @@ def test_a_description_without_data_is_told_as_one(refused, tmp_path):
     assert "mine.yaml: it names no `data`; add it, or give --data" in line
 
 
+@pytest.mark.parametrize(("name", "told"), [("1", "1"), ("true", "True"), ("~", "None")])
+def test_a_description_s_name_that_is_no_text_is_the_name_of_no_field(name, told, refused, tmp_path):
+    (tmp_path / "mine.yaml").write_text(f"data: images\n{name}: x\n")
+    line = refused("finetune", "--task", "n", "--base", "tiny", "--describe", tmp_path / "mine.yaml")
+    assert f"mine.yaml: {told} is the name of no field; the fields are those of docs/models.md" in line
+
+
 def test_a_head_without_names_is_not_taken_at_its_word_where_classes_have_two_orders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder(tmp_path / "images", **dict.fromkeys(map(str, range(1, 12)), 2))

@@ -37,6 +37,12 @@ def of(name, found, count):
     return replace(TASKS["digits"], card=card, load=lambda split: found, fingerprint=f"test-{name}")
 
 
+def test_a_split_that_no_task_has_is_refused_with_those_that_all_have(cache):
+    with pytest.raises(MergebenchError, match="no split 'testing'; there are: train, calibration, validation, test"):
+        load_split(task(IMAGES, LABELS, "other"), "testing")
+    assert not list(cache.iterdir())
+
+
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MERGEBENCH_CACHE", str(tmp_path))

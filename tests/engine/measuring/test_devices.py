@@ -11,7 +11,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from mergebench.data.image_cache import Split
 from mergebench.errors import MergebenchError
 from mergebench.measuring.classifier import SuiteDataModule
-from mergebench.measuring.devices import strategy
+from mergebench.measuring.devices import placement, strategy
 from mergebench.measuring.evaluation import evaluate
 from mergebench.merging.contract import PerTask
 from mergebench.training.batches import TrainingSet
@@ -109,3 +109,10 @@ def test_what_devices_made_of_their_batches_is_put_in_order(world, mini, tmp_pat
         shares.append({task: [labels for _, labels in loader] for task, loader in loaders})
     for task, labels in data.in_order(shares).items():
         np.testing.assert_array_equal(labels.numpy(), splits[task].labels)
+
+
+def test_more_gpus_than_there_are_from_the_first_on_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert placement("cuda", 2) == {"accelerator": "gpu", "devices": [0, 1]}
+    with pytest.raises(MergebenchError, match="no 2 GPUs from cuda:1 on: this machine has 2; ask for fewer devices"):
+        placement("cuda:1", 2)

@@ -8,6 +8,7 @@ from mergebench.data.image_cache import Split
 from mergebench.errors import MergebenchError
 from mergebench.measuring.classifier import MultiTaskClassifier
 from mergebench.measuring.evaluation import evaluate
+from mergebench.measuring.proof import count
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -61,3 +62,11 @@ def test_tasks_are_told_as_they_are_done(mini, splits):
     base, done = mini.encoder(depth=1), []
     evaluate(base, base.state_dict(), mini.heads(), splits, mean=MEAN, std=STD, on_task=done.append)
     assert done == list(mini.tasks)
+
+
+def test_counts_are_held_to_the_metric(mini, splits, monkeypatch):
+    """Of two ways to count, neither may be wrong unseen."""
+    monkeypatch.setattr("mergebench.measuring.evaluation.count", lambda *ids: count(*ids)._replace(correct=21))
+    base = mini.encoder(depth=1)
+    with pytest.raises(MergebenchError, match=r"task 'cars': metric 0\.\d+ but 21/20"):
+        evaluate(base, base.state_dict(), {"cars": mini.head(1)}, {"cars": splits["cars"]}, mean=MEAN, std=STD)
