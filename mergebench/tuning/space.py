@@ -133,10 +133,13 @@ def make_space(function: "MergeMethod", given: Mapping[str, Sequence[Any]], fixe
 
 
 def _part(function: "MergeMethod", name: str, values: Sequence[Any]) -> Interval | Choices:
-    found = tuple(dict.fromkeys(resolve(function, {name: value})[name] for value in values))
+    resolved = [resolve(function, {name: value})[name] for value in values]
     where, told = f"method {function.card.name!r}: {name}", ", ".join(map(str, values))
-    if not all(isinstance(v, int | float | str | None) for v in found):
-        raise HyperparameterError(f"{where}: only texts and numbers can be searched, not {told}")
+    if not all(isinstance(v, int | float | str | None) for v in resolved):
+        raise HyperparameterError(
+            f"{where}: only texts and numbers can be searched, not {told}; fix it, as --set {name}=VALUE"
+        )
+    found = tuple(dict.fromkeys(resolved))
     if len(found) < 2:
         raise HyperparameterError(f"{where}: {told} is nothing to search; fix it, as --set {name}=VALUE")
     if not (_numbers(values) and _numbers(found)):

@@ -31,6 +31,12 @@ def trial_lines(out):
     return [line.split() for line in out.splitlines() if re.match(r" +\d+  share=", line)]
 
 
+def test_what_holds_several_values_is_not_searched(refused, tmp_path):
+    words = ["tune", "average", "--space", "weights=[1]", "--out", tmp_path / "out"]
+    assert "'average': weights: only texts and numbers can be searched, not [1.0]; fix it, as --set" in refused(*words)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_best_on_validation_is_measured_and_shown_beside_the_default(toward, command, tmp_path):
     out = tmp_path / "out"
     ran = command("run", "--methods", toward[0], *toward[1:], "--out", out)

@@ -94,6 +94,19 @@ def test_a_space_that_does_not_fit_the_method_is_refused(given, told):
     assert told in str(caught.value)
 
 
+@merge_method("shares", title="Shares")
+def shares(pool, *, weights: dict[str, float] | list[float] | tuple[float, ...] | None = None):
+    """A hyper-parameter of several numbers."""
+
+
+@pytest.mark.parametrize("values", [[[1.0, 2.0], [2.0, 1.0]], [{"a": 1.0}], [(1.0, 2.0), None]])
+def test_what_holds_several_values_cannot_be_searched(values):
+    with pytest.raises(HyperparameterError) as caught:
+        make_space(shares, {"weights": values}, ())
+    told = f"only texts and numbers can be searched, not {', '.join(map(str, values))}; fix it, as --set weights=VALUE"
+    assert str(caught.value) == f"method 'shares': weights: {told}"
+
+
 def test_what_is_set_cannot_be_searched_too():
     with pytest.raises(HyperparameterError, match="scaling is both set and searched"):
         make_space(example, {"scaling": (0, 1)}, {"scaling"})
