@@ -58,14 +58,14 @@ def read_manifest(out: Path) -> Manifest:
         with path.open("rb") as file:
             text = file.read(LARGEST + 1)
         if len(text) > LARGEST:
-            raise MergebenchError(f"{path}: it has more than {LARGEST:,} bytes")
+            raise MergebenchError(f"{path}: it has more than {LARGEST:,} bytes; unpack the archive again")
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "it"
         raise MergebenchError(f"{path}: it is no manifest ({where}: {unprefixed(first['msg'])})") from None
     except OSError as error:
-        raise MergebenchError(f"{path}: {error.strerror}") from None
+        raise MergebenchError(f"{path}: it cannot be read ({error.strerror}); unpack the archive again") from None
 
 
 def differing(manifest: Manifest, out: Path, there: Mapping[str, int]) -> dict[str, str]:

@@ -93,7 +93,7 @@ class Worker:
             return
         whose = (key.method, key.variant, key.seed)
         mine = [c.key for c in self._cells.values() if (c.key.method, c.key.variant, c.key.seed) == whose]
-        differing = min((_differing(key, other) for other in mine), key=len, default=["the cell"])
+        differing = min((_differing(key, other) for other in mine), key=len, default=["method, variant or seed"])
         raise MergebenchError(
             f"{key.method} on {key.suite} is another cell here than planned: {', '.join(differing[:3])} differ; have "
             "the same code, weights and images wherever cells are computed"

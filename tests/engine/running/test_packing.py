@@ -13,6 +13,7 @@ from mergebench.errors import MergebenchError
 from mergebench.leaderboard.board import make_boards
 from mergebench.measuring.results import ResultStore
 from mergebench.running import contents as kinds
+from mergebench.running import packing
 from mergebench.running.homes import Homes
 from mergebench.running.packing import choose, pack
 
@@ -158,3 +159,30 @@ def test_a_file_that_changes_meanwhile_ends_it_and_leaves_no_archive(folder, tmp
     with pytest.raises(MergebenchError, match="changed while it was packed"):
         pack(package, tmp_path / "two.zip", readme)
     assert not (tmp_path / "two.zip").exists()
+
+
+def test_a_file_that_is_gone_since_it_was_looked_at_ends_it(folder):
+    place = folder.put()
+    found = folder.look()
+    (folder.out / place).unlink()
+    with pytest.raises(MergebenchError, match=rf"{place}: No such file or directory; pack it again"):
+        choose(found)
+
+
+@pytest.mark.parametrize("name", ["two.zip", "two.tar.gz"])
+def test_what_changes_under_the_same_size_and_time_does_too(folder, tmp_path, monkeypatch, name):
+    """Between being listed in the manifest and being packed, which are a moment apart."""
+    path = folder.out / predictions_of(folder.put())
+    package = choose(folder.look())
+    writing = packing.writing
+
+    def meanwhile(target):
+        then = path.stat().st_mtime_ns
+        path.write_bytes(b"x" * path.stat().st_size)
+        os.utime(path, ns=(then, then))
+        return writing(target)
+
+    monkeypatch.setattr(packing, "writing", meanwhile)
+    with pytest.raises(MergebenchError, match=rf"{path.name} changed while it was packed; pack it again once nothing"):
+        pack(package, tmp_path / name, lambda results: "")
+    assert not (tmp_path / name).exists()

@@ -31,6 +31,11 @@ def keys(plan, method):
     return [c.key.digest for c in plan.cells if c.card.name == method]
 
 
+def test_a_request_names_a_suite_or_a_study():
+    with pytest.raises(MergebenchError, match="say what to run: a suite or a study"):
+        make_plan(RunRequest(["average"]))
+
+
 def test_a_studys_arms_come_one_after_the_other_so_that_a_suites_variants_share_their_merge(write):
     suite = write("suite", title="t", zoo="tiny", merge=["digits", "signs"], corruptions=CORRUPTIONS)
     study = write("study", title="t", suite=suite, methods=["regmean"], vary={"alpha": [0.5, 0.9]})
