@@ -102,7 +102,9 @@ def _hold_here(found: "Read", config: Namespace) -> bool:
         fully = False
     if config.run_code:
         if not fully:
-            raise MergebenchError(f"{found.path}: cannot be run here, see above")
+            raise MergebenchError(
+                f"{found.path}: cannot be run here, see above; have that too, or leave --run-code out"
+            )
         suite = str(Path(config.suite).resolve()) if config.suite else found.submission.benchmark.suite
         device = resolve_device(config.device)
         for sentence in rerun(found, bench, variant, device, config.timeout, suite):

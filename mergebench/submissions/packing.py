@@ -195,8 +195,11 @@ def _stored(store: ResultStore, cell: Cell, made: Draft) -> Result:
             f"{who} in {store.out} was measured before results noted which weights they are of; give another --out"
         )
     there = result.environment.model_dump(exclude={"git_commit"})
-    if any(made.fields["environment"][name] != value for name, value in there.items()):
-        raise MergebenchError(f"{who} in {store.out} was measured in another environment; give another --out")
+    other = [name for name, value in there.items() if made.fields["environment"][name] != value]
+    if other:
+        raise MergebenchError(
+            f"{who} in {store.out} was measured in another environment ({', '.join(other)}); give another --out"
+        )
     return result
 
 

@@ -203,6 +203,15 @@ def test_a_suite_that_is_not_here_is_told(command, changed):
     assert done.status == 0 and "it is of two v2, and here is v1" in done.out
 
 
+def test_what_is_not_all_here_is_not_run(command, changed):
+    file = changed(lambda fields: fields["benchmark"].update(suite="nowhere"))
+    done = command("verify", file, "--run-code")
+    assert done.status == 2 and "no suite 'nowhere' here; name its file with --suite" in done.out
+    assert done.err == (
+        f"mergebench: error: {file}: cannot be run here, see above; have that too, or leave --run-code out\n"
+    )
+
+
 def test_several_are_verified_and_each_is_told(command, changed, tmp_path):
     file = changed(lambda fields: None)
     broken = tmp_path / "broken.json"
