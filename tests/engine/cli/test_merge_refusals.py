@@ -2,6 +2,8 @@
 
 import pytest
 
+from mergebench.zoo.zoo import Zoo
+
 
 @pytest.mark.parametrize(
     ("options", "told"),
@@ -29,3 +31,19 @@ def test_a_step_of_a_sequence_is_not_adjusted(refused, write, tmp_path, monkeypa
     words = ["merge", "--method", "average", "--suite", suite, "--only", "step=2", "--recentre"]
     line = refused(*words, "--output", tmp_path / "merged.safetensors")
     assert "--recentre: a step of a sequence starts from the step before; leave it out" in line
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "told"),
+    [
+        ("fisher", ["--calibration", "a", "b"], "method 'fisher' needs heads: give --heads, a checkpoint for every"),
+        ("regmean", [], "method 'regmean' needs images: give --calibration, a folder for every expert"),
+        ("finetuned", [], "method 'finetuned' is a reference of one model per task: nothing to write as one"),
+        ("average", ["--memory", "1MB"], "average would take about "),
+    ],
+)
+def test_what_a_method_lacks_is_told_before_the_work(method, options, told, refused, tmp_path):
+    files = [Zoo("tiny").files.root / f"experts/{task}.safetensors" for task in ("digits", "signs")]
+    output = tmp_path / "merged.safetensors"
+    line = refused("merge", "--method", method, "--base", "tiny", "--experts", *files, *options, "--output", output)
+    assert told in line and not output.exists()

@@ -33,6 +33,13 @@ def test_no_experts_are_refused(mini):
         ModelPool("m", ALL, base, base.state_dict(), {})
 
 
+def test_a_result_that_lacks_a_tensor_is_not_finished(mini):
+    base = mini.encoder()
+    state = {name: tensor for name, tensor in base.state_dict().items() if name != "norm.bias"}
+    with pytest.raises(MethodError, match="method 'm': its result lacks 'norm.bias'"):
+        make(mini, base).finish(state)
+
+
 def test_writing_into_what_is_handed_out_changes_no_input(mini):
     base = mini.encoder()
     experts, heads, images = mini.experts(base), mini.heads(), mini.calibration()

@@ -9,6 +9,7 @@ from mergebench.data.images import ExplicitBatches
 from mergebench.errors import MergebenchError
 from mergebench.merging.pool import ModelPool
 from mergebench.merging.recentre import ALL, RECENTRING, moving_bias, recentre
+from mergebench.weights.projection import Projection
 
 SHAPE = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 2, "num_classes": 0}
 
@@ -80,4 +81,18 @@ def test_features_that_do_not_follow_the_bias_are_refused(mini):
     base = Squared(**SHAPE).eval()
     merged = mini.expert(base, 0, scale=0.3)
     with pytest.raises(MergebenchError, match="does not move this encoder's features as it should"):
+        recentre(pool_of(mini, base, merged), merged, 256)
+
+
+def test_an_encoder_with_a_projection_of_its_own_is_refused():
+    encoder = VisionTransformer(**SHAPE)
+    encoder.head = Projection(32, 16)
+    with pytest.raises(MergebenchError, match="recentre: behind the final norm is a projection, .*; leave it out"):
+        moving_bias(encoder)
+
+
+def test_features_that_are_not_pooled_are_refused(mini):
+    base = VisionTransformer(**SHAPE, global_pool="").eval()
+    merged = mini.expert(base, 0)
+    with pytest.raises(MergebenchError, match=r"recentre: features are \(17, 32\), and not pooled; leave it out"):
         recentre(pool_of(mini, base, merged), merged, 256)

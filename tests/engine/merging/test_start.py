@@ -8,7 +8,7 @@ import torch
 import mergebench
 from mergebench import ModelPool, Needs, StateDict, merge_method, start_from
 from mergebench.catalogue import registry
-from mergebench.errors import MergebenchError, NeedsError
+from mergebench.errors import MergebenchError, MethodError, NeedsError
 from mergebench.merging.method import MethodCard
 from mergebench.running.plan import RunRequest, make_plan
 
@@ -73,6 +73,16 @@ def test_a_start_that_is_not_declared_is_refused(mini):
 
     base = mini.encoder()
     with pytest.raises(NeedsError, match="starting from 'ties' must be declared: add starts="):
+        mini.run(sly, base, mini.experts(base))
+
+
+def test_nothing_starts_from_one_model_per_task(mini):
+    @merge_method("sly", title="Sly", needs=Needs(base=True), starts="start")
+    def sly(pool: ModelPool, *, start: str = "average") -> StateDict:
+        return start_from(pool, "finetuned")
+
+    base = mini.encoder()
+    with pytest.raises(MethodError, match="'finetuned' is one model per task: nothing can start from it"):
         mini.run(sly, base, mini.experts(base))
 
 
