@@ -201,11 +201,11 @@ class Hub:
         except errors.RepositoryNotFoundError:
             reason = "there is none on the hub, or it is private: check the name, or log in with `hf auth login`"
         except errors.RevisionNotFoundError:
-            reason = "it has no such revision"
+            reason = "it has no such revision; correct what stands behind @, or leave it out"
         except errors.OfflineModeIsEnabled:
             raise self._unreachable(location) from None
         except errors.HFValidationError as error:
-            reason = str(error).splitlines()[0]
+            reason = f"{str(error).splitlines()[0].rstrip('.')}; check the name"
         except errors.HfHubHTTPError as error:
             raise _refused(location, error.response.status_code) from None
         except Exception as error:  # libraries below raise many kinds of errors of a network that fails

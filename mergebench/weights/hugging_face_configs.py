@@ -67,7 +67,10 @@ def activation(encoder: Encoder, made: nn.Module) -> str:
         return "gelu_pytorch_tanh"
     if isinstance(made, nn.GELU | nn.SiLU):  # the latter of gates, where the configuration says nothing of it
         return "gelu"
-    raise MergebenchError(f"encoder {encoder.name!r} has activations {type(made).__name__}, which a CLIP cannot have")
+    raise MergebenchError(
+        f"encoder {encoder.name!r} has activations {type(made).__name__}, which no configuration knows; write it with "
+        "--format timm"
+    )
 
 
 def _says(config: dict[str, Any], encoder: Encoder, made: Transformer, hidden: int) -> bool:

@@ -210,7 +210,7 @@ def _described_encoder(path: Path) -> Encoder:
     try:
         config: Any = json.loads(plain_text(path))
     except (ValueError, OSError, RecursionError) as error:
-        raise MergebenchError(f"{path} cannot be read ({error}); name the encoder") from None
+        raise MergebenchError(f"{path} cannot be read ({error}): {REMEDY}") from None
     return encoder_of_config(config, str(path))
 
 

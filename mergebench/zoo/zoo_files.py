@@ -79,7 +79,7 @@ class FolderFiles:
 
     def __init__(self, root: Path, encoder: Encoder) -> None:
         if not root.is_dir():
-            raise MergebenchError(f"no folder of weights at {root}")
+            raise MergebenchError(f"no folder of weights at {root}; correct weights: in the zoo's file")
         self.root, self.encoder = root, encoder
 
     def base(self) -> Mapping[str, Tensor]:

@@ -97,6 +97,7 @@ def test_a_head_that_does_not_fit_or_is_not_finite(refused, zoo_root, tmp_path, 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
+        ({"weights": "/none"}, "no folder of weights at /none; correct weights: in the zoo's file"),
         ({"weights": "nopackage:w"}, "nopackage:w: no package 'nopackage'; write a path, or package:path"),
         ({"encoder": "mergebench.tasks.tiny.model"}, "unknown timm model 'mergebench.tasks.tiny.model'"),
         ({"encoder": "mergebench.tasks.tiny.model:nothing"}, "write module:function"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import errors
 from safetensors.torch import save
 
 from mergebench.errors import MergebenchError
@@ -321,3 +322,39 @@ def test_locations(text, is_one):
 
 def test_a_data_set_is_a_whole_repository():
     assert is_location("a/b@main", inside=False) and not is_location("a/b/c", inside=False)
+
+
+def failing(kind, *told):
+    """An error of huggingface_hub's, without the answer that it came of."""
+    return kind(*told) if told else kind.__new__(kind)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (failing(errors.GatedRepoError), "its owner asks you to accept terms: do so on its page, then log in with"),
+        (failing(errors.RepositoryNotFoundError), "there is none on the hub, or it is private: check the name, or log"),
+        (failing(errors.RevisionNotFoundError), "it has no such revision; correct what stands behind @, or leave"),
+        (failing(errors.HFValidationError, "Cannot have -- in it.\nAt all."), "Cannot have -- in it; check the name"),
+        (failing(ConnectionError, "cut off\nhere"), "cut off; what was fetched is kept: try again"),
+        (failing(TimeoutError), "TimeoutError; what was fetched is kept: try again"),
+    ],
+)
+def test_what_the_hub_s_library_says_is_one_line_with_what_helps(error, told, monkeypatch):
+    def fails(*_, **__):
+        raise error
+
+    for call in ("hf_hub_download", "snapshot_download"):
+        monkeypatch.setattr(f"huggingface_hub.{call}", fails)
+    for ask in (lambda: Hub().file("a/b@v9", ["config.json"]), lambda: Hub().folder("a/b@v9", ["*"])):
+        with pytest.raises(MergebenchError) as caught:
+            ask()
+        assert str(caught.value).startswith(f"cannot fetch 'a/b@v9': {told}") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["clip", "a b/c", "../a/b", "a/b@"])
+def test_what_is_no_place_on_the_hub_is_told_with_the_form(place, tmp_path):
+    for hub in (Hub(tmp_path), Hub()):
+        with pytest.raises(MergebenchError) as caught:
+            hub.file(place, ["config.json"])
+        assert str(caught.value) == f"{place!r} is no place on the hub; write owner/name or owner/name@revision"

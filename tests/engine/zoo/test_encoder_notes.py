@@ -215,3 +215,24 @@ def test_what_shapes_alone_suggest_is_noted_as_not_known(tmp_path):
     assert recipe["likely"] == ["vit_base_patch16_clip_quickgelu_224", "vit_base_patch16_clip_224"]
     save_state(state.state_dict(), tmp_path / "m.safetensors", {"recipe": json.dumps({"encoder": recipe})})
     assert noted_encoder(SafetensorsState(tmp_path / "m.safetensors")) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"{", "Expecting property name"),
+        (b"\xff{}", "can't decode byte 0xff"),
+        (b"[" * 100_000, "maximum recursion depth exceeded"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_configuration_that_is_none_is_told_with_the_option_that_names_the_encoder(content, told, tmp_path):
+    """Of a place on the hub, where it is fetched once nothing else tells."""
+    path = tmp_path / "config.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(MergebenchError) as caught:
+        encoder_of({"a/b": None}, None, "a/b", lambda: path, lambda: pytest.fail("it was read"))
+    line = str(caught.value)
+    assert line.startswith(f"{path} cannot be read (") and told in line and "\n" not in line
+    assert line.endswith("): give --encoder (in a zoo's file: encoder:)")
