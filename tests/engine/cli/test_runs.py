@@ -37,6 +37,12 @@ def test_check_tells_all_on_one_screen_and_ends_well(folder, untidy, command):
     assert "\x1b" not in done.out and len(done.out.splitlines()) < 24
 
 
+def test_an_archive_does_not_take_a_folder_s_place(folder, refused, tmp_path):
+    folder.put()
+    (tmp_path / "mine.zip").mkdir()
+    assert "cannot write mine.zip: it is a folder; name a file in it" in refused("runs", "export", "mine.zip")
+
+
 def test_check_ends_with_1_and_names_what_is_not_well(folder, command, tmp_path):
     for number in range(30):
         folder.file(f"cells/two/{number:02}.json", "{")

@@ -26,6 +26,16 @@ def test_a_lone_state_dict_is_found_under_its_key_and_nothing_is_told(tmp_path, 
     assert open_weights(tmp_path / "e.pt")["a"].tolist() == [1, 1] and not caplog.records
 
 
+@pytest.mark.parametrize("key", [None, "model"])
+def test_a_name_that_no_other_file_can_hold_is_refused_and_spelt(tmp_path, key):
+    """A pickle holds half a character, which no text file and no terminal takes."""
+    state = {"a": torch.zeros(2), "b\ud83d": torch.zeros(2)}
+    torch.save(state if key is None else {"epoch": 1, key: state}, tmp_path / "e.pt")
+    with pytest.raises(CheckpointError) as caught:
+        open_weights(tmp_path / "e.pt")
+    assert str(caught.value).endswith(r"e.pt: 'b\ud83d' is no name of a tensor (half a character); rename it")
+
+
 @pytest.mark.parametrize("keys", [("state_dict", "ema_weights"), ("model", "net"), ("ema", "model", "model_ema")])
 def test_where_none_is_known_to_be_meant_both_are_named(tmp_path, keys):
     torch.save({key: RAW for key in keys}, tmp_path / "e.pt")
@@ -85,3 +95,10 @@ def test_what_has_no_values_and_what_is_sparse_is_refused_when_it_is_checked(tmp
         torch.save(encoders[0] | {"norm.weight": odd}, tmp_path / "e.pth")
         with pytest.raises(CheckpointError, match=f"'norm.weight' {told}"):
             check_state(open_weights(tmp_path / "e.pth"), encoders[0], "it")
+
+
+def test_what_is_larger_than_names_and_settings_are_is_refused_beside_tensors(tmp_path):
+    torch.save({"a": torch.zeros(2), "log": "x" * 2**24}, tmp_path / "e.pt")
+    told = "e.pt holds 16,777,.* bytes beside its tensors; 16,777,216 are read at most: save the state dict alone"
+    with pytest.raises(CheckpointError, match=told):
+        open_weights(tmp_path / "e.pt")

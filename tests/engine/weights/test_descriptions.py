@@ -106,6 +106,10 @@ def test_any_configuration_gives_the_model_that_transformers_makes(act, width, h
         ({"model_type": "vit", "layer_norm_eps": 2}, r"layer_norm_eps is 2, not a number in \(0, 1\)"),
         ({"model_type": "siglip", "vision_config": {"vision_use_head": False}}, "vision_use_head is False; only True"),
         ({"model_type": "dinov2", "mlp_ratio": -1}, "mlp_ratio is -1, not a number above zero"),
+        ({"architecture": CLIP, "pretrained_cfg": [1]}, r"as timm\'s \(its pretrained_cfg is no section\)"),
+        ({"architecture": CLIP, "model_args": 3}, "config.json cannot be read as timm's; name the encoder"),
+        ({"architecture": CLIP, "pretrained_cfg": {"mean": 1, "std": 1}}, "cannot be read as timm's; name the encoder"),
+        ({"architecture": CLIP, "pretrained_cfg": {"input_size": 224}}, "cannot be read as timm's; name the encoder"),
     ],
 )
 def test_configurations_that_cannot_be_made_are_refused_in_one_line(changed, told):

@@ -1,5 +1,9 @@
 """Encoders: made by name without the cost of random weights."""
 
+import errno
+import os
+from types import SimpleNamespace
+
 import psutil
 import pytest
 import timm
@@ -149,3 +153,17 @@ def test_images_of_any_size_go_through_convolutions():
 
 def test_features_are_as_long_as_what_stands_behind_the_last_block_makes_them():
     assert Encoder("mobilenetv3_small_050").width == 1024  # and 288 in front of that
+
+
+def test_an_encoder_of_images_that_are_no_squares_is_refused():
+    with pytest.raises(MergebenchError, match=f"encoder '{CLIP}' takes images of 32x64; only squares are made"):
+        _ = Encoder(CLIP, SMALL | {"img_size": (32, 64)}).image_size
+
+
+def test_an_encoder_for_which_the_system_has_no_room_is_one_line(monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(encoders, "mmap", SimpleNamespace(mmap=full, MAP_PRIVATE=0, MAP_ANONYMOUS=0))
+    with pytest.raises(MergebenchError, match=f"encoder '{CLIP}' with {{'depth': 1}}: Cannot allocate memory"):
+        Encoder(CLIP, {"depth": 1}).make()

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from mergebench.errors import MergebenchError
 from mergebench.merging.layout import Layout
 from mergebench.zoo.inspection.spectra import POINTS, look_at_spectra, overlap, spectrum
 
@@ -57,3 +59,24 @@ def test_random_directions_overlap_as_chance_says():
     found = overlap("w", bases, bases)
     off = found.shares[~torch.eye(40, dtype=bool)]
     assert off.mean().item() == pytest.approx(found.chance, rel=0.03)
+
+
+class Scaling(nn.Module):
+    """An encoder that holds no matrix."""
+
+    num_features = 3
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(3)
+
+    def get_classifier(self):
+        """None."""
+        return nn.Identity()
+
+
+def test_an_encoder_without_matrices_is_refused():
+    encoder = Scaling()
+    state = encoder.state_dict()
+    with pytest.raises(MergebenchError, match="no matrices to be looked at: no linear layers, no plain convolutions"):
+        look_at_spectra(Layout(encoder), state, {"a": state})
