@@ -23,8 +23,8 @@ HEAD = """# What is said when something is wrong
 
 Every refusal names the thing, the value and the remedy, on one line, with status 2 and without a traceback; what was
 done before stays as it is ([the design](design.md#errors-and-exit-status)). These are examples, as the
-tests caused them: names, paths and numbers are those of the tests. (Some fifty places are not shown: tests cause them
-in other processes, or not yet.)
+tests caused them: names, paths and numbers are those of the tests. (Each place that raises one by itself is shown; one
+that is not is newer than this page.)
 """
 
 

@@ -66,7 +66,7 @@ def test_tasks_are_told_as_they_are_done(mini, splits):
 
 def test_counts_are_held_to_the_metric(mini, splits, monkeypatch):
     """Of two ways to count, neither may be wrong unseen."""
-    monkeypatch.setattr("mergebench.measuring.evaluation.count", lambda *ids: count(*ids)._replace(correct=21))
+    monkeypatch.setattr("mergebench.measuring.evaluation.count", lambda *ids: count(*ids)._replace(correct=0))
     base = mini.encoder(depth=1)
-    with pytest.raises(MergebenchError, match=r"task 'cars': metric 0\.\d+ but 21/20"):
+    with pytest.raises(MergebenchError, match=r"task 'cars': metric 0\.\d+ but 0/20"):
         evaluate(base, base.state_dict(), {"cars": mini.head(1)}, {"cars": splits["cars"]}, mean=MEAN, std=STD)

@@ -335,7 +335,10 @@ def failing(kind, *told):
         (failing(errors.GatedRepoError), "its owner asks you to accept terms: do so on its page, then log in with"),
         (failing(errors.RepositoryNotFoundError), "there is none on the hub, or it is private: check the name, or log"),
         (failing(errors.RevisionNotFoundError), "it has no such revision; correct what stands behind @, or leave"),
-        (failing(errors.HFValidationError, "Cannot have -- in it.\nAt all."), "Cannot have -- in it; check the name"),
+        (
+            failing(errors.HFValidationError, "Cannot have -- or .. in repo_id.\nNo."),
+            "Cannot have -- or .. in repo_id; check the name",
+        ),
         (failing(ConnectionError, "cut off\nhere"), "cut off; what was fetched is kept: try again"),
         (failing(TimeoutError), "TimeoutError; what was fetched is kept: try again"),
     ],
