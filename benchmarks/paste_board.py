@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from marks import pasted
+from orders import orders
 
 from mergebench.cli import main as command
 from mergebench.leaderboard import formatting
@@ -26,11 +27,11 @@ SUITE, BEST = "tiny-8", 10
 COLUMNS = "rank average relative tasks"  # of the CSV files, which docs/results.md names
 
 
-def printed(arguments: str, out: Path) -> str:
+def printed(arguments: str, out: Path, suite: str = SUITE) -> str:
     """What a verb prints of a folder of results."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
-        if command([*shlex.split(arguments), "--suite", SUITE, "--out", str(out)]):
+        if command([*shlex.split(arguments), "--suite", suite, "--out", str(out)]):
             raise SystemExit(f"mergebench {arguments} failed on {out}")
     return said.getvalue()
 
@@ -115,6 +116,7 @@ def main() -> None:
             TUNED: whole(board, TUNED),
             PUBLISHED: whole(board, PUBLISHED),
             "chosen": chosen(board),
+            "orders": orders(board),
             "notes": notes(board),
         },
         "docs/results.md": {"latex": f"```latex\n{tabular}\n```"},
