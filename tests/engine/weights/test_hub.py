@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -140,40 +141,49 @@ def mirror(tmp_path_factory):
 
 # huggingface_hub tries again after ever longer pauses; here it does so at once.
 SCRIPT = """
-import sys, time
+import json, sys, time
 from pathlib import Path
 time.sleep = lambda seconds: None
 from mergebench.errors import MergebenchError
 from mergebench.weights.hub import Hub
-try:
-    hub = Hub(download="--no-download" not in sys.argv)
-    verb, location, *names = [a for a in sys.argv[1:] if a != "--no-download"]
-    kind = "dataset" if verb == "folder" else "model"
-    if verb == "weights":
-        from mergebench.zoo.zoo_files import find_checkpoint
-        found = find_checkpoint(location, Path(), hub)
-    else:
-        found = getattr(hub, verb)(location, names)
-    print(found, hub.revision(location, kind), sep="|")
-except MergebenchError as error:
-    print("refused:", error)
+for arguments in json.loads(sys.argv[1]):
+    try:
+        hub = Hub(download="--no-download" not in arguments)
+        verb, location, *names = [a for a in arguments if a != "--no-download"]
+        kind = "dataset" if verb == "folder" else "model"
+        if verb == "weights":
+            from mergebench.zoo.zoo_files import find_checkpoint
+            found = find_checkpoint(location, Path(), hub)
+        else:
+            found = getattr(hub, verb)(location, names)
+        print(found, hub.revision(location, kind), sep="|")
+    except MergebenchError as error:
+        print("refused:", error)
 """
 
 
 @pytest.fixture
-def ask(mirror, tmp_path):
+def ask_all(mirror, tmp_path):
     """Ask the hub in a process of its own, for huggingface_hub reads its settings when it is imported."""
 
-    def asked(*arguments: str, **settings: str) -> str:
+    def asked(questions: list[tuple[str, ...]], **settings: str) -> list[str]:
         mirror.asked.clear()
         home = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": mirror.address, "HF_HUB_OFFLINE": "0"}
         environment = {**os.environ, **home, **settings}
-        command = [sys.executable, "-c", SCRIPT, *arguments]
+        command = [sys.executable, "-c", SCRIPT, json.dumps(questions)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        lines = done.stdout.splitlines()
+        assert len(lines) == len(questions), done.stdout
+        return lines
 
     return asked
+
+
+@pytest.fixture
+def ask(ask_all):
+    """Ask one question."""
+    return lambda *arguments, **settings: ask_all([arguments], **settings)[0]
 
 
 def test_a_file_is_fetched_once_and_known_by_its_commit(ask, mirror):
@@ -193,35 +203,33 @@ def test_weights_in_several_files_are_fetched_whole(ask):
     assert {n: t.tolist() for n, t in open_weights(path).items()} == dict.fromkeys(PARTS, [1, 1]) and commit == COMMIT
 
 
-@pytest.mark.parametrize(
-    ("place", "name", "values"),
-    [
-        ("some/many/runs/mnist/last.safetensors", "last.safetensors", [1, 1]),
-        ("some/many/runs/mnist/last.safetensors@main", "last.safetensors", [1, 1]),
-        (f"some/many/runs/dtd@{COMMIT}", "model.safetensors", [0, 0]),
-    ],
-)
-def test_a_path_inside_a_repository_is_fetched_alone_and_known_by_its_commit(ask, mirror, place, name, values):
-    path, commit = map(str.strip, ask("weights", place).split("|"))
-    assert open_weights(path)["a.weight"].tolist() == values and Path(path).name == name and commit == COMMIT
-    fetched = {p.rpartition("/")[2] for verb, p, _ in mirror.asked if verb == "GET" and "/resolve/" in p}
-    assert fetched - {"config.json"} == {name}
-    assert ask("weights", place, HF_HUB_OFFLINE="1") == f"{path}|{COMMIT}" and mirror.asked == []
+def test_paths_inside_a_repository_are_fetched_alone_and_known_by_their_commit(ask_all, mirror):
+    places = {
+        "some/many/runs/mnist/last.safetensors": ("last.safetensors", [1, 1]),
+        "some/many/runs/mnist/last.safetensors@main": ("last.safetensors", [1, 1]),
+        f"some/many/runs/dtd@{COMMIT}": ("model.safetensors", [0, 0]),
+    }
+    questions = [("weights", place) for place in places]
+    lines = ask_all(questions)
+    for line, (name, values) in zip(lines, places.values(), strict=True):
+        path, commit = line.split("|")
+        assert open_weights(path)["a.weight"].tolist() == values and Path(path).name == name and commit == COMMIT
+    wanted = [re.search(r"/resolve/[^/]+/(.*)", p) for verb, p, _ in mirror.asked if verb == "GET"]
+    fetched = {found[1] for found in wanted if found and not found[1].endswith("config.json")}
+    assert fetched == {"runs/mnist/last.safetensors", "runs/dtd/model.safetensors"}
+    assert ask_all(questions, HF_HUB_OFFLINE="1") == lines and mirror.asked == []
 
 
-@pytest.mark.parametrize(
-    ("place", "told"),
-    [
-        ("some/many/runs/mnist/first.pt", "on the hub: the hub's model 'some/many/runs/mnist' has no first.pt"),
-        ("some/many/runs/mnist/last.safetensors@v9", "'some/many/runs/mnist@v9': it has no such revision"),
-        ("some/many/runs/cars", "the hub's model 'some/many/runs/cars' has no model.safetensors or"),
-        ("some/none/runs/mnist/last.pt", "'some/none/runs/mnist': there is none on the hub"),
-        ("runs/last.pt", "no such checkpoint: runs/last.pt"),
-    ],
-)
-def test_a_path_that_is_not_there_is_named(ask, place, told):
-    line = ask("weights", place)
-    assert line.startswith("refused:") and told in line and place in line and "\n" not in line
+def test_paths_that_are_not_there_are_named(ask_all):
+    places = {
+        "some/many/runs/mnist/first.pt": "on the hub: the hub's model 'some/many/runs/mnist' has no first.pt",
+        "some/many/runs/mnist/last.safetensors@v9": "'some/many/runs/mnist@v9': it has no such revision",
+        "some/many/runs/cars": "the hub's model 'some/many/runs/cars' has no model.safetensors or",
+        "some/none/runs/mnist/last.pt": "'some/none/runs/mnist': there is none on the hub",
+        "runs/last.pt": "no such checkpoint: runs/last.pt",
+    }
+    for line, (place, told) in zip(ask_all([("weights", p) for p in places]), places.items(), strict=True):
+        assert line.startswith("refused:") and told in line and place in line
 
 
 def test_an_adapter_may_lie_at_a_path_inside_a_repository(ask):
