@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs
+WORKERS ?= 2
 STUDIES ?= 1
 
 .PHONY: run board tune test check lint types docs release benchmark benchmark-peer clean
 
+# On two processes, which share the machine's threads: a quarter less time, and the seconds of a merge are of one thread
+# on two cores. Those of docs/board.md are of one process.
 run: $(VENV)/.installed
-	$(BIN)/mergebench run --methods all --suite tiny-8 --out $(OUT)
+	$(BIN)/mergebench run --methods all --suite tiny-8 --workers $(WORKERS) --out $(OUT)
 	@echo "to go on: source $(BIN)/activate, then mergebench alone says what there is"
 
 # The main board: both tracks, and three seeds of whatever draws images.

@@ -3,6 +3,7 @@
 import io
 import shutil
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,17 +17,20 @@ from mergebench.catalogue.yaml_files import read_zoo
 from mergebench.cli import main
 from mergebench.configuration import TaskConfig
 from mergebench.tasks.clip import described
+from mergebench.tasks.tiny import TASKS
 
 QUICK = {"samples": 8, "steps": 2, "shift_steps": 2}
 MINI = {
     "title": "two tasks, few samples",
-    "zoo": "tiny",
+    "zoo": "few.yaml",
     "merge": ["landcover", "digits"],
     "hyperparameters": {
         name: {n: v for n, v in QUICK.items() if n in card.hyperparameters} for name, card in registry.methods().items()
     }
     | {"fisher": {"samples": 2}},
 }
+# Split of the data -> the tiny task's that it is cut out of, and how many images of it.
+FEW = {"train": ("calibration", 300), "test": ("test", 200)}
 # The zoo has no model trained on these two tasks together.
 IN_MINI = set(registry.methods()) - {"multitask"}
 
@@ -38,10 +42,30 @@ OPTIONS = {"img_size": 32, "patch_size": 16, "embed_dim": 64, "depth": 2, "num_h
 
 @pytest.fixture(scope="session")
 def mini_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The suite's YAML file."""
-    path = tmp_path_factory.mktemp("suites") / "mini.yaml"
-    path.write_text(yaml.safe_dump(MINI))
-    return path
+    """The suite's YAML file, beside the tiny zoo with few images of two tasks: most of a run is evaluation."""
+
+    def build(folder: Path) -> None:
+        (folder / "mini.yaml").write_text(yaml.safe_dump(MINI))
+        zoo = yaml.safe_load(files("mergebench.configs").joinpath("zoos/tiny.yaml").read_text())
+        tasks = {task: {"data": task, "classes": list(TASKS[task].card.classes)} for task in MINI["merge"]}
+        (folder / "few.yaml").write_text(yaml.safe_dump(zoo | {"tasks": tasks}))
+        for task in tasks:
+            for split, (source, count) in FEW.items():
+                _write_images(folder / task / split, task, source, count)
+
+    return built_once(tmp_path_factory, "mini-suite", build) / "mini.yaml"
+
+
+def _write_images(folder: Path, task: str, split: str, count: int) -> None:
+    """The first images of a tiny task's split, in folders of classes."""
+    from PIL import Image
+
+    card = TASKS[task].card
+    images, labels = TASKS[task].load(split)
+    for number, (image, label) in enumerate(zip(images[:count], labels[:count], strict=True)):
+        path = folder / card.classes[label] / f"{number:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
 
 
 @pytest.fixture(scope="session")

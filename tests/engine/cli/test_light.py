@@ -18,6 +18,12 @@ DRAWING = ("scipy.stats", "matplotlib")  # what the page's diagrams need, where 
 RUN = ["run", "--methods", "average", "task_arithmetic"]
 
 
+@pytest.fixture
+def tiny_suite(write):
+    """Of the shipped zoo: what one's own is made of is looked at anew, whatever is noted."""
+    return write("two", title="two", zoo="tiny", merge=["landcover", "digits"])
+
+
 def imported(*arguments, kinds=HEAVY):
     """Which of the heavy libraries a command that goes well imports."""
     code = f"""
@@ -54,8 +60,8 @@ def test_nothing_heavy_is_imported(arguments):
     assert imported(*arguments) == []
 
 
-def test_a_finished_run_is_known_and_shown_without_what_merges_and_evaluates(mini_suite, tmp_path):
-    run = [*RUN, "--suite", mini_suite, "--out", tmp_path / "out"]
+def test_a_finished_run_is_known_and_shown_without_what_merges_and_evaluates(tiny_suite, tmp_path):
+    run = [*RUN, "--suite", tiny_suite, "--out", tmp_path / "out"]
     assert {"torch", "lightning"} <= set(imported(*run))
     assert imported(*run) == []
     assert imported(*run, "--dry-run") == []
@@ -65,13 +71,13 @@ def test_a_finished_run_is_known_and_shown_without_what_merges_and_evaluates(min
     assert {"torch", "lightning"} <= set(imported(*run[:3], "pretrained", *run[4:]))
 
 
-def test_a_merge_without_evaluation_imports_nothing_that_evaluates(tmp_path, mini_suite):
+def test_a_merge_without_evaluation_imports_nothing_that_evaluates(tmp_path, tiny_suite):
     evaluating = ("lightning", "torchmetrics", "optuna", "open_clip")
     out = tmp_path / "merged.safetensors"
-    suite = ["merge", "--suite", mini_suite, "--method", "average", "--output", out]
+    suite = ["merge", "--suite", tiny_suite, "--method", "average", "--output", out]
     files = ["--experts", *(str(WEIGHTS / f"experts/{task}.safetensors") for task in ("digits", "signs"))]
     own = ["merge", "--base", "tiny", *files, "--method", "average", "--output", out]
-    for arguments in (suite, own, [*RUN, "--suite", mini_suite, "--out", tmp_path / "out", "--dry-run"]):
+    for arguments in (suite, own, [*RUN, "--suite", tiny_suite, "--out", tmp_path / "out", "--dry-run"]):
         assert imported(*arguments, kinds=evaluating) == []
 
 

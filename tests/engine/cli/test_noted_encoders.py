@@ -66,7 +66,7 @@ def test_a_checkpoint_of_other_scales_is_not_evaluated(noting, refused, mini_sui
     path = noting("expert.safetensors", other, dict(tiny.base))
     line = refused("evaluate", path, "--suite", mini_suite)
     assert f"the checkpoint ({path}) says that it is of images normalised by mean (0.0, 0.0, 0.0)" in line
-    assert "but zoo 'tiny' is of images normalised by mean (0.45, 0.43, 0.42) and std (0.29, 0.28, 0.28)" in line
+    assert "but zoo 'few' is of images normalised by mean (0.45, 0.43, 0.42) and std (0.29, 0.28, 0.28)" in line
 
 
 def test_a_base_in_a_suite_s_zoo_s_place_is_held_to_that_zoo(noting, refused, command, mini_suite, tmp_path):
@@ -74,4 +74,4 @@ def test_a_base_in_a_suite_s_zoo_s_place_is_held_to_that_zoo(noting, refused, co
     arguments = ("merge", "--method", "average", "--suite", mini_suite, "--output", output, "--base")
     assert command(*arguments, noting("base.safetensors", tiny.encoder, dict(tiny.base))).status == 0
     line = refused(*arguments, noting("other.safetensors", Encoder(QUICK, SMALL), dict(tiny.base)))
-    assert "other.safetensors) says that it is of encoder" in line and "zoo 'tiny' is of" in line
+    assert "other.safetensors) says that it is of encoder" in line and "zoo 'few' is of" in line

@@ -13,6 +13,7 @@ import pytest
 from mergebench.catalogue import registry
 from mergebench.data.image_cache import load_split
 from mergebench.measuring.results import Result, ResultStore
+from mergebench.suites.bench import Bench
 
 DIVERGING = """
 from mergebench import Needs, merge_method
@@ -50,13 +51,14 @@ def test_all_methods_are_measured_and_stored(mini_run, in_mini):
     assert all(r.status == "ok" for r in results.values())
 
 
-def test_a_result_counts_its_own_predictions(mini_run):
+def test_a_result_counts_its_own_predictions(mini_run, mini_suite):
+    zoo = Bench(str(mini_suite)).zoo
     for path in sorted(mini_run.glob("cells/mini/*.json")):
         result = Result.model_validate_json(path.read_text())
         predictions = np.load(path.with_suffix(".npz"))
         for task, score in result.tasks.items():
-            labels = load_split(registry.tasks()[task], "test").labels
-            assert score.total == len(labels) == registry.tasks()[task].card.splits["test"]
+            labels = load_split(zoo.task(task), "test").labels
+            assert score.total == len(labels) == 200
             assert score.correct == int((predictions[task] == labels).sum())
 
 

@@ -69,15 +69,15 @@ def test_every_format_is_written(command, folder, format_, begins, holds):
 
 def test_folders_of_several_zoos_stand_side_by_side_in_tables_and_leaderboard(command, folder, other_zoo):
     for places, header in (
-        ((folder, other_zoo), "tiny: average | Grown"),
-        ((other_zoo, folder), "Grown: average | tiny"),
+        ((folder, other_zoo), "few: average | Grown"),
+        ((other_zoo, folder), "Grown: average | few"),
     ):
         assert command("table", "--out", *places).out.splitlines()[2] == f"| method | {header}: average |"
     one = command("table", "--out", folder, other_zoo, "--zoo", "grown", "--format", "csv")
     assert one.out.splitlines()[0] == "method,title,landcover,digits,average"
     page = shutil.copytree(folder, other_zoo.parent / "copy") / "site" / "index.html"
     shown = command("leaderboard", "--out", page.parent.parent, other_zoo).out
-    assert "mini on zoo tiny" in shown and "mini on zoo grown" in shown and f"leaderboard page: {page}" in shown
+    assert "mini on zoo few" in shown and "mini on zoo grown" in shown and f"leaderboard page: {page}" in shown
     assert not (other_zoo / "site").exists()
 
 
@@ -87,9 +87,9 @@ def test_folders_of_several_zoos_stand_side_by_side_in_tables_and_leaderboard(co
         (["--rows", "tie"], "unknown row 'tie'; did you mean 'ties'?"),
         (["--columns", "digit"], "unknown column 'digit'; did you mean 'digits'?"),
         (["--suite", "min"], "unknown suite or study in "),
-        (["--zoo", "tinny"], "; did you mean 'tiny'?"),
+        (["--zoo", "feww"], "; did you mean 'few'?"),
         (["--format", "html"], "--format"),
-        (["--layout", "scale"], "--layout scale: shows none of what there is; there are: mini on tiny (tasks)"),
+        (["--layout", "scale"], "--layout scale: shows none of what there is; there are: mini on few (tasks)"),
         (["--digits", "7"], "--digits 7: at most 6"),
         (["--columns", "reported"], "column 'reported': no published averages of the same checkpoints are known"),
     ],
@@ -101,7 +101,7 @@ def test_what_cannot_be_shown_is_refused_in_a_line(refused, folder, arguments, t
 def test_a_folder_without_results_and_several_tables_in_one_csv_are_refused(refused, folder, other_zoo, tmp_path):
     assert "no results in " in refused("table", "--out", folder, tmp_path / "none")
     several = ["--format", "csv", "--layout", "tasks"]
-    assert "2 tables are no one CSV file (mini-tiny, mini-grown): " in refused(
+    assert "2 tables are no one CSV file (mini-few, mini-grown): " in refused(
         "table", "--out", folder, other_zoo, *several
     )
 
@@ -110,7 +110,7 @@ def test_what_is_no_result_is_told_beside_the_table(command, folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / "cells" / "mini" / "broken.json").write_text("{")
     done = command("table", "--out", copy)
-    assert done.status == 0 and "broken.json is set aside" in done.err and done.out.startswith("**mini on tiny")
+    assert done.status == 0 and "broken.json is set aside" in done.err and done.out.startswith("**mini on few")
 
 
 def test_results_say_of_which_family_their_zoo_states_to_be_and_are_held_against_its_numbers(
