@@ -6,6 +6,7 @@ import re
 import pytest
 from docs_texts import ROOT, TEXTS
 
+from mergebench.catalogue import registry
 from mergebench.measuring.results import ResultStore
 from mergebench.running.plan import RunRequest, make_plan
 from mergebench.running.runner import run
@@ -13,9 +14,9 @@ from mergebench.running.runner import run
 TRACKS = ("tuned", "published")
 
 
-def stored(track):
+def stored(track, suite="tiny-8"):
     """Method -> row, of what `mergebench table` printed of the run that is pasted."""
-    with (ROOT / f"docs/tiny-8-{track}.csv").open(encoding="utf-8") as file:
+    with (ROOT / f"docs/{suite}-{track}.csv").open(encoding="utf-8") as file:
         return {row["method"]: row for row in csv.DictReader(file)}
 
 
@@ -41,6 +42,25 @@ def test_a_pasted_track_is_the_stored_one(track):
             kept = found[row["method"]]
             assert (row["#"], row["average"].split(" ")[0]) == (kept["rank"] or "-", kept["average"])
             assert {name: row[name] for name in ("relative", "scenes", "textures")}.items() <= kept.items()
+
+
+def test_the_pasted_table_of_twenty_tasks_is_the_stored_one():
+    chosen, published = ({title(row): row for row in stored(track, "tiny-20").values()} for track in TRACKS)
+    rows = table("docs/board-20.md", "both")
+    assert [row["method"] for row in rows if row["#"] != "-"] == [t for t, row in chosen.items() if row["rank"]]
+    for row in rows:
+        kept = chosen[row["method"]]
+        assert (row["#"], row["chosen"], row["relative"]) == (kept["rank"] or "-", kept["average"], kept["relative"])
+        if row["#"] != "-":
+            assert row["published"] == published[row["method"]]["average"]
+
+
+def test_every_method_stands_on_both_boards():
+    cards = [card for card in registry.methods().values() if card.role == "method"]
+    titles = {card.title for card in cards if not card.experts}  # but those that merge two experts alone
+    for suite in ("tiny-8", "tiny-20"):
+        for track in TRACKS:
+            assert {title(row) for row in stored(track, suite).values() if row["rank"]} == titles, (suite, track)
 
 
 def test_readme_s_best_ten_are_the_board_s():
