@@ -4,6 +4,7 @@ import copy
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mergebench.measuring.results import TaskScore
 from mergebench.merging import hyperparameters
 from mergebench.merging.contract import run_method
 from mergebench.merging.pool import ModelPool
+from mergebench.tasks.tiny import RENDERED
 from mergebench.weights.states import save_state
 from mergebench.zoo.heads import ZeroShotHead
 from mergebench.zoo.set_aside import inherited
@@ -51,6 +53,23 @@ def image_cache(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MERGEBENCH_CACHE", str(shared_root(tmp_path_factory) / "cache"))
         yield
+
+
+FEW = {"train": 20, "calibration": 60, "validation": 24, "test": 30}
+
+
+@pytest.fixture(scope="module")
+def few_images():
+    """The tiny world's tasks with a few images each, so many; all else is as it is shipped. (In this process alone.)"""
+
+    def few(task):
+        load = replace(RENDERED[task.card.name], splits=FEW).load
+        return replace(task, card=replace(task.card, splits=FEW), load=load, fingerprint=f"{task.fingerprint}/few")
+
+    tasks = {name: few(task) if name in RENDERED else task for name, task in registry.tasks().items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "tasks", lambda: tasks)
+        yield FEW
 
 
 @pytest.fixture

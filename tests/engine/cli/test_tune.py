@@ -6,6 +6,8 @@ import pytest
 
 from mergebench.measuring.results import ResultStore
 
+pytestmark = pytest.mark.usefixtures("few_images")
+
 TOWARD = '''
 from mergebench import ModelPool, Needs, merge_method
 

@@ -3,35 +3,19 @@
 import csv
 import json
 import signal
-from dataclasses import replace
 
 import pytest
 from safetensors.torch import load_file
 
 import mergebench.measuring.classifier
 import mergebench.training.finetuning
-from mergebench.catalogue import registry
 from mergebench.measuring.results import ResultStore
-from mergebench.tasks.tiny import RENDERED
 from mergebench.zoo.zoo import Zoo
 
-FEW = {"train": 20, "calibration": 60, "validation": 24, "test": 30}
+pytestmark = pytest.mark.usefixtures("few_images")
+
 SUITE = {"title": "few images", "zoo": "tiny", "merge": ["landcover", "digits"]}
 SETTINGS = {"regmean": {"samples": 4}, "regmean++": {"samples": 4}}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_images():
-    """The tiny world's tasks with a few images each; all else is as it is shipped."""
-
-    def few(task):
-        load = replace(RENDERED[task.card.name], splits=FEW).load
-        return replace(task, card=replace(task.card, splits=FEW), load=load, fingerprint=f"{task.fingerprint}/few")
-
-    tasks = {name: few(task) if name in RENDERED else task for name, task in registry.tasks().items()}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "tasks", lambda: tasks)
-        yield
 
 
 @pytest.fixture
@@ -146,7 +130,7 @@ def test_only_leaves_those_variants_and_they_count_the_same(kind, wanted, left, 
     assert counts(stored()) == counts(stored()) | alone
 
 
-def test_a_study_varies_what_has_the_hyperparameter_and_references_are_run_once(run, write, stored):
+def test_a_study_varies_what_has_the_hyperparameter_and_references_are_run_once(run, write, stored, few_images):
     suite = write("mine", **SUITE)
     study = {"suite": str(suite), "methods": ["average", "regmean"], "vary": {"samples": [1, 4]}}
     study = write("study", title="t", **study, choose_on_validation=True)
@@ -160,7 +144,7 @@ def test_a_study_varies_what_has_the_hyperparameter_and_references_are_run_once(
         result = results["regmean", f"samples={n}", 0]
         assert result.hyperparameters["samples"] == n and result.varied == ["samples"]
         assert result.drawn_images == {"digits/calibration": n, "landcover/calibration": n}
-        assert {s.total for s in result.validation.values()} == {FEW["validation"]}
+        assert {s.total for s in result.validation.values()} == {few_images["validation"]}
         assert results["average", f"samples={n}", 0].varied == []
     assert "0 cells computed, 5 reused" in run("--study", study).out
     assert "chosen on the validation split" in done.out

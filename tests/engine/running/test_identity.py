@@ -9,6 +9,8 @@ import mergebench
 from mergebench.catalogue import modules, registry
 from mergebench.running.identity import SourceReader
 
+pytestmark = pytest.mark.usefixtures("few_images")
+
 ROOT = Path(mergebench.__file__).parents[1]
 METHODS = registry.methods()
 

@@ -13,6 +13,8 @@ from mergebench.running.execution import Executor
 from mergebench.running.identity import ENGINE
 from mergebench.running.plan import RunRequest, make_plan
 
+pytestmark = pytest.mark.usefixtures("few_images")
+
 ROOT = Path(mergebench.__file__).parents[1]
 METHODS = registry.methods()
 SHORT = ("steps", "samples")

@@ -21,6 +21,8 @@ from mergebench.running.plan import RunRequest, make_plan
 from mergebench.running.remembered import recalled, remembering
 from mergebench.running.runner import look, run
 
+pytestmark = pytest.mark.usefixtures("few_images")
+
 WEIGHTS = Path(tasks.__file__).parent / "tiny" / "weights"
 BASE = "base.safetensors"
 

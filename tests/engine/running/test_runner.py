@@ -20,6 +20,8 @@ from mergebench.running.observer import Observer
 from mergebench.running.plan import Cell, Plan, RunRequest, make_plan
 from mergebench.running.runner import run
 
+pytestmark = pytest.mark.usefixtures("few_images")
+
 
 @pytest.fixture
 def plan(tmp_path, monkeypatch, scored):

@@ -22,6 +22,8 @@ from mergebench.suites.bench import Bench
 from mergebench.weights.states import digest
 from mergebench.zoo.heads import ZeroShotHead
 
+pytestmark = pytest.mark.usefixtures("few_images")
+
 FIRST, SECOND = ["landcover", "digits"], ["signs", "scenes"]
 ORDERS = {0: [FIRST, SECOND], 1: [["scenes", "digits"], ["landcover", "signs"]]}
 SETTINGS = {
@@ -241,7 +243,7 @@ def test_the_same_weights_on_the_same_images_are_evaluated_once(tmp_path, monkey
     assert sorted(asked) == sorted(wanted) and len(asked) == 2 * 2 * 3
 
 
-def test_a_run_of_a_sequence_is_stored_step_by_step_with_scores_that_are_right(tmp_path, monkeypatch):
+def test_a_run_of_a_sequence_is_stored_step_by_step_with_scores_that_are_right(tmp_path, monkeypatch, few_images):
     merges = []
     counted = lambda *given: merges.append(given[1].tasks) or run_method(*given)  # noqa: E731
     monkeypatch.setattr(mergebench.running.execution, "run_method", counted)
@@ -260,7 +262,7 @@ def test_a_run_of_a_sequence_is_stored_step_by_step_with_scores_that_are_right(t
     (first,) = (c for c in plan.cells if c.variant.name == "order=a,step=1" and c.card.name == "regmean")
     encoder = plan.bench.zoo.make_encoder()
     encoder.load_state_dict(Executor(plan.bench, "cpu").merge(recipe("regmean", samples=5), first.variant).states)
-    images, labels = next(drawn(plan.bench, "test", "signs", 0).once(1000, 1000))
+    images, labels = next(drawn(plan.bench, "test", "signs", 0).once(few_images["test"], few_images["test"]))
     with torch.no_grad():
         correct = (plan.bench.zoo.head("signs")(encoder.eval()(images)).argmax(-1) == labels).sum().item()
     assert abs(results[0].tasks["signs"].correct - correct) <= 1  # batched differently: a tie may fall otherwise

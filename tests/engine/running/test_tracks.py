@@ -13,6 +13,8 @@ from mergebench.running import chosen
 from mergebench.running.plan import RunRequest, make_plan
 from mergebench.running.remembered import recalled, remembering
 
+pytestmark = pytest.mark.usefixtures("few_images")
+
 STUDY = {
     "seed": 0, "trials": 5, "failed": 0, "default": 0.5, "best": 0.625, "trial": 3, "settings": {"density": 0.05},
     "seconds": 2.0,
