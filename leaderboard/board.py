@@ -101,6 +101,7 @@ class Board:
         environment: of the newest result, for the footer.
         checkpoints: the backbone and the published family of its weights, as far as the zoo states them.
         note: what is not usual or differs in conditions, environments or code, and how rows were tuned, in sentences.
+        published_note: the same without the last, for where no tuned row is shown.
     """
 
     suite: str
@@ -112,6 +113,7 @@ class Board:
     environment: dict[str, Any] = field(default_factory=dict)
     note: str = ""
     checkpoints: dict[str, str] = field(default_factory=dict)
+    published_note: str = ""
 
     @property
     def name(self) -> str:
@@ -171,9 +173,11 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     tuned = searches((r.title, r.hyperparameters, r.tuned, "") for r in rows)
     ours = [r for r in members if not r.listing]
     left_out = went_on((r.title, r.hyperparameters, r.tuned) for r in gone_on if not _default(r))
-    notes = (conditions(members), measured(members), environments(members), codes(ours), tuned, left_out, gains(rows))
-    note = " ".join(filter(None, (*notes, unproven(members), submitted(members, copies))))
-    return Board(*group, tuple(totals), totals, tuple(rows), environment, note, members[-1].checkpoints)
+    notes = (conditions(members), measured(members), environments(members), codes(ours))
+    others = (unproven(members), submitted(members, copies))
+    note = " ".join(filter(None, (*notes, tuned, left_out, gains(rows), *others)))
+    published = " ".join(filter(None, (*notes, *others)))
+    return Board(*group, tuple(totals), totals, tuple(rows), environment, note, members[-1].checkpoints, published)
 
 
 def _default(row: Row) -> bool:

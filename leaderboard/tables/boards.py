@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from mergebench.errors import MergebenchError
-from mergebench.leaderboard import formatting
+from mergebench.leaderboard import formatting, tracks
 from mergebench.leaderboard.board import Board, Row
 from mergebench.leaderboard.reported_numbers import Reported, reported_average, reported_of
 from mergebench.leaderboard.tables.choosing import Entry, Field, Wishes
@@ -35,7 +35,7 @@ def board_grid(board: Board, wishes: Wishes) -> Grid:
         fields,
         ("tasks", "average"),
         wishes,
-        notes=[board.note, *_failed(board)],
+        notes=[_note(board, wishes), *_failed(board)],
         over=_over([board]),
     )
 
@@ -83,10 +83,15 @@ def backbone_grid(boards: Sequence[Board], wishes: Wishes) -> Grid:
                 fields.append(Field(shown, (*keys, zoo), _at((zoo, suite), of)))
     numbers = " and ".join(dict.fromkeys(str(len(b.tasks)) for b in boards))
     title = f"{' and '.join(suites)} on {len(zoos)} zoo{'s' * (len(zoos) > 1)}: averages over {numbers} tasks"
-    notes = [f"{b.suite} on {b.zoo}: {told}" for b in boards for told in (b.note, *_failed(b)) if told]
+    notes = [f"{b.suite} on {b.zoo}: {told}" for b in boards for told in (_note(b, wishes), *_failed(b)) if told]
     return draft(
         "-".join([*suites, *zoos]), title, entries, fields, ("average",), wishes, notes=notes, over=_over(boards)
     )
+
+
+def _note(board: Board, wishes: Wishes) -> str:
+    """What a table says of a board: nothing of searches, where none of their rows stands in it."""
+    return board.published_note if wishes.track == tracks.PUBLISHED else board.note
 
 
 def _kind(row: Row) -> tuple[str, str, str]:

@@ -128,6 +128,8 @@ def test_a_track_has_its_own_rows_and_references_are_in_both(make_result, wishes
     ]
     grid = board_grid(make_boards(results)[0], wishes(track=track))
     assert [(row.name, row.label) for row in grid.rows] == [("e", "E"), *expected]
+    told = " ".join(grid.notes)
+    assert ("on the validation split" in told) == (track != "published"), "no word of searches without their rows"
 
 
 def test_a_submission_is_told_from_what_was_measured_here(make_result, wishes):
