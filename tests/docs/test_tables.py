@@ -1,6 +1,8 @@
 """The tables of methods, suites and studies name what there is."""
 
+import json
 import re
+from statistics import median
 
 from docs_texts import ROOT, TEXTS
 
@@ -35,6 +37,16 @@ def test_the_suites_and_studies_of_the_protocols_are_valid(tmp_path):
         what = {"study": str(file)} if "suite:" in file.read_text() else {}
         assert len(Bench(None if what else str(file), **what).variants) > 1
     assert len(list(tmp_path.iterdir())) == len(blocks) + 2 == 6
+
+
+def test_readme_s_times_beside_another_project_s_are_the_measured_ones():
+    measured = json.loads((ROOT / "docs/benchmark-peer.json").read_text())["methods"]
+    rows = re.findall(r"^\| (\S+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", TEXTS["README.md"], re.MULTILINE)
+    assert [name for name, *_ in rows] == ["regmean", "regmean++", "wudi"]
+    for name, *shown in rows:
+        runs = measured[name]
+        ours, theirs = (median(run["seconds"] for run in runs[whose]) for whose in ("ours", "theirs"))
+        assert shown == [f"{ours:.1f}", f"{theirs:.1f}", f"{median(runs['ratios']):.2f}"]
 
 
 def test_the_results_page_has_tables_of_every_suite_and_study():
