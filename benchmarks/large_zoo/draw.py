@@ -16,7 +16,12 @@ Kept = dict[str, Any]  # a run as `plan.Record` holds it
 MEASURES = {"models": "peak memory in models", "processor_seconds": "processor seconds"}
 COLUMNS = ("data-free, entry by entry", "data-free, matrix by matrix", "calibration images", "test images")
 COLORS = pyplot.get_cmap("tab10").colors
-MARKERS = "osD^vP*Xph"
+MARKERS = "osD^vP*Xp"  # one fewer than colours: ninety methods of a column differ
+
+
+def look(number: int) -> tuple[Any, str]:
+    """The colour and the marker of a column's method."""
+    return COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
 
 
 def by_matrix(card: MethodCard) -> bool:
@@ -34,7 +39,7 @@ def column_of(method: str) -> str:
 
 def curve(axes: Axes, runs: list[Kept], along: str, measure: str, number: int) -> None:
     """One method's runs; one that was ended is an arrow that begins where it was."""
-    color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+    color, marker = look(number)
     runs = sorted((run for run in runs if measure in run), key=lambda run: run[along])
     places = [(run[along], run[measure], run["ended"]) for run in runs]
     axes.plot([x for x, _, _ in places], [y for _, y, _ in places], color=color, lw=1)
@@ -81,10 +86,8 @@ def draw(runs: list[Kept], along: str, label: str, path: Path) -> None:
             for number, name in enumerate(members):
                 for axes, measure in zip((above, below), MEASURES, strict=True):
                     curve(axes, [run for run in runs if run["method"] == name], along, measure, number)
-            handles = [
-                pyplot.Line2D([], [], color=COLORS[n % len(COLORS)], marker=MARKERS[n % len(MARKERS)], ms=4, lw=1)
-                for n in range(len(members))
-            ]
+            looks = map(look, range(len(members)))
+            handles = [pyplot.Line2D([], [], color=color, marker=marker, ms=4, lw=1) for color, marker in looks]
             below.legend(handles, members, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
             above.set_title(title, fontsize=9)
             below.set_xlabel(label)
