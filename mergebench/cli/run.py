@@ -45,7 +45,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--settings", nargs="+", type=str, default=[], help="published (the cards' defaults), tuned (installed choices "
         "of that suite and zoo), or FILE.yaml that `tune` wrote; several: cells of each (tuned where there are choices)"
     )  # fmt: skip
-    parser.add_argument("--hyperparameters", type=dict[str, dict[str, Any]], default={}, help="the same, for --config")
+    parser.add_argument(
+        "--hyperparameters", type=dict[str, dict[str, Any]], default={}, help="the same as --set, for --config"
+    )
     parser.add_argument("--out", type=str, default="runs", help="folder of results and leaderboard")
     parser.add_argument("--timeout", type=PositiveFloat | None, default=None, help=TIMEOUT_HELP)
     parser.add_argument(
