@@ -53,7 +53,8 @@ def track(row: Row) -> str:
 def leaders(board: Board) -> str:
     """Who cannot be told from the best method, a sentence for each track measured; empty without predictions."""
     named, told = list(zip(board.rows, board.labels, strict=True)), []
-    for one in dict.fromkeys(row.track for row in board.rows if row.role == "method" and not row.tier):
+    tracks = list(dict.fromkeys(row.track for row in board.rows if row.role == "method" and not row.tier))
+    for one in tracks:
         led = notes.leaders([label for row, label in named if row.leading and row.track == one])
-        told.append(f"Under {one} settings: {led[0].lower()}{led[1:]}" if led and one != PUBLISHED else led)
+        told.append(led if not led or tracks == [PUBLISHED] else f"Under {one} settings: {led[0].lower()}{led[1:]}")
     return " ".join(filter(None, told))

@@ -209,3 +209,12 @@ def test_a_narrow_terminal_leaves_columns_to_the_page_and_cuts_no_number(both, c
     assert bool(told) == bool(left_out) and left_out in told
     for name in ("#", "track", "method", "average", "50.0", "85.0"):  # whatever happens, these stay whole
         assert name in out.split()
+
+
+def test_where_both_tracks_have_leaders_each_is_named(make_proven):
+    right = np.arange(1000) < 700
+    results = [make_proven(m, right, right) for m in "ab"]
+    assert leaders(make_boards(results)[0]) == "Not to be told from A: B."
+    results += [make_proven(m, right, right, hyperparameters={"x": 1}, tuned=RECORD) for m in "cd"]
+    told = leaders(make_boards(results)[0])
+    assert "Under published settings: not to be told from A: B." in told and "Under tuned settings: " in told
