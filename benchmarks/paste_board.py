@@ -98,12 +98,37 @@ def notes(board: Board) -> str:
     return "\n".join(textwrap.fill(f"- {line}", 118, subsequent_indent="  ", break_on_hyphens=False) for line in told)
 
 
+def board_of(out: Path, suite: str) -> Board:
+    """The board of a suite on the tiny zoo, of a folder of results."""
+    boards = make_boards(ResultStore(out).all())
+    return next(b for b in boards if (b.suite, b.zoo, b.variant) == (suite, "tiny", ""))
+
+
+def paste(name: str, parts: dict[str, str]) -> None:
+    """Replace what stands between a page's marks.
+
+    Raises:
+        SystemExit: the page has no such marks.
+    """
+    page = (ROOT / name).read_text(encoding="utf-8")
+    for mark, text in parts.items():
+        page = pasted(page, mark, text) or _missing(name, mark)
+    (ROOT / name).write_text(page, encoding="utf-8")
+
+
+def write_csv(out: Path, suite: str) -> None:
+    """Write both tracks of a suite, with all its tasks, beside the pages."""
+    for track in (TUNED, PUBLISHED):
+        text = printed(f"table --format csv --track {track} --columns {COLUMNS}", out, suite)
+        (ROOT / f"docs/{suite}-{track}.csv").write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     """Replace what stands between the marks, and write the CSV files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder of results")
     out = parser.parse_args().out
-    board = next(b for b in make_boards(ResultStore(out).all()) if (b.suite, b.zoo, b.variant) == (SUITE, "tiny", ""))
+    board = board_of(out, SUITE)
     paper = printed(
         'table --format latex --track tuned --rows average ties "regmean*" tsv_m --columns average relative ranks '
         "--order year",
@@ -122,13 +147,8 @@ def main() -> None:
         "docs/results.md": {"latex": f"```latex\n{tabular}\n```"},
     }
     for name, parts in texts.items():
-        page = (ROOT / name).read_text(encoding="utf-8")
-        for mark, text in parts.items():
-            page = pasted(page, mark, text) or _missing(name, mark)
-        (ROOT / name).write_text(page, encoding="utf-8")
-    for track in (TUNED, PUBLISHED):
-        text = printed(f"table --format csv --track {track} --columns {COLUMNS}", out)
-        (ROOT / f"docs/{SUITE}-{track}.csv").write_text(text, encoding="utf-8")
+        paste(name, parts)
+    write_csv(out, SUITE)
 
 
 def _missing(page: str, mark: str) -> str:

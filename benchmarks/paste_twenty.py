@@ -6,16 +6,14 @@ Usage: python benchmarks/paste_twenty.py RUNS      # the folder of results that 
 import argparse
 from pathlib import Path
 
-from marks import pasted
 from orders import orders
-from paste_board import COLUMNS, ROOT, in_markdown, printed, with_spread
+from paste_board import board_of, in_markdown, paste, with_spread, write_csv
 
 from mergebench.leaderboard import formatting
-from mergebench.leaderboard.board import Board, Row, make_boards
+from mergebench.leaderboard.board import Board, Row
 from mergebench.leaderboard.tracks import PUBLISHED, TUNED
-from mergebench.measuring.results import ResultStore
 
-SUITE, PAGE = "tiny-20", ROOT / "docs/board-20.md"
+SUITE = "tiny-20"
 
 
 def both(board: Board) -> str:
@@ -46,14 +44,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder of results")
     out = parser.parse_args().out
-    board = next(b for b in make_boards(ResultStore(out).all()) if (b.suite, b.zoo, b.variant) == (SUITE, "tiny", ""))
-    page = PAGE.read_text(encoding="utf-8")
-    for mark, text in {"both": both(board), "orders": orders(board)}.items():
-        page = pasted(page, mark, text) or page
-    PAGE.write_text(page, encoding="utf-8")
+    board = board_of(out, SUITE)
+    paste("docs/board-20.md", {"both": both(board), "orders": orders(board)})
+    write_csv(out, SUITE)
     for track in (TUNED, PUBLISHED):
-        text = printed(f"table --format csv --track {track} --columns {COLUMNS}", out, SUITE)
-        (ROOT / f"docs/{SUITE}-{track}.csv").write_text(text, encoding="utf-8")
         rows = [row for row in board.rows if row.role == "method" and row.track == track]
         print(f"{track}: {len(rows)} methods, {minutes(rows)} minutes of merging")
 

@@ -43,13 +43,12 @@ def gone_through(page: Path) -> dict[str, float]:
         SystemExit: a line failed.
     """
     text, found = page.read_text(encoding="utf-8"), {}
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files(text).items():
             (Path(folder) / name).write_text(content, encoding="utf-8")
         for words in lines(text):
             place = [str(ROOT / word) if word.startswith("benchmarks/") else word for word in words]
-            found[shlex.join(words)] = timed(place, folder, environment)
+            found[shlex.join(words)] = timed(place, folder)
     return found
 
 
@@ -58,7 +57,6 @@ def executed(notebook: Path) -> dict[str, float]:
     import nbclient
     import nbformat
 
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     cells = nbformat.read(notebook, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         client = nbclient.NotebookClient(cells, timeout=600, resources={"metadata": {"path": folder}})
@@ -67,10 +65,10 @@ def executed(notebook: Path) -> dict[str, float]:
         return {"all cells": round(time.perf_counter() - start, 1)}
 
 
-def timed(words: list[str], folder: str, environment: dict[str, str]) -> float:
+def timed(words: list[str], folder: str) -> float:
     """Seconds that a command takes."""
     start = time.perf_counter()
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{shlex.join(words)}: status {done.returncode}\n{done.stderr[-2000:]}")
     return round(time.perf_counter() - start, 1)
@@ -92,6 +90,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], help="these files' names")
     parser.add_argument("--json", type=Path, default=ROOT / "docs/tutorials.json")
     asked = parser.parse_args()
+    # As it is where the environment is activated.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     found = json.loads(asked.json.read_text()) if asked.json.exists() else {}
     for page in sorted(TUTORIALS.iterdir()):
         if not asked.only or page.name in asked.only:
