@@ -115,7 +115,8 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
-def test_whatever_it_rests_on_makes_another_plan(request_of, tmp_path, change):
+def test_whatever_it_rests_on_makes_another_plan(request_of, tmp_path, monkeypatch, change):
+    monkeypatch.setenv("MERGEBENCH_CACHE", str(tmp_path / "cache"))  # the tests' own has other images of these tasks
     request = request_of()
     remembering(request, make_plan)
     assert recalled(request) is not None
