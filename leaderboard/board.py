@@ -4,13 +4,16 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import compress
+from operator import not_
 from statistics import fmean, stdev
 from typing import Any
 
 from mergebench.errors import LONGEST, on_one_line
 from mergebench.leaderboard.copies import without_copies
-from mergebench.leaderboard.labels import told_apart
+from mergebench.leaderboard.labels import Named, told_apart
 from mergebench.leaderboard.notes import (
+    by_hand,
     codes,
     conditions,
     environments,
@@ -24,7 +27,7 @@ from mergebench.leaderboard.outcomes import Outcomes, outcomes_of
 from mergebench.leaderboard.shown import newest, settings_of
 from mergebench.leaderboard.standing import standings
 from mergebench.leaderboard.statistics import average_interval
-from mergebench.leaderboard.tracks import PUBLISHED, TUNED, gains, in_tracks, superseded
+from mergebench.leaderboard.tracks import GIVEN, PUBLISHED, TUNED, gains, in_tracks, superseded
 from mergebench.measuring.results import Result
 
 
@@ -33,7 +36,7 @@ class Row:
     """One method with one set of hyper-parameters, over its seeds.
 
     Args:
-        rank: place by average accuracy among the methods of its track; None for references and failures.
+        rank: place by average accuracy among the methods of its track; None for what has none, references and failures.
         ranks: the best and the worst that it may be, once the draw of images and seeds is allowed for (95 %, all rows
             together); None for references and failures, and where predictions are not stored.
         leading: whether it cannot be told from the best method; None where `ranks` is.
@@ -48,10 +51,12 @@ class Row:
         images: that the merge was given, the most over seeds; None where that is not stored.
         error: why it failed, if it did.
         tuned: how a search chose the hyper-parameters, as the newest result that bears a record says; empty without.
+        given: the published values in whose place somebody gave others.
         outcomes: what it got right, image by image; None where that is not stored.
         by_seed: task -> its accuracies, in the order of results.
         tier: how far a submission is held to what it says; empty of what was measured here.
-        track: "published", or "tuned" where a search has chosen the settings; what stands in both has two rows.
+        track: "published", or "tuned" where a search has chosen the settings; what stands in both has two rows. "given"
+            where somebody has set them by hand.
         gain: what tuning gave: the average less that of the settings that the search began with; None if that is not
             there, with the same seeds.
     """
@@ -74,6 +79,7 @@ class Row:
     peak_bytes: int | None
     error: str | None
     tuned: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, Any] = field(default_factory=dict)
     ranks: tuple[int, int] | None = None
     leading: bool | None = None
     outcomes: Outcomes | None = field(default=None, compare=False, repr=False)
@@ -123,7 +129,7 @@ class Board:
     @cached_property
     def labels(self) -> list[str]:
         """One label per row: the title, hyper-parameters that tell rows of one method apart, a submission's tier."""
-        found = told_apart([(r.method, r.title, r.hyperparameters, r.tuned) for r in self.rows])
+        found = told_apart([Named(r.method, r.title, r.hyperparameters, r.tuned, r.given) for r in self.rows])
         return [f"{label} [{row.tier}]" if row.tier else label for label, row in zip(found, self.rows, strict=True)]
 
     def label(self, row: Row) -> str:
@@ -158,14 +164,11 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     kept = [replace(r, tuned={}) if r in gone_on else r for r in found if r not in gone_on or _default(r)]
     rows = in_tracks(kept)
     rows.sort(key=lambda r: (r.role != "ceiling", r.average is None, -(r.average or 0), r.method))
-    # The track that most was measured for comes first, with the references.
+    # The track that most was measured for comes first, with what stands in none.
     own = Counter(r.track for r in rows if r.role == "method" and not r.tier)
-    order = sorted((PUBLISHED, TUNED), key=lambda track: -own[track])
-    rows = [
-        row
-        for track in order
-        for row in _ranked([r for r in rows if track == (r.track if r.role == "method" else order[0])])
-    ]
+    first, second = sorted((PUBLISHED, TUNED), key=lambda track: -own[track])
+    apart = [r.role == "method" and r.track == second for r in rows]
+    rows = [*_ranked(list(compress(rows, map(not_, apart)))), *_ranked(list(compress(rows, apart)))]
     rows.sort(key=lambda r: r.average is None)
     scored = next((r for r in members if r.tasks), None)
     totals = {t: s.total for t, s in scored.tasks.items()} if scored else {}
@@ -174,7 +177,11 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     ours = [r for r in members if not r.listing]
     left_out = went_on((r.title, r.hyperparameters, r.tuned) for r in gone_on if not _default(r))
     notes = (conditions(members), measured(members), environments(members), codes(ours))
-    others = (unproven(members), submitted(members, copies))
+    others = (
+        by_hand((r.title, r.hyperparameters, r.given) for r in rows),
+        unproven(members),
+        submitted(members, copies),
+    )
     note = " ".join(filter(None, (*notes, tuned, left_out, gains(rows), *others)))
     published = " ".join(filter(None, (*notes, *others)))
     return Board(*group, tuple(totals), totals, tuple(rows), environment, note, members[-1].checkpoints, published)
@@ -186,8 +193,8 @@ def _default(row: Row) -> bool:
 
 
 def _ranked(rows: list[Row]) -> list[Row]:
-    """The rows of a track, in their order, with the ranks of methods."""
-    methods = [r for r in rows if r.role == "method" and r.average is not None]
+    """The rows of a track and what stands beside it, in their order, with the ranks of methods."""
+    methods = [r for r in rows if r.role == "method" and r.average is not None and r.track != GIVEN]
     found = standings([r.average for r in methods], [r.outcomes for r in methods]) or [None] * len(methods)
     told: dict[int, dict[str, Any]] = {}
     place, previous = 0, None
@@ -212,6 +219,7 @@ def _row(results: list[Result]) -> Row:
         "hyperparameters": first.hyperparameters,
         "tier": first.listing.tier if first.listing else "",
         "tuned": max(results, key=lambda r: (bool(r.tuned), r.last_asked)).tuned,
+        "given": max(results, key=lambda r: r.last_asked).given,
     }
     error = next((on_one_line(r.failure, LONGEST) for r in results if r.status == "failed"), None)
     if not good:

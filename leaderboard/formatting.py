@@ -2,7 +2,7 @@
 
 from mergebench.leaderboard import notes
 from mergebench.leaderboard.board import Board, Row
-from mergebench.leaderboard.tracks import PUBLISHED
+from mergebench.leaderboard.tracks import GIVEN, PUBLISHED
 
 
 def percent(value: float | None) -> str:
@@ -53,7 +53,8 @@ def track(row: Row) -> str:
 def leaders(board: Board) -> str:
     """Who cannot be told from the best method, a sentence for each track measured; empty without predictions."""
     named, told = list(zip(board.rows, board.labels, strict=True)), []
-    tracks = list(dict.fromkeys(row.track for row in board.rows if row.role == "method" and not row.tier))
+    own = [row.track for row in board.rows if row.role == "method" and not row.tier and row.track != GIVEN]
+    tracks = list(dict.fromkeys(own))
     for one in tracks:
         led = notes.leaders([label for row, label in named if row.leading and row.track == one])
         told.append(led if not led or tracks == [PUBLISHED] else f"Under {one} settings: {led[0].lower()}{led[1:]}")

@@ -189,6 +189,23 @@ def _together(entries: Sequence[tuple[str, Mapping[str, Any], Mapping[str, Any],
     return "; ".join(parts + [f"nothing better than the default of {', '.join(same)}"] * bool(same))
 
 
+def by_hand(entries: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]]) -> str:
+    """Which rows have settings that somebody gave, in a sentence.
+
+    Args:
+        entries: title, settings and the published values that others were given in place of, of each.
+
+    Returns:
+        A sentence; empty where there are none.
+    """
+    told = []
+    for title, settings, given in entries:
+        if given:
+            values = ", ".join(f"{name}={settings.get(name)}, published {value}" for name, value in given.items())
+            told.append(f"{title} ({values})")
+    return f"With settings given by hand, in no track and not ranked: {'; '.join(told)}." if told else ""
+
+
 def went_on(entries: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]]) -> str:
     """Which choices are not shown any more, in a sentence.
 

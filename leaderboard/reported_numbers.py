@@ -9,7 +9,7 @@ from typing import Any
 
 from mergebench.leaderboard.board import Board, Row
 from mergebench.leaderboard.rank_correlation import rank_correlation, rank_correlation_interval
-from mergebench.leaderboard.tracks import PUBLISHED
+from mergebench.leaderboard.tracks import GIVEN, PUBLISHED
 
 FEWEST_SHARED = 4  # below that an order of methods says nothing
 
@@ -60,8 +60,8 @@ def reported_of(board: Board) -> Reported | None:
 
 
 def reported_average(row: Row, reported: Reported | None) -> float | None:
-    """The published average that a row may be held against, as a fraction; nothing is published of tuned settings."""
-    if reported is None or searched_for(row.tuned) or row.method not in reported.averages:
+    """The published average that a row may be held against, as a fraction; none is of settings chosen here."""
+    if reported is None or searched_for(row.tuned) or row.given or row.method not in reported.averages:
         return None
     return reported.averages[row.method] / 100
 
@@ -118,7 +118,7 @@ def agreements(board: Board) -> list[str]:
     """
     sentences, named = [], {}
     shaped = shaped_by(board.zoo)
-    for track in dict.fromkeys(row.track for row in board.rows):
+    for track in dict.fromkeys(row.track for row in board.rows if row.track != GIVEN):
         for reported in read_reported():
             found = rank_agreement(board, reported, track) if reported.tasks == len(board.tasks) else None
             if found is None:

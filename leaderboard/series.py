@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from mergebench.leaderboard.comparable import comparable
-from mergebench.leaderboard.labels import told_apart
+from mergebench.leaderboard.labels import Named, told_apart
 from mergebench.leaderboard.notes import codes, conditions, environments, failures, measured, searches, unproven
 from mergebench.leaderboard.statistics import ROUNDING, average_interval, seed_interval
 from mergebench.measuring.results import SUITE_AXES, Result, TaskScore
@@ -100,7 +100,7 @@ class Series:
     @cached_property
     def labels(self) -> list[str]:
         """One label per line: the title, with the settings that were tuned or differ in lines of the same method."""
-        return told_apart([(x.method, x.title, x.settings, next(iter(x.tuned.values()), {})) for x in self.lines])
+        return told_apart([Named(x.method, x.title, x.settings, next(iter(x.tuned.values()), {})) for x in self.lines])
 
     @property
     def sequential(self) -> bool:

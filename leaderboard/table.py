@@ -1,8 +1,9 @@
 """The leaderboard on a terminal."""
 
+import re
 import sys
 from collections.abc import Callable, Collection, Iterator
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 from rich import box
 from rich.console import Console
@@ -16,7 +17,7 @@ from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board, Row
 from mergebench.leaderboard.formatting import leaders
 from mergebench.leaderboard.reported_numbers import agreements, reported_average, reported_of
-from mergebench.leaderboard.tracks import TUNED
+from mergebench.leaderboard.tracks import PUBLISHED
 
 # Below this width rich would fold the numbers; a pipe or file has no width at all.
 NEEDED_WIDTH = 200
@@ -44,9 +45,19 @@ class Column(NamedTuple):
     group: str = ""
 
 
-def make_console() -> Console:
-    """A console as wide as the terminal, or wide enough where there is none."""
-    return Console(width=None if sys.stdout.isatty() else NEEDED_WIDTH)
+class _Unpadded:
+    """The standard output of a pipe or file, whose lines end where their words end."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(re.sub(" +\n", "\n", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stdout, name)
+
+
+def make_console(width: int = NEEDED_WIDTH) -> Console:
+    """A console as wide as the terminal, or as asked for where there is none."""
+    return Console() if sys.stdout.isatty() else Console(width=width, file=cast("IO[str]", _Unpadded()))
 
 
 def print_board(board: Board) -> None:
@@ -60,7 +71,7 @@ def print_board(board: Board) -> None:
         if needed <= console.width:
             break
     if needed > console.width and not most:
-        console = Console(width=needed)
+        console = make_console(needed)
     console.print(table)
     for sentence in filter(None, (leaders(board), board.note, *agreements(board))):
         console.print(on_one_line(sentence), highlight=False, markup=False)
@@ -72,7 +83,7 @@ def _columns(board: Board) -> Iterator[Column]:
     yield Column("#", lambda row, label: formatting.rank(row))
     if any(row.ranks for row in board.rows):
         yield Column("ranks", lambda row, label: formatting.ranks(row))
-    if any(row.track == TUNED for row in board.rows):
+    if any(row.track != PUBLISHED for row in board.rows):
         yield Column("track", lambda row, label: formatting.track(row), right=False)
     yield Column("method", lambda row, label: label, right=False)
     yield Column("needs", lambda row, label: formatting.needs(row), right=False)
@@ -123,7 +134,7 @@ def _caption(shown: Collection[str], left_out: list[str]) -> str:
     told = [f"{average}{relative}; references are not ranked."]
     meaning = {
         "± seeds": "± seeds: standard deviation over them.",
-        "ranks": "Ranks: those that it may have, 95 %, all rows together.",
+        "ranks": "Ranks: those that it may have, 95 %, all rows of a track together.",
         "reported": "reported: published, of the same checkpoints.",
         "difference": "difference: measured minus what was published of the same checkpoints.",
         "track": "Each track is ranked by itself.",

@@ -1,17 +1,20 @@
-"""Tracks: methods under published settings and under those that a search has chosen, each ranked by itself."""
+"""Tracks: methods under published settings and under those that a search has chosen, each ranked by itself.
+
+What somebody has set by hand is in neither: of as many tries as one likes, the best would be ranked with others' first.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any, TypeVar
 
-from mergebench.measuring.facts import PUBLISHED, TUNED
+from mergebench.measuring.facts import GIVEN, PUBLISHED, TUNED
 
 Placed = TypeVar("Placed")  # a board's row, which is made of these
 
 
 def in_tracks(rows: Sequence[Placed]) -> list[Placed]:
-    """The rows, each in its track; those that stand in both, twice.
+    """The rows, each in its track; those that stand in both, twice, and those of settings given by hand apart.
 
     The default settings stand in both where a search found none better, and where there is nothing to search (a record
     of no trials says so). Where others have tuned settings alone, they stand in that track alone, too: a handful of
@@ -22,6 +25,8 @@ def in_tracks(rows: Sequence[Placed]) -> list[Placed]:
         rows: one for each method and setting, with the record of the search that chose it, if one did.
     """
     searched = any(row.tuned.get("trials") for row in rows)
+    by_hand = [replace(row, tuned={}, track=GIVEN) for row in rows if row.given and not row.tuned.get("trials")]
+    rows = [replace(row, given={}) for row in rows if not row.given or row.tuned.get("trials")]
     methods = [row for row in rows if row.role == "method" and not row.tier]
     published = not any(row.tuned.get("trial") for row in methods) or not all(row.tuned for row in methods)
     found = []
@@ -32,7 +37,7 @@ def in_tracks(rows: Sequence[Placed]) -> list[Placed]:
             found.append(replace(row, tuned={}, track=PUBLISHED))
         if row.tuned and searched and row.role == "method":
             found.append(replace(row, tuned=record, track=TUNED, gain=_gain(row, rows) if record else None))
-    return found
+    return found + by_hand
 
 
 def stands_twice(row: Any, rows: Iterable[Any]) -> bool:

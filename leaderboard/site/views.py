@@ -17,7 +17,7 @@ from mergebench.leaderboard.reported_numbers import (
 from mergebench.leaderboard.series import Series
 from mergebench.leaderboard.series_table import interval_note, tables
 from mergebench.leaderboard.site.known import Known, MethodFacts, address, digest, method_path, task_path
-from mergebench.leaderboard.tracks import TUNED, stands_twice
+from mergebench.leaderboard.tracks import PUBLISHED, stands_twice
 
 UNRANKED = 1_000_000  # what sorts behind every rank
 NOTHING = MethodFacts()
@@ -53,7 +53,7 @@ def board_view(board: Board, known: Known) -> dict[str, Any]:
     """A board: its table, what its rows are filtered by, and the points of its pictures."""
     ranged = any(row.ranks for row in board.rows)
     several = any(row.spread is not None for row in board.rows)
-    tracked = any(row.track == TUNED for row in board.rows)
+    tracked = any(row.track != PUBLISHED for row in board.rows)
     published = reported_of(board)
     beside = [
         _column("reported", "reported", number=True, hint="published average of the same checkpoints"),
@@ -61,8 +61,20 @@ def board_view(board: Board, known: Known) -> dict[str, Any]:
     ]
     columns = [
         _column("rank", "#", number=True, hint="rank by average among methods; references are not ranked"),
-        *([_column("ranks", "ranks", number=True, hint="ranks that it may have, 95 %, all rows together")] * ranged),
-        *([_column("track", "track", hint="published settings, or those that a search has chosen")] * tracked),
+        *(
+            [_column("ranks", "ranks", number=True, hint="ranks that it may have, 95 %, all rows of a track together")]
+            * ranged
+        ),
+        *(
+            [
+                _column(
+                    "track",
+                    "track",
+                    hint="published settings, those that a search has chosen, or given by hand (not ranked)",
+                )
+            ]
+            * tracked
+        ),
         _column("method", "method"),
         _column("needs", "needs", hint="what it reads besides the experts"),
         _column("average", "average", number=True, hint="mean accuracy over tasks, in %"),
@@ -125,7 +137,7 @@ def _published(board: Board) -> list[dict[str, Any]]:
     """Published averages of as many tasks beside measured ones: other checkpoints, so that only the order compares."""
     measured: dict[str, tuple[str, float]] = {}
     for row, label in zip(board.rows, board.labels, strict=True):
-        if row.average is not None and not searched_for(row.tuned):
+        if row.average is not None and not searched_for(row.tuned) and not row.given:
             measured.setdefault(row.method, (label, 100 * row.average))
     sets = [one for one in read_reported() if one.tasks == len(board.tasks) and set(one.averages) & set(measured)]
     if not sets:

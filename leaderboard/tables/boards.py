@@ -71,11 +71,11 @@ def backbone_grid(boards: Sequence[Board], wishes: Wishes) -> Grid:
     names = sizes if len(set(sizes.values())) == len(suites) else {suite: suite for suite in suites}
     stated = {board.zoo: board.checkpoints.get("backbone") or board.zoo for board in boards}
     headers = stated if len(set(stated.values())) == len(zoos) else {zoo: zoo for zoo in zoos}
-    fields = []
+    fields = [Field(Column("track", unit="text"), ("track",), lambda rows: _track(next(iter(rows.values()))))]
     for zoo in zoos:
         for suite in suites:
             board = where.get((zoo, suite))
-            for column, keys, of in _fields(board) if board else []:
+            for column, keys, of in [f for f in _fields(board) if "track" not in f[1]] if board else []:
                 label = names[suite] if len(suites) > 1 else column.name
                 if len(suites) > 1 and (len(wishes.columns) > 1 or "average" not in keys):
                     label = f"{label}, {column.name}"
@@ -106,7 +106,7 @@ def _entry(row: Row, average: float | None, source: object, settings: bool = Tru
     told = row.hyperparameters if settings else {}
     title = f"{row.title} [{row.tier}]" if row.tier else row.title
     card = (row.method, title, row.role, row.family, row.paper)
-    return Entry(*card, told, row.tuned, average, source, row.track)
+    return Entry(*card, told, row.tuned, average, source, row.track, row.given)
 
 
 def _fields(board: Board) -> list[tuple[Column, tuple[str, ...], Of]]:
@@ -120,6 +120,7 @@ def _fields(board: Board) -> list[tuple[Column, tuple[str, ...], Of]]:
         (Column("relative", better=1), ("relative",), lambda row: _percent(row.relative)),
         (Column("rank", unit="text"), ("rank",), lambda row: Cell(text=formatting.rank(row))),
         (Column("ranks", unit="text"), ("ranks",), lambda row: Cell(text=formatting.ranks(row))),
+        (Column("track", unit="text"), ("track",), _track),
         (Column("needs", unit="text"), ("needs",), lambda row: Cell(text=formatting.needs(row))),
         (Column("seconds", unit="seconds"), ("seconds",), lambda row: Cell(row.seconds)),
         (Column("peak MB", unit="megabytes"), ("peak",), _peak),
@@ -141,6 +142,10 @@ def _task(row: Row, task: str) -> Cell:
 def _average(row: Row) -> Cell:
     spread = None if row.spread is None else 100 * row.spread
     return Cell(None if row.average is None else 100 * row.average, spread, leading=bool(row.leading))
+
+
+def _track(row: Row) -> Cell:
+    return Cell(text=formatting.track(row))
 
 
 def _peak(row: Row) -> Cell:

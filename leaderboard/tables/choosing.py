@@ -1,8 +1,8 @@
 """Which rows and columns a table has, and in which order: what the command line asks for, and what is there."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,7 +12,8 @@ from mergebench.leaderboard.tables.grid import Cell, Column
 from mergebench.leaderboard.tracks import PUBLISHED, TUNED
 
 REFERENCES = ("floor", "ceiling", "joint")  # in this order, above the methods
-KINDS = ("all", "methods", "references")  # of rows; asked for, they may be none
+ALL = "all"
+KINDS = (ALL, "methods", "references")  # of rows; asked for, they may be none
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,15 @@ class Wishes:
         rows: names of methods, patterns (`regmean*`), families, "methods", "references" or "all".
         columns: names of columns, or of kinds of them; the layout's own choice, if empty.
         order: of the rows: "average", "name", "given" or "year" (of the paper).
-        track: which settings of methods: "published", "tuned" or "both".
+        track: which settings of methods: "published", "tuned", "given" or "all".
         digits: decimals of percentages.
         spread: where standard deviations stand: "average", "all" or "none".
     """
 
-    rows: tuple[str, ...] = ("all",)
+    rows: tuple[str, ...] = (ALL,)
     columns: tuple[str, ...] = ()
     order: str = "average"
-    track: str = "both"
+    track: str = ALL
     digits: int = 1
     spread: str = "average"
 
@@ -45,7 +46,8 @@ class Entry:
         settings, tuned: its hyper-parameters, and the record of the search that chose them (empty without).
         average: what rows are ordered by; None where nothing was measured.
         source: whatever the layout reads the cells from.
-        track: "published" or "tuned"; empty where rows have none, and the record of the search tells it.
+        track: "published", "tuned" or "given"; empty where rows have none, and the record of the search tells it.
+        given: the published values in whose place somebody gave others.
     """
 
     method: str
@@ -58,6 +60,7 @@ class Entry:
     average: float | None
     source: Any
     track: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,15 @@ class Field:
     of: Callable[[Any], Cell]
 
 
-def chosen_rows(entries: Sequence[Entry], wishes: Wishes) -> list[Entry]:
-    """The entries asked for, in the order asked for: references first, unless the order is the given one."""
-    in_track = _in_track(entries, wishes.track)
+def chosen_rows(entries: Sequence[Entry], wishes: Wishes, apart: bool = False) -> list[Entry]:
+    """The entries asked for, in the order asked for: references first, unless the order is the given one.
+
+    Args:
+        entries: those that there are.
+        wishes: what is asked for.
+        apart: whether the table tells tracks apart: default settings that stand in both stand there once for each.
+    """
+    in_track = _in_track(entries, wishes.track, apart)
     found: dict[int, Entry] = {}
     for name in wishes.rows:
         found |= {id(e): e for e in in_track if _answers(e, name)}
@@ -125,10 +134,12 @@ def published(paper: str) -> tuple[int, int]:
     return (int(year[0]), 0) if year else (9999, 0)
 
 
-def _in_track(entries: Sequence[Entry], track: str) -> list[Entry]:
-    """The entries of a track, or of both; the default settings stand in both, but once where both are shown."""
-    if track != "both":
+def _in_track(entries: Sequence[Entry], track: str, apart: bool) -> list[Entry]:
+    """The entries of a track, or of all; the default settings stand in both, but once where nothing parts these."""
+    if track != ALL:
         return [e for e in entries if e.role != "method" or track in _tracks(e)]
+    if apart:
+        return list(entries)
     published = {_same(e) for e in entries if e.track == PUBLISHED}
     return [e for e in entries if e.track != TUNED or searched_for(e.tuned) or _same(e) not in published]
 
@@ -146,4 +157,4 @@ def _tracks(entry: Entry) -> tuple[str, ...]:
 def _answers(entry: Entry, name: str) -> bool:
     if name in ("methods", "references"):
         return (entry.role == "method") is (name == "methods")
-    return name in ("all", entry.family) or fnmatchcase(entry.method, name)
+    return name in (ALL, entry.family) or fnmatchcase(entry.method, name)

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mergebench.errors import on_one_line
-from mergebench.leaderboard.labels import told_apart
+from mergebench.leaderboard.labels import Named, told_apart
 from mergebench.leaderboard.tables.choosing import Entry, Field, Wishes, absent_rows, chosen_fields, chosen_rows
 from mergebench.leaderboard.tables.grid import Cell, Grid, GridRow, marked
 
+TRACK = "track"
 LONGEST_LABEL = 200  # characters; LaTeX cannot set lines of any length
 # What each kind of number means, by the key that asks for it.
 MEANINGS = {
-    "ranks": "Ranks: those that a method may have, 95 %, all methods together.",
+    "track": "Each track is ranked by itself; settings given by hand are not ranked.",
+    "ranks": "Ranks: those that a method may have, 95 %, all methods of a track together.",
     "relative": "Relative: to each task's own expert.",
     "seconds": "Seconds: of merging.",
     "peak": "Peak MB: the most memory that the merge held above what was held before.",
@@ -51,9 +53,9 @@ def draft(
     Raises:
         UnknownNameError: a column that there is not.
     """
-    names = wishes.columns or usual
-    columns, rows = chosen_fields(fields, names), chosen_rows(entries, wishes)
-    labels = told_apart([(e.method, e.title, e.settings, e.tuned) for e in rows])
+    names = _names(entries, fields, usual, wishes)
+    columns, rows = chosen_fields(fields, names), chosen_rows(entries, wishes, TRACK in names)
+    labels = told_apart([Named(e.method, e.title, e.settings, e.tuned, e.given) for e in rows])
     made = tuple(
         GridRow(
             e.method,
@@ -70,6 +72,15 @@ def draft(
     return replace(grid, key=(*_marks(grid, over), *key, *told), notes=tuple(filter(None, notes)))
 
 
+def _names(entries: Sequence[Entry], fields: Sequence[Field], usual: Sequence[str], wishes: Wishes) -> Sequence[str]:
+    """The columns' keys: the track's before the others where ranks and marks of several stand below each other."""
+    names = wishes.columns or usual
+    ranked = not wishes.columns or {"rank", "ranks"} & set(names)
+    tracks = {e.track for e in chosen_rows(entries, wishes, apart=True) if e.role == "method"}
+    known = any(TRACK in field.keys for field in fields)
+    return (TRACK, *names) if known and ranked and len(tracks) > 1 and TRACK not in names else names
+
+
 def _allowed(field: Field, cell: Cell, wishes: Wishes) -> Cell:
     """The cell, with its standard deviation only where these were asked for."""
     wanted = wishes.spread == "all" or (wishes.spread == "average" and "average" in field.keys)
@@ -84,7 +95,8 @@ def _marks(grid: Grid, over: str) -> list[str]:
         references = ", references aside" if any(row.reference for row in grid.rows) else ""
         told.append(f"Best in bold, second underlined{references}.")
     if any(cell.close for cell in cells):
-        told.append("†: not distinguishable from the board's best (paired tests, corrected for all pairs).")
+        best = "its track's best" if any(c.name == TRACK for c in grid.columns) else "the board's best"
+        told.append(f"†: not distinguishable from {best} (paired tests, corrected for all pairs).")
     if any(cell.spread is not None for cell in cells):
         told.append(f"±: standard deviation over {over}.")
     return told

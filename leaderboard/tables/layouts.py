@@ -7,7 +7,7 @@ from mergebench.leaderboard.board import Board
 from mergebench.leaderboard.series import Series
 from mergebench.leaderboard.tables import several
 from mergebench.leaderboard.tables.boards import backbone_grid, board_grid
-from mergebench.leaderboard.tables.choosing import KINDS, Wishes
+from mergebench.leaderboard.tables.choosing import ALL, KINDS, Wishes
 from mergebench.leaderboard.tables.grid import Grid
 
 # name -> the axes that it needs, and what it makes of a series that has them
@@ -50,7 +50,7 @@ def make_grids(
         if all(name in grid.absent for grid in grids):
             raise UnknownNameError("row", name, {*KINDS}.union(*(grid.known for grid in grids)))
     if not any(grid.rows for grid in grids):
-        track = f" of the {wishes.track} track; both tracks are shown without --track" * (wishes.track != "both")
+        track = f" of the {wishes.track} track; all tracks are shown without --track" * (wishes.track != ALL)
         raise MergebenchError(f"no row {' or '.join(wishes.rows)}{track}")
     return [grid for grid in grids if grid.rows]
 

@@ -1,12 +1,13 @@
 """Series as grids: numbers of tasks, held-out tasks, corruptions, sequences, a study's points, experts alone."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean, stdev
 
 from mergebench.leaderboard.matrix import matrices, tasks_of
 from mergebench.leaderboard.sequence import transfer
 from mergebench.leaderboard.series import Line, Score, Series, key_of
-from mergebench.leaderboard.tables.choosing import Entry, Field, Wishes
+from mergebench.leaderboard.tables.choosing import ALL, Entry, Field, Wishes
 from mergebench.leaderboard.tables.draft import draft
 from mergebench.leaderboard.tables.grid import Cell, Column, Grid
 
@@ -86,7 +87,7 @@ def experts(series: Series, wishes: Wishes) -> list[Grid]:
         entries = [Entry(e, e, "method", "", "", {}, {}, None, row) for e, row in matrix.items()]
         fields = [Field(Column(task), ("tasks", task), _of_row(task)) for task in tasks_of(matrix)]
         title = f"{_title(series)}: every expert on every task ({series.lines[place].title} of one expert)"
-        given = Wishes(wishes.rows, wishes.columns, "given", "both", wishes.digits, wishes.spread)
+        given = replace(wishes, order="given", track=ALL)
         name = f"{_name(series)}-{series.lines[place].method}"
         grids.append(draft(name, title, entries, fields, ("tasks",), given, notes=series.notes, stub="expert of"))
     return grids

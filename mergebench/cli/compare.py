@@ -1,11 +1,16 @@
 """`mergebench compare`: two rows of a leaderboard against each other, on the same images."""
 
+from typing import TYPE_CHECKING, Literal
+
 from jsonargparse import ArgumentParser, Namespace
 
 from mergebench.cli.json_file import add_json_option, writable, write_json
 from mergebench.cli.options import wanted_variants
 from mergebench.cli.saying import say
 from mergebench.errors import MergebenchError
+
+if TYPE_CHECKING:
+    from mergebench.measuring.results import Result
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -17,6 +22,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--zoo", type=str | None, default=None, help="on which zoo, where there are several")
     parser.add_argument("--only", nargs="+", type=str, default=[], help="AXIS=VALUE: which of the suite's variants")
     parser.add_argument("--seeds", nargs="+", type=int, default=[], help="only these seeds")
+    parser.add_argument(
+        "--track",
+        type=Literal["published", "tuned", "given"] | None,
+        default=None,
+        help="whose settings, where a method has rows in several tracks",
+    )
     add_json_option(parser)
 
 
@@ -26,6 +37,7 @@ def execute(config: Namespace) -> int:
     from pathlib import Path
 
     from mergebench.cli.showing import read
+    from mergebench.cli.spellings import Spellings
     from mergebench.cli.stores import store_of
     from mergebench.leaderboard.board import make_boards
     from mergebench.leaderboard.comparison import compare
@@ -35,22 +47,14 @@ def execute(config: Namespace) -> int:
     from mergebench.leaderboard.sound import sound
 
     writable(config.json)
-    wanted = wanted_variants(config.only)
     results, told = read(store_of(config.out))
-    some = [
-        r
-        for r in results
-        if not r.study
-        and config.suite in (None, r.suite)
-        and config.zoo in (None, r.zoo)
-        and (not config.seeds or r.seed in config.seeds)
-        and all(str(r.point.get(axis)) in values for axis, values in wanted.items())
-    ]
-    boards, left_out = sound(some, make_boards)
+    boards, left_out = sound(_asked_for([r for r in results if not r.study], config), make_boards)
     for sentence in (*told, *left_out):
         say(sentence)
     board = only_board(boards)
-    rows = [pick(board, text) for text in (config.ours, config.theirs)]
+    spelt = Spellings([(row.method, row.title) for row in board.rows])
+    named = [text.partition(":") for text in (config.ours, config.theirs)]
+    rows = [pick(board, (spelt.meant(name) or name) + colon + rest, config.track) for name, colon, rest in named]
     if rows[0] is rows[1]:
         raise MergebenchError(f"{config.ours} and {config.theirs} are one row: nothing to compare")
     comparison, titled = compare(*rows), (*map(board.label, rows), board.name)
@@ -62,3 +66,21 @@ def execute(config: Namespace) -> int:
     tasks = {task: asdict(difference) for task, difference in comparison.tasks.items()}
     write_json(config.json, names | {"average": asdict(comparison.average), "tasks": tasks})
     return 0
+
+
+def _asked_for(results: "list[Result]", config: Namespace) -> "list[Result]":
+    """The results of the suite, zoo, variant and seeds that were asked for; of each there must be some."""
+    from mergebench.cli.showing import those_meant
+
+    for part, named in (("suite", config.suite), ("zoo", config.zoo)):
+        names = those_meant([named] * bool(named), {getattr(r, part) for r in results}, f"{part} in {config.out}:")
+        results = [r for r in results if not names or getattr(r, part) in names]
+    for axis, values in wanted_variants(config.only).items():
+        there = {str(r.point[axis]) for r in results if axis in r.point}
+        those_meant(values, there, f"{axis} in {config.out}:")
+        results = [r for r in results if str(r.point.get(axis)) in values]
+    seeds = sorted({r.seed for r in results})
+    for seed in config.seeds:
+        if seed not in seeds:
+            raise MergebenchError(f"--seeds {seed}: results in {config.out} are of {', '.join(map(str, seeds))}")
+    return [r for r in results if not config.seeds or r.seed in config.seeds]

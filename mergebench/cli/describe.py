@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mergebench.cli.names import meant
 from mergebench.cli.saying import say
+from mergebench.cli.spellings import meant
 from mergebench.errors import MergebenchError, UnknownNameError, on_one_line
 
 if TYPE_CHECKING:

@@ -85,6 +85,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="also write a model card with the recipe: README.md in a folder, else the checkpoint's name in .md",
     )
     parser.add_argument("--set", nargs="+", type=str, default=[], help="hyper-parameters, as NAME=VALUE")
+    parser.add_argument(
+        "--settings",
+        type=str | None,
+        default=None,
+        help="with a suite: published, tuned (its installed choices), or FILE.yaml that `tune` wrote (published)",
+    )
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of everything random")
     add_trust_option(parser)
     add_device_options(parser)
@@ -211,6 +217,8 @@ def _own(
 
     if config.allow_duplicates:
         raise MergebenchError("--allow-duplicates goes with a suite, whose tasks have splits; leave it out")
+    if config.settings:
+        raise MergebenchError("--settings goes with a suite, for which they were chosen; give them by --set")
     if not experts:
         raise MergebenchError("--base: name what is to be merged into it, --experts FILE FILE")
     models = OwnModels(
@@ -241,12 +249,14 @@ def _of_suite(
     """A suite's experts, or files in their place."""
     from mergebench.catalogue import discovery, registry
     from mergebench.catalogue.trust import check_methods
-    from mergebench.merging import hyperparameters
+    from mergebench.measuring.facts import PUBLISHED
     from mergebench.merging.adjusting import ADJUSTMENTS, SAMPLES
     from mergebench.merging.contract import PerTask
     from mergebench.running.execution import Executor, Recipe
     from mergebench.running.failure import told_in_words
-    from mergebench.running.plan import merged_settings
+    from mergebench.running.plan import merged_settings, settings_of
+    from mergebench.running.planned import RunRequest
+    from mergebench.running.tracks import settings_from
     from mergebench.suites.bench import Bench
     from mergebench.weights import formats, resizing
     from mergebench.weights.states import digest
@@ -268,7 +278,13 @@ def _of_suite(
     check_methods(bench.method_files(), config.allow_code)
     variant = one_variant(bench, config.only)
     function = discovery.load_function(card)
-    resolved = hyperparameters.resolve(function, merged_settings(bench, [card], {card.name: given})[card.name])
+    asked = {card.name: given} if given else {}
+    request = RunRequest(hyperparameters=asked, allow_code=config.allow_code)
+    track = settings_from(config.settings or PUBLISHED, bench, card, request)
+    own = merged_settings(bench, [card], asked)[card.name]
+    resolved = settings_of(card, function, own, variant, asked, track)
+    for sentence in track.told:
+        tell(sentence)
     if lack := bench.lacks(card, variant, resolved):
         raise MergebenchError(lack)
     formats.check_format(bench.zoo.base, config.format)

@@ -1,17 +1,19 @@
 """Names as people type them: several with commas between, in any case, and as papers print them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
+
+from mergebench.cli.spellings import Spellings
 
 # Arguments of several names, in which a comma separates; in others it may belong to a value, a class or a sentence.
 SEVERAL = ("methods", "seeds", "suite", "study", "zoo", "task", "tasks", "rows", "columns", "keep")
 # Arguments that name what is registered -> of which kind.
 REGISTERED = {"suite": "suites", "study": "studies", "zoo": "zoos"}
 METHODS = ("method", "methods", "set")
-# Verbs whose names are those of stored results, of other people's methods and suites too: there a name is what it says.
+# Verbs whose names are those of stored results, of other people's methods and suites too: these know what is meant.
 STORED = ("leaderboard", "table", "compare", "runs")
 
 
@@ -74,48 +76,22 @@ def as_registered(verb: str, config: Namespace) -> None:
         given.pop("set", None)  # the file's method may be called almost as one of ours, and be what is meant
     for argument, value in given.items():
         if argument in METHODS:
-            names = _Names([(name, card.title) for name, card in registry.methods().items()])
+            names = Spellings([(name, card.title) for name, card in registry.methods().items()])
             config[argument] = _each(value, _method, names)
         else:
-            names = _Names([(name,) for name in registry.config_files(REGISTERED[argument])])
+            names = Spellings([(name,) for name in registry.config_files(REGISTERED[argument])])
             config[argument] = _each(value, _registered, names)
 
 
-def meant(name: str, known: Iterable[str]) -> str:
-    """The one of these names that is meant; the name itself where that cannot be told."""
-    return _Names([(one,) for one in known]).meant(name) or name
-
-
-class _Names:
-    """Names that there are, each with other spellings of it."""
-
-    def __init__(self, names: Sequence[Sequence[str]]) -> None:
-        self._exact = {name for name, *_ in names}
-        self._whose: dict[str, set[str]] = {}
-        for name, *others in names:
-            for spelling in (name, *others):
-                self._whose.setdefault(_plain(spelling), set()).add(name)
-
-    def meant(self, word: str) -> str | None:
-        """The name that a word means; None if it means none, or several."""
-        whose = {word} if word in self._exact else self._whose.get(_plain(word), ())
-        return next(iter(whose)) if len(whose) == 1 else None
-
-
-def _plain(name: str) -> str:
-    """A name without case and separators; a plus tells methods apart."""
-    return "".join(character for character in name.casefold() if character not in "-_ ")
-
-
-def _each(value: Any, change: Callable[[str, _Names], str], names: _Names) -> Any:
+def _each(value: Any, change: Callable[[str, Spellings], str], names: Spellings) -> Any:
     return [change(word, names) for word in value] if isinstance(value, list) else change(value, names)
 
 
-def _registered(word: str, names: _Names) -> str:
+def _registered(word: str, names: Spellings) -> str:
     return names.meant(word) or word
 
 
-def _method(word: str, names: _Names) -> str:
+def _method(word: str, names: Spellings) -> str:
     """A method's name, which may be followed by what is set of it (`ties.density=0.1`); a file's stays."""
     from mergebench.catalogue.registry import is_file
 

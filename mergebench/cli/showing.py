@@ -4,8 +4,10 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from mergebench.catalogue.yaml_files import short_name
 from mergebench.cli.saying import say
 from mergebench.cli.site_facts import known_of
+from mergebench.cli.spellings import meant
 from mergebench.cli.steps import Steps
 from mergebench.errors import MergebenchError, UnknownNameError, tell
 from mergebench.measuring.results import Result, ResultStore
@@ -74,9 +76,9 @@ def survey(
     there = {(r.suite, r.zoo) for r in results if not (r.point or r.study)}
     results += [r for r in submitted if alone or (r.suite, r.zoo) in there]
     where = ", ".join(str(store.out) for store in stores)
-    _check_there(zoos, {r.zoo for r in results}, f"zoo in {where}:")
+    zoos = those_meant(zoos, {r.zoo for r in results}, f"zoo in {where}:")
     results = [r for r in results if not zoos or r.zoo in zoos]
-    _check_there(only, {r.study or r.suite for r in results}, f"suite or study in {where}:")
+    only = those_meant(only, {r.study or r.suite for r in results}, f"suite or study in {where}:")
     results = [r for r in results if rest or not only or (r.study or r.suite) in only]
     (boards, series), left_out = sound(results, made)
     boards.sort(key=lambda board: folder_of.get(board.zoo, len(stores)))
@@ -97,10 +99,22 @@ def made(some: Sequence[Result]) -> "tuple[list[Board], list[Series]]":
     return make_boards(r for r in some if not (r.point or r.study)), series
 
 
-def _check_there(names: Collection[str], there: Collection[str], kind: str) -> None:
-    for name in names:
+def those_meant(names: Collection[str], there: Collection[str], kind: str) -> list[str]:
+    """The stored names that are meant: in any spelling, or by the file of a suite, a study or a zoo.
+
+    Args:
+        names: as typed.
+        there: the names that results have.
+        kind: of which they are, for the message.
+
+    Raises:
+        UnknownNameError: a name that no result has.
+    """
+    found = [meant(short_name(name), there) for name in names]
+    for name in found:
         if name not in there:
             raise UnknownNameError(kind, name, there)
+    return found
 
 
 def show_leaderboard(

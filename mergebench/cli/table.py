@@ -47,7 +47,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         type=str,
         default=[],
-        help="names; or tasks, points, average, relative, rank, ranks, needs, seconds, peak, reported, difference",
+        help="names; or tasks, points, average, relative, rank, ranks, track, needs, seconds, peak, reported, "
+        "difference",
     )
     parser.add_argument("--digits", type=NonNegativeInt, default=1, help="decimals of accuracies, 6 at most")
     parser.add_argument(
@@ -56,7 +57,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="average",
         help="of rows; given: as --rows names them; year: of the paper",
     )
-    parser.add_argument("--track", type=Literal["published", "tuned", "both"], default="both", help="whose settings")
+    parser.add_argument(
+        "--track", type=Literal["published", "tuned", "given", "all"], default="all", help="with whose settings"
+    )
     parser.add_argument(
         "--spread", type=Literal["average", "all", "none"], default="average", help="where standard deviations stand"
     )
@@ -66,8 +69,9 @@ def execute(config: Namespace) -> int:
     """Print."""
     from mergebench.cli.saying import say
     from mergebench.cli.showing import survey
+    from mergebench.cli.spellings import Spellings
     from mergebench.cli.stores import store_of
-    from mergebench.leaderboard.tables.choosing import Wishes
+    from mergebench.leaderboard.tables.choosing import KINDS, Wishes
     from mergebench.leaderboard.tables.layouts import make_grids
     from mergebench.submissions.accepted import listed
 
@@ -80,7 +84,10 @@ def execute(config: Namespace) -> int:
     for sentence in [*faults, *told]:
         tell(sentence)
     _check_track(config.track, boards, series)
-    wishes = Wishes(tuple(config.rows), tuple(config.columns), config.order, config.track, config.digits, config.spread)
+    there = [*(row for board in boards for row in board.rows), *(line for one in series for line in one.lines)]
+    spelt = Spellings([*((one.method, one.title) for one in there), *((name,) for name in KINDS)])
+    rows = tuple(spelt.meant(name) or name for name in config.rows)
+    wishes = Wishes(rows, tuple(config.columns), config.order, config.track, config.digits, config.spread)
     grids = make_grids(boards, series, wishes, config.layout)
     if config.format == "csv":
         _check_one(grids)
@@ -94,11 +101,18 @@ def execute(config: Namespace) -> int:
 
 def _check_track(track: str, boards: "Sequence[Board]", series: "Sequence[Series]") -> None:
     """Refuses a track in which there is nothing, of which a table would hold references alone."""
-    from mergebench.measuring.facts import TUNED
+    from mergebench.measuring.facts import GIVEN, PUBLISHED, TUNED
 
-    tuned = any(row.track == TUNED for board in boards for row in board.rows)
-    if track == TUNED and not (tuned or any(line.tuned for one in series for line in one.lines)):
-        raise MergebenchError("--track tuned: no search has chosen settings here; make some: mergebench tune METHOD")
+    there = {row.track for board in boards for row in board.rows if row.role == "method"}
+    lines = [line for one in series for line in one.lines if line.role == "method"]
+    there |= {TUNED if line.tuned else PUBLISHED for line in lines}
+    remedies = {
+        PUBLISHED: "nothing was measured with published settings here; do: mergebench run --settings published",
+        TUNED: "no search has chosen settings here; make some: mergebench tune METHOD",
+        GIVEN: "nothing was measured with settings given by hand; those that run's --set gives are",
+    }
+    if track in remedies and track not in there:
+        raise MergebenchError(f"--track {track}: {remedies[track]}")
 
 
 def _writer(name: str) -> "Callable[[Grid], str]":

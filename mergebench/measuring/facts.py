@@ -82,6 +82,7 @@ class Environment(BaseModel):
 
 
 PUBLISHED, TUNED = "published", "tuned"  # the tracks: whose settings a method is measured with
+GIVEN = "given"  # settings of somebody's own, which stand in no track and are not ranked
 # The record of a method that has nothing to search: its published settings are its tuned ones.
 NOTHING_TO_TUNE: Mapping[str, Any] = {"trials": 0, "trial": 0, "default": None, "best": None}
 

@@ -54,13 +54,13 @@ class Result(BaseModel):
     and what is evaluated. `tasks` are the scores on the test split; `validation` those on the validation split, where a
     study chooses on them. `tuned` says how a search chose the hyper-parameters, if one did: in how many trials, over
     which space, what the default and the chosen ones gave on the validation split. It is no part of the cell's
-    identity: a cell that is there already gains it, and keeps it when it is reused. `origins` say from which commits of
-    which of the hub's repositories weights and images came, as far as they did. `checkpoints` say which backbone's and
-    which published family's the weights are, as far as the zoo states it. `duplicates` tell what splits of a task
-    share, where that was allowed. `where` is the line of the method's own code in which a failed cell failed, and
-    `traceback` the whole way there. `cell` is the key's digest and `checksum` one over all else, see `proof`. `asked`
-    is when a run last measured
-    or reused it: of two results under one name, the one asked for last is what people look for.
+    identity: a cell that is there already gains it, and keeps it when it is reused. `given` are the published values in
+    whose place somebody gave others. `origins` say from which commits of which of the hub's repositories weights and
+    images came, as far as they did. `checkpoints` say which backbone's and which published family's the weights are, as
+    far as the zoo states it. `duplicates` tell what splits of a task share, where that was allowed. `where` is the line
+    of the method's own code in which a failed cell failed, and `traceback` the whole way there. `cell` is the key's
+    digest and `checksum` one over all else, see `proof`. `asked` is when a run last measured or reused it: of two
+    results under one name, the one asked for last is what people look for.
     `average` and `average_relative` weigh all tasks the same; they are derived from the counts and stored for readers.
     """
 
@@ -95,6 +95,7 @@ class Result(BaseModel):
     tasks: dict[str, TaskScore]
     validation: dict[str, TaskScore] = {}
     tuned: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     weights: dict[str, str]
     data: dict[str, str]
     origins: dict[str, str] = {}

@@ -55,6 +55,7 @@ def make_plan(request: RunRequest) -> Plan:
         if name not in known:
             raise UnknownNameError("method", name, known)
     given = merged_settings(bench, cards, request.hyperparameters)
+    stated = merged_settings(bench, cards, {})
     functions = {c.name: discovery.load_function(c) for c in cards}
     device = request.device
     if not request.elsewhere:
@@ -68,7 +69,7 @@ def make_plan(request: RunRequest) -> Plan:
         (card, v, track) for card in cards for track in tracks if track.has(card) for v in _of_method(card, variants)
     ]
     resolved = [
-        _resolve(card, functions[card.name], given[card.name], v, request.hyperparameters, track)
+        settings_of(card, functions[card.name], given[card.name], v, request.hyperparameters, track)
         for card, v, track in planned
     ]
     lacking = [(card, v, bench.lacks(card, v, s)) for (card, v, _), s in zip(planned, resolved, strict=True)]
@@ -109,6 +110,10 @@ def make_plan(request: RunRequest) -> Plan:
                 device=device.partition(":")[0],
             )
             place = _place(bench, variant, settings)
+            if card.name in request.hyperparameters:
+                published = settings_of(card, functions[card.name], stated[card.name], variant, {}, track)
+                asked = request.hyperparameters[card.name]
+                place["given"] = differing({name: published[name] for name in asked}, settings)
             cell = Cell(card, functions[card.name], settings, needs, seed, variant, key, sources.engine, place)
             # Where a search has chosen the default, both tracks have the one cell, which says so.
             record = track.records.get(card.name, {}) or (cells[key.digest].tuned if key.digest in cells else {})
@@ -180,7 +185,7 @@ def _of_method(card: MethodCard, variants: Sequence[Variant]) -> list[Variant]:
     return list(plain.values())
 
 
-def _resolve(
+def settings_of(
     card: MethodCard,
     function: "MergeMethod",
     given: Mapping[str, Any],
@@ -188,7 +193,18 @@ def _resolve(
     asked: Mapping[str, Mapping[str, Any]],
     track: Track,
 ) -> dict[str, Any]:
-    """A method's hyper-parameters in a variant and a track."""
+    """A method's hyper-parameters in a variant and a track, checked.
+
+    Args:
+        card, function: the method.
+        given: what the zoo, the suite, the study and somebody give, the later above the earlier.
+        variant: which may vary some.
+        asked: of `given`, method -> what somebody gave.
+        track: whose choices stand above `given`.
+
+    Raises:
+        HyperparameterError: a name that it does not have, or a value that it does not take.
+    """
     varied = {n: v for n, v in variant.hyperparameters.items() if n in card.hyperparameters}
     clash = next((n for n in varied if n in asked.get(card.name, {})), None)
     if clash:

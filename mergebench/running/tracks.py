@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mergebench.catalogue import registry
 from mergebench.catalogue.trust import check_methods, method_files
-from mergebench.errors import HyperparameterError, MergebenchError
+from mergebench.errors import HyperparameterError, MergebenchError, UnknownNameError
 from mergebench.measuring.facts import NOTHING_TO_TUNE, PUBLISHED, TUNED
 from mergebench.merging.method import MethodCard
 from mergebench.running.chosen import read_settings, record_of, shipped
@@ -60,6 +61,24 @@ def make_tracks(request: RunRequest, bench: Bench, cards: Sequence[MethodCard], 
         if told:
             raise MergebenchError(f"nothing to run: {told}")
     return tracks
+
+
+def settings_from(name: str, bench: Bench, card: MethodCard, request: RunRequest) -> Track:
+    """The track of one method's settings, for what merges alone.
+
+    Args:
+        name: "published", "tuned" or a file of choices.
+        bench: the suite on its zoo.
+        card: the method.
+        request: what is given of its hyper-parameters, and whether code may be run that the file names.
+
+    Raises:
+        MergebenchError: a file that is missing or does not fit, or that has nothing of the method.
+    """
+    track = _track(name, request, bench, [card], registry.methods().keys() | {card.name})
+    if not track.has(card):
+        raise MergebenchError(f"--settings {name}: {track.name} has no settings of {card.name!r}; leave out --settings")
+    return track
 
 
 def _unasked(request: RunRequest, bench: Bench, cards: Sequence[MethodCard], known: Collection[str]) -> list[Track]:
@@ -121,6 +140,8 @@ def _methods(cards: Sequence[MethodCard], bench: Bench) -> list[str]:
 
 def _file(name: str, bench: Bench) -> Path:
     if name != TUNED:
+        if not Path(name).suffix and not Path(name).exists():
+            raise UnknownNameError("settings", name, (PUBLISHED, TUNED))
         return Path(name)
     path = shipped(bench.name, bench.zoo.name)
     if path is None:

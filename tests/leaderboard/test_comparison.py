@@ -149,5 +149,5 @@ def test_of_several_boards_one_has_to_be_named(make_result):
     boards = make_boards([make_result("m", (1, 2)), make_result("m", (1, 2), zoo="other")])
     with pytest.raises(MergebenchError, match="there are: two, zoo other; two, zoo z"):
         only_board(boards)
-    with pytest.raises(MergebenchError, match="no results of such a suite"):
+    with pytest.raises(MergebenchError, match="no results that make a board"):
         only_board([])

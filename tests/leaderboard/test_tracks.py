@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
+from mergebench.errors import MergebenchError
 from mergebench.leaderboard.board import make_boards
 from mergebench.leaderboard.formatting import leaders
 from mergebench.leaderboard.reported_numbers import Reported, agreements, rank_agreement, read_reported, shaped_by
@@ -218,3 +219,50 @@ def test_where_both_tracks_have_leaders_each_is_named(make_proven):
     results += [make_proven(m, right, right, hyperparameters={"x": 1}, tuned=RECORD) for m in "cd"]
     told = leaders(make_boards(results)[0])
     assert "Under published settings: not to be told from A: B." in told and "Under tuned settings: " in told
+
+
+def test_what_somebody_gave_is_beside_the_tracks_and_moves_none_of_their_ranks(both, make_result):
+    (plain,) = make_boards(both)
+    by_hand = [
+        make_result("a", (90, 90), hyperparameters={"x": 5}, given={"x": 0}),
+        make_result("d", (41, 41), hyperparameters={"y": 2}, given={"y": 1}, tuned=dict(NOTHING_TO_TUNE)),
+        make_result("b", (52, 50), hyperparameters={"x": 1}, given={"x": 0}, tuned=RECORD),  # which a search chose, too
+    ]
+    (board,) = make_boards([*(r for r in both if r.hyperparameters != {"x": 1} or r.method != "b"), *by_hand])
+    assert [p for p in placed(board) if p[1] != "given"] == placed(plain)
+    given = [row for row in board.rows if row.track == "given"]
+    assert [(board.label(r), r.rank, r.ranks, r.leading) for r in given] == [
+        ("A (x=5)", None, None, None),
+        ("D (y=2)", None, None, None),
+    ]
+    assert board.rows.index(given[0]) < board.rows.index(given[1]) < board.rows.index(plain.rows[-1])
+    told = "With settings given by hand, in no track and not ranked: A (x=5, published 0); D (y=2, published 1)."
+    assert told in board.note and told in board.published_note
+    assert "given" not in leaders(board) and not any("given" in one for one in agreements(board))
+
+
+def test_settings_given_by_hand_alone_are_not_ranked_and_move_no_default_into_its_track(both, make_result):
+    tuned = [r for r in both if r.tuned or r.role != "method"]
+    (board,) = make_boards([*tuned, make_result("e", (1, 1), hyperparameters={"x": 5}, given={"x": 0})])
+    assert {r.track for r in board.rows if r.rank} == {"tuned"}
+    (board,) = make_boards([make_result("e", (1, 1), hyperparameters={"x": 5}, given={"x": 0})])
+    assert placed(board) == [("e", "given", None)] and leaders(board) == ""
+
+
+def test_the_same_settings_are_published_ones_again_once_nobody_gives_them(make_result):
+    results = [
+        make_result("a", (1, 1), hyperparameters={"x": 1}, given={"x": 0}, seed=0, asked="2026-01-01"),
+        make_result("a", (1, 1), hyperparameters={"x": 1}, seed=1, asked="2026-01-02"),
+    ]
+    (board,) = make_boards(results)
+    assert placed(board) == [("a", "published", 1)]
+
+
+def test_a_row_is_picked_by_its_track(both, make_result):
+    (board,) = make_boards([make_result("e", (1, 1), given={"x": 1}), *both])
+    assert pick(board, "b", "tuned").hyperparameters == {"x": 1} and pick(board, "b", "published").rank
+    assert pick(board, "experts", "tuned").role == "ceiling", "a reference is of no track"
+    with pytest.raises(MergebenchError, match=r"say which by settings, as b:NAME=VALUE, or by --track; there are: B"):
+        pick(board, "b")
+    with pytest.raises(MergebenchError, match="e: no row of the tuned track, but of: given"):
+        pick(board, "e", "tuned")

@@ -14,6 +14,8 @@ def test_two_methods_of_a_run_are_compared_and_drawn(mini_run, command):
         alone, others = map(int, lines[task][7:9])
         counts = [results[m].tasks[task].correct for m in ("regmean", "average")]
         assert alone - others == counts[0] - counts[1]
+    as_printed = command("compare", "RegMean", "Simple-Averaging", "--out", mini_run, "--suite", "MINI.yaml")
+    assert as_printed.out == done.out
     (picture,) = (mini_run / "compare").iterdir()
     assert picture.read_bytes().startswith(b"\x89PNG") and str(picture) in done.out + done.err
 
@@ -21,7 +23,12 @@ def test_two_methods_of_a_run_are_compared_and_drawn(mini_run, command):
 def test_what_cannot_be_compared_is_refused_in_a_line(mini_run, refused, tmp_path):
     assert "unknown method on this board: 'regmen'" in refused("compare", "regmen", "average", "--out", mini_run)
     assert "are one row" in refused("compare", "average", "average", "--out", mini_run)
-    assert "no results of such a suite" in refused("compare", "average", "regmean", "--out", mini_run, "--seeds", 7)
+    ours = ("compare", "average", "regmean", "--out", mini_run)
+    assert f"--seeds 7: results in {mini_run} are of 0" in refused(*ours, "--seeds", 7)
+    assert "unknown suite in" in refused(*ours, "--suite", "tiny-8")
+    assert "unknown zoo in" in refused(*ours, "--zoo", "tiny-lora")
+    assert "no row of the tuned track, but of: published" in refused(*ours, "--track", "tuned")
+    assert "unknown step in" in refused(*ours, "--only", "step=3")
     assert "no results in" in refused("compare", "average", "regmean", "--out", tmp_path)
     assert "write AXIS=VALUE" in refused("compare", "average", "regmean", "--out", mini_run, "--only", "x")
 

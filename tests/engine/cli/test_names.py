@@ -5,7 +5,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 from mergebench.catalogue import registry
 from mergebench.cli.command import parsed
-from mergebench.cli.names import as_registered, meant, spread
+from mergebench.cli.names import as_registered, spread
+from mergebench.cli.spellings import meant
 
 
 @pytest.mark.parametrize(("line", "field", "value"), [
@@ -76,9 +77,13 @@ def test_verbs_take_such_names(command, mini_suite, tmp_path):
     assert sorted(path.name.rpartition("-")[0] for path in (tmp_path / "cells" / "mini").glob("*.json")) == [
         "average-s0", "average-s1", "finetuned-s0", "finetuned-s1", "task_arithmetic-s0", "task_arithmetic-s1",
     ]  # fmt: skip
-    # Stored results may be of anybody's methods and suites, called almost as ours: there a name is what it says.
-    assert command("compare", "average", "task_arithmetic", "--out", tmp_path).status == 0
-    assert command("compare", "AVERAGE", "task_arithmetic", "--out", tmp_path).status == 2
+    # Stored results may be of anybody's methods and suites: there what is meant is one of theirs.
+    plain = command("compare", "average", "task_arithmetic", "--out", tmp_path)
+    assert plain.status == 0
+    assert command("compare", "Simple averaging", "Task-Arithmetic", "--out", tmp_path, "--zoo", "FEW").out == plain.out
+    shown = command("table", "--out", tmp_path, "--rows", "Simple Averaging", "REFERENCES", "--suite", mini_suite).out
+    assert "| Simple Averaging |" in shown and "Task Arithmetic" not in shown
+    assert command("leaderboard", "--out", tmp_path, "--suite", "Mini").status == 0
     for name in ("RegMean++", "REGMEAN++"):
         assert command("describe", name).out == command("describe", "regmean++").out
     assert command("describe", "Tiny-8").out == command("describe", "tiny-8").out

@@ -12,6 +12,7 @@ from mergebench.cli.doctor import diagnose_import
 from mergebench.measuring.results import ResultStore
 from mergebench.measuring.trainer import training_precision
 from mergebench.merging.layout import Layout
+from mergebench.running.chosen import read_settings, shipped
 from mergebench.suites.bench import Bench
 from mergebench.zoo.zoo import Zoo
 
@@ -33,6 +34,39 @@ def test_a_merged_file_carries_its_recipe_and_loads_in_timm(mini_suite, command,
     assert recipe["method"] == "ties" and recipe["hyperparameters"]["scaling"] == 0.5
     assert set(recipe["experts"]) == {"landcover", "digits"}
     Zoo("tiny").make_empty_encoder().load_state_dict(load_file(merged), strict=True)
+
+
+def test_it_merges_with_the_settings_that_were_chosen_for_a_suite(command, refused, mini_suite, tmp_path):
+    merged = tmp_path / "merged.safetensors"
+    merge = ("merge", "--output", merged, "--method")
+
+    def settings():
+        with safe_open(merged, "pt") as file:
+            return json.loads(file.metadata()["recipe"])["hyperparameters"]
+
+    chosen = read_settings(shipped("tiny-8", "tiny")).methods["ties"].settings
+    assert command(*merge, "ties", "--settings", "tuned").status == 0
+    assert chosen and chosen.items() <= settings().items()
+    assert command(*merge, "ties", "--settings", "published").status == 0
+    assert settings() != settings() | chosen
+    assert command(*merge, "average", "--settings", "tuned").status == 0, "which has nothing to tune"
+    both = refused(*merge, "ties", "--settings", "tuned", "--set", "density=0.5")
+    assert "hyper-parameters of 'ties' are both given and chosen" in both
+    assert "unknown settings 'publishd'; did you mean 'published'" in refused(*merge, "ties", "--settings", "publishd")
+    on_mini = ("--suite", mini_suite, "--settings")
+    assert "no chosen settings for mini" in refused(*merge, "ties", *on_mini, "tuned")
+    other = tmp_path / "other.yaml"
+    other.write_text(shipped("tiny-8", "tiny").read_text())
+    assert "settings were chosen for tiny-8" in command(*merge, "ties", *on_mini, other).err
+    models = ("--base", merged, "--experts", merged, "--output", tmp_path / "of-own.safetensors")
+    own = refused("merge", "--method", "ties", *models, "--settings", other)
+    assert "--settings goes with a suite" in own
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from mergebench import merge_method\n\n@merge_method('mine', title='Mine')\ndef mine(pool):\n"
+        "    return pool.map_experts(lambda experts: experts.mean(0))\n"
+    )
+    assert "has no settings of 'mine'" in refused("merge", "--output", merged, "--method", mine, "--settings", "tuned")
 
 
 @pytest.mark.parametrize(("method", "split"), [("average", ""), ("regmean", "calibration"), ("adamerging", "test")])

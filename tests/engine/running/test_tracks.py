@@ -9,9 +9,11 @@ import yaml
 
 from mergebench.catalogue import registry
 from mergebench.errors import HyperparameterError, MergebenchError
+from mergebench.measuring.results import ResultStore
 from mergebench.running import chosen
 from mergebench.running.plan import RunRequest, make_plan
 from mergebench.running.remembered import recalled, remembering
+from mergebench.running.runner import run
 
 pytestmark = pytest.mark.usefixtures("few_images")
 
@@ -126,6 +128,20 @@ def test_settings_that_are_given_take_the_place_of_installed_choices(request_of,
     plan = make_plan(request_of(hyperparameters={"ties": {"density": 0.1}}))
     assert cells(plan)[1:] == [("ties", 0.1, None), ("average", None, 0)]
     assert not plan.left_out
+
+
+def test_what_somebody_gives_is_noted_beside_the_published_values(request_of, write, tmp_path):
+    def given(request):
+        return {cell.card.name: cell.place.get("given", {}) for cell in make_plan(request).cells}
+
+    by_hand = {"ties": {"density": 0.1, "scaling": 0.3}}  # 0.3 is the published one
+    assert given(request_of(hyperparameters=by_hand)) == {"finetuned": {}, "ties": {"density": 0.2}, "average": {}}
+    own = write("own", title="t", zoo="tiny", merge=["digits", "signs"], hyperparameters={"ties": {"density": 0.1}})
+    asked = replace(request_of(), suite=own, hyperparameters={"ties": {"density": 0.1}})
+    assert not given(asked)["ties"], "a suite's exceptions are published with it"
+    run(make_plan(request_of("average", hyperparameters={"average": {"weights": [0.25, 0.75]}})), ResultStore(tmp_path))
+    (result,) = [r for r in ResultStore(tmp_path).all() if r.method == "average"]
+    assert result.given == {"weights": None}
 
 
 def test_a_study_is_run_without_installed_choices(request_of, settings, install, write):

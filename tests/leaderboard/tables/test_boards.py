@@ -114,9 +114,10 @@ def test_a_papers_reference_tells_its_year(paper, when):
 @pytest.mark.parametrize(
     ("track", "expected"),
     [
-        ("both", [("m", "M (tuned: alpha=0.7)"), ("m", "M (alpha=0.3)"), ("n", "N")]),
+        ("all", [("m", "M (tuned: alpha=0.7)"), ("m", "M (alpha=0.3)"), ("n", "N"), ("o", "O (alpha=0.5)")]),
         ("published", [("m", "M"), ("n", "N")]),
         ("tuned", [("m", "M (tuned: alpha=0.7)")]),
+        ("given", [("o", "O (alpha=0.5)")]),
     ],
 )
 def test_a_track_has_its_own_rows_and_references_are_in_both(make_result, wishes, track, expected):
@@ -125,11 +126,13 @@ def test_a_track_has_its_own_rows_and_references_are_in_both(make_result, wishes
         make_result("m", (40, 45), hyperparameters=DEFAULT),
         make_result("m", (50, 55), hyperparameters=CHOSEN, tuned=RECORD),
         make_result("n", (10, 10)),
+        make_result("o", (5, 5), hyperparameters={"alpha": 0.5}, given=DEFAULT),
     ]
     grid = board_grid(make_boards(results)[0], wishes(track=track))
     assert [(row.name, row.label) for row in grid.rows] == [("e", "E"), *expected]
     told = " ".join(grid.notes)
     assert ("on the validation split" in told) == (track != "published"), "no word of searches without their rows"
+    assert ("track" in grid.heads) == (track == "all"), "which track is told where there are several"
 
 
 def test_a_submission_is_told_from_what_was_measured_here(make_result, wishes):
@@ -142,7 +145,12 @@ def test_a_submission_is_told_from_what_was_measured_here(make_result, wishes):
 
 def test_a_search_that_kept_the_default_is_in_both_tracks(make_result, wishes):
     (board,) = make_boards([make_result("m", (40, 45), hyperparameters=DEFAULT, tuned=RECORD | {"trial": 0})])
-    assert all(names(board_grid(board, wishes(track=track))) == ["m"] for track in ("published", "tuned", "both"))
+    assert all(names(board_grid(board, wishes(track=track))) == ["m"] for track in ("published", "tuned"))
+    both = board_grid(board, wishes())
+    assert [row.cells[0].text for row in both.rows] == ["published", "tuned"] and both.heads[0] == "track"
+    assert "Each track is ranked by itself" in both.caption
+    assert names(board_grid(board, wishes(columns=["average"]))) == ["m"], "once where nothing parts the tracks"
+    assert board_grid(board, wishes(columns=["average", "rank"])).heads == ["track", "average", "rank"]
 
 
 def test_what_is_not_distinguishable_from_the_best_is_told(board, wishes):
@@ -211,7 +219,8 @@ def test_tuned_settings_are_a_zoos_own_too(make_result, wishes):
     ]
     grid = backbone_grid(make_boards(results), wishes())
     assert [row.label for row in grid.rows] == ["M (tuned)", "M"]
-    assert [[c.value for c in row.cells] for row in grid.rows] == [
+    assert [row.cells[0].text for row in grid.rows] == ["tuned", "published"]
+    assert [[c.value for c in row.cells[1:]] for row in grid.rows] == [
         [pytest.approx(11), pytest.approx(11.5)],
         [pytest.approx(10.5)] * 2,
     ]
@@ -272,6 +281,6 @@ def test_as_many_other_tasks_are_not_the_published_ones(make_result, wishes, rep
 
 
 def test_a_table_without_a_row_is_refused(board, wishes):
-    with pytest.raises(MergebenchError, match="no row methods of the tuned track; both tracks are shown without"):
+    with pytest.raises(MergebenchError, match="no row methods of the tuned track; all tracks are shown without"):
         make_grids([board], [], wishes(rows=["methods"], track="tuned"))
     assert make_grids([board], [], wishes(rows=["references"], track="tuned"))
