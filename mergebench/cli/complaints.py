@@ -6,15 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from mergebench.errors import LONGEST, nearest, on_one_line, overheard
+from mergebench.merging.type_words import KINDS
 
 LACKING = "required, but not given"
-# The parser's types by name -> what a person would call them.
-KINDS = {
-    "PositiveInt": "a whole number from 1",
-    "NonNegativeInt": "a whole number from 0",
-    "PositiveFloat": "a number above 0",
-    "NonNegativeFloat": "a number from 0",
-}
 
 
 def complain(message: object) -> None:

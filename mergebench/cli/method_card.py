@@ -5,26 +5,11 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from mergebench.cli.complaints import KINDS
-from mergebench.precisions import PRECISIONS
+from mergebench.merging.type_words import in_words
 
 if TYPE_CHECKING:
     from mergebench.merging.method import MethodCard, Needs
 
-TYPES = KINDS | {
-    "Precision": " or ".join(PRECISIONS),
-    "ClosedUnitInterval": "a number from 0 to 1",
-    "OpenUnitInterval": "a number between 0 and 1",
-    "FractionBelowOne": "a number from 0 to below 1",
-    "float": "a number",
-    "int": "a whole number",
-    "bool": "true or false",
-    "str": "text",
-    "dict[str, float]": "{name: number, ...}",
-    "list[float]": "[number, ...]",
-    "dict[str, Any]": "{name: value, ...}",
-    "None": "nothing",
-}
 FOLLOWS = {
     "paper": "the formula is the paper's; where it gives no one value, the text says whose the defaults are",
     "released code": "formula and defaults are those of released code, which the text names",
@@ -91,7 +76,7 @@ def parts_of(doc: str) -> tuple[str, dict[str, str]]:
 def settings_of(card: "MethodCard") -> list[tuple[str, str, str, str]]:
     """Every hyper-parameter: name, default, type and the range that is searched, in words."""
     return [
-        (name, _plain(default), _in_words(kind), _range(card.ranges.get(name, ())))
+        (name, _plain(default), in_words(kind), _range(card.ranges.get(name, ())))
         for name, (kind, default) in card.hyperparameters.items()
     ]
 
@@ -116,18 +101,6 @@ def _plain(default: str) -> str:
     except (ValueError, SyntaxError):  # an expression: as it stands
         return default
     return "-" if value is None else str(value)
-
-
-def _in_words(annotation: str) -> str:
-    """A type in a user's words."""
-    parts = [part.strip() for part in annotation.split(" | ")]
-    return " or ".join(_type_in_words(part) for part in parts)
-
-
-def _type_in_words(part: str) -> str:
-    if part.startswith("Literal["):
-        return " or ".join(str(v) for v in ast.literal_eval(part.removeprefix("Literal")))
-    return TYPES.get(part, part)
 
 
 def _range(values: tuple[Any, ...]) -> str:

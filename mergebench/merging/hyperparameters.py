@@ -11,6 +11,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from mergebench.errors import HyperparameterError, nearest
 from mergebench.merging.method import MergeMethod
+from mergebench.merging.type_words import in_words
 
 
 def resolve(function: MergeMethod, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,10 +46,9 @@ def resolve(function: MergeMethod, given: Mapping[str, Any]) -> dict[str, Any]:
         except (ArgumentError, TypeError, ValueError, OverflowError):
             wrong = True
         if wrong:
-            kind = inspect.formatannotation(parameter.annotation).rsplit(".", 1)[-1]
-            kind = str(parameter.annotation).removeprefix("typing.") if "Literal" in str(parameter.annotation) else kind
+            kind = in_words(inspect.formatannotation(parameter.annotation))
             raise HyperparameterError(
-                f"method {function.card.name!r}: hyper-parameter {name}={value!r} is not of type {kind} "
+                f"method {function.card.name!r}: hyper-parameter {name}={value!r} is not {kind} "
                 f"(default {parameter.default!r})"
             )
         if not _finite(resolved[name]):

@@ -52,7 +52,7 @@ def test_a_scaling_for_every_task_may_take_some_away(mini, scaling):
         ({"birds": 1, "cars": 1}, "scaling lacks 'digits'"),
         ({"birds": 1, "cars": 1, "digits": 1, "dogs": 1}, "scaling names 'dogs', which is not merged"),
         ({"birds": float("inf"), "cars": 1, "digits": 1}, "is not finite"),
-        (True, "scaling=True is not of type"),
+        (True, "scaling=True is not a"),
     ],
 )
 def test_scalings_that_do_not_fit_the_tasks_are_refused(mini, scaling, message):

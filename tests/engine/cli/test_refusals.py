@@ -40,8 +40,8 @@ def test_unknown_names_show_the_nearest(refused, mini_suite, tmp_path):
     ("setting", "told"),
     [
         ("ties.densty=0.1", "did you mean 'density'"),
-        ("ties.density=much", "density='much' is not of type"),
-        ("ties.density=1.5", "density=1.5 is not of type"),
+        ("ties.density=much", "density='much' is not a"),
+        ("ties.density=1.5", "density=1.5 is not a"),
         ("ties.combine=product", "combine='product'"),
         ("regmean.alpha=0.9", "'regmean', which is not run"),
         ("density=0.1", "METHOD.density=VALUE"),

@@ -216,14 +216,14 @@ BROKEN = [
     ),
     (
         RANGES,
-        r"^scaling=2.0: hyper-parameter scaling=2.0 is not of type ClosedUnitInterval \(default 0.5\)$",
+        r"^scaling=2.0: hyper-parameter scaling=2.0 is not a number from 0 to 1 \(default 0.5\)$",
         "return mean(pool)",
         "ranges={'scaling': (0.5, 2.0)}",
         "scaling: ClosedUnitInterval = 0.5",
     ),
     (
         RANGES,
-        r"^steps=0.5: hyper-parameter steps=0.5 is not of type int",
+        r"^steps=0.5: hyper-parameter steps=0.5 is not a whole number",
         "return mean(pool)",
         "ranges={'steps': (0.5, 100)}",
         "steps: int = 10",

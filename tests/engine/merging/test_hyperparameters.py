@@ -39,6 +39,18 @@ DEFAULTS = {
 }
 
 
+TAKES = {
+    "scaling": "a number",
+    "steps": "a whole number from 1",
+    "alpha": "a number from 0 to 1",
+    "combine": "sum or mean",
+    "count": "a whole number",
+    "flag": "true or false",
+    "rank": "a whole number or nothing",
+    "maybe": "true or false or nothing",
+}
+
+
 def test_what_is_not_given_takes_its_default():
     assert resolve(example, {}) == DEFAULTS
     assert resolve(example, {"steps": 3}) == DEFAULTS | {"steps": 3}
@@ -106,12 +118,11 @@ def test_bad_values_are_refused_with_the_method_the_name_and_the_value(name, val
     with pytest.raises(HyperparameterError) as caught:
         resolve(example, {name: value})
     assert "method 'example'" in str(caught.value)
-    assert f"{name}={value!r} is not of type" in str(caught.value)
-    assert f"(default {DEFAULTS[name]!r})" in str(caught.value)
+    assert f"{name}={value!r} is not {TAKES[name]} (default {DEFAULTS[name]!r})" in str(caught.value)
 
 
 def test_the_message_shows_the_choices():
-    with pytest.raises(HyperparameterError, match=r"combine='max' is not of type Literal\['sum', 'mean'\]"):
+    with pytest.raises(HyperparameterError, match=r"combine='max' is not sum or mean"):
         resolve(example, {"combine": "max"})
 
 

@@ -240,7 +240,7 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line_that_names_it_and_the_p
 def test_values_that_a_method_does_not_take_are_refused_with_the_files_name(request_of, settings):
     content = changed(["settings", "density"], 7.0)["methods"]["ties"]
     content["search"]["studies"][0]["settings"]["density"] = 7.0
-    with pytest.raises(HyperparameterError, match=r"settings.yaml: method 'ties': .*density=7.0 is not of type"):
+    with pytest.raises(HyperparameterError, match=r"settings.yaml: method 'ties': .*density=7.0 is not a"):
         make_plan(request_of(settings=[settings(methods={"ties": content})]))
 
 
