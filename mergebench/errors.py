@@ -73,6 +73,11 @@ def on_one_line(text: object, longest: int | None = None) -> str:
     return cut if len(whole) == len(whole[:longest]) else f"{cut}... ({len(whole):,} characters)"
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of something, as a sentence has it: "1 cell", "1,200 cells"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def retold(error: MergebenchError, text: str) -> MergebenchError:
     """The same kind of error with another text."""
     told = type(error).__new__(type(error))

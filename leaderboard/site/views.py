@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mergebench.errors import on_one_line
+from mergebench.errors import counted, on_one_line
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board, Row
 from mergebench.leaderboard.reported_numbers import (
@@ -242,7 +242,7 @@ def _environment(environment: Mapping[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in environment.get("packages", {}).items() if version)
     where = [str(environment.get(part, "")) for part in ("device", "precision", "platform")]
     threads, commit = environment.get("threads"), environment.get("git_commit")
-    told = ", ".join(filter(None, [*where, f"{threads} threads" if threads else ""]))
+    told = ", ".join(filter(None, [*where, counted(threads, "thread") if threads else ""]))
     return on_one_line(f"Measured on {told}; {packages}" + (f"; commit {commit}" if commit else "") + ".")
 
 

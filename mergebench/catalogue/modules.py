@@ -51,6 +51,10 @@ class Module:
         return self.name.partition(".")[0] == OURS
 
     @cached_property
+    def _import_statements(self) -> list[ast.Import | ast.ImportFrom]:
+        return list(imports_of(self.tree))
+
+    @cached_property
     def imports(self) -> dict[str, list[tuple[str, str]]]:
         """Name -> the (module, what of it) that it may stand for; the module itself where the second is empty.
 
@@ -58,7 +62,7 @@ class Module:
         so.
         """
         found: dict[str, list[tuple[str, str]]] = {}
-        for node in imports_of(self.tree):
+        for node in self._import_statements:
             for alias in node.names:
                 if isinstance(node, ast.ImportFrom):
                     found.setdefault(alias.asname or alias.name, []).append((self._start(node), alias.name))
@@ -71,7 +75,7 @@ class Module:
     def imported(self) -> list[str]:
         """The full names of all that may be modules among what is imported, and of the packages that are run for it."""
         names = dict.fromkeys(with_packages(self.name)[1:])
-        for node in imports_of(self.tree):
+        for node in self._import_statements:
             for alias in node.names:
                 name = alias.name
                 if isinstance(node, ast.ImportFrom):

@@ -162,6 +162,7 @@ def select_methods(patterns: Iterable[str]) -> list[MethodCard]:
         else:
             picked = [known[n] for n in fnmatch.filter(known, pattern)]
         if not picked:
+            _check_no_place(pattern)
             raise UnknownNameError("method", pattern, [*known, *FAMILIES, "all"])
         for card in picked:
             if chosen.setdefault(card.name, card).path != card.path:
@@ -177,11 +178,18 @@ def method(name: str) -> MethodCard:
         MergebenchError: a file that holds several, none of them named.
     """
     if not is_file(name):
+        _check_no_place(name)
         return get("method", name, methods())
     cards = _from_file(name, methods())
     if len(cards) != 1:
         raise MergebenchError(f"{name} holds {len(cards)} methods; say which: {name}:{cards[0].function}")
     return cards[0]
+
+
+def _check_no_place(name: str) -> None:
+    """Refuse what looks like a file's place and is none: no method is called so."""
+    if "/" in name or name.startswith("."):
+        raise MergebenchError(f"{name}: a method of one's own is named by its file, FILE.py or FILE.py:FUNCTION")
 
 
 def needs_of(card: MethodCard, hyperparameters: Mapping[str, Any]) -> Needs:

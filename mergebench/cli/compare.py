@@ -60,8 +60,11 @@ def execute(config: Namespace) -> int:
     comparison, titled = compare(*rows), (*map(board.label, rows), board.name)
     print_comparison(comparison, *titled)
     path = picture_path(comparison, Path(config.out) / "compare", "-".join(filter(None, (board.suite, board.variant))))
-    write_png(draw_comparison(comparison, *titled), path)
-    say(f"picture: {path}")
+    try:
+        write_png(draw_comparison(comparison, *titled), path)
+        say(f"picture: {path}")
+    except MergebenchError as error:  # a folder that may only be read: the numbers are here all the same
+        say(f"not drawn: {error}")
     names = {"ours": titled[0], "theirs": titled[1], "board": titled[2]}
     tasks = {task: asdict(difference) for task, difference in comparison.tasks.items()}
     write_json(config.json, names | {"average": asdict(comparison.average), "tasks": tasks})
@@ -73,11 +76,11 @@ def _asked_for(results: "list[Result]", config: Namespace) -> "list[Result]":
     from mergebench.cli.showing import those_meant
 
     for part, named in (("suite", config.suite), ("zoo", config.zoo)):
-        names = those_meant([named] * bool(named), {getattr(r, part) for r in results}, f"{part} in {config.out}:")
+        names = those_meant([named] * bool(named), {getattr(r, part) for r in results}, part, config.out)
         results = [r for r in results if not names or getattr(r, part) in names]
     for axis, values in wanted_variants(config.only).items():
         there = {str(r.point[axis]) for r in results if axis in r.point}
-        those_meant(values, there, f"{axis} in {config.out}:")
+        those_meant(values, there, axis, config.out)
         results = [r for r in results if str(r.point.get(axis)) in values]
     seeds = sorted({r.seed for r in results})
     for seed in config.seeds:

@@ -49,6 +49,11 @@ def in_plain_words(message: str, options: Sequence[str]) -> str:
     if unknown:
         name = unknown[1] or f"--{unknown[2].replace('_', '-')}"
         return f"unknown option {name!r}; {nearest(name.partition('=')[0], list(options))}"
+    loose = re.match(r"unrecognized arguments: (.+)", message)
+    if loose:
+        return f"unexpected {loose[1]!r}; " + (
+            "methods are named by --methods" if "--methods" in options else "see --help"
+        )
     return message.splitlines()[0].removeprefix("argument ")
 
 

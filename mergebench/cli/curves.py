@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mergebench.errors import tell
+from mergebench.errors import MergebenchError, tell
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
+
+FOLDER = "logs"
 
 
 def add_logger_options(parser: ArgumentParser, what: str) -> None:
@@ -21,21 +23,30 @@ def add_logger_options(parser: ArgumentParser, what: str) -> None:
         default=None,
         help=f"write {what} for one of these, step by step",
     )
-    parser.add_argument("--log-folder", type=str, default="logs", help="where --logger writes")
+    parser.add_argument("--log-folder", type=str | None, default=None, help=f"where --logger writes ({FOLDER})")
 
 
 def logger_of(config: Namespace, run: str) -> "Logger | None":
-    """The logger that `--logger` names, for what is called `run`; None if it is not given."""
+    """The logger that `--logger` names, for what is called `run`; None if it is not given.
+
+    Raises:
+        MergebenchError: a folder that cannot be written, or that nothing is to write to.
+    """
     if config.logger is None:
+        if config.log_folder is not None:
+            raise MergebenchError(f"--log-folder {config.log_folder}: what writes there is named by --logger, as csv")
         return None
     from mergebench.training.loggers import make_logger  # with Lightning, which takes seconds
+    from mergebench.weights.writing import check_writable
 
-    return make_logger(config.logger, Path(config.log_folder), run)
+    folder = Path(config.log_folder or FOLDER)
+    check_writable(folder / run / "metrics")
+    return make_logger(config.logger, folder, run)
 
 
 def logged(config: Namespace, logger: "Logger") -> str:
     """Where the curves are, as a sentence."""
-    return f"logged with {config.logger} in {logger.log_dir or config.log_folder}"
+    return f"logged with {config.logger} in {logger.log_dir or config.log_folder or FOLDER}"
 
 
 @contextmanager

@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
+
+from mergebench.errors import MergebenchError
 
 
 def add_json_option(parser: ArgumentParser, of: str = "") -> None:
@@ -13,14 +16,16 @@ def add_json_option(parser: ArgumentParser, of: str = "") -> None:
 
 
 def writable(place: str | None) -> None:
-    """Refuse a file that cannot be written, before anything is computed.
+    """Refuse a file that cannot be written, before anything is computed; and one that is something else.
 
     Raises:
-        MergebenchError: it cannot.
+        MergebenchError: it cannot, or it is there and called as no JSON file is.
     """
     from mergebench.weights.writing import check_writable
 
     if place is not None:
+        if Path(place).suffix != ".json" and Path(place).is_file():
+            raise MergebenchError(f"--json {place}: is there already, and no .json file; name another")
         check_writable(place)
 
 

@@ -25,7 +25,7 @@ from mergebench.cli.options import (
     one_variant,
 )
 from mergebench.cli.saying import say
-from mergebench.errors import MergebenchError, tell
+from mergebench.errors import MergebenchError, counted, tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -176,8 +176,7 @@ def execute(config: Namespace) -> int:
     if logger is not None and curve:
         say(logged(config, logger))
     seconds = time.perf_counter() - start
-    number = len(recipe["experts"])
-    say(f"merged {number} expert{'s' * (number != 1)} with {card.name} in {seconds:.1f} s: {config.output}")
+    say(f"merged {counted(len(recipe['experts']), 'expert')} with {card.name} in {seconds:.1f} s: {config.output}")
     return 0
 
 

@@ -35,10 +35,12 @@ class Target:
         """The place that `--output` names: a folder, where it is no name of a safetensors file.
 
         Raises:
-            MergebenchError: the name of another kind of file.
+            MergebenchError: the name of another kind of file, or none.
         """
         from mergebench.weights.model_folders import WEIGHTS
 
+        if not output:
+            raise MergebenchError("--output: name a file in .safetensors, or a folder")
         path, name = Path(output), WEIGHTS[format]
         if path.suffix == ".safetensors" and not path.is_dir():
             return cls(path, format, format != "timm" and path.name == name)

@@ -16,6 +16,7 @@ from rich.progress import (
 
 from mergebench.cli.saying import tell
 from mergebench.cli.steps import Lines
+from mergebench.errors import counted
 from mergebench.measuring.results import Result
 from mergebench.running.observer import Observer
 from mergebench.running.planned import Cell, Plan
@@ -115,7 +116,8 @@ class ProgressObserver(Observer):
 def headline(plan: Plan, todo: list[Cell]) -> str:
     """A plan in a line; the cells in `todo` are not done yet."""
     tasks = {t for c in plan.cells for t in c.variant.evaluate}
-    return f"{plan.name}: {len(plan.cells)} cells ({len(todo)} to compute), {len(tasks)} tasks, on {plan.device}"
+    cells = f"{counted(len(plan.cells), 'cell')} ({len(todo):,} to compute)"
+    return f"{plan.name}: {cells}, {counted(len(tasks), 'task')}, on {plan.device}"
 
 
 def _steps(cell: Cell) -> int:

@@ -20,7 +20,7 @@ from mergebench.cli.options import (
     wanted_variants,
 )
 from mergebench.cli.saying import say
-from mergebench.errors import HyperparameterError, MergebenchError
+from mergebench.errors import HyperparameterError, MergebenchError, counted
 
 if TYPE_CHECKING:
     from mergebench.running.engines.cluster import Cluster
@@ -139,7 +139,7 @@ def execute(config: Namespace) -> int:
             return 0
         summary = run(plan, store, observer, config.timeout, stored, engine)
     computed = len(summary.results) - summary.reused
-    say(f"{computed} cells computed, {summary.reused} reused, in {summary.seconds:.1f} s")
+    say(f"{counted(computed, 'cell')} computed, {summary.reused} reused, in {summary.seconds:.1f} s")
     show_leaderboard(store, only={r.study or r.suite for r in summary.results})
     for result in summary.failed:
         say(failure(result))

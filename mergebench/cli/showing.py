@@ -9,7 +9,7 @@ from mergebench.cli.saying import say
 from mergebench.cli.site_facts import known_of
 from mergebench.cli.spellings import meant
 from mergebench.cli.steps import Steps
-from mergebench.errors import MergebenchError, UnknownNameError, tell
+from mergebench.errors import MergebenchError, nearest, tell
 from mergebench.measuring.results import Result, ResultStore
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def read(store: ResultStore, needed: bool = True) -> tuple[list[Result], list[st
     if needed and not found:
         for fault in faults:
             tell(fault)
-        raise MergebenchError(f"no results in {store.out}; make some: mergebench run --methods all --out {store.out}")
+        place = store.out if store.out.is_absolute() else f"{store.out} ({store.out.absolute()})"
+        raise MergebenchError(f"no results in {place}; make some: mergebench run --methods all --out {store.out}")
     return found, faults
 
 
@@ -76,9 +77,9 @@ def survey(
     there = {(r.suite, r.zoo) for r in results if not (r.point or r.study)}
     results += [r for r in submitted if alone or (r.suite, r.zoo) in there]
     where = ", ".join(str(store.out) for store in stores)
-    zoos = those_meant(zoos, {r.zoo for r in results}, f"zoo in {where}:")
+    zoos = those_meant(zoos, {r.zoo for r in results}, "zoo", where)
     results = [r for r in results if not zoos or r.zoo in zoos]
-    only = those_meant(only, {r.study or r.suite for r in results}, f"suite or study in {where}:")
+    only = those_meant(only, {r.study or r.suite for r in results}, "suite or study", where)
     results = [r for r in results if rest or not only or (r.study or r.suite) in only]
     (boards, series), left_out = sound(results, made)
     boards.sort(key=lambda board: folder_of.get(board.zoo, len(stores)))
@@ -99,21 +100,21 @@ def made(some: Sequence[Result]) -> "tuple[list[Board], list[Series]]":
     return make_boards(r for r in some if not (r.point or r.study)), series
 
 
-def those_meant(names: Collection[str], there: Collection[str], kind: str) -> list[str]:
+def those_meant(names: Collection[str], there: Collection[str], kind: str, where: str) -> list[str]:
     """The stored names that are meant: in any spelling, or by the file of a suite, a study or a zoo.
 
     Args:
         names: as typed.
         there: the names that results have.
-        kind: of which they are, for the message.
+        kind, where: what they are of, and the folders of results, for the message.
 
     Raises:
-        UnknownNameError: a name that no result has.
+        MergebenchError: a name that no result has.
     """
     found = [meant(short_name(name), there) for name in names]
     for name in found:
         if name not in there:
-            raise UnknownNameError(kind, name, there)
+            raise MergebenchError(f"no results of {kind} {name!r} in {where}; {nearest(name, sorted(there))}")
     return found
 
 

@@ -16,7 +16,7 @@ from mergebench.cli.options import (
     add_verbose_option,
 )
 from mergebench.cli.saying import say
-from mergebench.errors import MergebenchError, tell
+from mergebench.errors import MergebenchError, counted, tell
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -92,6 +92,9 @@ def execute(config: Namespace) -> int:
     path = Path(config.output) / f"{bench.name}-{card.name.replace('/', '_')}.json"
     for file in (path, path.with_suffix(".npz")):
         check_writable(file)
+    for option, value in (("--author", config.author), ("--licence", config.licence)):
+        if not value:  # before the work, though what is measured is not lost
+            tell(f"the submission will state no {option[2:]}, which a listed one must; give {option}")
     if not conforms(candidate):
         say(f"not submitted: {card.name} does not keep what every method must")
         return 1
@@ -103,13 +106,10 @@ def execute(config: Namespace) -> int:
         say("not submitted: a cell failed")
         return 1
     found = pack(made, store, path)
-    for option, value in (("--author", config.author), ("--licence", config.licence)):
-        if not value:
-            tell(f"the submission states no {option[2:]}, which a listed one must; give {option} and submit again")
     average = sum(r.average or 0.0 for r in summary.results if r.role == "method") / len(made.cells)
     sizes = sum(file.stat().st_size for file in (path, path.with_suffix(".npz")))
     named = f"{card.title} on {bench.name} v{bench.suite.version}"
-    say(f"{named}: {100 * average:.1f} % over {len(made.cells)} seeds")
+    say(f"{named}: {100 * average:.1f} % over {counted(len(made.cells), 'seed')}")
     say(f"submission: {path} and {path.with_suffix('.npz').name} ({sizes:,} bytes), sha256 {found.digest}")
     say(f"hold it to what it says: mergebench verify {path} --run-code")
     return 0

@@ -84,8 +84,9 @@ def execute(config: Namespace) -> int:
     for sentence in [*faults, *told]:
         tell(sentence)
     _check_track(config.track, boards, series)
-    there = [*(row for board in boards for row in board.rows), *(line for one in series for line in one.lines)]
-    spelt = Spellings([*((one.method, one.title) for one in there), *((name,) for name in KINDS)])
+    there = [(row.method, row.title) for board in boards for row in board.rows]
+    there += [(line.method, line.title) for one in series for line in one.lines]
+    spelt = Spellings([*there, *((name,) for name in KINDS)])
     rows = tuple(spelt.meant(name) or name for name in config.rows)
     wishes = Wishes(rows, tuple(config.columns), config.order, config.track, config.digits, config.spread)
     grids = make_grids(boards, series, wishes, config.layout)

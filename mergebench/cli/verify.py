@@ -41,6 +41,8 @@ def execute(config: Namespace) -> int:
     for file in config.files:
         if not Path(file).exists():
             raise MergebenchError(f"no such submission: {file}")
+        if Path(file).suffix != ".json" or Path(file).is_dir():
+            raise MergebenchError(f"{file}: not a .json file; name the submission's JSON, beside which its .npz lies")
     for file in config.files:
         try:
             _verify(Path(file), config)

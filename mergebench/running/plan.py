@@ -299,5 +299,6 @@ def merged_settings(
     ):
         unknown = [m for m in settings if m not in registry.methods() and m not in names]
         if unknown:
-            raise MergebenchError(f"{where} sets hyper-parameters of {unknown[0]!r}, which is no known method")
+            near = nearest(unknown[0], [*registry.methods(), *names])
+            raise MergebenchError(f"{where} sets hyper-parameters of {unknown[0]!r}, which is no known method; {near}")
     return {n: {**zoo.get(n, {}), **suite.get(n, {}), **study.get(n, {}), **given.get(n, {})} for n in names}

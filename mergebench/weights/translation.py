@@ -237,7 +237,10 @@ def from_timm(
 
 def check_format(state: Mapping[str, Tensor], format: str) -> None:
     """Refuses, as `from_timm` would, a format that cannot hold an encoder; only names and shapes are looked at."""
-    from_timm({name: torch.empty(shape_of(state, name), device="meta") for name in state}, format)
+    try:
+        from_timm({name: torch.empty(shape_of(state, name), device="meta") for name in state}, format)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; --format timm, the default, writes any encoder") from None
 
 
 def dialect_for(state: Mapping[str, Tensor], format: str) -> Dialect:

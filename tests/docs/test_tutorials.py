@@ -1,4 +1,4 @@
-"""The tutorials on ranking and on tables, line by line, on fewer tasks than they name: minutes become seconds."""
+"""The tutorials on ranking and on tables, line by line, on fewer tasks and images than they name."""
 
 import re
 import shlex
@@ -9,6 +9,8 @@ from docs_texts import TEXTS
 
 from mergebench.cli import main
 from mergebench.measuring.results import ResultStore
+
+pytestmark = pytest.mark.usefixtures("few_images")
 
 TWO = {"merge": ["landcover", "digits"]}
 SMALL = {

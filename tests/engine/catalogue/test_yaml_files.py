@@ -1,9 +1,10 @@
 """YAML files of one's own: what they are called, which kind they are of, and what is told of broken ones."""
 
 import pytest
+import yaml
 
-from mergebench.catalogue import registry
-from mergebench.catalogue.yaml_files import kind_of, read_study, read_suite, read_zoo, short_name
+from mergebench.catalogue import registry, yaml_files
+from mergebench.catalogue.yaml_files import kind_of, read_study, read_suite, read_yaml, read_zoo, short_name
 from mergebench.errors import MergebenchError
 
 READ = {"suite": read_suite, "study": read_study, "zoo": read_zoo}
@@ -48,6 +49,30 @@ def test_where_yaml_is_broken_is_told(tmp_path):
     path.write_text("title: t\n\tzoo: tiny\n")
     with pytest.raises(MergebenchError, match="broken.yaml is not valid YAML: line 2, column 1: found character"):
         read_suite(str(path))
+
+
+def test_by_the_c_library_files_are_what_python_reads():
+    for kind in registry.SINGULAR:
+        for path in registry.config_files(kind).values():
+            text = path.read_text()
+            assert repr(read_yaml(path)) == repr(yaml.safe_load(text)) and yaml.load(text, Loader=yaml_files._Plain)
+    if hasattr(yaml, "CSafeLoader"):
+        assert issubclass(yaml_files._Fast, yaml.CSafeLoader)
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [1, 2\nb: 3", "\ta: 1", "a: b: c", "a: 'x", "a: \x01", "{a", "- a\nb: 1", "%YAML 3.0\n---"]
+)
+def test_what_is_no_yaml_is_told_in_the_same_words_by_whichever_library(text, tmp_path, monkeypatch):
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    told = []
+    for loader in (yaml_files._Fast, yaml_files._Plain):
+        monkeypatch.setattr(yaml_files, "_Fast", loader)
+        with pytest.raises(MergebenchError, match="broken.yaml is not valid YAML: ") as caught:
+            read_yaml(path)
+        told.append(str(caught.value))
+    assert told[0] == told[1]
 
 
 @pytest.mark.parametrize("folder", registry.SINGULAR)

@@ -25,10 +25,10 @@ def test_what_cannot_be_compared_is_refused_in_a_line(mini_run, refused, tmp_pat
     assert "are one row" in refused("compare", "average", "average", "--out", mini_run)
     ours = ("compare", "average", "regmean", "--out", mini_run)
     assert f"--seeds 7: results in {mini_run} are of 0" in refused(*ours, "--seeds", 7)
-    assert "unknown suite in" in refused(*ours, "--suite", "tiny-8")
-    assert "unknown zoo in" in refused(*ours, "--zoo", "tiny-lora")
+    assert "no results of suite 'tiny-8' in" in refused(*ours, "--suite", "tiny-8")
+    assert "no results of zoo 'tiny-lora' in" in refused(*ours, "--zoo", "tiny-lora")
     assert "no row of the tuned track, but of: published" in refused(*ours, "--track", "tuned")
-    assert "unknown step in" in refused(*ours, "--only", "step=3")
+    assert "no results of step '3' in" in refused(*ours, "--only", "step=3")
     assert "no results in" in refused("compare", "average", "regmean", "--out", tmp_path)
     assert "write AXIS=VALUE" in refused("compare", "average", "regmean", "--out", mini_run, "--only", "x")
 

@@ -101,7 +101,7 @@ def test_a_damaged_result_is_computed_again(mini_suite, command, tmp_path):
     path = next(tmp_path.glob("cells/mini/average-*.json"))
     whole = path.read_text()
     path.write_text(whole[: len(whole) // 2])
-    assert "1 cells computed, 1 reused" in command(*run).out
+    assert "1 cell computed, 1 reused" in command(*run).out
     repaired = Result.model_validate_json(path.read_text())
     assert repaired.tasks == Result.model_validate_json(whole).tasks
 

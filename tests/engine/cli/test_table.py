@@ -86,7 +86,7 @@ def test_folders_of_several_zoos_stand_side_by_side_in_tables_and_leaderboard(co
     [
         (["--rows", "tie"], "unknown row 'tie'; did you mean 'ties'?"),
         (["--columns", "digit"], "unknown column 'digit'; did you mean 'digits'?"),
-        (["--suite", "min"], "unknown suite or study in "),
+        (["--suite", "min"], "no results of suite or study 'min' in "),
         (["--zoo", "feww"], "; did you mean 'few'?"),
         (["--format", "html"], "--format"),
         (["--layout", "scale"], "--layout scale: shows none of what there is; there are: mini on few (tasks)"),

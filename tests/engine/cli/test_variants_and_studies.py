@@ -232,7 +232,7 @@ def test_a_sequence_that_lost_a_step_computes_that_step_alone_and_the_same(run, 
     files = tmp_path.glob("out/cells/mine/regmean++-*.json")
     (lost,) = [p for p in files if json.loads(p.read_text())["point"]["step"] == 3]
     lost.unlink()
-    assert "1 cells computed, 5 reused" in run(*arguments).out
+    assert "1 cell computed, 5 reused" in run(*arguments).out
     assert counts(stored()) == before
     result = stored()["regmean++", "order=0,step=3", 0]
     # What stands for the two tasks before is given as many images as the new one, drawn evenly from them.

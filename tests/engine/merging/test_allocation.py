@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from mergebench.measuring.measure import measure
+from mergebench.merging.allocation import keep_freed_memory
+
 # In a process of its own: what the C library has learnt lasts.
 SCRIPT = """
 import resource, sys
@@ -30,3 +33,9 @@ def test_ever_larger_blocks_that_come_and_go_are_not_new_memory_each_time():
         for how in ("kept", "plain")
     )
     assert kept < plain / 2
+
+
+def test_it_is_no_part_of_what_a_merge_is_said_to_take():
+    with measure("cpu") as meter:
+        keep_freed_memory()
+    assert meter.cost.peak_bytes < 2**22
