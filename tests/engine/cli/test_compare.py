@@ -33,6 +33,15 @@ def test_what_cannot_be_compared_is_refused_in_a_line(mini_run, refused, tmp_pat
     assert "write AXIS=VALUE" in refused("compare", "average", "regmean", "--out", mini_run, "--only", "x")
 
 
+def test_where_nothing_may_be_written_the_numbers_are_told_all_the_same(mini_run, command, tmp_path):
+    (tmp_path / "runs").mkdir()
+    for name in ("cells", "compare"):  # a file in the place of the pictures' folder
+        place = tmp_path / "runs" / name
+        place.write_text("") if name == "compare" else place.symlink_to(mini_run / name)
+    done = command("compare", "average", "regmean", "--out", tmp_path / "runs")
+    assert done.status == 0 and "not drawn: " in done.out and "On average" in done.out
+
+
 def test_of_a_folder_of_what_is_no_result_the_reasons_are_told_before_the_remedy(command, tmp_path):
     (tmp_path / "cells" / "two").mkdir(parents=True)
     (tmp_path / "cells" / "two" / "mine-s0-0.json").write_text("{}")

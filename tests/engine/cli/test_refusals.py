@@ -36,6 +36,26 @@ def test_unknown_names_show_the_nearest(refused, mini_suite, tmp_path):
     assert not list(tmp_path.glob("cells/*/*"))
 
 
+def test_what_was_meant_otherwise_is_refused_with_what_helps(refused, mini_run, write, tmp_path):
+    assert "unexpected 'ties'; methods are named by --methods" in refused("run", "ties")
+    assert "unexpected 'y'; see --help" in refused("doctor", "y")
+    for verb in (("check",), ("run", "--methods")):
+        assert "is named by its file, FILE.py" in refused(*verb, "./median")
+    suite = write("mine", title="t", zoo="tiny", merge=["digits", "signs"], hyperparameters={"regmen": {"samples": 3}})
+    assert "'regmen', which is no known method; did you mean 'regmean'" in refused(
+        "run", "--methods", "average", "--suite", suite
+    )
+    assert "--output: name a file" in refused("merge", "--method", "average", "--output", "")
+    merge = ("merge", "--method", "average", "--output", tmp_path / "merged.safetensors")
+    assert "what writes there is named by --logger" in refused(*merge, "--log-folder", tmp_path)
+    assert "--format timm, the default, writes any encoder" in refused(*merge, "--format", "hf")
+    (tmp_path / "mine.py").write_text("")
+    compare = ("compare", "average", "regmean", "--out", mini_run, "--json")
+    assert "is there already, and no .json file" in refused(*compare, tmp_path / "mine.py")
+    assert "not a .json file; name the submission's JSON" in refused("verify", tmp_path)
+    assert str(tmp_path / "runs") in refused("table", "--out", tmp_path / "runs")
+
+
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
