@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import compress
-from operator import not_
 from statistics import fmean, stdev
 from typing import Any
 
@@ -166,10 +164,9 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     rows.sort(key=lambda r: (r.role != "ceiling", r.average is None, -(r.average or 0), r.method))
     # The track that most was measured for comes first, with what stands in none.
     own = Counter(r.track for r in rows if r.role == "method" and not r.tier)
-    first, second = sorted((PUBLISHED, TUNED), key=lambda track: -own[track])
-    apart = [r.role == "method" and r.track == second for r in rows]
-    rows = [*_ranked(list(compress(rows, map(not_, apart)))), *_ranked(list(compress(rows, apart)))]
-    rows.sort(key=lambda r: r.average is None)
+    later = min((TUNED, PUBLISHED), key=lambda track: own[track])
+    parts = [[r for r in rows if (r.role == "method" and r.track == later) is last] for last in (False, True)]
+    rows = sorted((row for part in parts for row in _ranked(part)), key=lambda r: r.average is None)
     scored = next((r for r in members if r.tasks), None)
     totals = {t: s.total for t, s in scored.tasks.items()} if scored else {}
     environment = members[-1].environment.model_dump()

@@ -80,8 +80,8 @@ def _asked_for(results: "list[Result]", config: Namespace) -> "list[Result]":
         results = [r for r in results if not names or getattr(r, part) in names]
     for axis, values in wanted_variants(config.only).items():
         there = {str(r.point[axis]) for r in results if axis in r.point}
-        those_meant(values, there, axis, config.out)
-        results = [r for r in results if str(r.point.get(axis)) in values]
+        names = those_meant(values, there, axis, config.out)
+        results = [r for r in results if str(r.point.get(axis)) in names]
     seeds = sorted({r.seed for r in results})
     for seed in config.seeds:
         if seed not in seeds:
