@@ -38,7 +38,7 @@ def drop_by_magnitude(vector: Tensor, density: float, epsilon: float, generator:
     needs=Needs(base=True),
     year=2024,
     fidelity="released code",
-    holds="3 T + 10 tensors",
+    holds="6 T + 2 tensors",
     cost="no passes",
     ranges={"scaling": (0.1, 3.0), "density": (0.2, 0.8), "epsilon": (0.0, 0.15)},
 )

@@ -40,7 +40,7 @@ def equal_sizes(vectors: Tensor) -> Tensor:
     needs=Needs(base=True),
     year=2024,
     fidelity="released code",
-    holds="5 T + 4 tensors",
+    holds="9 T + 20 tensors",
     cost="2 T Fourier transforms a matrix; no passes",
     ranges={"scaling": (0.05, 1.0), "radius": (0.5, 0.8)},
 )

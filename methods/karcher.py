@@ -53,7 +53,7 @@ def normalised(vector: Tensor) -> Tensor:
     needs=Needs(),
     year=2025,
     fidelity="released code",
-    holds="8 T + 6 tensors",
+    holds="13 T + 2 tensors",
     cost="10 steps of a few products with each expert; no passes",
     idempotent=True,
 )

@@ -16,7 +16,7 @@ from mergebench.precisions import Precision
     needs=Needs(calibration=True),
     year=2022,
     fidelity="paper",
-    holds="2 models, 40 tensors",
+    holds="2 models, 44 tensors",
     cost="one block's Grams; 0.5 GB of tokens at most, more on disk; 1 pass over 256 images a task; a solve a layer",
     idempotent=True,
     ranges={"alpha": (0.0, 1.0), "ridge": (0.0, 1.0)},
@@ -56,7 +56,7 @@ def regmean(
     needs_when={("final_norm", "average"): Needs(calibration=True, blocks=True)},
     year=2025,
     fidelity="released code",
-    holds="2 models, 40 tensors",
+    holds="2 models, 58 tensors",
     cost="one block's Grams; 0.5 GB of tokens at most, more on disk; 2 passes over 256 images a task; a solve a layer",
     ranges={"alpha": (0.0, 1.0), "ridge": (0.0, 1.0)},
 )

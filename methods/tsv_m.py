@@ -34,7 +34,7 @@ def decorrelated_sum(vectors: Tensor, rounding: Rounding | None = None) -> Tenso
     needs=Needs(base=True),
     year=2024,
     fidelity="paper",
-    holds="8 T + 4 tensors",
+    holds="9 T + 12 tensors",
     cost="T + 2 SVDs in float64 a matrix, and T of a part of it; no passes",
     ranges={"scaling": (0.1, 2.0)},
 )

@@ -56,7 +56,7 @@ def least_interference(vectors: Tensor, steps: int, lr: float) -> Tensor:
     needs=Needs(base=True),
     year=2025,
     fidelity="released code",
-    holds="T + 8 tensors",
+    holds="T + 40 tensors",
     cost="400 products a matrix; no passes",
     ranges={"steps": (50, 1000), "lr": (1e-6, 1e-4)},
 )
