@@ -71,7 +71,7 @@ def filtered_minimum(vectors: Tensor, kept: int | None, time: float = math.inf) 
     needs=Needs(base=True),
     year=2026,
     fidelity="paper",
-    holds="3 T + 60 tensors",
+    holds="8 T + 48 tensors",
     cost="an eigendecomposition in float64 a matrix; no passes",
     ranges={"scaling": (0.5, 2.0), "time": (10.0, 1e5), "share": (0.1, 1.0)},
 )
@@ -111,7 +111,7 @@ def swudi(
     needs=Needs(base=True),
     year=2026,
     fidelity="paper",
-    holds="3 T + 60 tensors",
+    holds="8 T + 48 tensors",
     cost="an eigendecomposition in float64 a matrix; no passes",
     ranges={"scaling": (0.5, 2.0)},
 )
