@@ -125,7 +125,7 @@ def page(found: dict[Site, str]) -> str:
 
 def _shown(message: str) -> str:
     message = on_one_line(message)  # as a terminal shows it
-    own = r"/[\w./+~-]*/pytest-of-\w+/[\w-]+/(?:popen-\w+/)?[\w\[\]-]+"  # the tests' own folders
+    own = r"/[\w./+~-]*/pytest-of-\w+/[\w-]+/(?:popen-\w+/)?(?!popen-)[\w\[\]-]+"  # the tests' own folders
     text = re.sub(own, "FOLDER", re.sub(f"{own}/", "", message))
     text = re.sub(re.escape(f"{ROOT}/"), "", " ".join(text.split()))
     text = text if len(text) <= LONGEST else text[:LONGEST] + " ..."
