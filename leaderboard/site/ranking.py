@@ -10,7 +10,7 @@ from mergebench.errors import on_one_line
 from mergebench.leaderboard.board import Board, Row
 from mergebench.leaderboard.critical_difference import FEWEST, rank_test
 from mergebench.leaderboard.site.scripts import as_script
-from mergebench.leaderboard.tracks import stands_twice
+from mergebench.leaderboard.tracks import GIVEN, stands_twice
 
 MOST = 80  # names that a picture can hold
 
@@ -36,7 +36,8 @@ def ranking_script(board: Board, name: str, kept: bytes) -> bytes:
 
 
 def _counts(row: Row, board: Board) -> bool:
-    return row.role == "method" and not stands_twice(row, board.rows) and set(board.tasks) <= set(row.tasks)
+    ranked = row.role == "method" and row.track != GIVEN
+    return ranked and not stands_twice(row, board.rows) and set(board.tasks) <= set(row.tasks)
 
 
 def _ranking(named: list[str], accuracies: list[list[float]]) -> dict[str, Any] | None:

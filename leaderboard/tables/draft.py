@@ -7,6 +7,7 @@ from mergebench.errors import on_one_line
 from mergebench.leaderboard.labels import Named, told_apart
 from mergebench.leaderboard.tables.choosing import Entry, Field, Wishes, absent_rows, chosen_fields, chosen_rows
 from mergebench.leaderboard.tables.grid import Cell, Grid, GridRow, marked
+from mergebench.leaderboard.tracks import GIVEN
 
 TRACK = "track"
 LONGEST_LABEL = 200  # characters; LaTeX cannot set lines of any length
@@ -62,6 +63,7 @@ def draft(
             on_one_line(label, LONGEST_LABEL),
             e.role != "method",
             tuple(_allowed(f, f.of(e.source), wishes) for f in columns),
+            e.track == GIVEN,
         )
         for e, label in zip(rows, labels, strict=True)
     )
@@ -92,8 +94,11 @@ def _marks(grid: Grid, over: str) -> list[str]:
     cells = [cell for row in grid.rows for cell in row.cells]
     told = ["Accuracies in %."] if any(c.unit == "percent" for c in grid.columns) else []
     if any(cell.mark for cell in cells):
-        references = ", references aside" if any(row.reference for row in grid.rows) else ""
-        told.append(f"Best in bold, second underlined{references}.")
+        aside = ["references"] * any(row.reference for row in grid.rows)
+        aside += ["settings given by hand"] * any(row.given for row in grid.rows)
+        told.append(
+            f"Best in bold, second underlined{', ' * bool(aside)}{' and '.join(aside)}{' aside' * bool(aside)}."
+        )
     if any(cell.close for cell in cells):
         best = "its track's best" if any(c.name == TRACK for c in grid.columns) else "the board's best"
         told.append(f"†: not distinguishable from {best} (paired tests, corrected for all pairs).")

@@ -57,12 +57,14 @@ class GridRow:
         label: what people read.
         reference: whether it stands outside the competition.
         cells: one per column.
+        given: whether somebody has set its settings by hand, which are not ranked.
     """
 
     name: str
     label: str
     reference: bool
     cells: tuple[Cell, ...]
+    given: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def shown(cell: Cell, column: Column, digits: int) -> tuple[str, str]:
 
 
 def marked(grid: Grid) -> Grid:
-    """The same grid with every column's best and second marked among methods.
+    """The same grid with every column's best and second marked among methods of some track.
 
     What is compared is what is shown: of two that read the same, neither is the better one. A method alone is no best.
     """
@@ -155,7 +157,7 @@ def marked(grid: Grid) -> Grid:
         there = {
             i: float(number(row.cells[place].value, column, grid.digits))
             for i, row in enumerate(grid.rows)
-            if column.better and not row.reference and row.cells[place].value is not None
+            if column.better and not (row.reference or row.given) and row.cells[place].value is not None
         }
         if len(there) < 2:
             continue

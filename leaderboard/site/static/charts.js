@@ -74,7 +74,8 @@
     const [name, unit] = COSTS[cost];
     const shown = rows.filter(function (row) { return row.point[cost] !== null && row.role !== "ceiling" && row.role !== "joint"; });
     const methods = shown.filter(function (row) { return row.role === "method"; });
-    const front = app.front(methods, cost).sort(function (a, b) { return a.point[cost] - b.point[cost]; });
+    const ranked = methods.filter(function (row) { return row.track !== "given"; });
+    const front = app.front(ranked, cost).sort(function (a, b) { return a.point[cost] - b.point[cost]; });
     const along = scale(shown.map(function (row) { return row.point[cost] * unit; }));
     // One that is far below all others would press these to one height: it stands at the edge, and says how low it is.
     const all = methods.map(function (row) { return row.point.average; }).sort(function (a, b) { return a - b; });

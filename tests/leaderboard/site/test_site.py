@@ -99,6 +99,15 @@ def test_ranks_over_tasks_are_computed_when_accuracies_change_and_only_then(resu
     assert len(asked) == 2
 
 
+def test_settings_given_by_hand_have_no_part_in_the_ranks_over_tasks(results, tmp_path):
+    least = next(r for r in results if r.method == "least")
+    by_hand = least.model_copy(update={"hyperparameters": {"scale": 0.9}, "given": {"scale": 0.3}})
+    for name, extra in (("plain", []), ("more", [by_hand])):
+        write_site(make_boards([r for r in results if not r.point] + extra), tmp_path / name)
+    plain, more = ((tmp_path / name / "data" / "two--z--ranks.js").read_text() for name in ("plain", "more"))
+    assert '"ranks"' in plain and more.replace("Least (scale=0.3)", "Least").splitlines()[1:] == plain.splitlines()[1:]
+
+
 def test_a_board_says_of_each_row_what_it_can_be_filtered_by(results, known):
     (board,) = make_boards(r for r in results if not r.point)
     rows = {row["label"]: row for row in board_view(board, known)["tables"][0]["rows"]}

@@ -143,6 +143,19 @@ def test_a_submission_is_told_from_what_was_measured_here(make_result, wishes):
     assert grid.title.startswith("two on 1 zoo:")
 
 
+def test_settings_given_by_hand_are_neither_best_nor_second(make_result, wishes):
+    results = [make_result(name, (count, count)) for name, count in (("m", 40), ("n", 30), ("p", 20))]
+    by_hand = make_result("o", (90, 90), hyperparameters={"alpha": 0.5}, given=DEFAULT)
+    grid = board_grid(make_boards([*results, by_hand])[0], wishes(columns=["average"]))
+    assert [(row.name, row.cells[0].mark) for row in grid.rows] == [
+        ("o", ""),
+        ("m", "best"),
+        ("n", "second"),
+        ("p", ""),
+    ]
+    assert "second underlined, settings given by hand aside." in grid.caption
+
+
 def test_a_search_that_kept_the_default_is_in_both_tracks(make_result, wishes):
     (board,) = make_boards([make_result("m", (40, 45), hyperparameters=DEFAULT, tuned=RECORD | {"trial": 0})])
     assert all(names(board_grid(board, wishes(track=track))) == ["m"] for track in ("published", "tuned"))
