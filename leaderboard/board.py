@@ -105,7 +105,7 @@ class Board:
         environment: of the newest result, for the footer.
         checkpoints: the backbone and the published family of its weights, as far as the zoo states them.
         note: what is not usual or differs in conditions, environments or code, and how rows were tuned, in sentences.
-        published_note: the same without the last, for where no tuned row is shown.
+        published_note: the same without the last, and of what was given, for where published rows alone are shown.
     """
 
     suite: str
@@ -174,12 +174,9 @@ def _board(group: tuple[str, str, str], results: list[Result]) -> Board:
     ours = [r for r in members if not r.listing]
     left_out = went_on((r.title, r.hyperparameters, r.tuned) for r in gone_on if not _default(r))
     notes = (conditions(members), measured(members), environments(members), codes(ours))
-    others = (
-        by_hand((r.title, r.hyperparameters, r.given) for r in rows),
-        unproven(members),
-        submitted(members, copies),
-    )
-    note = " ".join(filter(None, (*notes, tuned, left_out, gains(rows), *others)))
+    others = (unproven(members), submitted(members, copies))
+    given = by_hand((r.title, r.hyperparameters, r.given) for r in rows)
+    note = " ".join(filter(None, (*notes, tuned, left_out, gains(rows), given, *others)))
     published = " ".join(filter(None, (*notes, *others)))
     return Board(*group, tuple(totals), totals, tuple(rows), environment, note, members[-1].checkpoints, published)
 

@@ -8,7 +8,16 @@ from typing import Any
 
 from mergebench.leaderboard.comparable import comparable
 from mergebench.leaderboard.labels import Named, told_apart
-from mergebench.leaderboard.notes import codes, conditions, environments, failures, measured, searches, unproven
+from mergebench.leaderboard.notes import (
+    by_hand,
+    codes,
+    conditions,
+    environments,
+    failures,
+    measured,
+    searches,
+    unproven,
+)
 from mergebench.leaderboard.statistics import ROUNDING, average_interval, seed_interval
 from mergebench.measuring.results import SUITE_AXES, Result, TaskScore
 
@@ -66,6 +75,12 @@ class Line:
         """variant -> how a search chose the hyper-parameters there; empty where none did."""
         return {r.variant: r.tuned for results in self.results.values() for r in results if r.tuned.get("trials")}
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """The published values in whose place somebody gave others; empty where a search has chosen."""
+        newest = max((r for results in self.results.values() for r in results), key=lambda r: r.last_asked)
+        return {} if self.tuned else {name: value for name, value in newest.given.items() if name in self.settings}
+
 
 @dataclass(frozen=True)
 class Series:
@@ -100,7 +115,9 @@ class Series:
     @cached_property
     def labels(self) -> list[str]:
         """One label per line: the title, with the settings that were tuned or differ in lines of the same method."""
-        return told_apart([Named(x.method, x.title, x.settings, next(iter(x.tuned.values()), {})) for x in self.lines])
+        records = [next(iter(line.tuned.values()), {}) for line in self.lines]
+        lines = zip(self.lines, records, strict=True)
+        return told_apart([Named(x.method, x.title, x.settings, record, x.given) for x, record in lines])
 
     @property
     def sequential(self) -> bool:
@@ -149,7 +166,7 @@ def _series(group: tuple[str, str, str], results: list[Result]) -> Series:
     axes = {axis for point in points.values() for axis in point}
     tuned = searches((x.title, x.settings, record, where) for x in lines for where, record in x.tuned.items())
     notes = [conditions(members, axes), measured(members), environments(members), codes(members), tuned]
-    notes += [unproven(members), *failures(results)]
+    notes += [by_hand((x.title, x.settings, x.given) for x in lines), unproven(members), *failures(results)]
     return Series(*group, points, metrics, tuple(lines), tuple(filter(None, notes)))
 
 

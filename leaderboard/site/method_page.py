@@ -86,7 +86,9 @@ def _result(board: Board, row: Row, label: str, name: str) -> dict[str, Any]:
 
 
 def command(board: Board, row: Row, name: str = "") -> str:
-    """What makes a row again: every setting is said, whatever suites and defaults may say by then.
+    """What makes a row's numbers again: every setting is said, whatever suites and defaults may say by then.
+
+    What is said and not published there is shown as given; a search's choices are ranked by `--settings` alone.
 
     Args:
         board: where it stands.

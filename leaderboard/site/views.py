@@ -17,7 +17,7 @@ from mergebench.leaderboard.reported_numbers import (
 from mergebench.leaderboard.series import Series
 from mergebench.leaderboard.series_table import interval_note, tables
 from mergebench.leaderboard.site.known import Known, MethodFacts, address, digest, method_path, task_path
-from mergebench.leaderboard.tracks import PUBLISHED, stands_twice
+from mergebench.leaderboard.tracks import GIVEN, PUBLISHED, stands_twice
 
 UNRANKED = 1_000_000  # what sorts behind every rank
 NOTHING = MethodFacts()
@@ -219,12 +219,13 @@ def _point(row: Row) -> dict[str, Any]:
 
 def _shades(board: Board, task: str) -> Callable[[Row], float | None]:
     """row -> how deep its cell is tinted, 0 to 1: its place between the worst and the best method of the column."""
-    column = [row.tasks[task] for row in board.rows if row.role == "method" and task in row.tasks]
+    methods = [row for row in board.rows if row.role == "method" and row.track != GIVEN]
+    column = [row.tasks[task] for row in methods if task in row.tasks]
     low, high = min(column, default=0.0), max(column, default=0.0)
 
     def shade(row: Row) -> float | None:
         value = row.tasks.get(task)
-        return None if value is None or high == low else round((value - low) / (high - low), 3)
+        return None if value is None or high == low else round(min(max((value - low) / (high - low), 0), 1), 3)
 
     return shade
 

@@ -90,7 +90,7 @@ def backbone_grid(boards: Sequence[Board], wishes: Wishes) -> Grid:
 
 
 def _note(board: Board, wishes: Wishes) -> str:
-    """What a table says of a board: nothing of searches, where none of their rows stands in it."""
+    """What a table says of a board: nothing of searches and what was given, where none of their rows stands in it."""
     return board.published_note if wishes.track == tracks.PUBLISHED else board.note
 
 

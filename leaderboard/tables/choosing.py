@@ -46,7 +46,7 @@ class Entry:
         settings, tuned: its hyper-parameters, and the record of the search that chose them (empty without).
         average: what rows are ordered by; None where nothing was measured.
         source: whatever the layout reads the cells from.
-        track: "published", "tuned" or "given"; empty where rows have none, and the record of the search tells it.
+        track: "published", "tuned" or "given"; empty where rows have none, and the record of the search tells which.
         given: the published values in whose place somebody gave others.
     """
 

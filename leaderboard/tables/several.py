@@ -10,6 +10,7 @@ from mergebench.leaderboard.series import Line, Score, Series, key_of
 from mergebench.leaderboard.tables.choosing import ALL, Entry, Field, Wishes
 from mergebench.leaderboard.tables.draft import draft
 from mergebench.leaderboard.tables.grid import Cell, Column, Grid
+from mergebench.leaderboard.tracks import GIVEN
 
 CORRUPTED = "Corrupted: the mean over all but clean."
 MERGED, UNSEEN = "merged tasks", "tasks not merged"
@@ -121,7 +122,8 @@ def _entry(series: Series, line: Line) -> Entry:
     average = fmean(s.mean for s in scores.values()) if scores.keys() >= set(series.points) else None
     record = next(iter(line.tuned.values()), {})
     settings, tuned = dict(line.settings), dict(record)
-    return Entry(line.method, line.title, line.role, result.family, result.paper, settings, tuned, average, line)
+    card = (line.method, line.title, line.role, result.family, result.paper)
+    return Entry(*card, settings, tuned, average, line, GIVEN if line.given else "", line.given)
 
 
 def _label(value: object) -> str:

@@ -178,7 +178,8 @@ def method(name: str) -> MethodCard:
         MergebenchError: a file that holds several, none of them named.
     """
     if not is_file(name):
-        _check_no_place(name)
+        if name not in methods():
+            _check_no_place(name)
         return get("method", name, methods())
     cards = _from_file(name, methods())
     if len(cards) != 1:

@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from mergebench.cli.json_file import add_json_option, writable, write_json
 from mergebench.cli.options import wanted_variants
 from mergebench.cli.saying import say
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, nearest
 
 if TYPE_CHECKING:
     from mergebench.measuring.results import Result
@@ -75,13 +75,19 @@ def _asked_for(results: "list[Result]", config: Namespace) -> "list[Result]":
     """The results of the suite, zoo, variant and seeds that were asked for; of each there must be some."""
     from mergebench.cli.showing import those_meant
 
+    if not results:
+        raise MergebenchError(f"{config.out} has results of studies alone, which make no board; run a suite into it")
     for part, named in (("suite", config.suite), ("zoo", config.zoo)):
         names = those_meant([named] * bool(named), {getattr(r, part) for r in results}, part, config.out)
         results = [r for r in results if not names or getattr(r, part) in names]
     for axis, values in wanted_variants(config.only).items():
         there = {str(r.point[axis]) for r in results if axis in r.point}
-        names = those_meant(values, there, axis, config.out)
-        results = [r for r in results if str(r.point.get(axis)) in names]
+        for value in values:  # as it stands: of two numbers that are written alike, each is another
+            if value not in there:
+                raise MergebenchError(
+                    f"no results of {axis} {value!r} in {config.out}; {nearest(value, sorted(there))}"
+                )
+        results = [r for r in results if str(r.point.get(axis)) in values]
     seeds = sorted({r.seed for r in results})
     for seed in config.seeds:
         if seed not in seeds:

@@ -24,9 +24,17 @@ def writable(place: str | None) -> None:
     from mergebench.weights.writing import check_writable
 
     if place is not None:
-        if Path(place).suffix != ".json" and Path(place).is_file():
+        if Path(place).suffix != ".json" and Path(place).is_file() and not _is_found(Path(place)):
             raise MergebenchError(f"--json {place}: is there already, and no .json file; name another")
         check_writable(place)
+
+
+def _is_found(path: Path) -> bool:
+    """Whether a file is what a verb wrote before, under a name that JSON files do not have."""
+    try:
+        return isinstance(json.loads(path.read_bytes()), dict)
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def write_json(place: str | None, found: Mapping[str, Any]) -> None:

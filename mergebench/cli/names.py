@@ -13,7 +13,8 @@ SEVERAL = ("methods", "seeds", "suite", "study", "zoo", "task", "tasks", "rows",
 # Arguments that name what is registered -> of which kind.
 REGISTERED = {"suite": "suites", "study": "studies", "zoo": "zoos"}
 METHODS = ("method", "methods", "set")
-# Verbs whose names are those of stored results, of other people's methods and suites too: these know what is meant.
+# Verbs whose names are those of stored results, of other people's methods and suites too: what is meant is looked for
+# among these, if at all.
 STORED = ("leaderboard", "table", "compare", "runs")
 
 

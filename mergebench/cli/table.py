@@ -106,7 +106,7 @@ def _check_track(track: str, boards: "Sequence[Board]", series: "Sequence[Series
 
     there = {row.track for board in boards for row in board.rows if row.role == "method"}
     lines = [line for one in series for line in one.lines if line.role == "method"]
-    there |= {TUNED if line.tuned else PUBLISHED for line in lines}
+    there |= {GIVEN if line.given else TUNED if line.tuned else PUBLISHED for line in lines}
     remedies = {
         PUBLISHED: "nothing was measured with published settings here; do: mergebench run --settings published",
         TUNED: "no search has chosen settings here; make some: mergebench tune METHOD",

@@ -1,6 +1,6 @@
 """Planning: from what was asked for to the list of cells."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from mergebench.catalogue.trust import check_methods, is_installed
 from mergebench.catalogue.yaml_files import short_name
 from mergebench.errors import HyperparameterError, MergebenchError, UnknownNameError, nearest, tell
 from mergebench.measuring.devices import placement
+from mergebench.measuring.facts import PUBLISHED
 from mergebench.measuring.keys import CellKey
 from mergebench.measuring.measure import resolve_device
 from mergebench.merging import hyperparameters
@@ -109,11 +110,9 @@ def make_plan(request: RunRequest) -> Plan:
                 data=bench.data(variant),
                 device=device.partition(":")[0],
             )
-            place = _place(bench, variant, settings)
-            if card.name in request.hyperparameters:
-                published = settings_of(card, functions[card.name], stated[card.name], variant, {}, track)
-                asked = request.hyperparameters[card.name]
-                place["given"] = differing({name: published[name] for name in asked}, settings)
+            asked = request.hyperparameters.get(card.name, {})
+            given_by_hand = _replaced(bench, card, functions[card.name], stated[card.name], variant, asked, settings)
+            place = _place(bench, variant, settings) | {"given": given_by_hand}
             cell = Cell(card, functions[card.name], settings, needs, seed, variant, key, sources.engine, place)
             # Where a search has chosen the default, both tracks have the one cell, which says so.
             record = track.records.get(card.name, {}) or (cells[key.digest].tuned if key.digest in cells else {})
@@ -129,6 +128,33 @@ def make_plan(request: RunRequest) -> Plan:
         name=f"{bench.study_name} on {bench.name}" if study else bench.name,
         told=tuple(bench.zoo.told({t for c in cells.values() for t in (*c.variant.merged, *c.variant.evaluate)})),
     )
+
+
+def _replaced(
+    bench: Bench,
+    card: MethodCard,
+    function: "MergeMethod",
+    stated: Mapping[str, Any],
+    variant: Variant,
+    asked: Iterable[str],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The published values in whose place a cell has others that somebody gave.
+
+    Args:
+        bench, card, function, variant: of the cell.
+        stated: what the zoo, the suite and the study give.
+        asked: the hyper-parameters that somebody gave.
+        settings: the cell's.
+    """
+    if not asked:
+        return {}
+    try:
+        published = settings_of(card, function, stated, variant, {}, Track(PUBLISHED))
+        published, _ = _fitting(bench, card, variant, published, stated.keys() | variant.hyperparameters.keys())
+    except HyperparameterError:  # what is stated does not fit, and was replaced
+        published = dict(stated)
+    return differing({name: published.get(name) for name in asked}, settings)
 
 
 def _place(bench: Bench, variant: Variant, settings: Mapping[str, Any]) -> dict[str, Any]:

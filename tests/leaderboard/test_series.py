@@ -4,6 +4,8 @@ import pytest
 
 from mergebench.leaderboard.series import across, chosen, make_series
 from mergebench.leaderboard.statistics import average_interval, seed_interval
+from mergebench.leaderboard.tables.choosing import Wishes
+from mergebench.leaderboard.tables.several import scale
 
 LATER = "2026-02-01T00:00:00+00:00"
 
@@ -235,3 +237,15 @@ def test_a_value_that_is_a_list_is_told_as_text(at):
     results = [at("m", (b, b), {"restrict.blocks": blocks}, study="s") for b, blocks in [(1, [0]), (2, [1, 2])]]
     series = one(results)
     assert list(across(series, line(series, "m"), "all tasks", "restrict.blocks")) == ["0", "1+2"]
+
+
+def test_settings_that_somebody_gave_are_told_and_kept_from_the_tracks(at):
+    results = [at("m", (9 + n, 9), {"tasks": n}, hyperparameters={"a": 1}, position=n) for n in (2, 4)]
+    results += [at("m", (8, 9), {"tasks": n}, hyperparameters={"a": 5}, given={"a": 1}, position=n) for n in (2, 4)]
+    (series,) = make_series(results)
+    assert sorted(series.labels) == ["M (a=1)", "M (a=5)"]
+    assert any("With settings given by hand" in note and "M (a=5, published 1)" in note for note in series.notes)
+    shown = {track: [row.label for row in scale(series, Wishes(track=track)).rows] for track in ("published", "given")}
+    assert shown == {"published": ["M"], "given": ["M (a=5)"]}
+    best = {row.label: {c.mark for c in row.cells} for row in scale(series, Wishes()).rows}
+    assert "best" not in best["M (a=5)"]

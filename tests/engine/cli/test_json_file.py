@@ -37,6 +37,12 @@ def test_what_compare_finds(command, mini_suite, tmp_path):
     assert all(low <= task["difference"] <= high for task in tasks for low, high in [task["interval"]])
 
 
+def test_what_a_verb_wrote_is_written_again_under_any_name(command, tmp_path):
+    place = tmp_path / "found.txt"
+    place.write_text('{"methods": []}')
+    assert command("check", "average", "--json", place).status == 0 and read(place)["methods"]
+
+
 @pytest.mark.parametrize("words", [("check", "average"), ("compare", "average", "ties"), ("runs", "check")])
 def test_a_place_that_cannot_be_written_is_refused_at_once(words, command, tmp_path):
     (tmp_path / "file").write_text("")

@@ -144,6 +144,36 @@ def test_what_somebody_gives_is_noted_beside_the_published_values(request_of, wr
     assert result.given == {"weights": None}
 
 
+def test_what_a_suite_says_by_now_is_given_by_nobody(request_of, write, tmp_path):
+    """The same cell again, once its suite states the value: the note of what was given goes."""
+    store = ResultStore(tmp_path)
+
+    def noted(request):
+        run(make_plan(request), store)
+        return {r.method: r.given for r in store.all()}["average"]
+
+    weights = {"average": {"weights": [0.25, 0.75]}}
+    assert noted(request_of("average", hyperparameters=weights)) == {"weights": None}
+    suite = request_of("average").suite
+    states = {"title": "t", "zoo": "tiny", "merge": ["digits", "signs"], "hyperparameters": weights}
+    Path(suite).write_text(yaml.safe_dump(states))
+    assert noted(request_of("average")) == {}
+    assert noted(request_of("average", hyperparameters=weights)) == {}
+
+
+def test_a_default_that_is_lowered_is_given_by_nobody_who_says_it(request_of):
+    lowered = request_of("regmean", hyperparameters={"regmean": {"samples": 60}})  # as many as there are
+    for request, expected in ((lowered, {}), (replace(lowered, hyperparameters={"regmean": {"samples": 30}}), None)):
+        cells = [cell for cell in make_plan(request).cells if cell.card.name == "regmean"]
+        assert [cell.place["given"] for cell in cells] == [{"samples": 60} if expected is None else expected]
+
+
+def test_a_stated_value_that_does_not_fit_may_be_replaced(write):
+    suite = write("two", title="t", zoo="tiny", merge=["digits", "signs"], hyperparameters={"ties": {"density": 7}})
+    plan = make_plan(RunRequest(("ties",), suite, hyperparameters={"ties": {"density": 0.2}}))
+    assert [cell.place["given"] for cell in plan.cells if cell.card.name == "ties"] == [{"density": 7}]
+
+
 def test_a_study_is_run_without_installed_choices(request_of, settings, install, write):
     install(settings())
     study = write("s", title="t", suite=request_of().suite, methods=["ties"], vary={"scaling": [0.5, 1.0]})
