@@ -33,6 +33,13 @@ def test_what_cannot_be_compared_is_refused_in_a_line(mini_run, refused, tmp_pat
     assert "write AXIS=VALUE" in refused("compare", "average", "regmean", "--out", mini_run, "--only", "x")
 
 
+def test_results_of_studies_alone_are_no_board(mini_run, refused, monkeypatch):
+    studied = [r.model_copy(update={"study": "s"}) for r in ResultStore(mini_run).all()]
+    monkeypatch.setattr("mergebench.cli.showing.read", lambda store: (studied, []))
+    told = refused("compare", "average", "regmean", "--out", mini_run)
+    assert f"{mini_run} has results of studies alone" in told
+
+
 def test_where_nothing_may_be_written_the_numbers_are_told_all_the_same(mini_run, command, tmp_path):
     (tmp_path / "runs").mkdir()
     for name in ("cells", "compare"):  # a file in the place of the pictures' folder
