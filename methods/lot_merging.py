@@ -41,7 +41,7 @@ def as_rows(weight: Tensor) -> Tensor:
     needs=Needs(base=True, calibration=True),
     year=2025,
     fidelity="re-derived",
-    holds="2 models, 86 tensors",
+    holds="2 models, 124 tensors",
     cost="one block's Grams; 0.5 GB of tokens at most, more on disk; 1 pass over 64 images a task; a solve a layer",
 )
 def lot_merging(pool: ModelPool, *, samples: PositiveInt = 64) -> StateDict:

@@ -16,7 +16,7 @@ from mergebench.precisions import Precision
     needs=Needs(calibration=True),
     year=2022,
     fidelity="paper",
-    holds="2 models, 44 tensors",
+    holds="2 models, 64 tensors",
     cost="one block's Grams; 0.5 GB of tokens at most, more on disk; 1 pass over 256 images a task; a solve a layer",
     idempotent=True,
     ranges={"alpha": (0.0, 1.0), "ridge": (0.0, 1.0)},
