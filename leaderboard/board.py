@@ -87,6 +87,11 @@ class Row:
     gain: float | None = None
     images: int | None = None
 
+    @property
+    def named(self) -> Named:
+        """What it is told from other rows by."""
+        return Named(self.method, self.title, self.hyperparameters, self.tuned, self.given)
+
     @cached_property
     def task_spreads(self) -> dict[str, float]:
         """Task -> standard deviation of its accuracy over seeds; empty with one."""
@@ -127,7 +132,7 @@ class Board:
     @cached_property
     def labels(self) -> list[str]:
         """One label per row: the title, hyper-parameters that tell rows of one method apart, a submission's tier."""
-        found = told_apart([Named(r.method, r.title, r.hyperparameters, r.tuned, r.given) for r in self.rows])
+        found = told_apart([row.named for row in self.rows])
         return [f"{label} [{row.tier}]" if row.tier else label for label, row in zip(found, self.rows, strict=True)]
 
     def label(self, row: Row) -> str:

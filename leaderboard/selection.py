@@ -7,7 +7,7 @@ import yaml
 
 from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.leaderboard.board import Board, Row
-from mergebench.leaderboard.labels import Named, told_apart
+from mergebench.leaderboard.labels import told_apart
 
 
 def only_board(boards: Sequence[Board]) -> Board:
@@ -52,7 +52,7 @@ def pick(board: Board, text: str, track: str | None = None) -> Row:
     if len(found) == 1:
         return found[0]
     # Beside its own rows alone, each tells all that parts it from the others.
-    labels = told_apart([Named(r.method, r.title, r.hyperparameters, r.tuned, r.given) for r in rows])
+    labels = told_apart([row.named for row in rows])
     there = "; ".join(f"{label}, {row.track}" for label, row in zip(labels, rows, strict=True))
     if found:
         parted = len({row.track for row in found}) == len(found)
