@@ -90,9 +90,14 @@ def make_plan(request: RunRequest) -> Plan:
     left_out += tuple(sentence for track in tracks for sentence in track.told)
     for sentence in bench.odd_experts(variants):
         tell(sentence)
+    asked = request.hyperparameters
+    replaced = [
+        _replaced(bench, card, functions[card.name], stated[card.name], v, asked.get(card.name, ()), settings)
+        for (card, v, _), settings in zip(planned, resolved, strict=True)
+    ]
     cells: dict[str, Cell] = {}
     for seed in dict.fromkeys(request.seeds or (study.seeds if study else (0,))):
-        for (card, variant, track), settings in zip(planned, resolved, strict=True):
+        for (card, variant, track), settings, by_hand in zip(planned, resolved, replaced, strict=True):
             sources = reader.read(card, settings)
             needs = registry.needs_of(card, settings)
             key = CellKey(
@@ -110,9 +115,7 @@ def make_plan(request: RunRequest) -> Plan:
                 data=bench.data(variant),
                 device=device.partition(":")[0],
             )
-            asked = request.hyperparameters.get(card.name, {})
-            given_by_hand = _replaced(bench, card, functions[card.name], stated[card.name], variant, asked, settings)
-            place = _place(bench, variant, settings) | {"given": given_by_hand}
+            place = _place(bench, variant, settings) | {"given": by_hand}
             cell = Cell(card, functions[card.name], settings, needs, seed, variant, key, sources.engine, place)
             # Where a search has chosen the default, both tracks have the one cell, which says so.
             record = track.records.get(card.name, {}) or (cells[key.digest].tuned if key.digest in cells else {})
