@@ -64,5 +64,6 @@ def _workers() -> list[int]:
     for children in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError, ValueError):
             pids = map(int, children.read_text().split())
-            found += [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids}
+            found += [pid for pid, command in commands.items() if b"spawn_main" in command or b"forkserver" in command]
     return found
