@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import timm
-import torch
 from timm.layers import QuickGELU
 from torch import Tensor, nn
 
 from mergebench.errors import CheckpointError, MergebenchError
 from mergebench.weights.encoders import NORM_EPS, REMEDY, SIZE, Encoder, check_size
 from mergebench.weights.states import shape_of
+from mergebench.weights.unfilled import unfilled
 from mergebench.weights.vision_transformers import as_transformer
 
 # Fields of a Hugging Face configuration that are whole numbers, and what timm calls them.
@@ -244,7 +244,7 @@ def _registered(
 
 def _acts(encoder: Encoder, hidden_act: str) -> bool:
     """Whether a registered encoder has an activation of itself."""
-    with torch.device("meta"):
+    with unfilled():
         act = as_transformer(timm.create_model(encoder.name, num_classes=0, depth=1)).blocks[0].mlp.act
     name, kind = ACTIVATIONS[hidden_act]
     return type(act) is kind if kind else type(act).__name__ == "GELUTanh"

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mergebench.errors import MergebenchError, UnknownNameError
 from mergebench.weights.projection import Projection, projection_of
 from mergebench.weights.states import check_state
+from mergebench.weights.unfilled import unfilled
 
 REMEDY = (
     "name the encoder and options that it is of (--encoder NAME --encoder-options img_size=...; in a zoo's file "
@@ -95,7 +96,7 @@ class Encoder:
             near = difflib.get_close_matches(self.name.lower(), known, n=5, cutoff=0.5)
             raise UnknownNameError("timm model", self.name, near or timm.list_models("vit_*_clip_*"))
         self._check_options()
-        with torch.device("meta"):  # no time for random numbers that weights replace
+        with unfilled():  # no time for random numbers that weights replace
             encoder = self._created()
         weight = sum(tensor.nbytes for tensor in (*encoder.parameters(), *encoder.buffers()))
         if weight > HEAVIEST:
