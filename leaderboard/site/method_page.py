@@ -4,6 +4,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from mergebench.configuration import option_value
 from mergebench.leaderboard import formatting
 from mergebench.leaderboard.board import Board, Row
@@ -11,6 +13,9 @@ from mergebench.leaderboard.series import Line, Series
 from mergebench.leaderboard.site.equation import as_math, blocks
 from mergebench.leaderboard.site.known import Known, method_path
 from mergebench.leaderboard.site.views import NOTHING, board_title, row_link, series_id
+from mergebench.leaderboard.tracks import PUBLISHED, TUNED
+
+CHOICES = "settings.yaml"  # what the commands of tuned rows call the file of what a search has chosen
 
 
 def method_pages(boards: Sequence[Board], series: Sequence[Series], known: Known) -> dict[str, tuple[str, dict]]:
@@ -82,13 +87,12 @@ def _result(board: Board, row: Row, label: str, name: str) -> dict[str, Any]:
         "failure": row.error if row.average is None else "",
         "tasks": [(task, formatting.percent(value)) for task, value in row.tasks.items()],
         "command": command(board, row, name),
+        "choices": choices(row),
     }
 
 
 def command(board: Board, row: Row, name: str = "") -> str:
-    """What makes a row's numbers again: every setting is said, whatever suites and defaults may say by then.
-
-    What is said and not published there is shown as given; a search's choices are ranked by `--settings` alone.
+    """What makes a row again, in its own track: its settings are said, whatever suites and defaults may say by then.
 
     Args:
         board: where it stands.
@@ -98,7 +102,32 @@ def command(board: Board, row: Row, name: str = "") -> str:
     words = ["mergebench", "run", "--methods", name or row.method, "--suite", board.suite, "--zoo", board.zoo]
     if row.seeds and row.seeds != (0,):
         words += ["--seeds", *map(str, row.seeds)]
-    return shlex.join(words + _set(row.method, row.hyperparameters))
+    if _chosen(row):
+        return shlex.join([*words, "--settings", CHOICES])
+    return shlex.join([*words, "--settings", PUBLISHED, *_set(row.method, row.hyperparameters)])
+
+
+def choices(row: Row) -> list[str]:
+    """The lines of the settings file that the command of a tuned row reads; empty for every other row.
+
+    Args:
+        row: which.
+    """
+    chosen = _chosen(row)
+    if not chosen:
+        return []
+    place = {key: row.tuned[key] for key in ("suite", "zoo")}
+    search = {key: value for key, value in row.tuned.items() if key not in place}
+    file = place | {"methods": {row.method: {"settings": chosen, "search": search}}}
+    return yaml.safe_dump(file, sort_keys=False, allow_unicode=True, width=120).splitlines()
+
+
+def _chosen(row: Row) -> dict[str, Any]:
+    """What a search chose for a tuned row, or held fixed; nothing where its record does not tell all of that."""
+    if row.track != TUNED or not row.tuned.keys() >= {"suite", "zoo", "space", "fixed"}:
+        return {}
+    asked = row.tuned["space"].keys() | row.tuned["fixed"].keys()
+    return {n: v for n, v in row.hyperparameters.items() if n in asked}
 
 
 def series_command(series: Series, line: Line, name: str = "") -> str:

@@ -1,6 +1,8 @@
 """`mergebench tune`: the whole way on real images, going on where it was, and what is refused."""
 
+import html
 import re
+import shlex
 
 import pytest
 
@@ -39,7 +41,7 @@ def test_what_holds_several_values_is_not_searched(refused, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_best_on_validation_is_measured_and_shown_beside_the_default(toward, command, tmp_path):
+def test_what_is_best_on_validation_is_measured_and_shown_beside_the_default(toward, command, tmp_path, monkeypatch):
     out = tmp_path / "out"
     ran = command("run", "--methods", toward[0], *toward[1:], "--out", out)
     assert ran.status == 0
@@ -79,6 +81,20 @@ def test_what_is_best_on_validation_is_measured_and_shown_beside_the_default(tow
     assert fresh.status == 0 and "toward (tuned, seed 0)" in fresh.out and "toward (seed 0)" in fresh.out
     assert "3 cells computed" in fresh.out and "Toward (tuned: share=1.0)" in fresh.out
     assert "0 cells computed, 3 reused" in command(*both, "--out", tmp_path / "fresh").out
+
+    page = (tmp_path / "fresh/site/methods/toward.html").read_text()
+    shown = [html.unescape(text) for text in re.findall(r'<pre tabindex="0">(.*?)</pre>', page, re.DOTALL)]
+    lines = [text for text in shown if text.startswith("mergebench run ")]
+    assert [("--settings settings.yaml" in line, "--settings published" in line) for line in lines] == [
+        (False, True),
+        (True, False),
+    ]
+    (tmp_path / "settings.yaml").write_text(next(text for text in shown if text.startswith("suite: ")))
+    monkeypatch.chdir(tmp_path)
+    for line in lines:  # which do not know where the method and the suite lie
+        words = shlex.split(line)[1:]
+        given = [*words[:2], toward[0], *toward[1:], *words[words.index("--settings") :]]
+        assert "0 cells computed, 2 reused" in command(*given, "--out", tmp_path / "fresh").out
 
 
 def test_trials_that_fail_are_told_and_all_failing_is_an_error(toward, command, refused, tmp_path):

@@ -147,8 +147,15 @@ def test_the_command_says_every_setting_and_is_one_that_a_shell_reads(make_resul
     (board,) = make_boards([make_result("m", (1, 2), hyperparameters=settings, seed=1)])
     line = command(board, board.rows[0])
     words = subprocess.run(["sh", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True).stdout.splitlines()
-    assert " ".join(words[:11]) == "mergebench run --methods m --suite two --zoo z --seeds 1 --set"
-    assert parse_assignments(words[11:]) == {f"m.{name}": value for name, value in settings.items()}
+    assert " ".join(words[:13]) == "mergebench run --methods m --suite two --zoo z --seeds 1 --settings published --set"
+    assert parse_assignments(words[13:]) == {f"m.{name}": value for name, value in settings.items()}
+
+
+def test_an_equation_as_text_keeps_its_lines(results, known, tmp_path):
+    text = "Does it.\n\n    tau   = a - b\n    theta = tau < 0\n\nSource: a paper."
+    known = replace(known, methods={"best": replace(known.methods["best"], text=text)})
+    site = write_site(make_boards(r for r in results if not r.point), tmp_path / "site", (), known)
+    assert "<pre>tau   = a - b\ntheta = tau &lt; 0\n</pre>" in (site.parent / "methods" / "best.html").read_text()
 
 
 def test_tables_beyond_the_first_rows_are_left_to_their_data(results, known, tmp_path, monkeypatch):
