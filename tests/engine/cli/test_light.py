@@ -24,16 +24,17 @@ def tiny_suite(write):
     return write("two", title="two", zoo="tiny", merge=["landcover", "digits"])
 
 
-def imported(*arguments, kinds=HEAVY):
-    """Which of the heavy libraries a command that goes well imports."""
+def imported(*commands, kinds=HEAVY):
+    """Which of the heavy libraries a process that runs commands, all of which go well, has imported in the end."""
     code = f"""
 import sys
 from mergebench.cli import main
-try:
-    status = main({[str(a) for a in arguments]!r})
-except SystemExit as leave:
-    status = leave.code
-assert status in (0, None), status
+for words in {[[str(word) for word in words] for words in commands]!r}:
+    try:
+        status = main(words)
+    except SystemExit as leave:
+        status = leave.code
+    assert status in (0, None), (words, status)
 print([m for m in {kinds!r} if m in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -57,18 +58,17 @@ print([m for m in {kinds!r} if m in sys.modules])
     ],
 )
 def test_nothing_heavy_is_imported(arguments):
-    assert imported(*arguments) == []
+    assert imported(arguments) == []
 
 
 def test_a_finished_run_is_known_and_shown_without_what_merges_and_evaluates(tiny_suite, tmp_path):
-    run = [*RUN, "--suite", tiny_suite, "--out", tmp_path / "out"]
-    assert {"torch", "lightning"} <= set(imported(*run))
-    assert imported(*run) == []
-    assert imported(*run, "--dry-run") == []
-    assert imported("leaderboard", "--out", tmp_path / "out", kinds=(*HEAVY, *DRAWING)) == []
-    assert imported("table", "--out", tmp_path / "out") == []
+    out = tmp_path / "out"
+    run = [*RUN, "--suite", tiny_suite, "--out", out]
+    assert {"torch", "lightning"} <= set(imported(run))
+    assert imported(run, [*run, "--dry-run"], ["table", "--out", out]) == []
+    assert imported(["leaderboard", "--out", out], kinds=(*HEAVY, *DRAWING)) == []
     # Nor is it where the run is finished in part: that is found out, and what is missing measured.
-    assert {"torch", "lightning"} <= set(imported(*run[:3], "pretrained", *run[4:]))
+    assert {"torch", "lightning"} <= set(imported([*run[:3], "pretrained", *run[4:]]))
 
 
 def test_a_merge_without_evaluation_imports_nothing_that_evaluates(tmp_path, tiny_suite):
@@ -77,8 +77,8 @@ def test_a_merge_without_evaluation_imports_nothing_that_evaluates(tmp_path, tin
     suite = ["merge", "--suite", tiny_suite, "--method", "average", "--output", out]
     files = ["--experts", *(str(WEIGHTS / f"experts/{task}.safetensors") for task in ("digits", "signs"))]
     own = ["merge", "--base", "tiny", *files, "--method", "average", "--output", out]
-    for arguments in (suite, own, [*RUN, "--suite", tiny_suite, "--out", tmp_path / "out", "--dry-run"]):
-        assert imported(*arguments, kinds=evaluating) == []
+    plan = [*RUN, "--suite", tiny_suite, "--out", tmp_path / "out", "--dry-run"]
+    assert imported(suite, own, plan, kinds=evaluating) == []
 
 
 def test_every_registered_thing_is_listed_and_described(command):
