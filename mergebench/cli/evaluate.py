@@ -35,7 +35,7 @@ def execute(config: Namespace) -> int:
     from mergebench.running.execution import Executor
     from mergebench.suites.bench import Bench
     from mergebench.weights import formats, resizing
-    from mergebench.zoo.set_aside import check_set_aside
+    from mergebench.zoo.set_aside import check_set_aside, made_from
 
     writable(config.json)
     set_threads(config.threads)
@@ -62,6 +62,9 @@ def execute(config: Namespace) -> int:
         say(f"{task:<20} {100 * score.accuracy:5.1f} %  {score.correct}/{score.total}")
     average = sum(s.accuracy for s in outcome.scores.values()) / len(outcome.scores)
     say(f"{'average':<20} {100 * average:5.1f} %")
+    named = made_from(state)
+    if named and (others := [task for task in outcome.scores if task not in named]):
+        say(f"its header tells of {', '.join(named)}; not of {', '.join(others)}, to be read as unseen tasks' scores")
     counts = {t: {"correct": s.correct, "total": s.total} for t, s in outcome.scores.items()}
     noted = bench.zoo.duplicates(variant.evaluate)
     found = {"average": average, "tasks": counts} | ({"duplicates": noted} if noted else {})

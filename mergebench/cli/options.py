@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
 from mergebench.cli.amounts import in_bytes
-from mergebench.errors import MergebenchError
+from mergebench.errors import MergebenchError, tell
 from mergebench.precisions import Precision
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ def encoder_options(encoder: str | None, items: list[str]) -> "dict[str, Any]":
 def check_output(path: "str | Path", inputs: "Iterable[str | None]" = ()) -> None:
     """Hold `--output`, a checkpoint to be written, to what can be written and read back, before any work.
 
+    That a file is there already, which will be replaced, is told.
+
     Args:
         path: where to.
         inputs: files (or other places) that it is made from.
@@ -128,6 +130,8 @@ def check_output(path: "str | Path", inputs: "Iterable[str | None]" = ()) -> Non
     ):
         raise MergebenchError(f"--output {path}: what is made from it would take its place; name another file")
     check_writable(path)
+    if os.path.isfile(path):
+        tell(f"--output {path} is there already; it will be replaced when the new one is whole")
 
 
 def add_trust_option(parser: ArgumentParser) -> None:

@@ -78,6 +78,13 @@ def check_set_aside(who: str, part: Any, tasks: Iterable[str], placed: Callable[
             )
 
 
+def made_from(part: Any) -> list[str]:
+    """The tasks, or experts, that the header of weights tells them to be made from; none of what notes nothing."""
+    recipe = recipe_of(part)
+    merged = recipe.get("experts")
+    return sorted(merged) if isinstance(merged, dict) else _learnt(recipe)
+
+
 def _learnt(recipe: dict[str, Any]) -> list[str]:
     learnt = recipe.get("learnt", recipe.get("tasks"))
     return [task for task in learnt if isinstance(task, str)] if isinstance(learnt, list) else []

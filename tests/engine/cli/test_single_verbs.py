@@ -26,6 +26,27 @@ def test_a_merged_file_evaluates_to_what_run_measured(mini_run, mini_suite, comm
     assert measured == {t: s.correct for t, s in result.tasks.items()}
 
 
+def test_scores_of_tasks_that_a_file_is_not_made_of_are_told_apart(mini_suite, write, command, tmp_path):
+    merged, words = tmp_path / "merged.safetensors", ("merge", "--method", "average", "--suite", mini_suite, "--output")
+    assert command(*words, merged).status == 0
+    assert "its header" not in command("evaluate", merged, "--suite", mini_suite).out
+    zoo = str(mini_suite.parent / "few.yaml")
+    one = write("one", title="one", zoo=zoo, merge=["digits"])
+    assert command("merge", "--method", "average", "--suite", one, "--output", merged).status == 0
+    done = command("evaluate", merged, "--suite", mini_suite)
+    assert done.out.endswith("its header tells of digits; not of landcover, to be read as unseen tasks' scores\n"), (
+        done.out
+    )
+
+
+def test_a_file_that_is_there_already_is_named_before_it_is_replaced(mini_suite, command, tmp_path):
+    merged, words = tmp_path / "merged.safetensors", ("merge", "--method", "average", "--suite", mini_suite, "--output")
+    assert command(*words, merged).err == ""
+    done = command(*words, merged)
+    assert done.status == 0
+    assert f"--output {merged} is there already; it will be replaced when the new one is whole" in done.err
+
+
 def test_a_merged_file_carries_its_recipe_and_loads_in_timm(mini_suite, command, tmp_path):
     merged = tmp_path / "merged.safetensors"
     command("merge", "--method", "ties", "--suite", mini_suite, "--output", merged, "--set", "scaling=0.5")
