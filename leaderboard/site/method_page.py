@@ -77,7 +77,7 @@ def _result(board: Board, row: Row, label: str, name: str) -> dict[str, Any]:
         "board": board_title(board),
         "link": row_link(board, row),
         "label": label,
-        "track": row.track,
+        "track": formatting.track(row),
         "rank": formatting.rank(row),
         "average": formatting.percent(row.average),
         "interval": formatting.interval(row),

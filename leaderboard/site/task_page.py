@@ -47,6 +47,7 @@ def _results(task: str, board: Board, rows: Sequence[tuple[Row, str]]) -> dict[s
                 "label": label,
                 "link": row_link(board, row),
                 "reference": row.role != "method",
+                "track": formatting.track(row),
                 "accuracy": formatting.percent(row.tasks[task]),
                 "average": formatting.percent(row.average),
             }

@@ -34,6 +34,9 @@ def test_a_tuned_row_stands_beside_the_default_one_and_says_what_was_chosen(make
     for text in (capsys.readouterr().out, write_site(boards, tmp_path / "site").read_text()):
         assert "M (tuned: alpha=0.7, kind=a)" in text and "M (alpha=0.3)" in text
         assert NOTE in text and "Other (" not in text
+    for page in (*(tmp_path / "site/methods").glob("m.html"), *(tmp_path / "site/tasks").iterdir()):
+        text = page.read_text()
+        assert '<td class="name">tuned</td>' in text and '<td class="name">published</td>' in text
 
 
 def test_a_tuned_row_alone_says_so_too_and_what_else_differs(make_result):
