@@ -17,7 +17,7 @@ from mergebench.methods.sparsify import keep_middle
     needs=Needs(base=True),
     year=2023,
     fidelity="paper",
-    holds="6 tensors",
+    holds="14 tensors",
     cost="no passes",
     ranges={"scaling": (0.1, 1.0), "density": (0.05, 0.9), "outliers": (0.001, 0.05)},
 )

@@ -45,7 +45,7 @@ def elected(matrices: Tensor, density: float) -> Tensor:
     needs=Needs(base=True),
     year=2025,
     fidelity="released code",
-    holds="6 T + 12 tensors",
+    holds="10 T + 12 tensors",
     cost="2 SVDs in float64 of a matrix's factors, and its inner method on T r by T r; of whole experts T SVDs "
     "of matrices more; no passes",
     ranges={"scaling": (0.1, 2.0), "density": (0.05, 0.5), "rate": (0.1, 0.9)},

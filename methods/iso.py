@@ -72,7 +72,7 @@ def left_by_rounding(vectors: Tensor, of_sum: Rounding, values: Tensor) -> Tenso
     needs=Needs(base=True),
     year=2025,
     fidelity="paper",
-    holds="3 T + 34 tensors",
+    holds="6 T + 10 tensors",
     cost="1 SVD in float64 a matrix, and T of a part of it; no passes",
     ranges={"scaling": (0.1, 3.0)},
 )

@@ -34,7 +34,7 @@ def boosted(change: Tensor, share: float, rounding: Rounding | None = None) -> T
     needs=Needs(base=True),
     year=2025,
     fidelity="paper",
-    holds="1 model, 40 tensors",
+    holds="1 model, 4 T + 8 tensors",
     cost="what its start costs; 1 SVD in float64 a matrix; no passes of its own",
     ranges={"share": (0.0, 1.0)},
     starts="start",

@@ -28,7 +28,7 @@ def add_task_vectors(base: Tensor, vectors: Tensor, scaling: float) -> Tensor:
     needs=Needs(base=True),
     year=2022,
     fidelity="paper",
-    holds="T + 3 tensors",
+    holds="2 T + 3 tensors",
     cost="no passes",
     ranges={"scaling": (0.1, 1.0)},
 )

@@ -16,6 +16,7 @@ from mergebench.leaderboard.site.views import NOTHING, board_title, row_link, se
 from mergebench.leaderboard.tracks import PUBLISHED, TUNED
 
 CHOICES = "settings.yaml"  # what the commands of tuned rows call the file of what a search has chosen
+RECORDED = {"suite", "zoo", "space", "fixed", "studies"}  # what such a file has to tell
 
 
 def method_pages(boards: Sequence[Board], series: Sequence[Series], known: Known) -> dict[str, tuple[str, dict]]:
@@ -124,7 +125,7 @@ def choices(row: Row) -> list[str]:
 
 def _chosen(row: Row) -> dict[str, Any]:
     """What a search chose for a tuned row, or held fixed; nothing where its record does not tell all of that."""
-    if row.track != TUNED or not row.tuned.keys() >= {"suite", "zoo", "space", "fixed"}:
+    if row.track != TUNED or not row.tuned.keys() >= RECORDED:
         return {}
     asked = row.tuned["space"].keys() | row.tuned["fixed"].keys()
     return {n: v for n, v in row.hyperparameters.items() if n in asked}
