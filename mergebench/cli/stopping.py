@@ -64,6 +64,5 @@ def _workers() -> list[int]:
     for children in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError, ValueError):
             pids = map(int, children.read_text().split())
-            commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids}
-            found += [pid for pid, command in commands.items() if b"spawn_main" in command or b"forkserver" in command]
+            found += [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     return found

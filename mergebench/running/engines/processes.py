@@ -5,14 +5,13 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from mergebench.errors import MergebenchError, in_words
 from mergebench.running.engine import PAUSE, Measured, Measuring
-from mergebench.running.engines.starting import started
 from mergebench.running.engines.telling import Teller
 from mergebench.running.engines.worker import Job, Worker
 from mergebench.running.groups import Group
@@ -21,7 +20,7 @@ from mergebench.running.planned import Cell, Plan, RunRequest
 from mergebench.running.work import Work
 
 if TYPE_CHECKING:
-    from multiprocessing.process import BaseProcess
+    from multiprocessing.context import SpawnProcess
 
 
 @dataclass
@@ -34,7 +33,7 @@ class _Place:
         cells: that it was given and has not sent back yet.
     """
 
-    process: "BaseProcess"
+    process: "SpawnProcess"
     connection: Connection
     device: str
     cells: list[Cell]
@@ -97,8 +96,11 @@ class Processes:
         device = _free_device(plan.device, [place.device for place in places])
         threads = self._threads or max(torch.get_num_threads() // self._workers, 1)
         job = Job(replace(self.request, device=device, download=False), self._timeout, threads, os.getcwd())
-        here, there = multiprocessing.Pipe()
-        process = started(device, _serve, (there, job, dict(os.environ)))
+        context = multiprocessing.get_context("spawn")  # a process that has used threads or a GPU cannot be forked
+        here, there = context.Pipe()
+        process = context.Process(target=_serve, args=(there, job), name="mergebench-worker")
+        with _uninterrupted():
+            process.start()
         there.close()
         places.append(_Place(process, here, device, []))
         return places[-1]
@@ -149,10 +151,24 @@ def _free_device(device: str, taken: list[str]) -> str:
     return min((f"cuda:{(first + i) % count}" for i in range(count)), key=taken.count)
 
 
-def _serve(connection: Connection, job: Job, environment: dict[str, str]) -> None:
-    """A worker's process, in the environment of who started it: takes lists of keys until nobody sends any more."""
-    os.environ.clear()
-    os.environ.update(environment)
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A process that is started in the block hears of no Ctrl-C; this one hears of it behind the block.
+
+    Ctrl-C reaches all processes of a terminal, and one that is just importing would complain aloud.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(connection: Connection, job: Job) -> None:
+    """A worker's process: takes lists of keys until nobody sends any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -39,19 +39,12 @@ def noted(pool):
         time.sleep(1)
         print("ends", file=log, flush=True)
     return pool.map_experts(lambda experts: experts.mean(0))
-
-
-@merge_method("surrounded", title="Surrounded", needs=Needs())
-def surrounded(pool):
-    with open(f"{__file__}.seen", "a") as log:
-        print(os.environ["SURROUNDINGS"], file=log)
-    return pool.map_experts(lambda experts: experts.mean(0))
 """
 
 
 @pytest.fixture(scope="session")
 def methods(tmp_path_factory):
-    """A file of methods: that fails, that ends its process, that can be held up, that notes when or where it is run."""
+    """A file of methods: that fails, that ends its process, that can be held up, that notes when it is run."""
     file = tmp_path_factory.mktemp("methods") / "mine.py"
     file.write_text(METHODS)
     return file

@@ -35,14 +35,6 @@ def test_processes_that_are_killed_cost_nothing_but_time(request_, here, tmp_pat
     )
 
 
-def test_a_worker_has_the_environment_of_the_run_that_started_it(request_, methods, tmp_path, monkeypatch):
-    request = replace(request_, methods=[f"{methods}:surrounded"], hyperparameters={})
-    for word in ("first", "second"):
-        monkeypatch.setenv("SURROUNDINGS", word)
-        run(make_plan(request), ResultStore(tmp_path / word), None, None, None, Processes(request, 1, threads=1))
-    assert (methods.parent / f"{methods.name}.seen").read_text().split() == ["first", "second"]
-
-
 def test_what_ends_its_process_every_time_has_failed_and_costs_itself_alone(request_, methods, tmp_path):
     request = replace(request_, methods=["average", f"{methods}:dying"], hyperparameters={})
     watching = Watching()
