@@ -1,5 +1,6 @@
 """A page per method: its card, its equation, its settings, all its results, and the commands that make them again."""
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -93,7 +94,10 @@ def _result(board: Board, row: Row, label: str, name: str) -> dict[str, Any]:
 
 
 def command(board: Board, row: Row, name: str = "") -> str:
-    """What makes a row again, in its own track: its settings are said, whatever suites and defaults may say by then.
+    """What makes a row again, in its own track; every setting is said, whatever suites and defaults may say by then.
+
+    Of a tuned one what the search chose and held fixed is said, by the file (`choices`), beside which nothing can be
+    given: the rest is what suite and defaults say. A method with nothing to tune comes back as a published row.
 
     Args:
         board: where it stands.
@@ -120,7 +124,8 @@ def choices(row: Row) -> list[str]:
     place = {key: row.tuned[key] for key in ("suite", "zoo")}
     search = {key: value for key, value in row.tuned.items() if key not in place}
     file = place | {"methods": {row.method: {"settings": chosen, "search": search}}}
-    return yaml.safe_dump(file, sort_keys=False, allow_unicode=True, width=120).splitlines()
+    plain = json.loads(json.dumps(file))  # measured just now, settings are of types that restrict their values
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120).splitlines()
 
 
 def _chosen(row: Row) -> dict[str, Any]:

@@ -63,7 +63,8 @@ def execute(config: Namespace) -> int:
     average = sum(s.accuracy for s in outcome.scores.values()) / len(outcome.scores)
     say(f"{'average':<20} {100 * average:5.1f} %")
     named = made_from(state)
-    if named and (others := [task for task in outcome.scores if task not in named]):
+    others = [task for task in outcome.scores if task not in named]
+    if named and others and set(named) <= set(bench.zoo.config.tasks):  # a name of a file's tells nothing of tasks
         say(f"its header tells of {', '.join(named)}; not of {', '.join(others)}, to be read as unseen tasks' scores")
     counts = {t: {"correct": s.correct, "total": s.total} for t, s in outcome.scores.items()}
     noted = bench.zoo.duplicates(variant.evaluate)

@@ -110,7 +110,7 @@ def encoder_options(encoder: str | None, items: list[str]) -> "dict[str, Any]":
 def check_output(path: "str | Path", inputs: "Iterable[str | None]" = ()) -> None:
     """Hold `--output`, a checkpoint to be written, to what can be written and read back, before any work.
 
-    That a file is there already, which will be replaced, is told.
+    That a file is there already, whose place it takes, is told.
 
     Args:
         path: where to.
@@ -131,7 +131,7 @@ def check_output(path: "str | Path", inputs: "Iterable[str | None]" = ()) -> Non
         raise MergebenchError(f"--output {path}: what is made from it would take its place; name another file")
     check_writable(path)
     if os.path.isfile(path):
-        tell(f"--output {path} is there already; it will be replaced when the new one is whole")
+        tell(f"--output {path} is there already; what is finished takes its place")
 
 
 def add_trust_option(parser: ArgumentParser) -> None:

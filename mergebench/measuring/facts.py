@@ -94,7 +94,7 @@ class Tuned(BaseModel):
         trials: settings tried, in each study.
         default, best: accuracy on the validation split of the default and of the choice.
         trial: the number of the choice; 0 is the default.
-        space: what was searched.
+        space, fixed: what was searched, and what was set.
         from: the default values of that.
         studies: the record of each search, where several chose.
     """
@@ -104,6 +104,7 @@ class Tuned(BaseModel):
     best: Number | None
     trial: int | None = None
     space: dict[str, Any] = {}
+    fixed: dict[str, Any] = {}
     from_: dict[str, Any] = Field({}, alias="from")
     studies: list[dict[str, Any]] = []
 

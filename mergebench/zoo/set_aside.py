@@ -79,10 +79,10 @@ def check_set_aside(who: str, part: Any, tasks: Iterable[str], placed: Callable[
 
 
 def made_from(part: Any) -> list[str]:
-    """The tasks, or experts, that the header of weights tells them to be made from; none of what notes nothing."""
+    """The tasks that the header of weights tells them to be made from, and its experts, which files may have named."""
     recipe = recipe_of(part)
-    merged = recipe.get("experts")
-    return sorted(merged) if isinstance(merged, dict) else _learnt(recipe)
+    experts = recipe.get("experts")
+    return sorted({*_learnt(recipe), *(experts if isinstance(experts, dict) else ())})
 
 
 def _learnt(recipe: dict[str, Any]) -> list[str]:

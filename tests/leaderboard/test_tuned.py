@@ -1,10 +1,14 @@
 """Rows whose hyper-parameters a search has chosen: told from the others, with what the search saw."""
 
 import pytest
+import yaml
+from jsonargparse.typing import ClosedUnitInterval
+from pydantic import ValidationError
 
 from mergebench.leaderboard.board import make_boards
 from mergebench.leaderboard.series import make_series
 from mergebench.leaderboard.series_table import markdown
+from mergebench.leaderboard.site.method_page import choices
 from mergebench.leaderboard.site.write import write_site
 from mergebench.leaderboard.table import print_board
 
@@ -37,6 +41,26 @@ def test_a_tuned_row_stands_beside_the_default_one_and_says_what_was_chosen(make
     for page in (*(tmp_path / "site/methods").glob("m.html"), *(tmp_path / "site/tasks").iterdir()):
         text = page.read_text()
         assert '<td class="name">tuned</td>' in text and '<td class="name">published</td>' in text
+
+
+def test_settings_of_restricted_types_stand_in_the_file_of_a_tuned_row(make_result):
+    place = {"suite": "two", "zoo": "z", "fixed": {}, "studies": [{"seed": 0}]}
+    (board,) = make_boards(
+        [make_result("m", (5, 5), hyperparameters=CHOSEN | {"alpha": ClosedUnitInterval(0.7)}, tuned=RECORD | place)]
+    )
+    told = yaml.safe_load("\n".join(choices(board.rows[0])))
+    assert told["methods"]["m"]["settings"] == {"alpha": 0.7, "kind": "a"}
+
+
+def test_a_row_whose_record_does_not_tell_all_that_a_file_must_has_none(make_result):
+    (board,) = make_boards([make_result("m", (5, 5), hyperparameters=CHOSEN, tuned=RECORD)])
+    assert board.rows[0].track == "tuned" and choices(board.rows[0]) == []
+
+
+@pytest.mark.parametrize("fixed", [5, ["a"], None])
+def test_a_record_whose_fixed_values_are_none_is_refused_with_its_result(make_result, fixed):
+    with pytest.raises(ValidationError, match="fixed"):
+        make_result("m", (5, 5), hyperparameters=CHOSEN, tuned=RECORD | {"fixed": fixed})
 
 
 def test_a_tuned_row_alone_says_so_too_and_what_else_differs(make_result):

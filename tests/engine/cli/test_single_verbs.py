@@ -1,6 +1,7 @@
 """merge, evaluate, finetune, leaderboard and doctor."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -34,9 +35,12 @@ def test_scores_of_tasks_that_a_file_is_not_made_of_are_told_apart(mini_suite, w
     one = write("one", title="one", zoo=zoo, merge=["digits"])
     assert command("merge", "--method", "average", "--suite", one, "--output", merged).status == 0
     done = command("evaluate", merged, "--suite", mini_suite)
-    assert done.out.endswith("its header tells of digits; not of landcover, to be read as unseen tasks' scores\n"), (
-        done.out
-    )
+    assert done.out.endswith("its header tells of digits; not of landcover, to be read as unseen tasks' scores\n")
+
+    mine = shutil.copy(Zoo("tiny").files.root / "experts/digits.safetensors", tmp_path / "my_numbers.safetensors")
+    files = ("--base", "tiny", "--experts", mine, Zoo("tiny").files.root / "experts/landcover.safetensors")
+    assert command("merge", "--method", "average", *files, "--output", merged).status == 0
+    assert "its header" not in command("evaluate", merged, "--suite", mini_suite).out, "one is called after its file"
 
 
 def test_a_file_that_is_there_already_is_named_before_it_is_replaced(mini_suite, command, tmp_path):
@@ -44,7 +48,7 @@ def test_a_file_that_is_there_already_is_named_before_it_is_replaced(mini_suite,
     assert command(*words, merged).err == ""
     done = command(*words, merged)
     assert done.status == 0
-    assert f"--output {merged} is there already; it will be replaced when the new one is whole" in done.err
+    assert f"--output {merged} is there already; what is finished takes its place" in done.err
 
 
 def test_a_merged_file_carries_its_recipe_and_loads_in_timm(mini_suite, command, tmp_path):
