@@ -90,6 +90,7 @@ def _result(board: Board, row: Row, label: str, name: str) -> dict[str, Any]:
         "tasks": [(task, formatting.percent(value)) for task, value in row.tasks.items()],
         "command": command(board, row, name),
         "choices": choices(row),
+        "file": CHOICES,
     }
 
 
