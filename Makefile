@@ -27,11 +27,12 @@ tune: $(VENV)/.installed
 
 # Files of tests are dealt out among processes of one thread each: two threads of one process help small matrices little.
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(COVERAGE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(CHOSEN) $(COVERAGE)
 
-# All that a change is held to; `make check test` in one call runs the tests once. Lines and branches that the tests go
-# through are counted, which takes a quarter longer: build/coverage/html shows them.
+# What a change is looked at by while it is worked on; the tests without the long ones, or, as `make check test`, with
+# them. Lines and branches that they go through are counted, which takes a quarter longer: build/coverage/html.
 check: COVERAGE = --cov --cov-report=html:build/coverage/html
+check: CHOSEN = $(if $(filter test,$(MAKECMDGOALS)),,-m "not long")
 check: lint types test
 
 lint: $(VENV)/.installed-dev

@@ -72,6 +72,7 @@ def test_readme_s_best_ten_are_the_board_s():
         assert row["published"] == published[row["method"]]["average"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("track", TRACKS)
 def test_the_pasted_rows_are_what_is_measured(track, tmp_path):
     """Data-free rows are measured again. Other processors round differently: half a point is allowed."""

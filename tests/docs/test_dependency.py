@@ -20,6 +20,7 @@ def pasted_study():
     return averages, {arm: float(difference) for arm, difference in told}
 
 
+@pytest.mark.long
 def test_the_pasted_study_is_what_is_measured(tmp_path):
     """Two arms on one draw, where five are pasted; they spread by less than the half point allowed to processors."""
     from mergebench.measuring.results import ResultStore

@@ -10,6 +10,8 @@ import pytest
 nbclient = pytest.importorskip("nbclient", reason="the notebook needs nbclient and ipykernel: pip install -e '.[dev]'")
 nbformat = pytest.importorskip("nbformat")
 
+pytestmark = pytest.mark.long
+
 NOTEBOOK = Path(__file__).parents[2] / "docs/tutorials/first-merge.ipynb"
 
 

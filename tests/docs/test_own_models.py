@@ -14,6 +14,8 @@ from mergebench.cli import main
 from mergebench.measuring.results import ResultStore
 from mergebench.zoo.zoo import Zoo
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/tutorials/own-models.md").read_text()
 TUTORIAL = re.search(r"<!-- tutorial -->(.*?)<!-- /tutorial -->", PAGE, re.DOTALL)[1]

@@ -30,6 +30,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_whatever_is_registered_has_a_page_that_describes_it(site):
     kinds = {"methods": registry.methods(), "tasks": registry.tasks(), "corruptions": registry.corruptions()}
     kinds |= {kind: registry.config_files(kind) for kind in ("suites", "studies", "zoos")}

@@ -10,7 +10,7 @@ from docs_texts import TEXTS
 from mergebench.cli import main
 from mergebench.measuring.results import ResultStore
 
-pytestmark = pytest.mark.usefixtures("few_images")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("few_images")]
 
 TWO = {"merge": ["landcover", "digits"]}
 SMALL = {

@@ -142,6 +142,7 @@ def test_what_is_damaged_is_made_again(name, damage, cache):
     assert (name == "plan" or path.read_bytes() == whole) and not use(), "and kept"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CACHES)
 def test_no_flipped_bit_is_taken_for_what_was_written(name, cache):
     use, path, whole = filled(name, cache)

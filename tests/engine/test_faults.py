@@ -16,6 +16,7 @@ def _cache(monkeypatch):
     monkeypatch.setenv("MERGEBENCH_CACHE", os.environ["MERGEBENCH_CACHE"])  # put back after each
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda f: f if isinstance(f, str) else os.strerror(f))
 @pytest.mark.parametrize("name", PIECES)
 def test_wherever_it_strikes(name, fault):

@@ -51,6 +51,7 @@ def test_what_methods_share_is_where_it_was(name):
     assert importlib.import_module(f"mergebench.methods.{name}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "module",
     ["mergebench", "mergebench.tasks.tiny.build", "mergebench.tasks.tiny.sheet", "mergebench.tasks.corruptions.sheet"],

@@ -24,6 +24,7 @@ def test_the_published_schema_is_that_of_the_code():
     assert json.loads(json_schema())["additionalProperties"] is False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", ACCEPTED, ids=lambda file: file.stem)
 def test_every_accepted_file_holds_and_has_its_line(file):
     found = read(file)

@@ -257,6 +257,7 @@ def by_threads(mini, tmp_path_factory):
     return same, {key: (made[0][key], made[1][key]) for key in made[0]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", DECOMPOSING)
 def test_one_thread_and_two_give_one_answer(by_threads, name):
     start, results = by_threads

@@ -152,6 +152,7 @@ def grown(name, choice) -> Counter:
     return on_device(name, choice, 2)[0].crossings - on_device(name, choice)[0].crossings
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "choice"), CASES, ids=["-".join([n, *(str(v) for _, v in c)]) for n, c in CASES])
 def test_on_a_device_a_method_gives_the_cpus_weights(name, choice):
     candidate = Candidate(CARDS[name])
@@ -166,6 +167,7 @@ def test_on_a_device_a_method_gives_the_cpus_weights(name, choice):
     assert name in DOUBLE or large == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "choice"), CASES, ids=["-".join([n, *(str(v) for _, v in c)]) for n, c in CASES])
 def test_the_host_is_handed_no_more_for_more_batches_and_steps(name, choice):
     needs = CARDS[name].needs

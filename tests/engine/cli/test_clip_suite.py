@@ -13,6 +13,8 @@ from mergebench.cli import main
 from mergebench.measuring.results import ResultStore
 from mergebench.tasks.clip import described
 
+pytestmark = pytest.mark.long
+
 TASKS = read_suite("clip-8").merge
 # Those with few prompts: the reference embeds each to its last token.
 PROBED = ("sun397", "eurosat", "svhn", "mnist", "dtd")

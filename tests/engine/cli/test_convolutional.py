@@ -63,6 +63,7 @@ def test_training_moves_weights_and_statistics(made):
     assert all((expert[n] != base[n]).any() for n in base if n.endswith("running_var"))
 
 
+@pytest.mark.long
 def test_a_suite_of_them_is_run_and_put_on_a_board(made, command):
     folder, *_ = made
     done = command(

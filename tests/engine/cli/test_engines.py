@@ -13,6 +13,8 @@ from runs import facts
 
 from mergebench.measuring.results import ResultStore
 
+pytestmark = pytest.mark.long
+
 METHODS = ("average", "ties", "task_arithmetic", "breadcrumbs")
 
 

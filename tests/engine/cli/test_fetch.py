@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from mergebench.cli import main
@@ -137,6 +138,7 @@ print(statuses)
 """
 
 
+@pytest.mark.long
 def test_no_network(tmp_path):
     lines = [
         "fetch --suite clip-8",

@@ -61,6 +61,7 @@ def test_nothing_heavy_is_imported(arguments):
     assert imported(arguments) == []
 
 
+@pytest.mark.long
 def test_a_finished_run_is_known_and_shown_without_what_merges_and_evaluates(tiny_suite, tmp_path):
     out = tmp_path / "out"
     run = [*RUN, "--suite", tiny_suite, "--out", out]
@@ -71,6 +72,7 @@ def test_a_finished_run_is_known_and_shown_without_what_merges_and_evaluates(tin
     assert {"torch", "lightning"} <= set(imported([*run[:3], "pretrained", *run[4:]]))
 
 
+@pytest.mark.long
 def test_a_merge_without_evaluation_imports_nothing_that_evaluates(tmp_path, tiny_suite):
     evaluating = ("lightning", "torchmetrics", "optuna", "open_clip")
     out = tmp_path / "merged.safetensors"

@@ -36,6 +36,7 @@ def test_unknown_names_show_the_nearest(refused, mini_suite, tmp_path):
     assert not list(tmp_path.glob("cells/*/*"))
 
 
+@pytest.mark.long
 def test_what_was_meant_otherwise_is_refused_with_what_helps(refused, mini_run, write, tmp_path):
     assert "unexpected 'ties'; methods are named by --methods" in refused("run", "ties")
     assert "unexpected 'y'; see --help" in refused("doctor", "y")

@@ -106,6 +106,7 @@ def test_a_damaged_result_is_computed_again(mini_suite, command, tmp_path):
     assert repaired.tasks == Result.model_validate_json(whole).tasks
 
 
+@pytest.mark.long
 def test_killed_in_the_middle_it_goes_on_where_it_was(mini_suite, command, tmp_path):
     names = {"finetuned", "average", "task_arithmetic", "ties", "regmean", "regmean++"}
     arguments = ["run", "--methods", *sorted(names), "--suite", str(mini_suite), "--out", str(tmp_path)]
@@ -150,6 +151,7 @@ def test_a_config_file_says_the_same_as_options(mini_suite, command, tmp_path):
     assert stored(tmp_path / "a")["ties"].tasks == stored(tmp_path / "b")["ties"].tasks
 
 
+@pytest.mark.long
 def test_a_failing_method_costs_its_own_cell_alone(mini_suite, command, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(DIVERGING)

@@ -10,6 +10,8 @@ import yaml
 
 from mergebench.measuring.results import ResultStore
 
+pytestmark = pytest.mark.long
+
 # Torch is imported once: each run is a fork. Where it writes is counted; what strikes is a signal, or an error.
 SCRIPT = """
 import contextlib, itertools, os, shutil, signal, sys

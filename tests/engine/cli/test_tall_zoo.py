@@ -19,6 +19,8 @@ from mergebench.measuring.results import ResultStore
 from mergebench.tasks.clip import described
 from mergebench.zoo.zoo import Zoo
 
+pytestmark = pytest.mark.long
+
 TASKS = ("eurosat", "mnist", "svhn")
 PUBLISHED = read_zoo("tall-vit-b-32")
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

@@ -41,6 +41,7 @@ def test_what_holds_several_values_is_not_searched(refused, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_what_is_best_on_validation_is_measured_and_shown_beside_the_default(toward, command, tmp_path, monkeypatch):
     out = tmp_path / "out"
     ran = command("run", "--methods", toward[0], *toward[1:], "--out", out)

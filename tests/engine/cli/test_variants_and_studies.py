@@ -48,6 +48,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", VARIANTS)
 def test_a_suite_is_run_at_every_variant_once_and_shown_as_a_series(kind, run, write, stored, command, tmp_path):
     fields, variants = VARIANTS[kind]

@@ -61,6 +61,7 @@ def test_two_devices_learn_what_one_does(mini, tmp_path, imported_once):
         torch.testing.assert_close(states[1][name], tensor, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_two_devices_measure_what_one_does(mini, tmp_path, capfd):
     base, heads, done = mini.encoder(depth=1), mini.heads(), []
     # Of three tasks, one has fewer images than a batch; batches go to the devices by turns.

@@ -78,6 +78,7 @@ def is_handed_over(file, name):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sequence", [False, True], ids=["at once", "in sequence"])
 @pytest.mark.parametrize("method", ["finetuned", "regmean++", "featcal", "fisher", "adamerging++", "doge_am", "opcm"])
 def test_all_code_that_a_cell_runs_is_part_of_its_identity(write, method, sequence):

@@ -90,6 +90,7 @@ def test_a_suite_that_would_not_do_what_it_says_is_refused(fields, message, writ
         make_plan(RunRequest(["average"], write("bad", title="t", zoo="tiny", merge=["digits", "signs"], **fields)))
 
 
+@pytest.mark.long
 def test_tasks_are_found_however_their_clip_names_are_spelt(write):
     suite = write(
         "suite", title="t", zoo="tiny", merge=["MNIST", "Stanford Cars", "oxford-flowers102", "rendered_sst2"]

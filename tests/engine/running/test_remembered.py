@@ -244,6 +244,7 @@ print("seen", len(opened & set(footing.marks)))
 """
 
 
+@pytest.mark.long
 def test_nothing_is_read_for_a_plan_that_is_not_noted(request_of):
     """A real plan is watched: all that Python opens while it is made is among what is noted."""
     command = [sys.executable, "-c", WATCHED, request_of().suite, request_of().zoo_root]

@@ -42,6 +42,7 @@ def secrets(monkeypatch):
     return [*SECRETS.values(), repr(SECRETS["AWS_SECRET_ACCESS_KEY"])[1:-1], "hunter22"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BODIES)
 def test_no_file_of_a_run_holds_a_secret(name, secrets, write, tmp_path):
     (tmp_path / "m.py").write_text(METHOD.replace("{body}", BODIES[name]).replace("{name}", name))

@@ -29,6 +29,7 @@ def search_of(write, tmp_path, monkeypatch):
     return key
 
 
+@pytest.mark.long
 def test_a_start_that_is_tried_counts_though_it_is_not_the_default(search_of):
     before = search_of()
     assert set(before.starts) == {"task_arithmetic", "average", "magmax"}

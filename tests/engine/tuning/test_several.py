@@ -14,6 +14,8 @@ from mergebench.running.runner import run
 from mergebench.tuning.search import SearchObserver
 from mergebench.tuning.tuning import plan_searches, tune_all
 
+pytestmark = pytest.mark.long
+
 ALWAYS_BROKEN = '''
 
 @merge_method("broken", title="Broken", needs=Needs(base=True), ranges={"by": (0.1, 1.0)})

@@ -281,6 +281,7 @@ def test_what_a_configuration_leaves_out_is_what_transformers_takes():
                 assert getattr(config, field) == default, (kind, field)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", sorted(set(FAMILIES) - {"clip", "siglip"}))
 def test_the_sizes_of_every_family_are_those_of_the_registered_models(kind):
     family = FAMILIES[kind]

@@ -203,6 +203,7 @@ def test_weights_in_several_files_are_fetched_whole(ask):
     assert {n: t.tolist() for n, t in open_weights(path).items()} == dict.fromkeys(PARTS, [1, 1]) and commit == COMMIT
 
 
+@pytest.mark.long
 def test_paths_inside_a_repository_are_fetched_alone_and_known_by_their_commit(ask_all, mirror):
     places = {
         "some/many/runs/mnist/last.safetensors": ("last.safetensors", [1, 1]),
@@ -220,6 +221,7 @@ def test_paths_inside_a_repository_are_fetched_alone_and_known_by_their_commit(a
     assert ask_all(questions, HF_HUB_OFFLINE="1") == lines and mirror.asked == []
 
 
+@pytest.mark.long
 def test_paths_that_are_not_there_are_named(ask_all):
     places = {
         "some/many/runs/mnist/first.pt": "on the hub: the hub's model 'some/many/runs/mnist' has no first.pt",
@@ -232,6 +234,7 @@ def test_paths_that_are_not_there_are_named(ask_all):
         assert line.startswith("refused:") and told in line and place in line
 
 
+@pytest.mark.long
 def test_an_adapter_may_lie_at_a_path_inside_a_repository(ask):
     assert ask("weights", "some/many/runs/svhn").endswith(f"/runs/svhn/adapter_config.json|{COMMIT}")
 

@@ -49,6 +49,7 @@ def test_another_process_draws_the_same_bits():
         assert hashlib.sha256(b"".join(i.tobytes() for i, _ in drawn)).hexdigest() == there[name]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", EVERY)
 def test_a_split_is_what_the_card_says(name):
     card = EVERY[name].card

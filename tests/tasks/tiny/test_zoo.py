@@ -51,6 +51,7 @@ def accuracy(state, task, count=300, damage=lambda images: images):
     return (head_of(task)(features).argmax(1) == torch.from_numpy(labels[:count])).float().mean().item()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", TASKS)
 def test_an_expert_fits_the_base_and_beats_it(task, base):
     expert = load_file(WEIGHTS / "experts" / f"{task}.safetensors")
@@ -90,6 +91,7 @@ def test_lora_experts_share_base_and_heads_with_the_tiny_zoo():
     assert (suite.merge, suite.hyperparameters) == (full.merge, full.hyperparameters)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", registry.corruptions())
 def test_severity_five_costs_experts_more_than_severity_one(name):
     corruption, mean = registry.corruptions()[name], {}

@@ -17,6 +17,8 @@ from mergebench.running.engines.cluster import Cluster, _join
 from mergebench.running.plan import make_plan
 from mergebench.running.runner import run
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("ray", reason="Ray is not installed (pip install 'mergebench[ray]')")
 
 

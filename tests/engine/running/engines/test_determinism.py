@@ -9,6 +9,8 @@ from mergebench.measuring.results import ResultStore
 from mergebench.running.plan import make_plan
 from mergebench.running.runner import run
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def plan(request_):
