@@ -26,13 +26,14 @@ tune: $(VENV)/.installed
 		--write configs/settings/tiny-8-tiny.yaml
 
 # Files of tests are dealt out among processes of one thread each: two threads of one process help small matrices little.
+# `make check` alone leaves out the long ones, and counts the lines and branches that the others go through, which takes a
+# quarter longer (build/coverage/html); `make check test` counts in all of them.
+LONG = $(if $(filter test,$(MAKECMDGOALS)),,-m "not long")
+COVERAGE = $(if $(filter check,$(MAKECMDGOALS)),--cov --cov-report=html:build/coverage/html)
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(CHOSEN) $(COVERAGE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(LONG) $(COVERAGE)
 
-# What a change is looked at by while it is worked on; the tests without the long ones, or, as `make check test`, with
-# them. Lines and branches that they go through are counted, which takes a quarter longer: build/coverage/html.
-check: COVERAGE = --cov --cov-report=html:build/coverage/html
-check: CHOSEN = $(if $(filter test,$(MAKECMDGOALS)),,-m "not long")
+# What a change is held to: `make check` while it is worked on, `make check test` before it is handed on.
 check: lint types test
 
 lint: $(VENV)/.installed-dev

@@ -3,6 +3,9 @@
 import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -59,3 +62,20 @@ def test_what_templates_name_is_there():
                 parsed(words[0], words)
         for name in re.findall(r"(?:leaderboard|docs|tests|methods)/[\w./-]*|[A-Z]+\.md", text):
             assert (ROOT / name).exists() or "my_method" in name, name
+
+
+@pytest.mark.parametrize("words, long", [("test", True), ("check", False), ("check test", True), ("test check", True)])
+def test_only_a_check_alone_leaves_out_the_long_tests(words, long):
+    done = subprocess.run(["make", "-n", *words.split()], cwd=ROOT, capture_output=True, text=True, check=True)
+    (line,) = [line for line in done.stdout.splitlines() if "-m pytest" in line]
+    assert ('-m "not long"' not in line) == long and ("--cov" in line) == ("check" in words)
+
+
+def test_imports_are_ordered_alike_beside_what_a_run_leaves(tmp_path):
+    pytest.importorskip("ruff")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "module.py").write_text("import pytest\nimport runs\n\nimport mergebench\n")
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--select", "I", "module.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
