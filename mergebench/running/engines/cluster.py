@@ -149,7 +149,8 @@ def _ray() -> ModuleType:
         raise MergebenchError(
             f"--engine ray: Ray cannot be imported ({error}); install it too: pip install 'mergebench[ray]'"
         ) from None
-    return ray
+    module: ModuleType = ray
+    return module
 
 
 def _join(ray: ModuleType) -> None:
