@@ -42,6 +42,7 @@ def test_whatever_is_registered_has_a_page_that_describes_it(site):
         assert f"usage: mergebench {verb}" in (site / f"reference/verbs/{verb}.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_the_tables_names_lead_to_their_pages(site):
     assert 'href="reference/methods/regmean%2B%2B.html"' in (site / "methods.html").read_text(encoding="utf-8")
     assert 'href="reference/studies/ridge.html"' in (site / "suites.html").read_text(encoding="utf-8")

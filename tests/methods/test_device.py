@@ -22,6 +22,8 @@ from mergebench.merging.contract import PerTask, run_method
 from mergebench.merging.pool import ModelPool
 from mergebench.precisions import Precision
 
+pytestmark = pytest.mark.long
+
 CARDS = registry.methods()
 # Of a tensor's largest magnitude: attention takes other kernels on a device, and solutions pass their roundings on.
 ROUNDING = 1e-5
@@ -152,7 +154,6 @@ def grown(name, choice) -> Counter:
     return on_device(name, choice, 2)[0].crossings - on_device(name, choice)[0].crossings
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("name", "choice"), CASES, ids=["-".join([n, *(str(v) for _, v in c)]) for n, c in CASES])
 def test_on_a_device_a_method_gives_the_cpus_weights(name, choice):
     candidate = Candidate(CARDS[name])
@@ -167,7 +168,6 @@ def test_on_a_device_a_method_gives_the_cpus_weights(name, choice):
     assert name in DOUBLE or large == {}
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("name", "choice"), CASES, ids=["-".join([n, *(str(v) for _, v in c)]) for n, c in CASES])
 def test_the_host_is_handed_no_more_for_more_batches_and_steps(name, choice):
     needs = CARDS[name].needs

@@ -6,6 +6,8 @@ from mergebench.catalogue import registry
 from mergebench.conformance.candidate import Candidate
 from mergebench.conformance.properties import check
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("name", sorted(registry.methods()))
 def test_every_property_holds(name):

@@ -325,6 +325,7 @@ def test_one_reader_sees_files_as_they_were_and_a_new_one_as_they_are(tmp_path):
     assert digest(path) != before
 
 
+@pytest.mark.long
 def test_every_module_of_the_project_can_be_read_and_taken_as_a_whole():
     root = Path(mergebench.__file__).parent
     shelf, code = Shelf(), Code()

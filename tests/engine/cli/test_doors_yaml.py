@@ -48,6 +48,7 @@ def test_kinds(kind, guard, hostile):
     guard.refused(*DOORS["suite"], file, names="unknown zoo" if kind == "a class that acts" else file.stem)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("kind", SOME)
 def test_doors(door, kind, guard, hostile):

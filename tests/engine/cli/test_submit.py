@@ -12,6 +12,8 @@ import yaml
 
 from mergebench.cli import main
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[3]
 TUTORIAL = (ROOT / "docs/tutorials/own-method.md").read_text()
 WALK = re.search(r"<!-- walk -->\s+```sh\n(.*?)```\s+<!-- /walk -->", TUTORIAL, re.DOTALL)[1]
@@ -39,7 +41,6 @@ def walked(tmp_path_factory):
     return place, said
 
 
-@pytest.mark.long
 def test_the_walk_ends_in_a_row_and_what_is_told_of_its_tier(walked):
     place, said = walked
     assert "halfway conforms" in said["submit"] and "submission: submissions/two-halfway.json" in said["submit"]
@@ -140,7 +141,6 @@ def test_labels_that_are_not_the_test_splits(command, changed, walked):
     assert re.search(r"predictions\.labels/digits: \d+ of \d+ labels are not the test split's", done.err)
 
 
-@pytest.mark.long
 def test_predictions_copied_from_the_labels_are_found_by_running_the_code(command, changed, walked):
     import hashlib
 
@@ -164,7 +164,6 @@ def test_predictions_copied_from_the_labels_are_found_by_running_the_code(comman
     assert re.search(r"predictions\.s3/digits: \d+ of \d+ are others than measured here; \d+ may be", done.err)
 
 
-@pytest.mark.long
 def test_code_is_run_only_where_that_is_said(command, changed, tmp_path):
     """The code says what it is told to be in its card, and does something else as well."""
     mark = tmp_path / "it-ran"

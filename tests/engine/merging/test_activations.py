@@ -1,5 +1,6 @@
 """How much activations take, by shapes alone."""
 
+import pytest
 import timm
 
 from mergebench.merging.activations import held_activations, largest_activation
@@ -27,5 +28,6 @@ def test_an_encoder_stays_in_the_mode_that_it_was_in():
     assert encoder.training and encoder.bn1.training and not encoder.layer1[0].bn1.training
 
 
+@pytest.mark.long
 def test_modules_that_give_several_tensors_are_counted():
     assert largest_activation(timm.create_model("sequencer2d_s", num_classes=0)) > 0

@@ -122,6 +122,7 @@ def test_a_block_that_is_not_there_is_named(mini, blocks, absent):
     assert str(caught.value) == f"restrict: no block {absent}; the encoder has blocks 0 to 2"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("method", METHODS)
 def test_outside_is_the_average_bit_for_bit_and_inside_what_the_method_gives(mini, method, setting):

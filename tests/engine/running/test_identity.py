@@ -87,6 +87,7 @@ def test_what_no_number_comes_from_is_not_even_read(edited):
     )
 
 
+@pytest.mark.long
 def test_a_change_of_a_constant_of_the_evaluation_or_the_contract_makes_every_cell_another(changed):
     for change in (
         ("mergebench/measuring/classifier.py", "batch_size: int = 256", "batch_size: int = 128"),
@@ -133,6 +134,7 @@ TOUCHED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("change", TOUCHED, ids=lambda change: f"{Path(change[0]).stem}: {change[1][:24]}")
 def test_a_change_makes_those_cells_others_that_it_can_touch_and_no_more(changed, change):
     assert changed(*change) == TOUCHED[change]

@@ -76,6 +76,7 @@ def merge(bench, method, seed=0, **settings):
     return Executor(bench, "cpu").merge(recipe, bench.variants[0])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("samples", [1, 33])
 @pytest.mark.parametrize(("method", "calibration"), [(m, {}) for m in READING] + [("regmean", s) for s in SOURCES[1:4]])
 def test_a_method_reads_exactly_as_many_images_as_it_asks_for(method, samples, calibration, make, monkeypatch):

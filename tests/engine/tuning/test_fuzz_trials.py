@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+import pytest
 from hypothesis import given
 from mutating import fuzzed, mutated
 
@@ -19,6 +20,7 @@ TRIALS = [
 ]
 
 
+@pytest.mark.long
 def test_records(tmp_path):
     path = tmp_path / "search.json"
     write(path, SEARCH, TRIALS)

@@ -21,6 +21,8 @@ from mergebench.tuning.trials import Trial
 from mergebench.tuning.tuning import tune
 from mergebench.weights.sealed import checksum
 
+pytestmark = pytest.mark.long
+
 BEST = 0.6  # where the made-up accuracy of `dial` is highest
 
 

@@ -61,6 +61,7 @@ def test_an_expert_fits_the_base_and_beats_it(task, base):
     assert accuracy(expert, task) > accuracy(base, task)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", read_zoo("tiny-lora").tasks)
 def test_a_lora_expert_is_of_low_rank_on_attention_and_beats_the_base(task, base):
     zoo, attention = Zoo("tiny-lora"), (("qkv", 3), ("proj", 1))

@@ -12,6 +12,8 @@ from mergebench.running.engines.processes import Processes
 from mergebench.running.plan import make_plan
 from mergebench.running.runner import run
 
+pytestmark = pytest.mark.long
+
 
 def test_results_files_and_bits_are_those_of_one_process(request_, here, tmp_path):
     watching = Watching()
