@@ -1,6 +1,7 @@
 """The file of settings that searches have chosen, with their record: `tune` writes it, `run --settings` reads it."""
 
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -160,10 +161,17 @@ def read_settings(path: Path) -> SettingsFile:
 
 
 def write_settings(path: Path, settings: SettingsFile) -> None:
-    """Write a settings file, which appears whole; raises a MergebenchError where the place cannot be written."""
+    """Write a settings file, which appears whole; what somebody wrote at its head stays.
+
+    Raises:
+        MergebenchError: the place cannot be written.
+    """
+    before = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    said = list(takewhile(lambda line: line.startswith(b"#"), before))
+    head = b"".join(said) or HEAD.encode()
     text = yaml.safe_dump(settings.model_dump(by_alias=True), sort_keys=False, allow_unicode=True, width=120)
     with writing(path) as temporary:
-        temporary.write_text(HEAD + text, encoding="utf-8")
+        temporary.write_bytes(head + text.encode())
 
 
 def shipped(suite: str, zoo: str) -> Path | None:
