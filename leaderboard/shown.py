@@ -34,6 +34,37 @@ def newest(results: Iterable[Result]) -> list[Result]:
     return list({(r.method, settings_of(r), r.listing, r.seed): r for r in comparable(results)}.values())
 
 
+def unshown_submissions(results: Iterable[Result]) -> list[str]:
+    """A sentence for every submission that may not stand beside the other results of its suite and zoo, and why.
+
+    Args:
+        results: stored and submitted ones, in any order.
+    """
+    results = list(results)
+    there = shown(results)
+    seen = {r.listing for r in there}
+    gone = {r.listing: r for r in results if r.listing and r.listing not in seen}
+    return [
+        f"submission {listing.name} is left out: it was measured {_apart(r, there)} than the results of {r.suite} on "
+        f"{r.zoo} here"
+        for listing, r in gone.items()
+    ]
+
+
+def _apart(result: Result, there: Sequence[Result]) -> str:
+    """By what a result differs from those of its board."""
+    board = [r for r in there if (r.suite, r.zoo, r.variant) == (result.suite, result.zoo, result.variant)]
+    if result.environment.device_kind not in {r.environment.device_kind for r in board}:
+        return "on another kind of device"
+    weights = {name: digest for r in board for name, digest in r.weights.items()}
+    if other := [name for name, digest in result.weights.items() if weights.get(name, digest) != digest]:
+        return f"with other weights ({', '.join(sorted(other))})"
+    images = {name: digest for r in board for name, digest in r.data.items()}
+    if other := [name for name, digest in result.data.items() if images.get(name, digest) != digest]:
+        return f"on other images ({', '.join(sorted(other))})"
+    return "under other conditions"
+
+
 def settings_of(result: Result) -> tuple[tuple[str, str], ...]:
     """All its hyper-parameters, as something that can be a key."""
     return tuple(sorted((name, repr(value)) for name, value in result.hyperparameters.items()))

@@ -65,6 +65,7 @@ def survey(
     Raises:
         MergebenchError: there are no results, or none of a suite, a study or a zoo that is named.
     """
+    from mergebench.leaderboard.shown import unshown_submissions
     from mergebench.leaderboard.sound import sound
 
     results, told = [], []
@@ -83,7 +84,7 @@ def survey(
     results = [r for r in results if rest or not only or (r.study or r.suite) in only]
     (boards, series), left_out = sound(results, made)
     boards.sort(key=lambda board: folder_of.get(board.zoo, len(stores)))
-    return boards, series, [*told, *left_out]
+    return boards, series, [*told, *left_out, *unshown_submissions(results)]
 
 
 def made(some: Sequence[Result]) -> "tuple[list[Board], list[Series]]":

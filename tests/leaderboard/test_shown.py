@@ -6,7 +6,8 @@ import pytest
 
 from mergebench.leaderboard.board import make_boards
 from mergebench.leaderboard.series import make_series
-from mergebench.leaderboard.shown import shown
+from mergebench.leaderboard.shown import shown, unshown_submissions
+from mergebench.measuring.results import Listing
 
 
 def when(second):
@@ -61,3 +62,25 @@ def test_so_it_is_of_every_choice_of_results(boards):
     for size in (1, 2, 3):
         for some in itertools.combinations(boards, size):
             assert made(shown(some)) == made(some)
+
+
+@pytest.mark.parametrize(
+    "changes, why",
+    [
+        ({"weights": "w2"}, "with other weights (base)"),
+        ({"data": {"a/test": "e", "b/test": "d"}}, "on other images (a/test)"),
+        ({"conditions": {"restrict": {"layers": "fc"}}}, "under other conditions"),
+        ({"environment": "cuda"}, "on another kind of device"),
+    ],
+)
+def test_a_submission_that_may_not_stand_here_is_told_with_the_reason(make_result, changes, why):
+    data = {"a/test": "d", "b/test": "d"}
+    ours = make_result("mine", (5, 6), data=data)
+    if "environment" in changes:
+        changes = {"environment": ours.environment.model_copy(update={"device": changes["environment"]})}
+    listing = Listing("theirs", "A", "self-reported")
+    theirs = [make_result("ties", (7, 8), seed=seed, **{"data": data, **changes}).listed(listing) for seed in (0, 1)]
+    fitting = make_result("ties", (7, 9), data=data).listed(Listing("others", "B", "self-reported"))
+    told = f"submission theirs is left out: it was measured {why} than the results of two on z here"
+    assert unshown_submissions([*theirs, ours, fitting]) == [told]
+    assert unshown_submissions(theirs) == unshown_submissions([ours, fitting]) == []
