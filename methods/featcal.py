@@ -108,7 +108,7 @@ def solver_of(weight: Tensor, bias: Tensor | None, ridge: float, teacher: float)
     needs_when={("anchor", 1.0): Needs(calibration=True, blocks=True)},
     year=2026,
     fidelity="released code",
-    holds="2 models, 150 tensors",
+    holds="2 models, 162 tensors",
     cost="one block's moments; 0.5 GB of tokens, more on disk; 3 passes over 256 images a task; a solve a layer",
     ranges={"ridge": (0.001, 1.0), "anchor": (1.0, 3.0), "teacher": (0.0, 1.0)},
     starts="start",

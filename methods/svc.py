@@ -68,7 +68,7 @@ def calibrated_whole(merged: Tensor, vectors: Tensor, alpha: float) -> Tensor:
     needs=Needs(base=True),
     year=2026,
     fidelity="paper",
-    holds="10 T + 16 tensors",
+    holds="1 model, 10 T tensors",
     cost="what its start costs; 1 SVD in float64 a matrix; no passes of its own",
     ranges={"alpha": (0.05, 1.0), "mode": ("singular", "layer")},
     starts="start",
